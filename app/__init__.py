@@ -1,0 +1,1 @@
+"""The roof: ways in. May see everything; nothing imports it."""

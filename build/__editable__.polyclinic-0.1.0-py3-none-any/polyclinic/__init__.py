@@ -1,0 +1,1 @@
+/work/main/core/_polyclinic/__init__.py

@@ -1,0 +1,1 @@
+/work/main/conditioning/__init__.py

@@ -1,0 +1,1 @@
+/work/main/conditioning/encoder.py

@@ -1,0 +1,1 @@
+/work/main/configs/__init__.py

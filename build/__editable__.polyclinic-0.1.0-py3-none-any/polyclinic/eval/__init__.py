@@ -1,0 +1,1 @@
+/work/main/eval/__init__.py

@@ -1,0 +1,1 @@
+/work/main/modalities/__init__.py

@@ -1,0 +1,1 @@
+"""Shipped YAML: cohorts to draw and trainings to run."""

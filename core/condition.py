@@ -1,0 +1,56 @@
+"""Work on encoded conditions by column name: what a model has learnt from, and what to hide in training."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def field_of(column: str) -> str:
+    """The profile field a code column belongs to: `sex=F`, `age~sin1` and `age?` are sex, age, age."""
+    return column.split("=")[0].split("~")[0].removesuffix("?")
+
+
+def columns_of(columns: Sequence[str], fields: Sequence[str]) -> list[str]:
+    """The columns that code these fields, in the encoder's order."""
+    return [column for column in columns if field_of(column) in set(fields)]
+
+
+def select(
+    condition: NDArray[np.float32], columns: Sequence[str], wanted: Sequence[str]
+) -> NDArray[np.float32]:
+    """The wanted columns, in that order; zeros (unknown) for those the encoder does not have.
+
+    A model keeps the columns it was trained with, so that it never meets a field it has not seen and
+    outlives additions to the vocabulary.
+    """
+    place = {column: i for i, column in enumerate(columns)}
+    out = np.zeros((len(condition), len(wanted)), dtype=np.float32)
+    for j, column in enumerate(wanted):
+        if column in place:
+            out[:, j] = condition[:, place[column]]
+    return out
+
+
+class FieldDropout:
+    """Hide known fields at random in training, so that any subset of fields can steer generation.
+
+    Each field of each row is hidden with probability `rate`, and all fields of a row with
+    probability `all_rate` (the unconditional case that classifier-free guidance needs).
+    """
+
+    def __init__(self, columns: Sequence[str], rate: float = 0.15, all_rate: float = 0.1) -> None:
+        names = list(dict.fromkeys(field_of(column) for column in columns))
+        self.owner = torch.tensor([names.index(field_of(column)) for column in columns], dtype=torch.long)
+        self.fields, self.rate, self.all_rate = len(names), rate, all_rate
+
+    def __call__(self, condition: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """(row, column) -> (row, column) with hidden fields set to 0."""
+        if not self.fields:
+            return condition
+        rows = len(condition)
+        keep = torch.rand(rows, self.fields, generator=generator) >= self.rate
+        keep &= torch.rand(rows, 1, generator=generator) >= self.all_rate
+        return condition * keep[:, self.owner].to(condition)

@@ -1,0 +1,124 @@
+"""YAML to typed settings; an unknown key is an error that names the nearest known one."""
+
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import InputError
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, and strict about keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FieldMap(Settings):
+    """How one column of a table gives one profile field.
+
+    `values` translates words; `scale` multiplies numbers into the vocabulary's unit; `pattern` makes a
+    condition of a text column (present where the regular expression is found); `above` makes one of a
+    number column.
+    """
+
+    column: str
+    values: dict[str, str | float | bool] | None = None
+    scale: float = 1.0
+    pattern: str | None = None
+    above: float | None = None
+
+
+class DatasetConfig(Settings):
+    """A dataset.yaml: what the files of a training folder are and what its table's columns mean."""
+
+    name: str = ""
+    licence: str = "not stated"
+    citation: str = ""
+    path: str = "."
+    table: str | None = "patients.csv"
+    record: str = "record"
+    patient_id: str = "patient_id"
+    split: str | None = "split"
+    train: str = "train"
+    test: str = "test"
+    fields: dict[str, FieldMap] = Field(default_factory=dict)
+    constants: dict[str, str | float | bool] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class TrainConfig(Settings):
+    """A training: on which sets, which model, for how long. `model` belongs to the modality."""
+
+    modality: str
+    name: str
+    datasets: list[DatasetConfig] = Field(default_factory=list)
+    model: dict[str, Any] = Field(default_factory=dict)
+    seed: int = 0
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def parse(model: type[S], values: Any, where: str) -> S:
+    """Typed settings from plain values. Raises InputError: file, key, what was expected, what came."""
+    if not isinstance(values, dict):
+        raise InputError(f"{where}: expected a mapping of settings, got {type(values).__name__}")
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            owner = _model_at(model, first["loc"][:-1])
+            near = get_close_matches(str(first["loc"][-1]), owner.model_fields, n=1, cutoff=0.0)
+            raise InputError(
+                f"{where}: unknown key {key!r}; the nearest known one is {near[0]!r}"
+            ) from None
+        raise InputError(f"{where}: {key or 'settings'}: {first['msg']}, got {first['input']!r}") from None
+
+
+def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
+    """The settings class that owns a nested key, found through its annotations."""
+    for part in loc:
+        if isinstance(part, int) or part not in model.model_fields:
+            continue
+        todo: list[Any] = [model.model_fields[part].annotation]
+        while todo:
+            kind = todo.pop()
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                model = kind
+                break
+            todo += getattr(kind, "__args__", ())
+    return model
+
+
+def read_yaml(path: Path) -> Any:
+    """Plain values of a YAML file. Raises InputError if it is missing or malformed."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as YAML text ({error})") from None
+    except yaml.YAMLError as error:
+        line = str(error).replace("\n", " ")
+        raise InputError(f"{path}: not valid YAML: {line}") from None
+
+
+def load(model: type[S], name: str, kind: str) -> tuple[S, Path]:
+    """Settings by shipped name (`cardio_oncology`) or by path; the file they came from.
+
+    kind is the folder of the shipped ones: cohort, train. Raises InputError.
+    """
+    shipped = Path(str(files("polyclinic.configs"))) / kind
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml") and not path.exists():
+        path = shipped / f"{name}.yaml"
+        if not path.exists():
+            known = ", ".join(sorted(p.stem for p in shipped.glob("*.yaml")))
+            raise InputError(f"no {kind} named {name!r}; expected one of {known}, or the path of a YAML file")
+    return parse(model, read_yaml(path), str(path)), path

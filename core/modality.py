@@ -1,0 +1,205 @@
+"""What a modality is: the protocols that every room meets at, and how a modality is found by name."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+from .profile import PatientProfile
+
+if TYPE_CHECKING:
+    from .train import Fit
+    from .weights import Weights
+
+Facts = Mapping[str, Any]
+Condition = NDArray[np.float32]  # (patient, column)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One patient's record of one modality: arrays by name, and the facts measured on them.
+
+    Facts are plain JSON types. They are what later modalities and the health record may state.
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+    facts: Facts = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a generator is asked for: one record a row, each from its own profile and seed.
+
+    condition is (row, column) float32; facts holds, a row, the facts of the modalities that came
+    earlier: {modality name: facts}.
+    """
+
+    profiles: tuple[PatientProfile, ...]
+    condition: Condition
+    seeds: tuple[int, ...]
+    facts: tuple[Mapping[str, Facts], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.profiles)
+
+
+class Conditioner(Protocol):
+    """Profiles to numbers, the same code for every modality. conditioning.encoder.ProfileEncoder is ours."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Name of each column of the code: `<field>` values and `<field>?` masks."""
+        ...
+
+    def encode(self, profiles: Sequence[PatientProfile]) -> Condition:
+        """(patient, column) float32; columns of an unknown field are 0, its mask too."""
+        ...
+
+
+class Generator(Protocol):
+    """Draws records. Row i may depend on row i's profile, condition, seed and facts only."""
+
+    def sample(self, batch: Batch) -> list[Record]:
+        """One record a row of the batch."""
+        ...
+
+
+@dataclass(frozen=True)
+class DatasetSource:
+    """Where a training set came from, as its card must tell."""
+
+    name: str
+    licence: str
+    citation: str = ""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Rows of a training folder: which file or key, whose, and what is known of that patient.
+
+    `records[i]` is the path (or row key) of row i, `profiles[i].patient_id` its patient. Several rows
+    may belong to one patient. `options` are the folder's modality-specific settings.
+    """
+
+    root: Path
+    source: DatasetSource
+    records: tuple[str, ...]
+    profiles: tuple[PatientProfile, ...]
+    fields: tuple[str, ...]
+    split: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+
+@dataclass(frozen=True)
+class View:
+    """How eval may look at a modality without knowing it.
+
+    features: records -> (record, feature) finite numbers, with their names, on which distances and
+    real-against-synthetic classifiers run. task: a name and a function from profiles and records to
+    labels (NaN where unknown), for train-on-synthetic-test-on-real. picture: draws real records beside
+    synthetic ones on a matplotlib figure.
+    """
+
+    name: str
+    features: Callable[[Sequence[Record]], NDArray[np.float64]]
+    feature_names: tuple[str, ...]
+    task: str
+    label: Callable[[PatientProfile, Record], float]
+    picture: Callable[[Any, Sequence[Record], Sequence[Record]], None]
+    title: str
+
+
+class Modality(Protocol):
+    """One kind of record: how it is learnt, drawn, written, read and looked at."""
+
+    name: str
+    after: tuple[str, ...]  # modalities whose facts this one reads
+    shared: bool  # True: many patients share a file, so export writes pieces that assemble() joins
+    indication: str  # one sentence for the manifest: who has such a record
+
+    def indicated(self, profile: PatientProfile) -> bool:
+        """Whether this patient has such a record at all."""
+        ...
+
+    def generator(self, columns: Sequence[str]) -> Generator:
+        """The generator on the weights in force, fed with conditions of these columns."""
+        ...
+
+    def weights(self) -> list[str]:
+        """Names of the weight files that generator() reads."""
+        ...
+
+    def train(
+        self,
+        data: Sequence[TrainingSet],
+        conditioner: Conditioner,
+        config: Mapping[str, Any],
+        fit: "Fit",
+        init: "Weights | None",
+    ) -> "Weights":
+        """Learn from training rows; the card of the result says from what and at which privacy cost."""
+        ...
+
+    def load(self, data: TrainingSet) -> list[Record]:
+        """Real records of a training folder, in the generator's own units. Raises InputError."""
+        ...
+
+    def export(
+        self, records: Sequence[Record], profiles: Sequence[PatientProfile], seed: int, folder: Path
+    ) -> list[Path]:
+        """Write these patients' files below folder, in the cohort's layout; the paths written."""
+        ...
+
+    def assemble(self, pieces: Sequence[Path], folder: Path) -> list[Path]:
+        """Join what export() wrote into the folders `pieces` (in patient order) into files below folder."""
+        ...
+
+    def read(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
+        """Records back from a cohort folder; patients without one are left out."""
+        ...
+
+    def views(self) -> list[View]:
+        """What eval may measure; empty where there is no real counterpart."""
+        ...
+
+
+GROUP = "polyclinic.modalities"
+
+
+def installed() -> dict[str, EntryPoint]:
+    """Entry points of all installed modalities, ours and others', by name."""
+    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda p: p.name)}
+
+
+def load_modality(name: str) -> Modality:
+    """The modality of that name.
+
+    Raises InputError naming the installed ones if there is none.
+    """
+    points = installed()
+    if name not in points:
+        known = ", ".join(points) or "none"
+        raise InputError(f"modality {name!r} is not installed; expected one of: {known}")
+    modality: Modality = points[name].load()()
+    return modality
+
+
+def in_order(modalities: Sequence[Modality]) -> list[Modality]:
+    """Each modality after those whose facts it reads. Raises InputError on a circle."""
+    waiting, done = list(modalities), []
+    names = {m.name for m in modalities}
+    while waiting:
+        ready = [m for m in waiting if not (set(m.after) & names) - {d.name for d in done}]
+        if not ready:
+            raise InputError(f"modalities wait for each other in a circle: {[m.name for m in waiting]}")
+        done += ready
+        waiting = [m for m in waiting if m not in ready]
+    return done

@@ -1,0 +1,50 @@
+"""generate(): the one dataflow loop. CLI, engine, stream and notebook all draw patients from it."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from .modality import Batch, Conditioner, Generator, Modality, Record, in_order
+from .profile import PatientProfile, seed_for
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A profile and its records by modality name; a modality without indication is absent."""
+
+    profile: PatientProfile
+    records: Mapping[str, Record]
+
+
+def generate(
+    profiles: Iterable[PatientProfile],
+    modalities: Sequence[Modality],
+    conditioner: Conditioner,
+    seed: int,
+    batch_size: int = 16,
+) -> Iterator[Patient]:
+    """Yield one Patient a profile, in order.
+
+    Records depend on the profile, the run's seed and the weights; never on batch_size, on the other
+    patients or on the place in the sequence.
+    """
+    ordered = in_order(modalities)
+    generators: dict[str, Generator] = {m.name: m.generator(conditioner.columns) for m in ordered}
+    waiting = iter(profiles)
+    while chunk := tuple(islice(waiting, batch_size)):
+        condition = conditioner.encode(chunk)
+        drawn: list[dict[str, Record]] = [{} for _ in chunk]
+        for modality in ordered:
+            rows = [i for i, profile in enumerate(chunk) if modality.indicated(profile)]
+            if not rows:
+                continue
+            batch = Batch(
+                profiles=tuple(chunk[i] for i in rows),
+                condition=condition[rows],
+                seeds=tuple(seed_for(seed, chunk[i].patient_id, modality.name) for i in rows),
+                facts=tuple({name: record.facts for name, record in drawn[i].items()} for i in rows),
+            )
+            for i, record in zip(rows, generators[modality.name].sample(batch), strict=True):
+                drawn[i][modality.name] = record
+        for profile, records in zip(chunk, drawn, strict=True):
+            yield Patient(profile, records)

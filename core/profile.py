@@ -1,0 +1,80 @@
+"""PatientProfile, the one description of a synthetic patient, and seed_for, the one source of randomness."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from hashlib import blake2b
+from types import MappingProxyType
+from typing import Any
+
+Value = float | str | bool
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class PatientProfile:
+    """Who a patient is; every field but the id may be unknown (None, or absent from its mapping).
+
+    age in years, height in cm, weight in kg. `conditions` maps ICD-10-CM codes to present (True) or
+    assessed and absent (False). `measurements` maps vocabulary names (heart_rate, creatinine, ...) to
+    numbers in the vocabulary's unit, `traits` maps them to category names. `index_date` is the day of
+    the visit that the records describe.
+    """
+
+    patient_id: str
+    age: float | None = None
+    sex: str | None = None
+    height: float | None = None
+    weight: float | None = None
+    conditions: Mapping[str, bool] = field(default_factory=dict)
+    measurements: Mapping[str, float] = field(default_factory=dict)
+    traits: Mapping[str, str] = field(default_factory=dict)
+    index_date: date | None = None
+
+    def has(self, code: str) -> bool:
+        """Whether the condition is known to be present."""
+        return self.conditions.get(code, False)
+
+    def get(self, name: str) -> Value | None:
+        """Value of any vocabulary field by name (age, sex, I48.91, heart_rate, ...); None if unknown."""
+        if name in ("age", "sex", "height", "weight"):
+            return getattr(self, name)  # type: ignore[no-any-return]
+        for mapping in (self.conditions, self.measurements, self.traits):
+            if name in mapping:
+                return mapping[name]  # type: ignore[no-any-return]
+        return None
+
+    def but(self, **changes: Any) -> "PatientProfile":
+        """A copy with fields replaced; mappings are merged into the present ones."""
+        for name in ("conditions", "measurements", "traits"):
+            if name in changes:
+                changes[name] = {**getattr(self, name), **changes[name]}
+        return replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only, for JSON; unknown fields are left out."""
+        row: dict[str, Any] = {"patient_id": self.patient_id}
+        for name in ("age", "sex", "height", "weight"):
+            if (value := getattr(self, name)) is not None:
+                row[name] = value
+        for name in ("conditions", "measurements", "traits"):
+            if getattr(self, name):
+                row[name] = dict(getattr(self, name))
+        if self.index_date is not None:
+            row["index_date"] = self.index_date.isoformat()
+        return row
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> "PatientProfile":
+        """Inverse of to_dict."""
+        day = row.get("index_date")
+        return cls(**{**row, "index_date": date.fromisoformat(day) if day else None})
+
+
+def seed_for(run: int, patient: str, stream: str) -> int:
+    """A 63-bit seed that depends on the run, the patient and the purpose, and on nothing else.
+
+    No global random state exists: what a patient gets is the same alone, in a batch, on any worker.
+    """
+    digest = blake2b(f"{run}/{patient}/{stream}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
