@@ -153,7 +153,7 @@ class Modality(Protocol):
         ...
 
     def export(
-        self, records: Sequence[Record], profiles: Sequence[PatientProfile], seed: int, folder: Path
+        self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path
     ) -> list[Path]:
         """Write these patients' files below folder, in the cohort's layout; the paths written."""
         ...

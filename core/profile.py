@@ -78,3 +78,8 @@ def seed_for(run: int, patient: str, stream: str) -> int:
     """
     digest = blake2b(f"{run}/{patient}/{stream}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
+
+
+def uid_for(seed: int, part: str) -> str:
+    """A DICOM UID (2.25 root, from 128 hashed bits) that depends on a record's seed and the object's role."""
+    return f"2.25.{int.from_bytes(blake2b(f'{seed}/{part}'.encode(), digest_size=16).digest(), 'big')}"

@@ -1,1 +1,0 @@
-/work/main/core/_polyclinic/__init__.py

@@ -1,1 +1,0 @@
-/work/main/core/_polyclinic/__main__.py

@@ -1,1 +1,0 @@
-/work/main/conditioning/encoder.py

@@ -1,1 +1,0 @@
-/work/main/configs/__init__.py

@@ -1,1 +1,0 @@
-/work/main/eval/__init__.py

@@ -1,1 +1,0 @@
-/work/main/modalities/__init__.py

@@ -1,0 +1,179 @@
+"""fit(): run a training with Lightning. The only file that owns a Trainer."""
+
+import logging
+import math
+import sys
+import time
+import warnings
+from collections.abc import Sized
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, Timer
+from torch.utils.data import DataLoader, Dataset
+
+from .privacy import PrivacyPlan, Private
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How to train: for how long, on what, and under which budget.
+
+    max_minutes caps the time of each fit() call; the learning rate is annealed to the cap. `plan` is None for public
+    data. `folder` keeps checkpoints; a run with `resume` goes on from the newest one there.
+    """
+
+    folder: Path
+    max_minutes: float | None = None
+    accelerator: str = "auto"
+    devices: int = 1
+    precision: str = "bf16-mixed"
+    seed: int = 0
+    resume: bool = False
+    plan: PrivacyPlan | None = None
+    progress: bool = field(default_factory=sys.stderr.isatty)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a fit came to: optimiser steps, seconds, mean of the loss over the last tenth."""
+
+    steps: int
+    seconds: float
+    loss: float
+
+
+class Annealing(Callback):
+    """Warm-up, then cosine decay of every optimiser's rate over steps or time, whichever runs out first."""
+
+    def __init__(self, steps: int, minutes: float | None, warmup: int = 200) -> None:
+        self.steps, self.minutes, self.warmup = steps, minutes, min(warmup, max(1, steps // 10))
+        self.taken = 0
+        self.began = time.monotonic()
+        self.rates: list[list[float]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"taken": self.taken, "elapsed": time.monotonic() - self.began, "rates": self.rates}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.taken, self.rates = state_dict["taken"], state_dict["rates"]
+        self.began = time.monotonic() - state_dict["elapsed"]
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        if not self.rates:
+            self.rates = [[group["lr"] for group in o.param_groups] for o in trainer.optimizers]
+        done = self.taken / self.steps
+        if self.minutes:
+            done = max(done, (time.monotonic() - self.began) / (60 * self.minutes))
+        scale = min(1.0, (self.taken + 1) / self.warmup) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        for optimizer, rates in zip(trainer.optimizers, self.rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * scale
+        self.taken += 1
+
+
+class Ticker(Callback):
+    """A line to stderr now and then: step, loss, rate, time left. For logs; terminals get Lightning's bar."""
+
+    def __init__(self, name: str, steps: int, minutes: float | None, every: float = 20.0) -> None:
+        self.name, self.steps, self.minutes, self.every = name, steps, minutes, every
+        self.losses: list[float] = []
+        self.rows = self.batches = 0
+        self.began = self.said = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.batches += 1
+        self.rows += len(batch[0]) if batch is not None else 0
+        loss = trainer.callback_metrics.get("loss")
+        if loss is not None:
+            self.losses.append(float(loss))
+        now = time.monotonic()
+        if now - self.said > self.every:
+            self.said = now
+            spent = now - self.began
+            left = spent * (self.steps - self.batches) / self.batches
+            if self.minutes:
+                left = min(left, 60 * self.minutes - spent)
+            recent = self.losses[-200:] or [math.nan]
+            others = {k: float(v) for k, v in trainer.callback_metrics.items() if k != "loss"}
+            extra = "".join(f"  {k} {v:.4f}" for k, v in others.items())
+            if not trainer.progress_bar_callback:
+                print(
+                    f"{self.name}: step {self.batches}/{self.steps}  loss {sum(recent) / len(recent):.4f}{extra}"
+                    f"  {self.rows / spent:.0f} rows/s  {left / 60:.1f} min left",
+                    file=sys.stderr,
+                    flush=True,
+                )
+
+
+def fit(
+    module: pl.LightningModule,
+    data: Dataset[Any],
+    how: Fit,
+    *,
+    name: str,
+    steps: int,
+    batch_size: int,
+    patients: list[str] | None = None,
+    ema: float | None = 0.999,
+) -> Outcome:
+    """Train the module on rows of data for at most `steps` optimiser steps.
+
+    With how.plan, `patients[i]` is the patient of row i, the module must offer `losses(batch) -> (row,)`,
+    and batches are drawn and gradients clipped and noised by privacy.Private; batch_size is then the
+    physical micro-batch. The module's own weights are the exponential moving average when fit returns.
+    """
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    torch.manual_seed(how.seed)  # initialisation order and dropout only; private noise has its own source
+    trained: pl.LightningModule = module
+    if how.plan is not None:
+        private = Private(module, how.plan, patients or [], batch_size)
+        trained, loader, steps = private, private.loader(data), how.plan.steps
+    else:
+        shuffled = torch.Generator().manual_seed(how.seed)
+        batch_size = min(batch_size, len(cast(Sized, data)))
+        loader = DataLoader(data, batch_size=batch_size, shuffle=True, drop_last=True, generator=shuffled)
+    ticker = Ticker(name, steps, how.max_minutes)
+    callbacks: list[Callback] = [
+        Annealing(steps, how.max_minutes),
+        ticker,
+        ModelCheckpoint(
+            dirpath=how.folder / name,
+            save_last=True,
+            save_top_k=0,
+            train_time_interval=timedelta(minutes=3),
+            enable_version_counter=False,
+        ),
+    ]
+    if ema:
+        callbacks.append(EMAWeightAveraging(decay=ema))
+    if how.max_minutes:
+        callbacks.append(Timer(duration=timedelta(minutes=how.max_minutes), verbose=False))
+    trainer = pl.Trainer(
+        max_steps=steps,
+        accelerator=how.accelerator,
+        devices=how.devices,
+        precision=cast(Any, how.precision),
+        callbacks=callbacks,
+        logger=False,
+        enable_progress_bar=how.progress,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+    last = how.folder / name / "last.ckpt"
+    began = time.monotonic()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        warnings.filterwarnings("ignore", module="torch._dynamo")
+        warnings.filterwarnings("ignore", message=".*num_workers.*")
+        trainer.fit(trained, loader, ckpt_path=str(last) if how.resume and last.exists() else None)
+    module.eval()
+    tail = ticker.losses[-max(1, len(ticker.losses) // 10) :] or [math.nan]
+    return Outcome(trainer.global_step, time.monotonic() - began, sum(tail) / len(tail))
