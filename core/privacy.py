@@ -8,12 +8,12 @@ operating system's entropy through torch's ordinary generator: this is not Opacu
 import fcntl
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
@@ -21,6 +21,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from .errors import BudgetExceeded, InputError
+
+if TYPE_CHECKING:
+    from .train import Fit
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ class PatientSampler(Sampler[list[int]]):
     A batch may be empty; it is a step too.
     """
 
-    def __init__(self, patients: list[str], rate: float, steps: int, generator: torch.Generator) -> None:
+    def __init__(self, patients: Sequence[str], rate: float, steps: int, generator: torch.Generator) -> None:
         rows: dict[str, list[int]] = {}
         for row, patient in enumerate(patients):
             rows.setdefault(patient, []).append(row)
@@ -133,7 +136,7 @@ class Private(pl.LightningModule):
     """
 
     def __init__(
-        self, module: pl.LightningModule, plan: PrivacyPlan, patients: list[str], micro_batch: int
+        self, module: pl.LightningModule, plan: PrivacyPlan, patients: Sequence[str], micro_batch: int
     ) -> None:
         from opacus import GradSampleModule
         from opacus.validators import ModuleValidator
@@ -210,6 +213,19 @@ class Private(pl.LightningModule):
 
     def on_fit_end(self) -> None:
         self.sampled.remove_hooks()
+
+
+def pay(how: "Fit", plan: PrivacyPlan, population: str, purpose: str) -> dict[str, Any]:
+    """Charge a planned run to how.ledger before it starts; what the card must say of it.
+
+    Raises BudgetExceeded when the population's total would pass how.limit.
+    """
+    assert how.budget is not None
+    epsilon = plan.epsilon("prv")
+    if how.ledger is not None:
+        epsilon = Ledger(how.ledger).charge(population, purpose, plan, how.limit).epsilon_prv
+    text = f"epsilon {epsilon:.2f}, delta {plan.delta:g}, patient level, {plan.patients} patients, not secure mode"
+    return {"privacy": text, "epsilon": round(epsilon, 3), "delta": plan.delta}
 
 
 @dataclass(frozen=True)

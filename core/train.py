@@ -5,7 +5,7 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -16,15 +16,17 @@ import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, Timer
 from torch.utils.data import DataLoader, Dataset
 
-from .privacy import PrivacyPlan, Private
+from .privacy import Budget, PrivacyPlan, Private
 
 
 @dataclass(frozen=True)
 class Fit:
     """How to train: for how long, on what, and under which budget.
 
-    max_minutes caps the time of each fit() call; the learning rate is annealed to the cap. `plan` is None for public
-    data. `folder` keeps checkpoints; a run with `resume` goes on from the newest one there.
+    max_minutes caps the time of each fit() call; the learning rate is annealed to the cap. `budget` is
+    None for public data; with one, the run is charged to `ledger` before it starts, and refused when
+    the population's total would pass `limit`. `folder` keeps checkpoints; a run with `resume` goes on
+    from the newest one there.
     """
 
     folder: Path
@@ -34,7 +36,9 @@ class Fit:
     precision: str = "bf16-mixed"
     seed: int = 0
     resume: bool = False
-    plan: PrivacyPlan | None = None
+    budget: Budget | None = None
+    ledger: Path | None = None
+    limit: Budget | None = None
     progress: bool = field(default_factory=sys.stderr.isatty)
 
 
@@ -120,21 +124,22 @@ def fit(
     name: str,
     steps: int,
     batch_size: int,
-    patients: list[str] | None = None,
+    plan: PrivacyPlan | None = None,
+    patients: Sequence[str] = (),
     ema: float | None = 0.999,
 ) -> Outcome:
     """Train the module on rows of data for at most `steps` optimiser steps.
 
-    With how.plan, `patients[i]` is the patient of row i, the module must offer `losses(batch) -> (row,)`,
+    With a plan, `patients[i]` is the patient of row i, the module must offer `losses(batch) -> (row,)`,
     and batches are drawn and gradients clipped and noised by privacy.Private; batch_size is then the
     physical micro-batch. The module's own weights are the exponential moving average when fit returns.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     torch.manual_seed(how.seed)  # initialisation order and dropout only; private noise has its own source
     trained: pl.LightningModule = module
-    if how.plan is not None:
-        private = Private(module, how.plan, patients or [], batch_size)
-        trained, loader, steps = private, private.loader(data), how.plan.steps
+    if plan is not None:
+        private = Private(module, plan, patients, batch_size)
+        trained, loader, steps = private, private.loader(data), plan.steps
     else:
         shuffled = torch.Generator().manual_seed(how.seed)
         batch_size = min(batch_size, len(cast(Sized, data)))
