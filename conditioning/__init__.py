@@ -1,1 +1,1 @@
-"""Who the patients are: the vocabulary of profile fields, the population, the encoder, the reader of training folders."""
+"""Who the patients are: the population, the encoder, the reader of training folders."""

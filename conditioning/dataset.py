@@ -10,7 +10,7 @@ from ..core.config import DatasetConfig, FieldMap
 from ..core.errors import InputError
 from ..core.modality import DatasetSource, TrainingSet
 from ..core.profile import PatientProfile, Value
-from .vocabulary import field, with_values
+from ..core.vocabulary import field, with_values
 
 
 def read_training_set(config: DatasetConfig, root: Path, split: str) -> TrainingSet:

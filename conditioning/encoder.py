@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.profile import PatientProfile
-from .vocabulary import FIELDS, Field
+from ..core.vocabulary import FIELDS, Field
 
 NUMBER_WAVES = 2  # sine and cosine of half and whole turns over the public range
 

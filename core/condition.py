@@ -1,4 +1,4 @@
-"""Work on encoded conditions by column name: what a model has learnt from, and what to hide in training."""
+"""Work on encoded conditions: columns by name, what to hide in training, and latents given a condition."""
 
 from collections.abc import Sequence
 
@@ -54,3 +54,19 @@ class FieldDropout:
         keep = torch.rand(rows, self.fields, generator=generator) >= self.rate
         keep &= torch.rand(rows, 1, generator=generator) >= self.all_rate
         return condition * keep[:, self.owner].to(condition)
+
+
+def conditional_normal(
+    code: NDArray[np.float32], latent: NDArray[np.float64], ridge: float = 10.0, shrink: float = 0.1
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """latent ~ line @ [code, 1] + root @ N(0, I): ridge regression and a shrunk residual covariance.
+
+    code (row, column), latent (row, d) -> line (d, column + 1), root (d, d) lower triangular.
+    """
+    design = np.concatenate([code, np.ones((len(code), 1))], axis=1).astype(np.float64)
+    penalty = ridge * np.eye(design.shape[1])
+    penalty[-1, -1] = 0
+    line = np.linalg.solve(design.T @ design + penalty, design.T @ latent).T
+    covariance = np.cov((latent - design @ line.T).T)
+    covariance = (1 - shrink) * covariance + shrink * np.diag(np.diag(covariance))
+    return line, np.linalg.cholesky(covariance + 1e-6 * np.eye(len(covariance)))

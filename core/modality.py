@@ -13,11 +13,15 @@ from .errors import InputError
 from .profile import PatientProfile
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
     from .train import Fit
     from .weights import Weights
 
 Facts = Mapping[str, Any]
 Condition = NDArray[np.float32]  # (patient, column)
+Rows = Sequence[tuple[PatientProfile, "Record"]]
 
 
 @dataclass(frozen=True)
@@ -99,22 +103,36 @@ class TrainingSet:
 
 
 @dataclass(frozen=True)
-class View:
-    """How eval may look at a modality without knowing it.
+class Task:
+    """Something a model can be taught to read off a record, for train-on-synthetic-test-on-real.
 
-    features: records -> (record, feature) finite numbers, with their names, on which distances and
-    real-against-synthetic classifiers run. task: a name and a function from profiles and records to
-    labels (NaN where unknown), for train-on-synthetic-test-on-real. picture: draws real records beside
-    synthetic ones on a matplotlib figure.
+    label gives the place in `classes` (0, 1, ...), NaN where it is unknown.
     """
 
     name: str
-    features: Callable[[Sequence[Record]], NDArray[np.float64]]
-    feature_names: tuple[str, ...]
-    task: str
+    classes: tuple[str, ...]
     label: Callable[[PatientProfile, Record], float]
-    picture: Callable[[Any, Sequence[Record], Sequence[Record]], None]
+
+
+@dataclass(frozen=True)
+class View:
+    """How eval may look at a modality without knowing it; records without the array `needs` are left out.
+
+    features: records -> finite numbers (record, named feature), on which distances run; `about` says in
+    plain words what they are, `blind` what they cannot see. inputs: what classifiers see, where that is
+    more than the features. picture: draws real rows beside synthetic ones (or synthetic ones alone) on
+    a matplotlib Figure and returns the alternative text.
+    """
+
+    name: str
     title: str
+    needs: str
+    features: Callable[[Sequence[Record]], "DataFrame"]
+    tasks: tuple[Task, ...]
+    picture: Callable[["Figure", "Rows", "Rows"], str]
+    about: str
+    blind: tuple[str, ...] = ()
+    inputs: Callable[[Sequence[Record]], "DataFrame"] | None = None
 
 
 class Modality(Protocol):

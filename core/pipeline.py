@@ -16,20 +16,26 @@ class Patient:
     records: Mapping[str, Record]
 
 
+def load_generators(modalities: Sequence[Modality], conditioner: Conditioner) -> dict[str, Generator]:
+    """Each modality's generator on the weights in force; loading takes seconds, so load once."""
+    return {m.name: m.generator(conditioner.columns) for m in modalities}
+
+
 def generate(
     profiles: Iterable[PatientProfile],
     modalities: Sequence[Modality],
     conditioner: Conditioner,
     seed: int,
     batch_size: int = 16,
+    generators: Mapping[str, Generator] | None = None,
 ) -> Iterator[Patient]:
     """Yield one Patient a profile, in order.
 
     Records depend on the profile, the run's seed and the weights; never on batch_size, on the other
-    patients or on the place in the sequence.
+    patients or on the place in the sequence. `generators` are those loaded already, if any.
     """
     ordered = in_order(modalities)
-    generators: dict[str, Generator] = {m.name: m.generator(conditioner.columns) for m in ordered}
+    generators = generators or load_generators(ordered, conditioner)
     waiting = iter(profiles)
     while chunk := tuple(islice(waiting, batch_size)):
         condition = conditioner.encode(chunk)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, timedelta
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any
@@ -34,6 +34,17 @@ class PatientProfile:
     def has(self, code: str) -> bool:
         """Whether the condition is known to be present."""
         return self.conditions.get(code, False)
+
+    @property
+    def birth_date(self) -> date | None:
+        """A day of birth that agrees with age on index_date; None unless both are known."""
+        if self.age is None or self.index_date is None:
+            return None
+        years = int(self.age)
+        day, year = self.index_date, self.index_date.year - years
+        if (day.month, day.day) == (2, 29):
+            day = day.replace(day=28)  # born a day early rather than on a day that the year may lack
+        return day.replace(year=year) - timedelta(days=int((self.age - years) * 365))
 
     def get(self, name: str) -> Value | None:
         """Value of any vocabulary field by name (age, sex, I48.91, heart_rate, ...); None if unknown."""

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
 
-from ..core.errors import InputError
-from ..core.profile import PatientProfile, Value
+from .errors import InputError
+from .profile import PatientProfile, Value
 
 LOINC = "http://loinc.org"
 SNOMED = "http://snomed.info/sct"
@@ -112,10 +112,13 @@ FIELDS: tuple[Field, ...] = (
     _condition("N18.9", "Chronic kidney disease, unspecified"),
     # how a study was made, and what kind of tumour
     Field("chest_view", "Chest X-ray view", "category", choices=("PA", "AP")),
-    Field("pam50", "PAM50 intrinsic subtype", "category", choices=("LumA", "LumB", "Basal", "Her2", "Normal")),
+    Field(
+        "pam50", "PAM50 intrinsic subtype", "category", choices=("LumA", "LumB", "Basal", "Her2", "Normal")
+    ),
 )
 BY_NAME = {field.name: field for field in FIELDS}
 BREAST_CANCER = ("C50.919", "C50.929")
+ONLY_SEX = {"C50.919": "F", "C50.929": "M"}  # codes that name the patient's sex
 
 
 def field(name: str, where: str = "profile") -> Field:

@@ -1,0 +1,203 @@
+"""The engine: draw a cohort in this process or over several; a task is a slice of 16 patients, idempotent.
+
+The cohort's manifest is the job: a worker is told a folder and slice numbers, and reads all else there.
+"""
+
+import multiprocessing
+import os
+import platform
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ..conditioning.encoder import ProfileEncoder
+from ..conditioning.population import CohortConfig, Population
+from ..core import weights
+from ..core.cohort import SLICE, Cohort
+from ..core.config import parse
+from ..core.errors import InputError
+from ..core.modality import Modality, in_order, installed, load_modality
+from ..core.pipeline import generate, load_generators
+
+# what the bytes of a file may depend on, besides the settings
+SOFTWARE = "polyclinic anndata diffusers monai numpy pandas pyarrow pydicom scipy torch wfdb zarr".split()
+
+
+def make(
+    population: Population,
+    patients: int,
+    seed: int,
+    out: Path,
+    *,
+    modalities: Sequence[str] = (),
+    workers: int | None = None,
+    batch_size: int = SLICE,
+    resume: bool = False,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Cohort:
+    """A cohort on disk: created, or resumed, and filled. All modalities that are installed by default.
+
+    `progress` is told how many patients are done. Raises InputError before anything is written when the
+    settings, the weights or the folder will not do.
+    """
+    for name, value in (("patients", patients), ("workers", workers), ("batch-size", batch_size)):
+        if value is not None and value < 1:
+            raise InputError(f"--{name} must be 1 or more, got {value}")
+    chosen = choose(modalities)
+    settings = header(population, chosen, patients, seed)
+    cohort = (Cohort.resume if resume else Cohort.create)(out, settings)
+    if not cohort.complete:
+        run(cohort, workers, batch_size, progress)
+    return cohort
+
+
+def choose(names: Sequence[str] = ()) -> list[Modality]:
+    """Modalities by name (all installed ones if none is named), each after those whose facts it reads."""
+    return in_order([load_modality(name) for name in sorted(set(names) or installed())])
+
+
+def header(
+    population: Population, modalities: Sequence[Modality], patients: int, seed: int
+) -> dict[str, Any]:
+    """What a cohort's bytes depend on, for its manifest. Raises InputError if weights are missing."""
+    used = sorted({name for m in modalities for name in m.weights()})
+    return {
+        "seed": seed,
+        "patients": patients,
+        "population": population.config.model_dump(mode="json"),
+        "modalities": {m.name: {"indication": m.indication, "weights": m.weights()} for m in modalities},
+        "weights": {name: weights.digest(weights.find(name)) for name in used},
+        "software": {"python": platform.python_version(), **{name: version(name) for name in SOFTWARE}},
+    }
+
+
+def run(
+    cohort: Cohort,
+    workers: int | None = None,
+    batch_size: int = SLICE,
+    progress: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Write the slices that a cohort lacks and finish it.
+
+    With one worker in this process, else in that many spawned ones (by default one a core). The files are
+    the same whatever the workers and the batch size. Interrupted or killed, it leaves a cohort to resume.
+    """
+    with cohort.writing():
+        missing = cohort.missing()
+        workers = min(workers or _cores(), max(1, len(missing)))
+        done = cohort.patients - sum(len(cohort.span(number)) for number in missing)
+        progress(done)
+        draw = _in_process if workers == 1 else _in_pool
+        for number in draw(cohort.folder, missing, batch_size, workers):
+            done += len(cohort.span(number))
+            progress(done)
+        cohort.finish(choose(list(cohort.manifest["modalities"])))
+
+
+class _Studio:
+    """What one process needs to draw slices of a cohort, loaded once."""
+
+    def __init__(self, folder: Path, batch_size: int) -> None:
+        self.cohort, self.batch_size = Cohort.open(folder), batch_size
+        config = parse(CohortConfig, self.cohort.manifest["population"], f"{folder}: manifest: population")
+        self.population = Population(config, str(folder))
+        self.modalities = choose(list(self.cohort.manifest["modalities"]))
+        self.encoder = ProfileEncoder()
+        self.generators = load_generators(self.modalities, self.encoder)
+
+    def write(self, number: int) -> int:
+        seed = int(self.cohort.manifest["seed"])
+        profiles = (self.population.patient(index, seed) for index in self.cohort.span(number))
+        drawn = generate(profiles, self.modalities, self.encoder, seed, self.batch_size, self.generators)
+        self.cohort.write_slice(number, list(drawn), self.modalities)
+        return number
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Numbers that do not depend on how sums are split among threads."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _in_process(folder: Path, numbers: Sequence[int], batch_size: int, workers: int) -> Iterator[int]:
+    if numbers:
+        studio = _Studio(folder, batch_size)
+        for number in numbers:
+            with _one_thread():
+                studio.write(number)
+            yield number
+
+
+def _in_pool(folder: Path, numbers: Sequence[int], batch_size: int, workers: int) -> Iterator[int]:
+    """Slice numbers as they are done; at most two tasks a worker are under way."""
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), _start_worker, (folder, batch_size)
+    )
+    waiting, running = iter(numbers), set[Future[int]]()
+    try:
+        while True:
+            while len(running) < 2 * workers and (number := next(waiting, None)) is not None:
+                running.add(pool.submit(_write, number))
+            if not running:
+                break
+            ready, running = wait(running, return_when=FIRST_COMPLETED)
+            for task in ready:
+                yield task.result()
+    except BrokenProcessPool:
+        raise InputError(
+            f"{folder}: a worker process was killed, perhaps for want of memory; what is done is kept: "
+            "run again with --resume and fewer --workers"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_job: tuple[Path, int] | None = None
+
+
+def _start_worker(folder: Path, batch_size: int) -> None:
+    """Leave interrupts to the parent, end when it ends, and note the job."""
+    global _job
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _job = folder, batch_size
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+@cache
+def _studio() -> _Studio:
+    assert _job is not None
+    return _Studio(*_job)
+
+
+def _write(number: int) -> int:
+    studio = _studio()
+    with _one_thread():
+        return studio.write(number)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

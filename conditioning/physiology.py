@@ -1,0 +1,180 @@
+"""Body size, vitals and labs that follow from a patient's age, sex and conditions, by rule.
+
+The numbers are rounded textbook values of adults (reference intervals, and how far a disease typically
+moves a value). They are public knowledge: nothing here is read off a data set.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import NormalDist
+
+from ..core.vocabulary import BY_NAME
+
+REFERENCE_AGE = 60.0  # years; per-decade effects count from here
+_STANDARD = NormalDist()
+
+
+def truncated_normal(u: float, mean: float, sd: float, low: float, high: float) -> float:
+    """The u-quantile (0 <= u < 1) of a normal distribution cut off at low and high; low <= mean <= high."""
+    at_low, at_high = _STANDARD.cdf((low - mean) / sd), _STANDARD.cdf((high - mean) / sd)
+    p = at_low + u * (at_high - at_low)
+    value = mean + sd * _STANDARD.inv_cdf(min(max(p, 1e-12), 1 - 1e-12))
+    return min(max(value, low), high)
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """How one value is distributed in adults.
+
+    middle is the mean of a 60-year-old woman without listed conditions, spread the standard deviation,
+    and men, per_decade and effects (by condition) add to the mean. With log=True middle is a median,
+    spread a standard deviation of the natural logarithm, and the effects multiply. Values stay in
+    [low, high], what a clinic sees, which is narrower than the vocabulary's public range.
+    """
+
+    middle: float
+    spread: float
+    low: float
+    high: float
+    log: bool = False
+    men: float | None = None
+    per_decade: float | None = None
+    effects: Mapping[str, float] = field(default_factory=dict)
+
+    def draw(
+        self, u: float, age: float, sex: str, conditions: Mapping[str, bool], severity: float = 1.0
+    ) -> float:
+        """The u-quantile for this patient; severity scales what the conditions do."""
+        scale = math.log if self.log else float
+        mean = scale(self.middle)
+        if self.men is not None and sex == "M":
+            mean += scale(self.men)
+        if self.per_decade is not None:
+            mean += scale(self.per_decade) * (age - REFERENCE_AGE) / 10
+        mean += severity * sum(scale(x) for code, x in self.effects.items() if conditions.get(code))
+        low, high = scale(self.low), scale(self.high)
+        value = truncated_normal(u, min(max(mean, low), high), self.spread, low, high)
+        return math.exp(value) if self.log else value
+
+
+_AF, _SEPSIS, _PNEUMONIA, _FAILURE, _OEDEMA = "I48.91", "A41.9", "J18.9", "I50.9", "J81.0"
+_KIDNEY, _DIABETES, _PRESSURE, _EFFUSION, _COLLAPSE = "N18.9", "E11.9", "I10", "J90", "J93.9"
+_EMPHYSEMA, _FIBROSIS, _CANCER_F, _CANCER_M = "J43.9", "J84.10", "C50.919", "C50.929"
+
+HEIGHT = Quantity(162, 6.7, 138, 205, men=13.5, per_decade=-0.6)  # cm
+BODY_MASS_INDEX = Quantity(
+    26.5, 0.18, 15.5, 55, log=True, men=1.02, effects={_DIABETES: 1.14, _PRESSURE: 1.06, _EMPHYSEMA: 0.92}
+)  # kg/m2
+DIASTOLIC_SHARE = Quantity(0.61, 0.05, 0.42, 0.78, per_decade=-0.015)  # of systolic pressure
+
+QUANTITIES: dict[str, Quantity] = {
+    "heart_rate": Quantity(
+        74,
+        11,
+        38,
+        190,
+        men=-2,
+        effects={
+            _AF: 16,
+            _SEPSIS: 26,
+            _PNEUMONIA: 9,
+            _FAILURE: 5,
+            _OEDEMA: 14,
+            _COLLAPSE: 12,
+            _CANCER_F: 2,
+            _CANCER_M: 2,
+        },
+    ),
+    "systolic": Quantity(
+        126, 13, 60, 230, per_decade=3, effects={_PRESSURE: 14, _SEPSIS: -32, _FAILURE: -8, _KIDNEY: 5}
+    ),
+    "respiration": Quantity(
+        15.5,
+        2,
+        8,
+        45,
+        effects={
+            _SEPSIS: 7,
+            _PNEUMONIA: 4,
+            _OEDEMA: 8,
+            _COLLAPSE: 6,
+            _EFFUSION: 3,
+            _FIBROSIS: 3,
+            _EMPHYSEMA: 2,
+            _FAILURE: 2,
+        },
+    ),
+    "oxygen_saturation": Quantity(
+        97.3,
+        1.1,
+        75,
+        100,
+        per_decade=-0.2,
+        effects={
+            _OEDEMA: -6,
+            _COLLAPSE: -4,
+            _PNEUMONIA: -3,
+            _EMPHYSEMA: -3,
+            _FIBROSIS: -3,
+            _SEPSIS: -2,
+            _EFFUSION: -1.5,
+            _FAILURE: -1,
+        },
+    ),
+    "temperature": Quantity(36.8, 0.3, 34, 41.3, per_decade=-0.03, effects={_SEPSIS: 1.3, _PNEUMONIA: 0.9}),
+    "hemoglobin": Quantity(
+        13.3,
+        1.1,
+        5.5,
+        19,
+        men=1.4,
+        per_decade=-0.15,
+        effects={_CANCER_F: -1.0, _CANCER_M: -1.0, _KIDNEY: -1.5, _SEPSIS: -1.3, _FAILURE: -0.5},
+    ),
+    "leukocytes": Quantity(6.8, 0.25, 0.5, 60, log=True, effects={_SEPSIS: 2.0, _PNEUMONIA: 1.6}),
+    "platelets": Quantity(250, 0.25, 15, 900, log=True, effects={_SEPSIS: 0.65}),
+    "creatinine": Quantity(
+        0.78,
+        0.18,
+        0.3,
+        14,
+        log=True,
+        men=1.25,
+        per_decade=1.04,
+        effects={_KIDNEY: 2.3, _SEPSIS: 1.5, _FAILURE: 1.15},
+    ),
+    "glucose": Quantity(98, 0.12, 45, 600, log=True, effects={_DIABETES: 1.6, _SEPSIS: 1.3}),
+    "potassium": Quantity(4.2, 0.35, 2.4, 7.5, effects={_KIDNEY: 0.5}),
+    "lactate": Quantity(1.1, 0.3, 0.4, 20, log=True, effects={_SEPSIS: 2.6, _OEDEMA: 1.4, _FAILURE: 1.1}),
+    "nt_probnp": Quantity(
+        90,
+        0.7,
+        5,
+        70000,
+        log=True,
+        men=0.75,
+        per_decade=1.5,
+        effects={_FAILURE: 10, _AF: 2.5, _KIDNEY: 2, _SEPSIS: 2.5, "I51.7": 2},
+    ),
+}
+
+USED = (*QUANTITIES, "height", "bmi", "diastolic", "severity")  # what measured() wants a quantile for
+
+
+def measured(
+    age: float, sex: str, conditions: Mapping[str, bool], u: Mapping[str, float]
+) -> dict[str, float]:
+    """Height (cm), weight (kg), vitals and labs by vocabulary name, rounded as the vocabulary says.
+
+    u holds one uniform number in [0, 1) for each name in USED. One severity a patient scales all that
+    the conditions do, so that the very septic are at once fast, hot, hypotensive and high in lactate.
+    """
+    severity = math.exp(0.3 * truncated_normal(u["severity"], 0, 1, -2, 2))
+    height = HEIGHT.draw(u["height"], age, sex, conditions)
+    index = BODY_MASS_INDEX.draw(u["bmi"], age, sex, conditions)
+    values = {"height": height, "weight": index * (height / 100) ** 2}
+    for name, quantity in QUANTITIES.items():
+        values[name] = quantity.draw(u[name], age, sex, conditions, severity)
+    values["diastolic"] = values["systolic"] * DIASTOLIC_SHARE.draw(u["diastolic"], age, sex, conditions)
+    return {name: round(value, BY_NAME[name].decimals) for name, value in values.items()}

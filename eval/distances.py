@@ -1,0 +1,189 @@
+"""Distances between the features of two groups: Kolmogorov-Smirnov and Frechet, with floors and intervals."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .sample import Sample, one_each, resample
+from .score import AS_REAL, CLOSE, DIFFERENT, MEASURED, Score, percentiles, recentred
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Values = NDArray[np.float64]  # (row, feature)
+PROBABILITIES = np.linspace(0.05, 0.95, 19)
+CLIP = 8.0  # standard deviations; keeps one broken trace from deciding a Frechet distance
+FLOOR_DRAWS, BOOTSTRAP = 40, 100
+LEAST = 10  # rows of a group
+MOST = 400  # synthetic rows that enter at a time
+CLOSE_BY = {"ks": 0.10, "frechet": 0.25}  # how far above the floor still counts as close
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """What is kept of a group of patients: statistics of its features, no row.
+
+    quantiles (19, feature) at 5, 10, ... 95 %; mean, sd (feature,); correlation (feature, feature) of the
+    standardised features clipped at 8. Features without spread are left out.
+    """
+
+    names: tuple[str, ...]
+    quantiles: Values
+    mean: NDArray[np.float64]
+    sd: NDArray[np.float64]
+    shift: NDArray[np.float64]
+    covariance: Values
+
+    def of(self, features: "DataFrame") -> Values:
+        """The columns this aggregate knows, in its order."""
+        return features[list(self.names)].to_numpy(dtype=np.float64)
+
+
+def summarise(features: "DataFrame") -> Aggregate:
+    """The Aggregate of a group."""
+    kept = features.loc[:, features.std() > 1e-9]
+    values = kept.to_numpy(dtype=np.float64)
+    mean, sd = values.mean(0), values.std(0)
+    z = np.clip((values - mean) / sd, -CLIP, CLIP)
+    quantiles = np.quantile(values, PROBABILITIES, axis=0)
+    return Aggregate(tuple(kept.columns), quantiles, mean, sd, z.mean(0), np.cov(z, rowvar=False, ddof=1))
+
+
+def ks(values: Values, real: Aggregate) -> NDArray[np.float64]:
+    """(feature,) Kolmogorov-Smirnov distance, read at the 19 quantiles of the real group.
+
+    At a quantile q of probability p the real distribution function jumps from at most p to at least p;
+    the distance is how far that of `values` misses this, so that ties (whole numbers) cost nothing.
+    """
+    ordered = np.sort(values, axis=0)
+    n = len(values)
+    out = np.empty(values.shape[1])
+    for j in range(values.shape[1]):
+        upto = np.searchsorted(ordered[:, j], real.quantiles[:, j], side="right") / n
+        below = np.searchsorted(ordered[:, j], real.quantiles[:, j], side="left") / n
+        out[j] = max(0.0, float((PROBABILITIES - upto).max()), float((below - PROBABILITIES).max()))
+    return out
+
+
+def frechet(values: Values, real: Aggregate) -> float:
+    """Frechet distance of two Gaussians fitted to the standardised features, divided by their number.
+
+    (|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^1/2)) / features (Dowson and Landau 1982); a shift of every
+    feature by one standard deviation of the real group gives 1.
+    """
+    return _frechet(values, real, _root(real))
+
+
+def _root(real: Aggregate) -> Values:
+    """Symmetric square root of the covariance."""
+    spectrum, axes = np.linalg.eigh(np.atleast_2d(real.covariance))
+    return np.asarray(axes * np.sqrt(np.maximum(spectrum, 0)) @ axes.T, dtype=np.float64)
+
+
+def _frechet(values: Values, real: Aggregate, root: Values) -> float:
+    z = np.clip((values - real.mean) / real.sd, -CLIP, CLIP)
+    centre = z.mean(0)
+    scatter = (z - centre) / np.sqrt(max(1, len(z) - 1))  # C1 = scatter' scatter
+    # tr (C1 C2)^1/2 is the nuclear norm of C1^1/2 C2^1/2, and so that of scatter C2^1/2
+    overlap = np.linalg.svd(scatter @ root, compute_uv=False).sum()
+    total = (
+        np.square(centre - real.shift).sum() + np.square(scatter).sum() + np.square(root).sum() - 2 * overlap
+    )
+    return max(0.0, float(total)) / len(centre)
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Distances of groups of `size` real patients from the real test group: mean and 95 % range."""
+
+    size: int
+    ks: tuple[float, float, float]
+    frechet: tuple[float, float, float]
+
+
+def floor(train: Sample, real: Aggregate, size: int, seed: int) -> Floor:
+    """The Floor at this size, from repeated draws of training patients."""
+    rng = np.random.default_rng(seed)
+    root, values, patients = _root(real), real.of(train.features), train.patients
+    draws = []
+    for _ in range(FLOOR_DRAWS):
+        some = values[one_each(patients, size, rng)]
+        draws.append((float(ks(some, real).mean()), _frechet(some, real, root)))
+    ks_draws, frechet_draws = zip(*draws, strict=True)
+    return Floor(
+        size,
+        (float(np.mean(ks_draws)), *percentiles(ks_draws)),
+        (float(np.mean(frechet_draws)), *percentiles(frechet_draws)),
+    )
+
+
+def distances(
+    synthetic: Sample, real: Aggregate, floor: Floor, test: Sample | None, seed: int
+) -> tuple[list[Score], dict[str, float]]:
+    """The two scores, and the KS distance of each feature.
+
+    At most `floor.size` synthetic rows enter at a time, so that value and floor suffer alike from small
+    numbers. The interval resamples synthetic rows and, where their rows are given, test patients.
+    """
+    rng = np.random.default_rng(seed)
+    values, patients, root = real.of(synthetic.features), synthetic.patients, _root(real)
+    size = min(floor.size, synthetic.patient_count)
+    repeats = 1 if size == len(synthetic) else 5
+    some = [values[one_each(patients, size, rng)] for _ in range(repeats)]
+    by_feature = np.mean([ks(part, real) for part in some], axis=0)
+    point = (float(by_feature.mean()), float(np.mean([_frechet(part, real, root) for part in some])))
+    draws = []
+    for _ in range(BOOTSTRAP):
+        against, its_root = real, root
+        if test is not None:
+            against = summarise(test.features.iloc[resample(test.patients, rng)])
+            its_root = _root(against)
+        one = against.of(synthetic.features)[rng.choice(one_each(patients, size, rng), size)]
+        draws.append((float(ks(one, against).mean()), _frechet(one, against, its_root)))
+    scores = [
+        _score("ks", point[0], [d[0] for d in draws], floor.ks, size),
+        _score("frechet", point[1], [d[1] for d in draws], floor.frechet, size),
+    ]
+    return scores, dict(zip(real.names, by_feature.tolist(), strict=True))
+
+
+TITLES = {
+    "ks": "Distance of single measurements (Kolmogorov-Smirnov, mean over features)",
+    "frechet": "Distance of all measurements together (Frechet, per standardised feature)",
+}
+
+
+def _score(
+    metric: str, value: float, draws: list[float], floor: tuple[float, float, float], size: int
+) -> Score:
+    middle, low, high = floor
+    if value <= high:
+        verdict, words = AS_REAL, "as near as another group of real patients would be"
+    elif value <= high + CLOSE_BY[metric]:
+        verdict, words = CLOSE, "a little farther than another group of real patients would be"
+    else:
+        verdict, words = DIFFERENT, "farther than another group of real patients would be"
+    what = "Taken one by one" if metric == "ks" else "Taken together"
+    scale = (
+        "0 is equal, 1 is apart"
+        if metric == "ks"
+        else "0 is equal, 1 is like a shift by one standard deviation"
+    )
+    return Score(
+        metric=metric,
+        title=TITLES[metric],
+        question="distance",
+        status=MEASURED,
+        direction="lower is better",
+        value=value,
+        interval=recentred(draws, value),
+        floor=middle,
+        floor_interval=(low, high),
+        verdict=verdict,
+        scale=(0.0, max(0.5 if metric == "ks" else 1.0, value * 1.15)),
+        sentence=f"{what}, the measurements of {size} synthetic records lie {value:.2f} from the held-out "
+        f"real ones ({scale}), {words} ({middle:.2f}).",
+        details={"rows": size},
+    )

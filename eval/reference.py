@@ -1,0 +1,170 @@
+"""Reference: aggregates of held-out real data, made where the data are, read where they are not."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import InputError
+from ..core.modality import Modality, TrainingSet
+from ..core.profile import PatientProfile
+from ..core.weights import write_atomic
+from .distances import LEAST, PROBABILITIES, Aggregate, Floor, floor, summarise
+from .sample import Sample, collect, real_rows
+from .score import QUOTED, Score
+
+FORMAT, VERSION = "polyclinic-reference", 1
+SIZES = (10, 15, 25, 50, 100, 200, 400)  # of synthetic groups, for which floors are kept
+LEAST_PATIENTS = 20  # fewer, and quantiles would be single patients' values
+
+
+@dataclass(frozen=True)
+class ViewReference:
+    """What is known of one view's real data without their rows."""
+
+    aggregate: Aggregate
+    floors: tuple[Floor, ...]
+    population: Mapping[str, Any]
+    quoted: tuple[Score, ...]
+
+    def floor(self, size: int) -> Floor:
+        """The floor at this group size: between the kept sizes, linear in 1 / size."""
+        kept = sorted(self.floors, key=lambda f: 1 / f.size)
+        at = [1 / f.size for f in kept]
+        size = min(max(size, min(f.size for f in kept)), max(f.size for f in kept))
+
+        def between(values: Sequence[Sequence[float]]) -> tuple[float, float, float]:
+            low, middle, high = (
+                float(np.interp(1 / size, at, column)) for column in zip(*values, strict=True)
+            )
+            return low, middle, high
+
+        return Floor(size, between([f.ks for f in kept]), between([f.frechet for f in kept]))
+
+
+def population(profiles: Sequence[PatientProfile]) -> dict[str, Any]:
+    """Who they are: number of patients, quartiles of age (years), share of women among those of known sex."""
+    own = list({p.patient_id: p for p in profiles}.values())
+    ages = [p.age for p in own if p.age is not None]
+    sexes = [p.sex for p in own if p.sex is not None]
+    return {
+        "patients": len(own),
+        "records": len(profiles),
+        "age_quartiles": [round(float(a), 1) for a in np.percentile(ages, [25, 50, 75])]
+        if len(ages) > 3
+        else None,
+        "female": round(sexes.count("F") / len(sexes), 3) if sexes else None,
+    }
+
+
+def samples(
+    modality: Modality, pairs: Sequence[tuple[TrainingSet, TrainingSet]], seed: int
+) -> list[tuple[Sample | None, Sample | None]]:
+    """(train, test) rows of each view. Raises InputError if the two share a patient."""
+    for train, test in pairs:
+        if both := {p.patient_id for p in train.profiles} & {p.patient_id for p in test.profiles}:
+            raise InputError(
+                f"{test.root}: {len(both)} patients are in both splits, for example {min(both)}; "
+                f"expected a split by patient"
+            )
+    views = modality.views()
+    learnt = collect(views, real_rows(modality, [train for train, _ in pairs if len(train)], seed))
+    judged = collect(views, real_rows(modality, [test for _, test in pairs if len(test)], seed))
+    return list(zip(learnt, judged, strict=True))
+
+
+def aggregate(
+    modality: Modality,
+    pairs: Sequence[tuple[TrainingSet, TrainingSet]],
+    quoted: Mapping[str, Sequence[Score]],
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The content of a reference file: test rows become quantiles, means and covariances, never rows.
+
+    quoted: view name -> scores that need real rows, measured on the shipped weights. Raises InputError
+    if a view's test split has fewer than 20 patients.
+    """
+    views: dict[str, Any] = {}
+    for view, (train, test) in zip(modality.views(), samples(modality, pairs, seed), strict=True):
+        if train is None or test is None:
+            continue
+        if test.patient_count < LEAST_PATIENTS:
+            raise InputError(
+                f"{view.title}: {test.patient_count} test patients; expected {LEAST_PATIENTS} or more, "
+                f"since an aggregate of fewer could show single patients"
+            )
+        real = summarise(test.features)
+        sizes = [size for size in SIZES if LEAST <= size <= train.patient_count]
+        lower = np.tril_indices(len(real.names))
+        views[view.name] = {
+            "population": population(test.profiles),
+            "features": list(real.names),
+            "quantiles": _short(real.quantiles),
+            "mean": _short(real.mean),
+            "sd": _short(real.sd),
+            "shift": _short(real.shift, 3),
+            "covariance_lower": _short(real.covariance[lower], 3),
+            "floors": [vars(floor(train, real, size, seed)) for size in sizes],
+            "quoted": [score.to_dict() for score in quoted.get(view.name, ())],
+        }
+    sources = [{**vars(test.source), "records": len(test), "split": test.split} for _, test in pairs]
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "modality": modality.name,
+        "sources": sources,
+        "views": views,
+    }
+
+
+def _short(values: Any, digits: int = 4) -> Any:
+    """Numbers to so many significant digits, as lists."""
+    rounded = [float(f"{x:.{digits}g}") for x in np.ravel(values)]
+    return np.reshape(rounded, np.shape(values)).tolist()
+
+
+def write(content: Mapping[str, Any], path: Path) -> None:
+    """Write a reference file."""
+    write_atomic(path, (json.dumps(content, separators=(",", ":"), allow_nan=False) + "\n").encode())
+
+
+def folder() -> Path:
+    """Where the shipped reference files are."""
+    return Path(str(files("polyclinic.eval"))) / "reference"
+
+
+def read(path: Path) -> dict[str, ViewReference]:
+    """View name -> reference. Raises InputError if the file is damaged or of another version."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if (content["format"], content["version"]) != (FORMAT, VERSION):
+            raise InputError(
+                f"{path}: expected {FORMAT} version {VERSION}, got {content['format']} {content['version']}"
+            )
+        return {name: _view(row) for name, row in content["views"].items()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not a reference file ({type(error).__name__}: {error})") from None
+
+
+def _view(row: Mapping[str, Any]) -> ViewReference:
+    size = len(row["features"])
+    covariance = np.zeros((size, size))
+    covariance[np.tril_indices(size)] = row["covariance_lower"]
+    covariance += np.tril(covariance, -1).T
+    real = Aggregate(
+        names=tuple(row["features"]),
+        quantiles=np.asarray(row["quantiles"], dtype=np.float64).reshape(len(PROBABILITIES), size),
+        mean=np.asarray(row["mean"], dtype=np.float64),
+        sd=np.asarray(row["sd"], dtype=np.float64),
+        shift=np.asarray(row["shift"], dtype=np.float64),
+        covariance=covariance,
+    )
+    floors = tuple(Floor(f["size"], tuple(f["ks"]), tuple(f["frechet"])) for f in row["floors"])
+    quoted = tuple(Score.from_dict({**score, "status": QUOTED}) for score in row["quoted"])
+    return ViewReference(real, floors, row["population"], quoted)

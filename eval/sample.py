@@ -1,0 +1,127 @@
+"""Sample: the rows of one view, as eval's numbers see them: features, labels, whose they are."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.modality import Modality, Record, Rows, TrainingSet, View
+from ..core.profile import PatientProfile
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+CHUNK = 64  # records in memory at a time
+PICTURED = 48  # rows kept whole, for the pictures
+PATIENTS = 1500  # of a training folder's split that are read at most
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Row i of `features` and `inputs` (row, named column) belongs to patient `profiles[i]`.
+
+    labels: task -> (row,) class index, NaN where unknown. shown: some rows whole, for pictures.
+    """
+
+    features: "DataFrame"
+    inputs: "DataFrame"
+    profiles: tuple[PatientProfile, ...]
+    labels: dict[str, NDArray[np.float64]]
+    shown: Rows
+
+    def __len__(self) -> int:
+        return len(self.profiles)
+
+    @property
+    def patients(self) -> NDArray[np.int64]:
+        """(row,) a number a patient."""
+        return np.unique([p.patient_id for p in self.profiles], return_inverse=True)[1].astype(np.int64)
+
+    @property
+    def patient_count(self) -> int:
+        """How many different patients there are."""
+        return len({p.patient_id for p in self.profiles})
+
+    def take(self, rows: NDArray[np.int64]) -> "Sample":
+        """The rows at these places, in this order."""
+        return replace(
+            self,
+            features=self.features.iloc[rows],
+            inputs=self.inputs.iloc[rows],
+            profiles=tuple(self.profiles[i] for i in rows),
+            labels={task: values[rows] for task, values in self.labels.items()},
+        )
+
+
+def collect(views: Sequence[View], pairs: Iterable[tuple[PatientProfile, Record]]) -> list[Sample | None]:
+    """One Sample a view from a single pass over the records; None for a view that no record serves."""
+    import pandas as pd
+
+    parts: list[list[Sample]] = [[] for _ in views]
+    waiting = iter(pairs)
+    while chunk := list(islice(waiting, CHUNK)):
+        for view, own in zip(views, parts, strict=True):
+            rows = [pair for pair in chunk if view.needs in pair[1].arrays]
+            if rows:
+                own.append(_sample(view, rows, PICTURED - sum(len(part.shown) for part in own)))
+    return [
+        Sample(
+            features=pd.concat([p.features for p in own], ignore_index=True),
+            inputs=pd.concat([p.inputs for p in own], ignore_index=True),
+            profiles=tuple(profile for p in own for profile in p.profiles),
+            labels={t.name: np.concatenate([p.labels[t.name] for p in own]) for t in view.tasks},
+            shown=[pair for p in own for pair in p.shown],
+        )
+        if own
+        else None
+        for view, own in zip(views, parts, strict=True)
+    ]
+
+
+def _sample(view: View, rows: Rows, keep: int) -> Sample:
+    records = [record for _, record in rows]
+    features = view.features(records)
+    return Sample(
+        features=features,
+        inputs=features if view.inputs is None else view.inputs(records),
+        profiles=tuple(profile for profile, _ in rows),
+        labels={t.name: np.array([t.label(*row) for row in rows], dtype=np.float64) for t in view.tasks},
+        shown=list(rows[: max(0, keep)]),
+    )
+
+
+def real_rows(
+    modality: Modality, sets: Sequence[TrainingSet], seed: int
+) -> Iterator[tuple[PatientProfile, Record]]:
+    """Real rows of these sets, in random order; at most PATIENTS patients of each are read."""
+    for part in sets:
+        rng = np.random.default_rng(seed)
+        ids = sorted({profile.patient_id for profile in part.profiles})
+        chosen = {ids[i] for i in rng.permutation(len(ids))[:PATIENTS]}
+        rows = [i for i in rng.permutation(len(part)) if part.profiles[i].patient_id in chosen]
+        part = replace(
+            part,
+            records=tuple(part.records[i] for i in rows),
+            profiles=tuple(part.profiles[i] for i in rows),
+        )
+        for profile, record in zip(part.profiles, modality.load(part), strict=True):
+            yield profile.but(patient_id=f"{part.source.name}/{profile.patient_id}"), record
+
+
+def one_each(patients: NDArray[np.int64], size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Places of one random row each of `size` different random patients (of all, if they are fewer)."""
+    order = rng.permutation(len(patients))
+    _, first = np.unique(patients[order], return_index=True)
+    return rng.permutation(order[first])[:size]
+
+
+def resample(patients: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Places of all rows of patients drawn with replacement: one bootstrap draw of patients."""
+    order = np.argsort(patients, kind="stable")
+    ends = np.cumsum(np.bincount(patients))
+    starts = ends - np.bincount(patients)
+    drawn = rng.integers(len(ends), size=len(ends))
+    return np.concatenate([order[starts[p] : ends[p]] for p in drawn])

@@ -1,0 +1,86 @@
+"""Score: one measured number with its floor, interval, direction, verdict and a plain sentence."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+MEASURED, QUOTED, NOT_MEASURED = "measured", "quoted", "not measured"
+AS_REAL, CLOSE, DIFFERENT = "as real", "close", "different"
+QUESTIONS = ("distance", "told apart", "useful")  # what a score answers
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number. `floor` is the same measurement between two groups of real patients.
+
+    question: one of QUESTIONS. status: measured now, quoted from the training of the weights, or not
+    measured (then `reason` says why and there is no value). verdict: within what real data show
+    ("as real"), near it ("close"), or "different"; None where not measured.
+    """
+
+    metric: str
+    title: str
+    question: str
+    status: str
+    direction: str = ""
+    task: str | None = None
+    value: float | None = None
+    interval: tuple[float, float] | None = None
+    floor: float | None = None
+    floor_interval: tuple[float, float] | None = None
+    verdict: str | None = None
+    sentence: str = ""
+    reason: str | None = None
+    scale: tuple[float, float] = (0.0, 1.0)
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        numbers = (self.value, self.floor, *(self.interval or ()), *(self.floor_interval or ()))
+        assert all(n is None or math.isfinite(n) for n in numbers), (
+            f"{self.metric}: a score is finite or absent"
+        )
+        assert (self.value is None) == (self.status == NOT_MEASURED)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; numbers to four digits."""
+        return {key: _plain(value) for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> "Score":
+        """Inverse of to_dict."""
+        pairs = ("interval", "floor_interval", "scale")
+        return cls(**{**row, **{k: tuple(row[k]) for k in pairs if row[k] is not None}})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def not_measured(metric: str, title: str, question: str, reason: str, task: str | None = None) -> Score:
+    """A score without a number, and why."""
+    sentence = f"Not measured: {reason}."
+    return Score(metric, title, question, NOT_MEASURED, task=task, reason=reason, sentence=sentence)
+
+
+def percentiles(draws: ArrayLike) -> tuple[float, float]:
+    """95 % range of repeated draws."""
+    low, high = np.percentile(np.asarray(draws, dtype=float), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def recentred(draws: Sequence[float], value: float) -> tuple[float, float]:
+    """95 % range of bootstrap draws, moved so that their mean is the value.
+
+    Resampling adds a distance of its own, so the plain percentiles would lie above the value.
+    """
+    low, high = percentiles(draws)
+    shift = value - float(np.mean(draws))
+    return max(0.0, low + shift), max(0.0, high + shift)

@@ -1,0 +1,85 @@
+"""check_references(): whether a cohort's health records hold together, and with its images."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ...core.modality import View
+from .data import FOLDER, HTEST, TYPES, Resource, patient_of, read_resources
+
+
+def views() -> list[View]:
+    """None: there are no real records to compare with."""
+    return []
+
+
+def check_references(folder: Path) -> list[str]:
+    """Problems of the FHIR files of a cohort folder, one line each; empty means none were found.
+
+    Ids are unique; every resource is tagged HTEST and belongs to a patient of the cohort; every
+    reference resolves, to the same patient; the UIDs of every ImagingStudy are those of a DICOM file
+    of that patient. Raises InputError if a file is missing or is not NDJSON.
+    """
+    owner: dict[str, str] = {}
+    problems: list[str] = []
+    counts: Counter[str] = Counter()
+    for name, resource in _resources(folder):
+        counts[name] += 1
+        owner[name] = patient_of(resource)
+    problems += [f"{name}: id used {n} times" for name, n in counts.items() if n > 1]
+    for name, resource in _resources(folder):
+        patient = owner[name]
+        if f"Patient/{patient}" not in owner:
+            problems.append(f"{name}: belongs to no patient of the cohort, got {patient!r}")
+        if HTEST["code"] not in [tag.get("code") for tag in resource.get("meta", {}).get("tag", [])]:
+            problems.append(f"{name}: not tagged {HTEST['code']}")
+        for reference in _references(resource):
+            if reference not in owner:
+                problems.append(f"{name}: reference {reference!r} does not resolve")
+            elif owner[reference] != patient:
+                problems.append(f"{name}: reference {reference!r} leads to another patient")
+        if resource["resourceType"] == "ImagingStudy":
+            problems += [f"{name}: {problem}" for problem in _images(resource, folder / "dicom" / patient)]
+    return problems
+
+
+def _resources(folder: Path) -> Iterator[tuple[str, Resource]]:
+    for kind in TYPES:
+        path = folder / FOLDER / f"{kind}.ndjson"
+        if kind == "Patient" or path.exists():
+            for resource in read_resources(path):
+                yield f"{resource.get('resourceType')}/{resource.get('id')}", resource
+
+
+def _references(value: Any) -> Iterator[str]:
+    """Every `reference` in a resource, at any depth."""
+    if isinstance(value, dict):
+        if isinstance(value.get("reference"), str):
+            yield value["reference"]
+        for part in value.values():
+            yield from _references(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _references(part)
+
+
+def _images(study: Resource, folder: Path) -> Iterator[str]:
+    """What the ImagingStudy names and the patient's DICOM folder does not hold."""
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
+
+    held: set[tuple[str, str, str]] = set()
+    for path in sorted(folder.rglob("*.dcm")):
+        try:
+            header = dcmread(path, specific_tags=["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"])
+        except InvalidDicomError:
+            yield f"{path.name} is not a DICOM file"
+            continue
+        held.add((header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID))
+    for identifier in study.get("identifier", []):
+        uid = str(identifier.get("value", "")).removeprefix("urn:oid:")
+        for series in study.get("series", []):
+            for instance in series.get("instance", []):
+                if (uid, series["uid"], instance["uid"]) not in held:
+                    yield f"no DICOM file of study {uid}, instance {instance['uid']}"

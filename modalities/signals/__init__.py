@@ -1,0 +1,116 @@
+"""Signals: 12-lead ECG and hourly vitals, drawn by time-series GANs on physiological priors, written as WFDB."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...core.config import Settings, parse
+from ...core.errors import InputError
+from ...core.modality import Batch, Conditioner, Generator, Record, TrainingSet, View
+from ...core.profile import PatientProfile
+from ...core.weights import Weights, find, load
+
+if TYPE_CHECKING:
+    from ...core.train import Fit
+
+ECG, VITALS = "ecg", "vitals"
+
+
+class Config(Settings):
+    """The `model` part of a training YAML; kind is ecg or vitals."""
+
+    kind: str
+    network: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+
+
+class SignalsGenerator:
+    """An ECG and a stay's vitals for each row."""
+
+    def __init__(self, ecg: Weights, vitals: Weights, columns: Sequence[str]) -> None:
+        from .model import EcgSampler, VitalsSampler
+
+        self.ecg, self.vitals = EcgSampler(ecg, columns), VitalsSampler(vitals, columns)
+
+    def sample(self, batch: Batch) -> list[Record]:
+        """Row i from its own seed; facts: heart_rate and rhythm of the trace, beats, hours of vitals."""
+        return [
+            Record({**ecg.arrays, **vitals.arrays}, {**ecg.facts, **vitals.facts})
+            for ecg, vitals in zip(self.ecg.sample(batch), self.vitals.sample(batch), strict=True)
+        ]
+
+
+class Signals:
+    """A 12-lead ECG of 10 s and the vitals of the first day."""
+
+    name = "signals"
+    after: tuple[str, ...] = ()
+    shared = False
+    indication = "every patient has a 12-lead ECG and hourly vitals of one day"
+
+    def indicated(self, profile: PatientProfile) -> bool:
+        """Everyone."""
+        return True
+
+    def weights(self) -> list[str]:
+        """One file a kind of signal."""
+        return [ECG, VITALS]
+
+    def generator(self, columns: Sequence[str]) -> Generator:
+        """The shipped or user's weights named `ecg` and `vitals`."""
+        return SignalsGenerator(load(find(ECG)), load(find(VITALS)), columns)
+
+    def train(
+        self,
+        data: Sequence[TrainingSet],
+        conditioner: Conditioner,
+        config: Mapping[str, Any],
+        fit: "Fit",
+        init: Weights | None,
+    ) -> Weights:
+        """Train the ECG or the vitals model, as config's `kind` says. Public data only."""
+        from .model import train_ecg, train_vitals
+
+        settings = parse(Config, dict(config), "model")
+        if fit.budget is not None:
+            raise InputError(
+                "signals cannot be trained under a privacy budget yet; use --public for data that are public"
+            )
+        if init is not None:
+            raise InputError("signals are trained from scratch; leave out --init")
+        trainers = {ECG: train_ecg, VITALS: train_vitals}
+        if settings.kind not in trainers:
+            raise InputError(f"model.kind: expected {ECG} or {VITALS}, got {settings.kind!r}")
+        return trainers[settings.kind](data, conditioner, settings.network, settings.training, fit)
+
+    def load(self, data: TrainingSet) -> list[Record]:
+        """Real ECGs or vitals, as the folder's option `kind` says."""
+        from .data import read_ecgs, read_vitals
+
+        if data.options.get("kind", ECG) == ECG:
+            return read_ecgs(data)
+        return read_vitals(data, int(data.options.get("hours", 24)))
+
+    def export(
+        self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path
+    ) -> list[Path]:
+        """WFDB records."""
+        from .export import export
+
+        return export(records, profiles, folder)
+
+    def assemble(self, pieces: Sequence[Path], folder: Path) -> list[Path]:
+        """Nothing is shared."""
+        return []
+
+    def read(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
+        """Signals of a cohort."""
+        from .export import read
+
+        return read(folder, patient_ids)
+
+    def views(self) -> list[View]:
+        """ECG and vitals, apart."""
+        from .metrics import views
+
+        return views()

@@ -1,0 +1,142 @@
+"""Real ECGs and vitals as model arrays: filtered leads with R peaks, hourly tables on a fixed grid."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import signal as dsp
+
+from ...core.errors import InputError
+from ...core.modality import Record, TrainingSet
+from .export import read_ecg
+
+RATE = 500  # Hz, of records
+MODEL_RATE = 250  # Hz, of the generator
+LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+FREE = (0, 1, 6, 7, 8, 9, 10, 11)  # leads that are not combinations of I and II
+CHANNELS = ("HR", "O2Sat", "Temp", "SBP", "MAP", "DBP", "Resp")
+# lowest, highest, step of the bins, finest reading: public ranges of bedside monitors
+GRID: dict[str, tuple[float, float, float, float]] = {
+    "HR": (30, 180, 2, 1),
+    "O2Sat": (70, 100, 1, 1),
+    "Temp": (33, 41, 0.1, 0.1),
+    "SBP": (60, 220, 2.5, 1),
+    "MAP": (40, 160, 2, 1),
+    "DBP": (25, 130, 2, 1),
+    "Resp": (4, 45, 1, 1),
+}
+PLAUSIBLE = {
+    "HR": (20, 250), "O2Sat": (40, 100), "Temp": (30, 43), "SBP": (40, 260),
+    "MAP": (25, 200), "DBP": (15, 180), "Resp": (3, 70),
+}  # fmt: skip
+
+
+def twelve(free: NDArray[np.float64]) -> NDArray[np.float32]:
+    """(8, sample) leads I, II, V1..V6 in mV to all twelve; Einthoven's and Goldberger's laws hold exactly in microvolts.
+
+    I and II are rounded to 2 microvolts, so that aVR = -(I + II) / 2 and its sisters are whole microvolts too.
+    """
+    limb = 2 * np.rint(free[:2] * 500)
+    chest = np.rint(free[2:] * 1000)
+    i, ii = limb
+    leads = np.stack([i, ii, ii - i, -(i + ii) / 2, i - ii / 2, ii - i / 2])
+    microvolts = np.clip(np.concatenate([leads, chest]), -32000, 32000)
+    return (microvolts / 1000).astype(np.float32)
+
+
+def r_peaks(ecg: NDArray[np.floating], rate: int = RATE) -> NDArray[np.int64]:
+    """Sample numbers of the QRS complexes of a (lead, sample) record.
+
+    Energy of the 5 to 20 Hz band over all leads, a moving window of 100 ms, an adaptive threshold with
+    search back, after Pan and Tompkins (1985); the peak is where that energy is greatest.
+    """
+    band = dsp.butter(2, (5, 20), btype="bandpass", fs=rate, output="sos")
+    energy = np.square(dsp.sosfiltfilt(band, ecg, axis=1)).sum(0)
+    width = max(1, int(0.1 * rate))
+    smooth = np.convolve(energy, np.ones(width) / width, mode="same")
+    blocks = smooth[: len(smooth) // rate * rate].reshape(-1, rate).max(1)
+    level = np.median(blocks) if len(blocks) else smooth.max()
+    if level <= 0:
+        return np.zeros(0, dtype=np.int64)
+    spots, _ = dsp.find_peaks(smooth, height=0.15 * level, distance=int(0.25 * rate))
+    if len(spots) > 2:  # a T wave that passed: close behind a much stronger beat
+        keep = [True] * len(spots)
+        for k in range(1, len(spots)):
+            near = spots[k] - spots[k - 1] < 0.4 * rate
+            keep[k] = not (near and keep[k - 1] and smooth[spots[k]] < 0.4 * smooth[spots[k - 1]])
+        spots = spots[np.array(keep)]
+    half = width // 2
+    refined = [
+        max(0, s - half) + int(np.argmax(energy[max(0, s - half) : s + half + 1])) for s in spots
+    ]
+    return np.array(sorted(set(refined)), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Beats:
+    """A record ready for the ECG model: (8, sample) mV at 250 Hz, and its R peaks in those samples."""
+
+    leads: NDArray[np.float32]
+    peaks: NDArray[np.int64]
+
+    @property
+    def heart_rate(self) -> float:
+        """Per minute, from the median interval."""
+        return float(60 * MODEL_RATE / np.median(np.diff(self.peaks)))
+
+
+def clean(ecg: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(lead, sample) at 500 Hz without baseline wander (0.5 Hz) and mains hum (50 Hz)."""
+    high = dsp.butter(2, 0.5, btype="highpass", fs=RATE, output="sos")
+    notch_b, notch_a = dsp.iirnotch(50, 30, fs=RATE)
+    filtered = dsp.filtfilt(notch_b, notch_a, dsp.sosfiltfilt(high, ecg, axis=1), axis=1)
+    return np.asarray(filtered, dtype=np.float64)
+
+
+def read_ecgs(data: TrainingSet) -> list[Record]:
+    """Real ECGs of a training folder as records: 12 leads at 500 Hz, with R peaks and heart rate."""
+    raw = bool(data.options.get("raw_microvolts", False))
+    out = []
+    for name in data.records:
+        ecg = read_ecg(data.root / name, raw)
+        peaks = r_peaks(clean(ecg))
+        rate = float(60 * RATE / np.median(np.diff(peaks))) if len(peaks) > 2 else float("nan")
+        out.append(Record({"ecg": ecg, "r_peaks": peaks}, {"heart_rate": round(rate, 1), "beats": len(peaks)}))
+    return out
+
+
+def beats(record: Record) -> Beats:
+    """A 12-lead record as the model sees it."""
+    filtered = clean(record.arrays["ecg"][list(FREE)])
+    slow = dsp.resample_poly(filtered, 1, RATE // MODEL_RATE, axis=1)
+    return Beats(slow.astype(np.float32), record.arrays["r_peaks"] // (RATE // MODEL_RATE))
+
+
+def read_vitals(data: TrainingSet, hours: int) -> list[Record]:
+    """First `hours` of each stay: (hour, channel) float32, NaN where not charted or not plausible.
+
+    Options: `series`, the parquet file of hourly rows; `key` and `hour`, its columns. Stays that are
+    shorter keep NaN at the end.
+    """
+    import pandas as pd
+
+    path = data.root / str(data.options.get("series", "series.parquet"))
+    key, hour = str(data.options.get("key", "patient_id")), str(data.options.get("hour", "hour"))
+    if not path.exists():
+        raise InputError(f"{path}: no such file; expected the hourly series")
+    table = pd.read_parquet(path)
+    if missing := [c for c in (key, hour, *CHANNELS) if c not in table.columns]:
+        raise InputError(f"{path}: no column {missing[0]!r}; the table has: {', '.join(table.columns[:12])}")
+    place = {patient: i for i, patient in enumerate(data.records)}
+    row = table[key].astype(str).map(place)
+    first = table.groupby(key)[hour].transform("min")
+    since = (table[hour] - first).to_numpy()
+    inside = (row.notna() & (since < hours)).to_numpy()
+    grid = np.full((len(data), hours, len(CHANNELS)), np.nan, dtype=np.float32)
+    values = table.loc[inside, list(CHANNELS)].to_numpy(np.float32)
+    for c, channel in enumerate(CHANNELS):
+        low, high = PLAUSIBLE[channel]
+        values[(values[:, c] < low) | (values[:, c] > high), c] = np.nan
+    grid[row[inside].to_numpy(np.int64), since[inside].astype(np.int64)] = values
+    length = np.bincount(row[inside].to_numpy(np.int64), minlength=len(data))
+    return [Record({"vitals": grid[i]}, {"hours": int(length[i])}) for i in range(len(data))]

@@ -1,0 +1,219 @@
+"""Train the signal models, and draw records from their weights."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import signal as dsp
+from torch.utils.data import TensorDataset
+
+from ...core.condition import columns_of, conditional_normal, select
+from ...core.config import parse
+from ...core.modality import Batch, Conditioner, Record, TrainingSet
+from ...core.profile import PatientProfile
+from ...core.train import Fit, fit
+from ...core.weights import Card, DataUsed, Weights
+from .data import CHANNELS, FREE, MODEL_RATE, RATE, beats, read_ecgs, read_vitals, twelve
+from .ecg import EcgGan, EcgModel, EcgTraining, Waves, phase
+from .rhythm import FIBRILLATION, SINUS, Variability, draw_peaks
+from .vitals import VitalsGan, VitalsGenerator, VitalsModel, VitalsTraining, to_bins, to_readings
+
+AF = "I48.91"
+VITAL_FIELDS = {
+    "heart_rate": "HR", "systolic": "SBP", "diastolic": "DBP", "respiration": "Resp",
+    "oxygen_saturation": "O2Sat", "temperature": "Temp",
+}  # fmt: skip
+
+
+def _card(
+    kind: str, name: str, data: Sequence[TrainingSet], steps: int, seconds: float, columns: Sequence[str],
+    model: dict[str, Any], figures: dict[str, float],
+) -> Card:  # fmt: skip
+    used = [
+        DataUsed(**vars(part.source), rows=len(part), patients=len({p.patient_id for p in part.profiles}))
+        for part in data
+    ]
+    return Card(
+        name=name, modality="signals", kind=kind, data=used, privacy="public", steps=steps,
+        seconds=round(seconds), columns=list(columns), model=model, figures=figures,
+    )  # fmt: skip
+
+
+def train_ecg(
+    data: Sequence[TrainingSet], conditioner: Conditioner, network: Mapping[str, Any],
+    training: Mapping[str, Any], how: Fit,
+) -> Weights:  # fmt: skip
+    """Likelihood, then adversarial training on 12-lead records; the latent's law and the rhythm's are fitted last."""
+    shape = parse(EcgModel, dict(network), "model.network")
+    settings = parse(EcgTraining, dict(training), "model.training")
+    records, profiles = [], []
+    for part in data:
+        for record, profile in zip(read_ecgs(part), part.profiles, strict=True):
+            if 25 < record.facts["heart_rate"] < 220 and record.facts["beats"] >= 5:
+                records.append(beats(record))
+                profiles.append(profile.but(measurements={"heart_rate": record.facts["heart_rate"]}))
+    columns = columns_of(conditioner.columns, ["heart_rate", *(f for part in data for f in part.fields)])
+    code = select(conditioner.encode(profiles), conditioner.columns, columns)
+    fibrillation = np.array([p.has(AF) for p in profiles])
+    torch.manual_seed(how.seed)
+    module = EcgGan(columns, shape, settings, records, torch.from_numpy(code), torch.from_numpy(fibrillation).float())
+    rows = TensorDataset(torch.arange(len(records)))
+    outcomes = [
+        fit(
+            module, rows, replace(how, max_minutes=how.max_minutes and how.max_minutes * share),
+            name=f"ecg_{name}", steps=steps, batch_size=settings.batch_size, ema=0.995,
+        )
+        for name, steps, share in _phases(module, settings)
+    ]  # fmt: skip
+    hearts = module.hearts()
+    line, root = conditional_normal(code, hearts)
+    rhythm = Variability.fit(
+        [r.peaks for r in records], MODEL_RATE,
+        np.array([np.nan if p.age is None else p.age for p in profiles]), fibrillation,
+    )  # fmt: skip
+    tensors = {f"waves.{k}": v.half() for k, v in module.waves.state_dict().items()}
+    tensors |= {"heart.line": torch.from_numpy(line).float(), "heart.root": torch.from_numpy(root).float()}
+    card = _card(
+        "phase-conditioned VAE-GAN", "ecg", data, sum(o.steps for o in outcomes), sum(o.seconds for o in outcomes),
+        columns, {"network": shape.model_dump(), "rhythm": asdict(rhythm)}, {"anchor_loss": round(outcomes[-1].loss, 5)},
+    )  # fmt: skip
+    return Weights(tensors, card)
+
+
+def _phases(module: Any, settings: Any) -> Any:
+    """Name, steps and share of time of each phase; the module is switched as the loop goes on."""
+    yield "likelihood", settings.likelihood_steps, settings.share
+    module.adversarial = True
+    yield "adversarial", settings.adversarial_steps, 1 - settings.share
+
+
+class EcgSampler:
+    """10 s ECGs from trained weights, one row at a time, so that rows cannot touch each other."""
+
+    def __init__(self, weights: Weights, columns: Sequence[str]) -> None:
+        self.card, self.columns = weights.card, columns
+        self.shape = EcgModel(**weights.card.model["network"])
+        self.rhythm = Variability(**weights.card.model["rhythm"])
+        self.waves = Waves(len(weights.card.columns), self.shape)
+        own = {k.removeprefix("waves."): v.float() for k, v in weights.tensors.items() if k.startswith("waves.")}
+        self.waves.load_state_dict(own)
+        self.waves.eval()
+        self.line, self.root = weights.tensors["heart.line"].double().numpy(), weights.tensors["heart.root"].double().numpy()
+
+    def sample(self, batch: Batch) -> list[Record]:
+        """One record a row; see SignalsGenerator."""
+        code = select(batch.condition, self.columns, self.card.columns)
+        return [self._one(p, c, s) for p, c, s in zip(batch.profiles, code, batch.seeds, strict=True)]
+
+    @torch.inference_mode()
+    def _one(self, profile: PatientProfile, code: NDArray[np.float32], seed: int) -> Record:
+        rng = np.random.Generator(np.random.PCG64(seed))
+        rhythm = FIBRILLATION if profile.has(AF) else SINUS
+        usual = rng.normal(88, 15) if rhythm == FIBRILLATION else rng.normal(72, 12)
+        rate = profile.measurements.get("heart_rate", float(np.clip(usual, 45, 140)))
+        age = 60.0 if profile.age is None else profile.age
+        peaks = draw_peaks(rng, rate, age, rhythm, self.rhythm, self.shape.seconds, MODEL_RATE)
+        latent = self.line @ np.append(code, 1.0) + self.root @ rng.standard_normal(self.shape.latent)
+        length = int(self.shape.seconds * MODEL_RATE)
+        where = phase([peaks], torch.tensor([float(rhythm == FIBRILLATION)]), torch.zeros(1, dtype=torch.long), length)
+        heart = torch.from_numpy(np.concatenate([latent, code]).astype(np.float32))[None]
+        noise = torch.from_numpy(rng.standard_normal((1, self.shape.noise, length), dtype=np.float32))
+        drawn = self.waves(where, heart, noise)[2][0].double().numpy()
+        full = dsp.resample_poly(drawn, RATE // MODEL_RATE, 1, axis=1)
+        ecg = twelve(full + wander(rng, full.shape[1]))
+        inside = peaks[(peaks >= 0) & (peaks < length)]
+        shown = float(60 * MODEL_RATE / np.median(np.diff(inside))) if len(inside) > 2 else rate
+        facts = {"heart_rate": round(shown, 1), "rhythm": rhythm, "beats": len(inside)}
+        return Record({"ecg": ecg, "r_peaks": inside * (RATE // MODEL_RATE)}, facts)
+
+
+def wander(rng: np.random.Generator, samples: int) -> NDArray[np.float64]:
+    """(8, sample) mV of slow baseline movement below 0.5 Hz: breathing and electrode drift, small in most records."""
+    time = np.arange(samples) / RATE
+    size = 0.02 * np.exp(0.6 * rng.standard_normal()) * np.exp(0.4 * rng.standard_normal(len(FREE)))
+    waves = np.zeros((len(FREE), samples))
+    for frequency in (rng.uniform(0.05, 0.15), rng.uniform(0.15, 0.4)):
+        turn = rng.uniform(0, 2 * np.pi, size=(len(FREE), 1)) * 0.3 + rng.uniform(0, 2 * np.pi)
+        waves += np.sin(2 * np.pi * frequency * time + turn)
+    return size[:, None] * waves
+
+
+def train_vitals(
+    data: Sequence[TrainingSet], conditioner: Conditioner, network: Mapping[str, Any],
+    training: Mapping[str, Any], how: Fit,
+) -> Weights:  # fmt: skip
+    """Likelihood, then adversarial training on the first hours of each stay; baselines are each stay's own medians."""
+    shape = parse(VitalsModel, dict(network), "model.network")
+    settings = parse(VitalsTraining, dict(training), "model.training")
+    grids, lengths, profiles = [], [], []
+    for part in data:
+        for record, profile in zip(read_vitals(part, shape.hours), part.profiles, strict=True):
+            grid = record.arrays["vitals"]
+            grids.append(grid)
+            lengths.append(min(record.facts["hours"], shape.hours))
+            profiles.append(profile.but(measurements=baselines(grid)))
+    columns = columns_of(conditioner.columns, [*VITAL_FIELDS, *(f for part in data for f in part.fields)])
+    code = select(conditioner.encode(profiles), conditioner.columns, columns)
+    bins, present = to_bins(torch.from_numpy(np.stack(grids)))
+    torch.manual_seed(how.seed)
+    module = VitalsGan(columns, shape, settings)
+    rows = TensorDataset(bins.to(torch.int16), present, torch.tensor(lengths), torch.from_numpy(code))
+    outcomes = [
+        fit(
+            module, rows, replace(how, max_minutes=how.max_minutes and how.max_minutes * share),
+            name=f"vitals_{name}", steps=steps, batch_size=settings.batch_size, ema=0.995,
+        )
+        for name, steps, share in _phases(module, settings)
+    ]  # fmt: skip
+    card = _card(
+        "autoregressive GRU-GAN", "vitals", data, sum(o.steps for o in outcomes), sum(o.seconds for o in outcomes),
+        columns, shape.model_dump(), {"nats_an_hour": round(outcomes[-1].loss, 4)},
+    )  # fmt: skip
+    return Weights({k: v.half() for k, v in module.generator.state_dict().items()}, card)
+
+
+def baselines(grid: NDArray[np.float32]) -> dict[str, float]:
+    """Medians of a stay's charted readings by profile field; a vital never charted is left out."""
+    out = {}
+    for field, channel in VITAL_FIELDS.items():
+        readings = grid[:, CHANNELS.index(channel)]
+        readings = readings[np.isfinite(readings)]
+        if len(readings):
+            out[field] = float(np.median(readings))
+    return out
+
+
+class VitalsSampler:
+    """Hourly vitals from trained weights, in fixed blocks of rows, so that a row's bits do not depend on its companions."""
+
+    ROWS = 16
+
+    def __init__(self, weights: Weights, columns: Sequence[str]) -> None:
+        self.card, self.columns = weights.card, columns
+        self.shape = VitalsModel(**weights.card.model)
+        self.net = VitalsGenerator(len(weights.card.columns), self.shape)
+        self.net.load_state_dict({k: v.float() for k, v in weights.tensors.items()})
+        self.net.eval()
+
+    def sample(self, batch: Batch) -> list[Record]:
+        """One record a row; see SignalsGenerator."""
+        code = select(batch.condition, self.columns, self.card.columns)
+        hours, n = self.shape.hours, len(CHANNELS)
+        out = []
+        for start in range(0, len(batch), self.ROWS):
+            seeds = batch.seeds[start : start + self.ROWS]
+            rngs = [np.random.Generator(np.random.PCG64([seed, 1])) for seed in seeds]
+            context = torch.zeros(self.ROWS, code.shape[1] + self.shape.latent)
+            uniforms = torch.full((self.ROWS, hours, n, 2), 0.5)
+            for row, rng in enumerate(rngs):
+                latent = rng.standard_normal(self.shape.latent, dtype=np.float32)
+                context[row] = torch.from_numpy(np.concatenate([code[start + row], latent]))
+                uniforms[row] = torch.from_numpy(rng.random((hours, n, 2), dtype=np.float32))
+            bins = self.net.draw(context, hours, uniforms).numpy()
+            out += [
+                Record({"vitals": to_readings(bins[row], rng)}, {"hours": hours}) for row, rng in enumerate(rngs)
+            ]
+        return out

@@ -1,0 +1,304 @@
+"""Health records: valid FHIR that states the other modalities' facts, same bytes however sliced, checked."""
+
+import json
+from collections.abc import Mapping
+from datetime import date
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from polyclinic.conditioning.encoder import ProfileEncoder
+from polyclinic.conditioning.population import Population
+from polyclinic.core.errors import InputError
+from polyclinic.core.modality import Batch, Facts, Record, TrainingSet
+from polyclinic.core.profile import PatientProfile, seed_for, uid_for
+from polyclinic.core.vocabulary import FIELDS
+from polyclinic.modalities.records import Records
+from polyclinic.modalities.records.metrics import check_references
+
+RUN = 5
+PROFILES = tuple(Population.load("cardio_oncology").draw(40, RUN))
+
+
+def facts_of(profile: PatientProfile) -> dict[str, Facts]:
+    """Made-up facts of the earlier modalities, as their contracts say; one patient in three lacks each."""
+    index = int(profile.patient_id[-6:])
+    seed = seed_for(RUN, profile.patient_id, "imaging")
+    facts: dict[str, Facts] = {}
+    if index % 3 != 0:
+        facts["imaging"] = {
+            "findings": [code for code in ("I51.7", "J90") if profile.has(code)],
+            "view": profile.traits["chest_view"],
+            "body_part": "CHEST",
+            **{f"{part}_uid": uid_for(seed, part) for part in ("study", "series", "instance")},
+        }
+    if index % 3 != 1:
+        rhythm = "atrial fibrillation" if profile.has("I48.91") else "sinus"
+        facts["signals"] = {"heart_rate": 71.2345 + index, "rhythm": rhythm, "beats": 12, "waves": []}
+    if index % 3 != 2:
+        subtype = profile.traits.get("pam50")
+        facts["omics"] = {"pam50": subtype, "ESR1": 12.3456, "PGR": 9.0, "ERBB2": 13.5, "MKI67": 10.25}
+    return facts
+
+
+def sample(profiles: tuple[PatientProfile, ...]) -> list[Record]:
+    encoder = ProfileEncoder()
+    seeds = tuple(seed_for(RUN, p.patient_id, "records") for p in profiles)
+    batch = Batch(profiles, encoder.encode(profiles), seeds, tuple(facts_of(p) for p in profiles))
+    return Records().generator(encoder.columns).sample(batch)
+
+
+def resources(record: Record, kind: str) -> list[dict[str, Any]]:
+    return [r for r in record.facts["resources"] if r["resourceType"] == kind]
+
+
+def write(folder: Path, sizes: list[int]) -> dict[str, bytes]:
+    """A cohort's fhir folder, written in slices of these sizes; its files' bytes."""
+    pieces, start = [], 0
+    for size in sizes:
+        profiles = PROFILES[start : start + size]
+        pieces.append(folder / "work" / f"{len(pieces)}")
+        pieces[-1].mkdir(parents=True)
+        Records().export(sample(profiles), profiles, pieces[-1])
+        start += size
+    assert start == len(PROFILES)
+    return {path.name: path.read_bytes() for path in Records().assemble(pieces, folder)}
+
+
+def write_images(folder: Path) -> None:
+    """The least of a DICOM file for every imaging fact."""
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
+
+    for profile in PROFILES:
+        if (facts := facts_of(profile).get("imaging")) is None:
+            continue
+        meta = FileMetaDataset()
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
+        meta.MediaStorageSOPInstanceUID = facts["instance_uid"]
+        image = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+        image.StudyInstanceUID = facts["study_uid"]
+        image.SeriesInstanceUID = facts["series_uid"]
+        image.SOPInstanceUID = facts["instance_uid"]
+        path = folder / "dicom" / profile.patient_id / "study" / "series" / "instance.dcm"
+        path.parent.mkdir(parents=True)
+        image.save_as(path, enforce_file_format=True)
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> Path:
+    write(tmp_path, [len(PROFILES)])
+    write_images(tmp_path)
+    return tmp_path
+
+
+def test_resources_are_valid_fhir() -> None:
+    seen = set()
+    for record in sample(PROFILES):
+        for resource in record.facts["resources"]:
+            kind = resource["resourceType"]
+            model = getattr(import_module(f"fhir.resources.R4B.{kind.lower()}"), kind)
+            assert json.loads(model.model_validate(resource).model_dump_json()) == resource
+            seen.add(kind)
+    assert seen == {"Patient", "Encounter", "Condition", "Observation", "ImagingStudy", "DiagnosticReport"}
+
+
+def test_every_resource_says_it_is_synthetic() -> None:
+    for record in sample(PROFILES):
+        for resource in record.facts["resources"]:
+            assert {"HTEST"} == {tag["code"] for tag in resource["meta"]["tag"]}
+            assert resource["text"]["status"] == "generated"
+            assert "Synthetic" in resource["text"]["div"]
+        (patient,) = resources(record, "Patient")
+        assert patient["name"][0]["family"].startswith("Synthetic-")
+
+
+def test_conditions_and_measurements_are_the_profile_s() -> None:
+    for profile, record in zip(PROFILES, sample(PROFILES), strict=True):
+        coded = {r["code"]["coding"][0]["code"] for r in resources(record, "Condition")}
+        assert coded == {code for code, present in profile.conditions.items() if present}
+        values = {}
+        for resource in resources(record, "Observation"):
+            for part in [resource, *resource.get("component", [])]:
+                if "valueQuantity" in part:
+                    values[part["code"]["coding"][0]["code"]] = part["valueQuantity"]
+        for known in FIELDS:
+            if known.kind == "number" and known.name != "age":
+                assert values[known.code]["value"] == profile.get(known.name)
+                assert values[known.code]["code"] == known.unit
+
+
+def test_age_on_the_index_date_agrees_with_the_birth_date() -> None:
+    for profile, record in zip(PROFILES, sample(PROFILES), strict=True):
+        (patient,) = resources(record, "Patient")
+        (visit,) = resources(record, "Encounter")
+        born, day = date.fromisoformat(patient["birthDate"]), date.fromisoformat(visit["period"]["start"])
+        assert profile.age is not None
+        assert day == profile.index_date
+        assert day.year - born.year - ((day.month, day.day) < (born.month, born.day)) == int(profile.age)
+
+
+def test_facts_of_the_other_modalities_are_stated() -> None:
+    stated = set()
+    for profile, record in zip(PROFILES, sample(PROFILES), strict=True):
+        facts = facts_of(profile)
+        reports = {r["id"].split("report-")[1]: r for r in resources(record, "DiagnosticReport")}
+        kinds = {"imaging": "chest-xray", "signals": "ecg", "omics": "tumour-expression"}
+        assert set(reports) == {kinds[name] for name in facts}
+        assert len(resources(record, "ImagingStudy")) == ("imaging" in facts)
+        if "imaging" in facts:
+            (study,) = resources(record, "ImagingStudy")
+            assert study["identifier"][0]["value"] == f"urn:oid:{facts['imaging']['study_uid']}"
+            assert study["series"][0]["uid"] == facts["imaging"]["series_uid"]
+            assert study["series"][0]["instance"][0]["uid"] == facts["imaging"]["instance_uid"]
+            codes = [c["coding"][0]["code"] for c in reports["chest-xray"].get("conclusionCode", [])]
+            assert codes == facts["imaging"]["findings"]
+            said = reports["chest-xray"]["conclusion"]
+            assert facts["imaging"]["view"] in said
+            assert ("Cardiomegaly" in said) == ("I51.7" in codes)
+        if "signals" in facts:
+            assert facts["signals"]["rhythm"] in reports["ecg"]["conclusion"]
+            assert f"{facts['signals']['heart_rate']:.1f} /min" in reports["ecg"]["conclusion"]
+            assert len(reports["ecg"]["result"]) == 2
+        if "omics" in facts:
+            said = reports["tumour-expression"]["conclusion"]
+            assert "ESR1 12.35" in said
+            assert ("PAM50" in said) == (facts["omics"]["pam50"] is not None)
+            assert len(reports["tumour-expression"]["result"]) == 4 + ("PAM50" in said)
+        stated |= set(facts)
+    assert stated == {"imaging", "signals", "omics"}
+
+
+def test_unknown_fields_are_left_out() -> None:
+    bare = PatientProfile("P-1")
+    batch = Batch((bare,), np.zeros((1, 0), np.float32), (1,), ({"signals": {}, "omics": {}},))
+    (record,) = Records().generator(()).sample(batch)
+    kinds = [r["resourceType"] for r in record.facts["resources"]]
+    assert kinds == ["Patient", "Encounter"]
+    (patient,) = resources(record, "Patient")
+    assert patient["gender"] == "unknown"
+    assert "birthDate" not in patient
+
+
+@pytest.mark.parametrize(
+    ("profile", "facts", "message"),
+    [
+        (PatientProfile("no spaces here"), {}, "patient id"),
+        (PatientProfile("P" * 33), {}, "patient id"),
+        (PatientProfile("P-1"), {"signals": {"rhythm": "waltz"}}, "ECG rhythm 'waltz'"),
+    ],
+)
+def test_what_cannot_be_written_is_refused(
+    profile: PatientProfile, facts: Mapping[str, Facts], message: str
+) -> None:
+    batch = Batch((profile,), np.zeros((1, 0), np.float32), (1,), (facts,))
+    with pytest.raises(InputError, match=message):
+        Records().generator(()).sample(batch)
+
+
+def test_bytes_do_not_depend_on_slices(tmp_path: Path) -> None:
+    whole = write(tmp_path / "a", [len(PROFILES)])
+    assert whole == write(tmp_path / "b", [1, 7, 2, 0, len(PROFILES) - 10])
+    assert set(whole) == {
+        f"{kind}.ndjson"
+        for kind in ("Patient", "Encounter", "Condition", "Observation", "ImagingStudy", "DiagnosticReport")
+    }
+
+
+def test_record_does_not_depend_on_the_batch() -> None:
+    assert sample(PROFILES[7:8]) == sample(PROFILES)[7:8]
+
+
+def test_read_gives_back_what_was_written(cohort: Path) -> None:
+    wanted = [PROFILES[i].patient_id for i in (5, 0, 39)]
+    read = Records().read(cohort, [*wanted, "PC-000000-000000"])
+    assert list(read) == wanted
+    whole = sample(PROFILES)
+    assert [read[key].facts for key in wanted] == [whole[i].facts for i in (5, 0, 39)]
+
+
+def test_missing_and_damaged_files_are_refused(cohort: Path, tmp_path: Path) -> None:
+    (cohort / "fhir" / "Condition.ndjson").write_text('{"resourceType": "Cond')
+    with pytest.raises(InputError, match=r"Condition\.ndjson, line 1: expected one JSON resource"):
+        Records().read(cohort, [])
+    (cohort / "fhir" / "Condition.ndjson").write_text("[]\n")
+    with pytest.raises(InputError, match=r"line 1: expected a JSON object"):
+        Records().read(cohort, [])
+    with pytest.raises(InputError, match=r"Patient\.ndjson: no such file"):
+        Records().read(tmp_path / "nowhere", [])
+    with pytest.raises(InputError, match="no such folder"):
+        Records().assemble([tmp_path / "nowhere"], tmp_path)
+
+
+def test_references_of_a_good_cohort_hold(cohort: Path) -> None:
+    assert check_references(cohort) == []
+
+
+def _edit(cohort: Path, kind: str, change: Any) -> None:
+    path = cohort / "fhir" / f"{kind}.ndjson"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    change(lines)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def _point_nowhere(lines: list[Any]) -> None:
+    lines[0]["encounter"]["reference"] = "Encounter/none"
+
+
+def _swap_patients(lines: list[Any]) -> None:
+    lines[0]["subject"], lines[-1]["subject"] = lines[-1]["subject"], lines[0]["subject"]
+
+
+def _repeat(lines: list[Any]) -> None:
+    lines.append(lines[0])
+
+
+def _untag(lines: list[Any]) -> None:
+    lines[0]["meta"]["tag"] = []
+
+
+def _orphan(lines: list[Any]) -> None:
+    del lines[0]["subject"]
+
+
+def _other_image(lines: list[Any]) -> None:
+    lines[0]["series"][0]["instance"][0]["uid"] = "2.25.1"
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "problem"),
+    [
+        ("Condition", _point_nowhere, "'Encounter/none' does not resolve"),
+        ("Observation", _swap_patients, "leads to another patient"),
+        ("Encounter", _repeat, "used 2 times"),
+        ("DiagnosticReport", _untag, "not tagged HTEST"),
+        ("Observation", _orphan, "belongs to no patient"),
+        ("ImagingStudy", _other_image, "no DICOM file of study"),
+    ],
+)
+def test_the_check_fires(cohort: Path, kind: str, change: Any, problem: str) -> None:
+    _edit(cohort, kind, change)
+    assert any(problem in found for found in check_references(cohort))
+
+
+def test_the_check_reads_the_images(cohort: Path) -> None:
+    first, second = sorted((cohort / "dicom").rglob("*.dcm"))[:2]
+    first.unlink()
+    second.write_bytes(b"not an image")
+    problems = check_references(cohort)
+    assert sum("no DICOM file of study" in problem for problem in problems) == 2
+    assert sum("is not a DICOM file" in problem for problem in problems) == 1
+
+
+def test_there_is_nothing_to_train_or_load(tmp_path: Path) -> None:
+    data = TrainingSet(tmp_path, None, (), (), (), "train")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="nothing to train"):
+        Records().train([data], ProfileEncoder(), {}, None, None)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="real health records are not read"):
+        Records().load(data)
+    assert Records().weights() == []
+    assert Records().views() == []
+    assert all(Records().indicated(profile) for profile in PROFILES)
