@@ -27,7 +27,18 @@ from ..core.modality import Modality, in_order, installed, load_modality
 from ..core.pipeline import generate, load_generators
 
 # what the bytes of a file may depend on, besides the settings
-SOFTWARE = "polyclinic anndata diffusers monai numpy pandas pyarrow pydicom scipy torch wfdb zarr".split()
+SOFTWARE = (
+    "polyclinic",
+    "anndata",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pydicom",
+    "scipy",
+    "torch",
+    "wfdb",
+    "zarr",
+)
 
 
 def make(

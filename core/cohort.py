@@ -25,6 +25,7 @@ from .weights import digest, write_atomic
 FORMAT = "polyclinic-cohort"
 FORMAT_VERSION = 1
 SLICE = 16  # patients
+RESUME = "run again with --resume"
 BYTES_PER_RECORD = 1_000_000  # of one patient in one modality; generous, to refuse a full disk early
 MANIFEST = "manifest.json"
 PATIENTS = "patients.parquet"
@@ -71,19 +72,19 @@ class Cohort:
         Raises InputError: the folder is not empty, not writable, or its disk has too little room.
         """
         cohort = cls(Path(folder), _manifest(header))
-        with refusals(cohort.folder):
-            if (cohort.folder / MANIFEST).exists():
-                raise InputError(
-                    f"{folder}: holds a cohort already; choose another folder, or complete it with --resume"
-                )
-            require_room(cohort.folder, cohort.patients * len(header["modalities"]) * BYTES_PER_RECORD)
+        if cohort.folder.is_dir() and (cohort.folder / MANIFEST).exists():
+            raise InputError(
+                f"{folder}: holds a cohort already; choose another folder, or complete it with --resume"
+            )
         made = new_folder(cohort.folder, ignore=FIRST_MOMENT)
         try:
-            cohort._save(cohort.manifest)
-        except OSError as error:
+            require_room(cohort.folder, cohort.patients * len(header["modalities"]) * BYTES_PER_RECORD)
+            with refusals(cohort.folder):
+                cohort._save(cohort.manifest)
+        except (OSError, InputError):
             if made:
                 cohort.folder.rmdir()
-            raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from None
+            raise
         return cohort
 
     @classmethod
@@ -112,6 +113,11 @@ class Cohort:
         """Whether all patients are there and the manifest lists every file."""
         return bool(self.manifest["status"] == "complete")
 
+    def require_complete(self) -> None:
+        """Raises InputError unless the cohort is finished."""
+        if not self.complete:
+            raise InputError(f"{self.folder}: unfinished; complete it with polyclinic generate --resume")
+
     @property
     def patients(self) -> int:
         """How many patients the cohort has, or will have."""
@@ -138,11 +144,11 @@ class Cohort:
     def writing(self) -> Iterator[None]:
         """Hold the folder while slices are written and the cohort is finished.
 
-        Raises InputError if another run holds it. A run that ends in InputError before its first slice
-        leaves nothing behind.
+        Raises InputError if another run holds it. A run that fails before its first slice is done leaves
+        nothing behind.
         """
         pending = self.folder / PENDING
-        with refusals(self.folder):
+        with refusals(self.folder, RESUME):
             pending.mkdir(exist_ok=True)
             lock = (pending / "lock").open("w")
         with lock:
@@ -152,7 +158,7 @@ class Cohort:
                 raise InputError(f"{self.folder}: another run is writing there; wait for it to end") from None
             try:
                 yield
-            except InputError:
+            except Exception:
                 if not self.complete and not any(self._slice(n) for n in range(self.slices)):
                     shutil.rmtree(pending)
                     (self.folder / MANIFEST).unlink()
@@ -167,7 +173,7 @@ class Cohort:
         """
         assert len(patients) == len(self.span(number))
         staging = self.folder / PENDING / _slice_name(number)
-        with refusals(self.folder):
+        with refusals(self.folder, RESUME):
             try:
                 shutil.rmtree(staging, ignore_errors=True)
                 files: Files = {}
@@ -197,7 +203,7 @@ class Cohort:
         files: Files = {}
         for part in parts:
             files |= {path: f for path, f in part["files"].items() if not path.startswith(PENDING)}
-        with refusals(self.folder):
+        with refusals(self.folder, RESUME):
             for modality in modalities:
                 pieces = [pending / _slice_name(n) / modality.name for n in range(self.slices)]
                 pieces = [piece for piece in pieces if piece.is_dir()]
@@ -277,10 +283,7 @@ class Cohort:
 
     def profiles(self) -> Iterator[PatientProfile]:
         """The patients, in order. Raises InputError if the cohort is unfinished or its table is damaged."""
-        if not self.complete:
-            raise InputError(
-                f"{self.folder}: unfinished; complete it with `polyclinic generate ... --resume`"
-            )
+        self.require_complete()
         return roster.profiles(self.folder / PATIENTS)
 
     def records(self, modality: Modality) -> Iterator[Patient]:

@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +11,8 @@ from .errors import InputError
 
 
 def require_room(folder: Path, needed: int) -> None:
-    """Raises InputError if fewer than `needed` bytes are free where a folder is or will be."""
-    existing = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
-    free = shutil.disk_usage(existing).free
+    """Raises InputError if fewer than `needed` bytes are free on the disk of a folder."""
+    free = shutil.disk_usage(folder).free
     if free < needed:
         raise InputError(
             f"{folder}: the disk is too full: up to {needed / 1e9:.2f} GB may be needed, "
@@ -21,15 +21,13 @@ def require_room(folder: Path, needed: int) -> None:
 
 
 @contextmanager
-def refusals(folder: Path) -> Iterator[None]:
+def refusals(folder: Path, advice: str = "run again") -> Iterator[None]:
     """Turns a full disk and a missing permission below into InputError; other errors pass."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InputError(
-                f"{folder}: the disk is full; free some space and run again with --resume"
-            ) from None
+            raise InputError(f"{folder}: the disk is full; free some space and {advice}") from None
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from None
         raise
@@ -55,3 +53,18 @@ def new_folder(folder: Path, ignore: str = "") -> bool:
 def is_empty(folder: Path, ignore: str = "") -> bool:
     """Whether a folder is absent or holds nothing but a file named `ignore`."""
     return not folder.exists() or all(path.name == ignore for path in folder.iterdir())
+
+
+def require_new_file(path: Path, overwrite: bool = False) -> None:
+    """Raises InputError if a file is there already, or could not be written there."""
+    try:
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder; expected the name of a new file")
+        if path.exists() and not overwrite:
+            raise InputError(f"{path}: already there; choose another name, or allow it with --overwrite")
+        if not path.parent.is_dir():
+            raise InputError(f"{path.parent}: no such folder; make it first")
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None

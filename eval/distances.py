@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Values = NDArray[np.float64]  # (row, feature)
 PROBABILITIES = np.linspace(0.05, 0.95, 19)
 CLIP = 8.0  # standard deviations; keeps one broken trace from deciding a Frechet distance
-FLOOR_DRAWS, BOOTSTRAP = 40, 100
+FLOOR_DRAWS, BOOTSTRAP = 40, 60
 LEAST = 10  # rows of a group
 MOST = 400  # synthetic rows that enter at a time
 CLOSE_BY = {"ks": 0.10, "frechet": 0.25}  # how far above the floor still counts as close
@@ -25,8 +25,9 @@ CLOSE_BY = {"ks": 0.10, "frechet": 0.25}  # how far above the floor still counts
 class Aggregate:
     """What is kept of a group of patients: statistics of its features, no row.
 
-    quantiles (19, feature) at 5, 10, ... 95 %; mean, sd (feature,); correlation (feature, feature) of the
-    standardised features clipped at 8. Features without spread are left out.
+    quantiles (19, feature) at 5, 10, ... 95 %; mean, sd (feature,) of the features; shift (feature,) and
+    covariance (feature, feature) are mean and covariance once they are standardised and clipped at 8.
+    Features without spread are left out.
     """
 
     names: tuple[str, ...]
@@ -40,15 +41,30 @@ class Aggregate:
         """The columns this aggregate knows, in its order."""
         return features[list(self.names)].to_numpy(dtype=np.float64)
 
+    def only(self, keep: NDArray[np.bool_]) -> "Aggregate":
+        """The features at the true places."""
+        names = tuple(name for name, kept in zip(self.names, keep, strict=True) if kept)
+        square = self.covariance[np.ix_(keep, keep)]
+        mean, sd, shift = self.mean[keep], self.sd[keep], self.shift[keep]
+        return Aggregate(names, self.quantiles[:, keep], mean, sd, shift, square)
+
 
 def summarise(features: "DataFrame") -> Aggregate:
     """The Aggregate of a group."""
-    kept = features.loc[:, features.std() > 1e-9]
-    values = kept.to_numpy(dtype=np.float64)
+    return _summarise(tuple(features.columns), features.to_numpy(dtype=np.float64))[0]
+
+
+def _summarise(names: tuple[str, ...], values: Values) -> tuple[Aggregate, Values]:
+    """The Aggregate, and a (feature, any) root of its covariance C: root root' = C."""
+    spread = values.std(0) > 1e-9
+    values = values[:, spread]
     mean, sd = values.mean(0), values.std(0)
     z = np.clip((values - mean) / sd, -CLIP, CLIP)
+    scatter = (z - z.mean(0)) / np.sqrt(max(1, len(z) - 1))
     quantiles = np.quantile(values, PROBABILITIES, axis=0)
-    return Aggregate(tuple(kept.columns), quantiles, mean, sd, z.mean(0), np.cov(z, rowvar=False, ddof=1))
+    kept = tuple(name for name, has in zip(names, spread, strict=True) if has)
+    real = Aggregate(kept, quantiles, mean, sd, z.mean(0), scatter.T @ scatter)
+    return real, scatter.T if len(z) < len(kept) else _root(real)
 
 
 def ks(values: Values, real: Aggregate) -> NDArray[np.float64]:
@@ -86,7 +102,7 @@ def _frechet(values: Values, real: Aggregate, root: Values) -> float:
     z = np.clip((values - real.mean) / real.sd, -CLIP, CLIP)
     centre = z.mean(0)
     scatter = (z - centre) / np.sqrt(max(1, len(z) - 1))  # C1 = scatter' scatter
-    # tr (C1 C2)^1/2 is the nuclear norm of C1^1/2 C2^1/2, and so that of scatter C2^1/2
+    # tr (C1 C2)^1/2 is the nuclear norm of R1' R2 for any roots with R R' = C; scatter' is one of C1
     overlap = np.linalg.svd(scatter @ root, compute_uv=False).sum()
     total = (
         np.square(centre - real.shift).sum() + np.square(scatter).sum() + np.square(root).sum() - 2 * overlap
@@ -134,13 +150,14 @@ def distances(
     some = [values[one_each(patients, size, rng)] for _ in range(repeats)]
     by_feature = np.mean([ks(part, real) for part in some], axis=0)
     point = (float(by_feature.mean()), float(np.mean([_frechet(part, real, root) for part in some])))
+    held_out = None if test is None else (real.of(test.features), test.patients)
     draws = []
     for _ in range(BOOTSTRAP):
         against, its_root = real, root
-        if test is not None:
-            against = summarise(test.features.iloc[resample(test.patients, rng)])
-            its_root = _root(against)
-        one = against.of(synthetic.features)[rng.choice(one_each(patients, size, rng), size)]
+        if held_out is not None:
+            against, its_root = _summarise(real.names, held_out[0][resample(held_out[1], rng)])
+        one = values[rng.choice(one_each(patients, size, rng), size)]
+        one = one[:, [name in against.names for name in real.names]]
         draws.append((float(ks(one, against).mean()), _frechet(one, against, its_root)))
     scores = [
         _score("ks", point[0], [d[0] for d in draws], floor.ks, size),

@@ -15,7 +15,7 @@ from ..core.profile import PatientProfile
 from ..core.weights import write_atomic
 from .distances import LEAST, PROBABILITIES, Aggregate, Floor, floor, summarise
 from .sample import Sample, collect, real_rows
-from .score import QUOTED, Score
+from .score import MEASURED, QUOTED, Score
 
 FORMAT, VERSION = "polyclinic-reference", 1
 SIZES = (10, 15, 25, 50, 100, 200, 400)  # of synthetic groups, for which floors are kept
@@ -166,5 +166,9 @@ def _view(row: Mapping[str, Any]) -> ViewReference:
         covariance=covariance,
     )
     floors = tuple(Floor(f["size"], tuple(f["ks"]), tuple(f["frechet"])) for f in row["floors"])
-    quoted = tuple(Score.from_dict({**score, "status": QUOTED}) for score in row["quoted"])
+    quoted = tuple(Score.from_dict(_as_quoted(score)) for score in row["quoted"])
     return ViewReference(real, floors, row["population"], quoted)
+
+
+def _as_quoted(score: Mapping[str, Any]) -> dict[str, Any]:
+    return {**score, "status": QUOTED if score["status"] == MEASURED else score["status"]}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 CHUNK = 64  # records in memory at a time
 PICTURED = 48  # rows kept whole, for the pictures
-PATIENTS = 1500  # of a training folder's split that are read at most
+PATIENTS = 1000  # of a training folder's split that are read at most
 
 
 @dataclass(frozen=True)

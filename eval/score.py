@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 MEASURED, QUOTED, NOT_MEASURED = "measured", "quoted", "not measured"
-AS_REAL, CLOSE, DIFFERENT = "as real", "close", "different"
+AS_REAL, CLOSE, DIFFERENT, UNDECIDED = "as real", "close", "different", "undecided"
 QUESTIONS = ("distance", "told apart", "useful")  # what a score answers
 
 
@@ -19,7 +19,8 @@ class Score:
 
     question: one of QUESTIONS. status: measured now, quoted from the training of the weights, or not
     measured (then `reason` says why and there is no value). verdict: within what real data show
-    ("as real"), near it ("close"), or "different"; None where not measured.
+    ("as real"), near it ("close"), "different", or "undecided" where the numbers are too small to say;
+    None where not measured.
     """
 
     metric: str
@@ -77,10 +78,9 @@ def percentiles(draws: ArrayLike) -> tuple[float, float]:
 
 
 def recentred(draws: Sequence[float], value: float) -> tuple[float, float]:
-    """95 % range of bootstrap draws, moved so that their mean is the value.
+    """95 % range of a distance: the value and 1.96 standard deviations of its bootstrap draws.
 
-    Resampling adds a distance of its own, so the plain percentiles would lie above the value.
+    Resampling adds a distance of its own, so the draws' percentiles would lie above the value.
     """
-    low, high = percentiles(draws)
-    shift = value - float(np.mean(draws))
-    return max(0.0, low + shift), max(0.0, high + shift)
+    width = 1.96 * float(np.std(draws))
+    return max(0.0, value - width), value + width

@@ -1,4 +1,4 @@
-"""A cohort on disk: the same bytes however it is drawn, whole or resumable after any death, checked on demand."""
+"""A cohort on disk: the same bytes however drawn, whole or resumable after any death, checked on demand."""
 
 import json
 import os
@@ -11,7 +11,6 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-
 from polyclinic.app import engine
 from polyclinic.conditioning.population import Population
 from polyclinic.core import cohort as cohort_module

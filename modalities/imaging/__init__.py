@@ -106,7 +106,7 @@ class Imaging:
         from ...core.condition import columns_of, select
         from ...core.train import fit as run
         from .data import read_images, to_unit
-        from .model import ImageDiffusion, ImageModel, ImageTraining
+        from .model import ImageDiffusion, ImageModel, ImageTraining, scaled
 
         settings = parse(Config, dict(config), "model")
         shape = parse(ImageModel, settings.network, "model.network")
@@ -125,6 +125,8 @@ class Imaging:
         module = ImageDiffusion(wanted, shape, training)
         if init is not None:
             start(module.net, init, wanted)
+        elif fit.budget is None:
+            module.net.fit_source(scaled(images))
         patients = [profile.patient_id for profile in profiles]
         plan = None
         spent: dict[str, Any] = {"privacy": "public"}

@@ -60,12 +60,15 @@ def _picture(path: Path) -> NDArray[np.float64]:
 
     try:
         with Image.open(path) as picture:
-            if picture.mode in ("I;16", "I;16B", "I;16L", "I"):
+            mode = picture.mode
+            if mode in ("I;16", "I;16B", "I;16L", "I"):
                 values, top = np.asarray(picture, dtype=np.float64), 65535.0
             else:
                 values, top = np.asarray(picture.convert("L"), dtype=np.float64), 255.0
     except (UnidentifiedImageError, OSError, SyntaxError, zlib.error, struct.error) as error:
         raise InputError(f"{path}: expected an image file, cannot read it ({_line(error)})") from None
+    if mode == "F":
+        raise InputError(f"{path}: expected 8 or 16 bits a pixel, got floating point, whose white is unknown")
     return np.clip(values / top, 0, 1)
 
 

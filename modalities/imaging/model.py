@@ -16,7 +16,11 @@ from ...core.config import Settings
 
 
 class ImageModel(Settings):
-    """Shape of the network. `fold` x `fold` pixels become channels before the U-Net, which runs at size / fold."""
+    """Shape of the network. `fold` x `fold` pixels become channels before the U-Net, which runs at size / fold.
+
+    The flow starts from a normal law with `components` principal components of the (public) prior images,
+    not from white noise: the network then only has to learn what is not normal. 0 starts from white noise.
+    """
 
     size: int = 64
     channels: int = 1
@@ -25,6 +29,7 @@ class ImageModel(Settings):
     layers: int = 1
     attention: tuple[bool, ...] = (False, False, True)
     head: int = 32
+    components: int = 192
 
 
 class ImageTraining(Settings):
@@ -33,7 +38,7 @@ class ImageTraining(Settings):
     steps: int = 20_000
     batch_size: int = 64
     learning_rate: float = 4e-4
-    ema: float = 0.999
+    ema: float = 0.995
     hide: float = 0.15
     compile: bool = False
     trainable: tuple[str, ...] = ()
@@ -50,6 +55,10 @@ class Denoiser(nn.Module):
     def __init__(self, columns: int, shape: ImageModel) -> None:
         super().__init__()
         self.fold = shape.fold
+        pixels = (shape.channels, shape.size, shape.size)
+        self.register_buffer("mean", torch.zeros(pixels))
+        self.register_buffer("basis", torch.zeros(shape.components, *pixels))  # scaled by standard deviation
+        self.register_buffer("rest", torch.ones(()))  # standard deviation of what the basis leaves
         folded = shape.channels * shape.fold**2
         width = 4 * shape.widths[0]  # the U-Net's own embedding width
         self.condition = nn.Sequential(nn.Linear(columns, width), nn.SiLU(), nn.Linear(width, width))
@@ -68,14 +77,40 @@ class Denoiser(nn.Module):
             norm_num_groups=16,
         )
 
+    mean: Tensor
+    basis: Tensor
+    rest: Tensor
+
+    def fit_source(self, images: Tensor) -> None:
+        """Take the source's moments from (row, channel, y, x) images in [-1, 1]; public images only."""
+        if not len(self.basis):
+            return
+        flat = images.flatten(1)
+        centre = flat.mean(0)
+        _, scale, directions = torch.pca_lowrank(flat - centre, q=len(self.basis), center=False, niter=3)
+        scale = scale / len(flat) ** 0.5
+        left = (flat.var(0).sum() - scale.square().sum()).clamp(min=0) / flat.shape[1]
+        self.mean.copy_(centre.view_as(self.mean))
+        self.basis.copy_((directions * scale).T.reshape(self.basis.shape))
+        self.rest.copy_(left.sqrt())
+
+    def source(self, white: Tensor, weights: Tensor) -> Tensor:
+        """Starting points (row, channel, y, x) from white noise of that shape and (row, component)."""
+        return self.mean + self.rest * white + torch.tensordot(weights, self.basis, dims=1)
+
     def forward(self, x: Tensor, time: Tensor, condition: Tensor) -> Tensor:
         folded = functional.pixel_unshuffle(x, self.fold).contiguous(memory_format=torch.channels_last)
         out = self.unet(folded, 1000 * time, class_labels=self.condition(condition)).sample
         return functional.pixel_shuffle(out.contiguous(), self.fold)
 
 
+def scaled(images: Tensor) -> Tensor:
+    """8-bit images as floats in [-1, 1]."""
+    return images.float() / 127.5 - 1
+
+
 class ImageDiffusion(pl.LightningModule):
-    """Flow matching (Lipman et al. 2023): x_t = (1 - t) x + t noise, the network learns noise - x.
+    """Flow matching (Lipman et al. 2023): x_t = (1 - t) x + t source, the network learns source - x.
 
     Batches are (images (row, channel, y, x) uint8, condition (row, column)).
     """
@@ -92,14 +127,14 @@ class ImageDiffusion(pl.LightningModule):
             self.net.compile()
 
     def losses(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """(row,) squared error of the velocity; time is logit-normal (Esser et al. 2024)."""
+        """(row,) squared error of the velocity, at uniform times."""
         images, condition = batch
-        x = images.float() / 127.5 - 1
-        noise = torch.randn_like(x)
-        time = torch.randn(len(x), device=x.device).sigmoid()
+        x = scaled(images)
+        source = self.net.source(torch.randn_like(x), torch.randn(len(x), len(self.net.basis), device=x.device))
+        time = torch.rand(len(x), device=x.device)
         t = time[:, None, None, None]
-        velocity = self.net((1 - t) * x + t * noise, time, self.hide(condition))
-        return (velocity.float() - (noise - x)).square().mean(dim=(1, 2, 3))
+        velocity = self.net((1 - t) * x + t * source, time, self.hide(condition))
+        return (velocity.float() - (source - x)).square().mean(dim=(1, 2, 3))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         loss = self.losses(batch).mean()
@@ -138,12 +173,15 @@ def draw(
     out = []
     for start in range(0, len(seeds), ROWS):
         wanted = seeds[start : start + ROWS]
-        noise = torch.zeros(ROWS, shape.channels, shape.size, shape.size)
+        white = torch.zeros(ROWS, shape.channels, shape.size, shape.size)
+        weights = torch.zeros(ROWS, shape.components)
         for row, seed in enumerate(wanted):
-            noise[row] = torch.randn(noise.shape[1:], generator=torch.Generator().manual_seed(seed))
+            own = torch.Generator().manual_seed(seed)
+            white[row] = torch.randn(white.shape[1:], generator=own)
+            weights[row] = torch.randn(shape.components, generator=own)
         code = torch.zeros(ROWS, condition.shape[1])
         code[: len(wanted)] = torch.from_numpy(condition[start : start + ROWS])
-        x, code = noise.to(device), code.to(device)
+        x, code = net.source(white.to(device), weights.to(device)), code.to(device)
         scheduler = DPMSolverMultistepScheduler(
             prediction_type="flow_prediction", use_flow_sigmas=True, solver_order=2, flow_shift=1.0
         )

@@ -211,7 +211,9 @@ def _rows(
 
 
 def _part(group: "zarr.Group", name: str) -> "zarr.Group":
+    import zarr
+
     part = group[name]
-    if not hasattr(part, "groups"):
+    if not isinstance(part, zarr.Group):
         raise ValueError(f"{name} is not a group")
-    return part  # type: ignore[return-value]
+    return part

@@ -161,9 +161,10 @@ def train_vitals(
     torch.manual_seed(how.seed)
     module = VitalsGan(columns, shape, settings)
     rows = TensorDataset(bins.to(torch.int16), present, torch.tensor(lengths), torch.from_numpy(code))
+    # small recurrent steps: reduced precision costs more in casts than it saves
     outcomes = [
         fit(
-            module, rows, replace(how, max_minutes=how.max_minutes and how.max_minutes * share),
+            module, rows, replace(how, max_minutes=how.max_minutes and how.max_minutes * share, precision="32-true"),
             name=f"vitals_{name}", steps=steps, batch_size=settings.batch_size, ema=0.995,
         )
         for name, steps, share in _phases(module, settings)

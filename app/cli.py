@@ -1,0 +1,284 @@
+"""The command line: arguments, progress, exit codes (0 done, 1 bug, 2 wrong input, 3 refused); no logic."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..core.errors import InputError, Refused
+
+INTERRUPTED = 130
+UsageError: Any = typer.BadParameter.__base__  # of typer's own parser, which is not public under this name
+app = typer.Typer(
+    name="polyclinic",
+    help="Linked synthetic patients: images, signals, omics and the record that ties them together.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Out = Annotated[Path, typer.Option(help="Folder to write; it must be new or empty.")]
+Cohort = Annotated[str, typer.Option(help="Name of a shipped cohort, or a YAML file.")]
+
+
+def main() -> None:
+    """Run a command and exit; a user's error is one line on stderr."""
+    try:
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except UsageError as error:
+        _fail(error.format_message(), 2)
+    except InputError as error:
+        _fail(error, 2)
+    except Refused as error:
+        _fail(error, 3)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("stopped", INTERRUPTED)
+    sys.exit(code or 0)
+
+
+def _fail(error: object, code: int) -> None:
+    print("polyclinic:", " ".join(str(error).split()), file=sys.stderr)
+    sys.exit(code)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from .. import __version__
+
+        print(f"polyclinic {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _all(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(out: Out = Path("polyclinic-demo")) -> None:
+    """Make 25 linked patients from the shipped weights, score them, and write a report to open."""
+    _generate("cardio_oncology", 25, 7, out)
+    _evaluate(out, None, out)
+
+
+@app.command()
+def generate(
+    patients: Annotated[int, typer.Option(help="How many patients.")],
+    out: Out,
+    cohort: Cohort = "cardio_oncology",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
+    modalities: Annotated[str, typer.Option(help="Some of the installed ones, as a,b; all by default.")] = "",
+    workers: Annotated[int | None, typer.Option(help="Processes; one a core by default.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Patients drawn together, at most 16.")] = 16,
+    resume: Annotated[bool, typer.Option("--resume", help="Complete an unfinished cohort there.")] = False,
+) -> None:
+    """Draw a cohort of linked synthetic patients into a folder."""
+    chosen = [name.strip() for name in modalities.split(",") if name.strip()]
+    _generate(cohort, patients, seed, out, chosen, workers, batch_size, resume)
+
+
+def _generate(
+    cohort: str,
+    patients: int,
+    seed: int,
+    out: Path,
+    modalities: list[str] | None = None,
+    workers: int | None = None,
+    batch_size: int = 16,
+    resume: bool = False,
+) -> None:
+    from ..conditioning.population import Population
+    from .engine import make
+
+    began, steps = time.monotonic(), list[int]()
+    try:
+        with _bar(patients) as show:
+
+            def progress(done: int) -> None:
+                steps.append(done)
+                show(done)
+
+            make(
+                Population.load(cohort), patients, seed, out, modalities=modalities or (), workers=workers,
+                batch_size=batch_size, resume=resume, progress=progress,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        _fail(f"stopped; what is done is kept in {out}: the same command with --resume goes on", INTERRUPTED)
+    seconds = time.monotonic() - began
+    drawn = patients - steps[0] if steps else 0
+    if drawn:
+        print(f"{drawn} patients in {seconds:.1f} s, {60 * drawn / seconds:.0f} a minute, in {out}")
+    else:
+        print(f"nothing left to do: {patients} patients in {out}")
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar with rate and remaining time on a terminal; silence elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("patients"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, disable=not console.is_terminal, speed_estimate_period=600
+    ) as bar:
+        task, began, first = bar.add_task("patients", total=total, rate=""), time.monotonic(), -1
+
+        def show(done: int) -> None:
+            nonlocal first
+            first = done if first < 0 else first
+            rate = (done - first) / (time.monotonic() - began)
+            bar.update(task, completed=done, rate=f"{rate:.1f} patients/s" if rate else "")
+
+        yield show
+
+
+@app.command()
+def train(
+    modality: Annotated[str, typer.Argument(help="Name of an installed modality.")],
+    data: Annotated[Path, typer.Option(help="Training folder: dataset.yaml beside the files.")],
+    out: Annotated[Path, typer.Option(help="Weight file to write.")],
+    config: Annotated[
+        str | None, typer.Option(help="Training YAML by name or path: model, and data where not in --data.")
+    ] = None,
+    epsilon: Annotated[float | None, typer.Option(help="Privacy budget a patient; needs --delta.")] = None,
+    delta: Annotated[float | None, typer.Option(help="Less than 1 over the number of patients.")] = None,
+    public: Annotated[bool, typer.Option("--public", help="The data are public: no budget.")] = False,
+    limit: Annotated[
+        float | None, typer.Option(help="Epsilon that the population may pay in all its trainings.")
+    ] = None,
+    ledger: Annotated[
+        Path | None, typer.Option(help="Where spending is booked; ledger.jsonl beside --out by default.")
+    ] = None,
+    init: Annotated[str | None, typer.Option(help="Weights to start from, by name or file.")] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="Cap on each fit.")] = None,
+    seed: Annotated[int | None, typer.Option(help="In place of the YAML's.")] = None,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu, ... as Lightning names them.")] = "auto",
+    devices: int = 1,
+    precision: str = "bf16-mixed",
+    checkpoints: Annotated[
+        Path | None, typer.Option(help="Folder that keeps checkpoints; else they go when done.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out if it is there.")] = False,
+) -> None:
+    """Train a modality on a folder of data, with a privacy budget or on public data."""
+    from . import training
+
+    privacy = training.Privacy.asked(public, epsilon, delta, ledger or out.parent / "ledger.jsonl", limit)
+    card = training.train(
+        modality, data, out, privacy, config=config, init=init, overwrite=overwrite, checkpoints=checkpoints,
+        seed=seed, max_minutes=max_minutes, accelerator=accelerator, devices=devices, precision=precision,
+        resume=resume,
+    )  # fmt: skip
+    print(f"{card.name}: {card.steps} steps in {card.seconds:.0f} s, {card.privacy}, in {out}")
+
+
+@app.command()
+def evaluate(
+    cohort: Annotated[Path, typer.Argument(help="Folder of a finished cohort.")],
+    out: Annotated[Path, typer.Option(help="Folder for report.html and scores.json.")],
+    reference: Annotated[
+        Path | None, typer.Option(help="Real data with held-out rows; else the figures that ship.")
+    ] = None,
+) -> None:
+    """Score a cohort against real data and write a report."""
+    _evaluate(cohort, reference, out)
+
+
+@app.command()
+def modalities() -> None:
+    """What is installed: each modality, who has its records, which weights it reads."""
+    from ..core import weights
+    from ..core.modality import installed, load_modality
+
+    rows = []
+    for name, point in installed().items():
+        modality, there = load_modality(name), weights.available()
+        used = [w if w in there else f"{w} (missing)" for w in modality.weights()]
+        package = f"{point.dist.name} {point.dist.version}" if point.dist else ""
+        rows.append([name, modality.indication, ", ".join(used) or "none needed", package])
+    _table(["modality", "who has a record", "weights", "package"], rows)
+
+
+@app.command(name="weights")
+def show_weights() -> None:
+    """The weight files in force: what each was trained on and at which privacy cost."""
+    from ..core import weights
+
+    rows = []
+    for name, path in weights.available().items():
+        card = weights.read_card(path)
+        data = "; ".join(f"{d.name} ({d.licence}), {d.patients} patients" for d in card.data)
+        rows.append([name, card.modality, card.kind, data, card.privacy, str(card.steps), _size(path)])
+    _table(["weights", "modality", "kind", "trained on", "privacy", "steps", "size"], rows)
+
+
+def _size(path: Path) -> str:
+    return f"{path.stat().st_size / 1e6:.1f} MB"
+
+
+@app.command()
+def ledger(file: Annotated[Path, typer.Argument(help="A ledger that `train` has written.")]) -> None:
+    """What each real population has paid, run by run and in all."""
+    if not file.is_file():
+        raise InputError(f"{file}: no such ledger; `polyclinic train --epsilon ...` writes one")
+    from ..core.privacy import Ledger
+
+    book = Ledger(file)
+    entries = book.entries()
+    rows = [
+        [e.population, e.purpose, str(e.patients), str(e.steps), f"{e.noise_multiplier:.3g}",
+         f"{e.delta:g}", f"{e.epsilon_rdp:.2f}", f"{e.epsilon_prv:.2f}"]
+        for e in entries
+    ]  # fmt: skip
+    for population in dict.fromkeys(e.population for e in entries):
+        delta = max(e.delta for e in entries if e.population == population)
+        spent = [f"{book.spent(population, delta, accountant):.2f}" for accountant in ("rdp", "prv")]
+        rows.append([population, "in all", "", "", "", f"{delta:g}", *spent])
+    heads = ["population", "purpose", "patients", "steps", "noise", "delta", "epsilon (RDP)", "epsilon (PRV)"]
+    _table(heads, rows)
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*heads, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 240).print(table)
+
+
+def _evaluate(cohort: Path, reference: Path | None, out: Path) -> None:
+    from ..core.cohort import Cohort
+    from ..core.disk import require_new_file
+    from ..eval.report import evaluate
+    from .engine import choose
+    from .training import references
+
+    judged = Cohort.open(cohort)
+    judged.require_complete()
+    if out.exists():
+        require_new_file(out / "report.html")
+    real = None if reference is None else references(reference)
+    scores = evaluate(judged, choose(list(judged.manifest["modalities"])), real, out)
+    _table(
+        ["", "distance", "told apart", "useful"],
+        [[view["title"], *view["verdicts"].values()] for view in scores["views"]],
+    )
+    print(f"report: {out / 'report.html'}")

@@ -1,0 +1,167 @@
+"""Training folders wired to models: learn weights from them, or hold their test rows against a cohort."""
+
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..conditioning.dataset import read_training_set
+from ..conditioning.encoder import ProfileEncoder
+from ..core import weights
+from ..core.config import DatasetConfig, TrainConfig, load, parse, read_yaml
+from ..core.disk import require_new_file
+from ..core.errors import InputError
+from ..core.modality import TrainingSet, load_modality
+
+if TYPE_CHECKING:
+    from ..core.privacy import Budget
+
+DATASET = "dataset.yaml"
+
+
+@dataclass(frozen=True)
+class Privacy:
+    """What a training may cost: nothing (public data), or epsilon at delta, booked in a ledger."""
+
+    epsilon: float | None = None
+    delta: float | None = None
+    ledger: Path | None = None
+    limit: float | None = None
+
+    @classmethod
+    def asked(
+        cls, public: bool, epsilon: float | None, delta: float | None, ledger: Path, limit: float | None
+    ) -> "Privacy":
+        """From the command line. Raises InputError unless it says either public or epsilon and delta."""
+        if public and (epsilon, delta, limit) != (None, None, None):
+            raise InputError("--public data have no budget: leave out --epsilon, --delta and --limit")
+        if public:
+            return cls()
+        if epsilon is None or delta is None:
+            raise InputError("say --epsilon E --delta D for patients' data, or --public for public data")
+        return cls(epsilon, delta, ledger, limit)
+
+    def budgets(self) -> "tuple[Budget | None, Budget | None]":
+        """This run's budget, and the limit on what its population may pay in all."""
+        from ..core.privacy import Budget
+
+        if self.epsilon is None or self.delta is None:
+            return None, None
+        return Budget(self.epsilon, self.delta), None if self.limit is None else Budget(
+            self.limit, self.delta
+        )
+
+
+def train(
+    modality: str,
+    data: Path,
+    out: Path,
+    privacy: Privacy,
+    *,
+    config: str | None = None,
+    init: str | None = None,
+    overwrite: bool = False,
+    checkpoints: Path | None = None,
+    seed: int | None = None,
+    **how: Any,
+) -> weights.Card:
+    """Train a modality on the train rows of a folder and save its weights to `out`; their card.
+
+    `data` has a dataset.yaml, or `config` names a training YAML whose paths start at `data`. `how` are
+    further fields of core.train.Fit. Checkpoints that were not asked for are removed at the end. Raises
+    InputError before any training starts if something will not do.
+    """
+    require_new_file(out, overwrite)
+    learner = load_modality(modality)
+    settings = read_config(modality, data, config, out.stem)
+    start = None if init is None else weights.load(_weight_file(init))
+    sets = [read_training_set(dataset, data, "train") for dataset in settings.datasets]
+
+    from ..core.train import Fit
+
+    budget, limit = privacy.budgets()
+    folder = checkpoints or out.with_suffix(".checkpoints")
+    fit = Fit(
+        folder=folder,
+        seed=settings.seed if seed is None else seed,
+        budget=budget,
+        ledger=privacy.ledger,
+        limit=limit,
+        progress=sys.stderr.isatty(),
+        **how,
+    )
+    learnt = learner.train(sets, ProfileEncoder(), settings.model, fit, start)
+    card = learnt.card.model_copy(update={"name": settings.name, "version": __version__})
+    replace(learnt, card=card).save(out)
+    if checkpoints is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    return card
+
+
+def read_config(modality: str, data: Path, config: str | None, name: str) -> TrainConfig:
+    """What to train: data/dataset.yaml where there is one, and the training YAML `config`, by name or path.
+
+    The YAML gives the model, and the data sets too where the folder does not describe itself. Raises
+    InputError.
+    """
+    if not data.is_dir():
+        raise InputError(f"{data}: no such folder; expected the training data there")
+    own = data / DATASET
+    datasets = [parse(DatasetConfig, read_yaml(own), str(own))] if own.exists() else []
+    if config is None:
+        if not datasets:
+            raise InputError(f"{own}: no such file; write one that describes the folder, or give --config")
+        return TrainConfig(modality=modality, name=name, datasets=datasets)
+    settings, path = load(TrainConfig, config, "train")
+    if settings.modality != modality:
+        raise InputError(f"{path}: is a training of {settings.modality!r}, asked for {modality!r}")
+    if not (datasets := datasets or settings.datasets):
+        raise InputError(f"{path}: datasets: expected at least one, or a {own}")
+    return settings.model_copy(update={"datasets": datasets})
+
+
+def _weight_file(init: str) -> Path:
+    path = Path(init)
+    return path if path.suffix == ".safetensors" or path.exists() else weights.find(init)
+
+
+def references(data: Path) -> Mapping[str, list[tuple[TrainingSet, TrainingSet]]]:
+    """Real data to judge each modality against: pairs of train rows and held-out test rows.
+
+    `data` is a training folder whose dataset.yaml names its modality in options, or a root under which
+    the data sets of the shipped training YAMLs lie that say `reference: true`. Raises InputError.
+    """
+    if not data.is_dir():
+        raise InputError(f"{data}: no such folder; expected real reference data there")
+    found: dict[str, list[tuple[TrainingSet, TrainingSet]]] = {}
+    for modality, dataset in _reference_sets(data):
+        pair = (read_training_set(dataset, data, "train"), read_training_set(dataset, data, "test"))
+        found.setdefault(modality, []).append(pair)
+    if not found:
+        raise InputError(
+            f"{data}: no reference data; expected a {DATASET} with options: {{modality: NAME}}, "
+            "or the data sets that the shipped training configurations mark as reference"
+        )
+    return found
+
+
+def _reference_sets(data: Path) -> list[tuple[str, DatasetConfig]]:
+    own = data / DATASET
+    if own.exists():
+        dataset = parse(DatasetConfig, read_yaml(own), str(own))
+        if not isinstance(modality := dataset.options.get("modality"), str):
+            raise InputError(f"{own}: options: expected `modality: NAME`, to know what the records are")
+        return [(load_modality(modality).name, dataset)]
+    sets: list[tuple[str, DatasetConfig]] = []
+    for path in sorted((Path(str(files("polyclinic.configs"))) / "train").glob("*.yaml")):
+        config = parse(TrainConfig, read_yaml(path), str(path))
+        sets += [
+            (config.modality, dataset)
+            for dataset in config.datasets
+            if dataset.options.get("reference") and (data / dataset.path).is_dir()
+        ]
+    return sets

@@ -1,0 +1,212 @@
+"""The page: report.html as one file that needs nothing else, in light and dark, for a reader in a clinic."""
+
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from . import words
+from .score import AS_REAL, CLOSE, DIFFERENT, NOT_MEASURED, QUESTIONS, QUOTED, UNDECIDED, Score
+
+if TYPE_CHECKING:
+    from .report import ViewReport
+
+CHIPS = {
+    AS_REAL: ("as-real", "✓ As real"),
+    CLOSE: ("close", "≈ Close"),
+    DIFFERENT: ("different", "✕ Different"),
+    UNDECIDED: ("not-measured", "? Undecided"),
+    NOT_MEASURED: ("not-measured", "Not measured"),
+}
+SHOWN_FEATURES = 8
+
+
+def render(reports: Sequence["ViewReport"], scores: Mapping[str, Any], without: Sequence[str]) -> str:
+    """The whole page."""
+    folder = scores["reference"] == "folder"
+    real_shown = any(report.real_pictured for report in reports)
+    body = [
+        "<header><span class='badge'>Synthetic data</span><h1>How good are these synthetic patients?</h1>",
+        f"<p class='lead'>{escape(words.headline(reports, scores['patients']))}</p>",
+        f"<p class='soft'>{words.AGAINST_FOLDER if folder else words.AGAINST_SHIPPED}</p>",
+        f"<p class='warning'>{words.REAL_SHOWN}</p>" if real_shown else "",
+        "</header><main>",
+        _summary(reports),
+        *(_view(report) for report in reports),
+        _unmeasured(reports, without),
+        _card("How it was measured", _list(words.METHOD)),
+        f"</main><footer>Seed {scores['seed']}. The same numbers for programs are in scores.json ",
+        f"({scores['format']}, version {scores['version']}).</footer>",
+    ]
+    style = (files("polyclinic.eval") / "style.css").read_text(encoding="utf-8")
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark"><title>Synthetic patients: evaluation</title>'
+        f"<style>{style}</style></head><body>{''.join(body)}</body></html>\n"
+    )
+
+
+# -- pieces of HTML; arguments named *html* are markup already, all else is escaped
+
+
+def _card(title: str, html: str, name: str = "") -> str:
+    anchor = f" id='{escape(name)}'" if name else ""
+    return f"<section class='card'{anchor}><h2>{escape(title)}</h2>{html}</section>"
+
+
+def _list(lines: Iterable[str]) -> str:
+    return "<ul class='plain'>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
+
+
+def _grid(heads: Sequence[str], html_rows: Iterable[Sequence[str]], caption: str = "") -> str:
+    """A table; the first cell of each row is its header."""
+    head = "".join(f"<th scope='col'>{escape(h)}</th>" for h in heads)
+    rows = "".join(
+        f"<tr><th scope='row'>{first}</th>{''.join(f'<td>{cell}</td>' for cell in rest)}</tr>"
+        for first, *rest in html_rows
+    )
+    about = f"<caption>{escape(caption)}</caption>" if caption else ""
+    table = f"<table>{about}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f"<div class='scroll'>{table}</div>"
+
+
+def _under(text: str) -> str:
+    return f"<span class='under'>{escape(text)}</span>"
+
+
+def chip(verdict: str | None) -> str:
+    """A verdict as a word with a sign, so that colour is not all that tells."""
+    style, label = CHIPS[verdict or NOT_MEASURED]
+    return f"<span class='chip {style}'>{label}</span>"
+
+
+def gauge(score: Score) -> str:
+    """A small drawing: the floor's range as a band, the value as a dot with its range."""
+    low, high = score.scale
+    left, wide = 8, 204
+
+    def at(x: float) -> float:
+        return round(left + wide * min(1.0, max(0.0, (x - low) / (high - low))), 1)
+
+    assert score.value is not None
+    band, own = score.floor_interval or (low, low), score.interval or (score.value, score.value)
+    style = CHIPS[score.verdict or NOT_MEASURED][0]
+    label = f"{score.value:.2f} on a scale from {low:g} to {high:.2g}; real against real {_range(band)}"
+    thick = max(2.0, round(at(band[1]) - at(band[0]), 1))
+    return (
+        f"<svg class='gauge' role='img' aria-label='{escape(label, quote=True)}' width='220' height='38'>"
+        f"<line class='track' x1='{left}' x2='{left + wide}' y1='14' y2='14' stroke-width='2'/>"
+        f"<rect class='band' x='{at(band[0])}' width='{thick}' y='5' height='18' rx='3'/>"
+        f"<line class='{style}' x1='{at(own[0])}' x2='{at(own[1])}' y1='14' y2='14' stroke-width='3'/>"
+        f"<circle class='{style}' cx='{at(score.value)}' cy='14' r='5.5'/>"
+        f"<text x='{left}' y='36'>{low:g}</text>"
+        f"<text x='{left + wide}' y='36' text-anchor='end'>{high:.2g}</text></svg>"
+    )
+
+
+def _range(pair: tuple[float, float] | None) -> str:
+    return f"{pair[0]:.2f} to {pair[1]:.2f}" if pair else ""
+
+
+# -- sections
+
+
+def _summary(reports: Sequence["ViewReport"]) -> str:
+    rows = [
+        [f"<a href='#{escape(r.view.name)}'>{escape(r.view.title)}</a>"]
+        + [chip(r.verdict(q)) + _figures(r, q) for q in QUESTIONS]
+        for r in reports
+    ]
+    heads = ["Record", *(words.ASKED[q] for q in QUESTIONS)]
+    return _card("Verdict", _grid(heads, rows, words.SUMMARY_CAPTION))
+
+
+def _figures(report: "ViewReport", question: str) -> str:
+    """Short figures below a chip of the summary."""
+    lines = []
+    for s in report.scores:
+        if s.question != question or s.value is None or s.metric == "frechet":
+            continue
+        name = {"ks": "distance", "auc": "AUC"}.get(s.metric, f"AUROC, {s.task}")
+        quoted = ", from training time" if s.status == QUOTED else ""
+        lines.append(_under(f"{name}: {s.value:.2f} (real {s.floor:.2f}{quoted})"))
+    return "".join(lines)
+
+
+def _view(report: "ViewReport") -> str:
+    parts = []
+    if report.picture:
+        image = b64encode(report.picture).decode()
+        alt = escape(report.alt, quote=True)
+        caption = escape(f"{report.alt} {words.NOT_CHOSEN}")
+        parts.append(
+            f"<figure><img alt='{alt}' src='data:image/png;base64,{image}'>"
+            f"<figcaption>{caption}</figcaption></figure>"
+        )
+    measured = [s for s in report.scores if s.value is not None]
+    if measured:
+        parts.append("<h3>In words</h3>" + _list(s.sentence + _when(s) for s in measured))
+        parts.append("<h3>Figures</h3>" + _table(measured))
+    parts.append(f"<div class='two'>{_population(report)}{_features(report)}</div>")
+    parts.append(f"<p class='note'>{escape(report.view.about)}</p>")
+    return _card(report.view.title, "".join(parts), report.view.name)
+
+
+def _when(score: Score) -> str:
+    return f" ({words.QUOTED})" if score.status == QUOTED else ""
+
+
+def _table(scores: Sequence[Score]) -> str:
+    rows = [
+        [
+            escape(s.title) + _under(s.direction + _when(s)),
+            f"{s.value:.3f}" + _under(_range(s.interval)),
+            f"{s.floor:.3f}" + _under(_range(s.floor_interval)),
+            gauge(s),
+            chip(s.verdict),
+        ]
+        for s in scores
+    ]
+    heads = ("Measurement", "Synthetic (95 % range)", "Real against real (95 % range)", "Drawn", "Verdict")
+    return _grid(heads, rows, words.GAUGE_CAPTION)
+
+
+def _population(report: "ViewReport") -> str:
+    """Who was compared with whom."""
+
+    def age(p: Mapping[str, Any]) -> str:
+        quartiles = p["age_quartiles"]
+        return f"{quartiles[0]:g} to {quartiles[2]:g}" if quartiles else "unknown"
+
+    lines: dict[str, Callable[[Mapping[str, Any]], str]] = {
+        "Patients": lambda p: str(p["patients"]),
+        "Records": lambda p: str(p["records"]),
+        "Age, middle half (years)": age,
+        "Women": lambda p: "unknown" if p["female"] is None else f"{p['female']:.0%}",
+    }
+    sides = (report.synthetic, report.real)
+    rows = [[name, *(line(p) if p else "none" for p in sides)] for name, line in lines.items()]
+    table = _grid(("Group", "Synthetic", "Real, held out"), rows)
+    return f"<div><h3>Who was compared</h3>{table}<p class='note'>{words.MIX}</p></div>"
+
+
+def _features(report: "ViewReport") -> str:
+    """The features with the largest distance."""
+    worst = sorted(report.features.items(), key=lambda item: -item[1])[:SHOWN_FEATURES]
+    if not worst:
+        return ""
+    rows = [
+        [escape(name), f"{value:.2f}", f"<div class='bar'><i style='width:{100 * value:.0f}%'></i></div>"]
+        for name, value in worst
+    ]
+    return f"<div><h3>What differs most</h3>{_grid(('Measurement', 'Distance', '0 to 1'), rows)}</div>"
+
+
+def _unmeasured(reports: Sequence["ViewReport"], without: Sequence[str]) -> str:
+    lines = [*words.NEVER]
+    lines += [f"{r.view.title}: {s.title}: {s.reason}." for r in reports for s in r.scores if s.reason]
+    lines += [f"{r.view.title}: {blind}." for r in reports for blind in r.view.blind]
+    lines += [f"{name.capitalize()}: there are no real ones to compare with." for name in without]
+    return _card("What was not measured", f"<p>{words.NOT_COVERED}</p>" + _list(lines))

@@ -1,0 +1,240 @@
+"""evaluate(): judge a cohort view by view, and write report.html and scores.json."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..core.disk import refusals
+from ..core.modality import Modality, TrainingSet, View
+from ..core.pipeline import Patient
+from ..core.weights import write_atomic
+from . import reference as references
+from .distances import LEAST, MOST, TITLES, Aggregate, Floor, distances, floor, summarise
+from .reference import ViewReference, population, samples
+from .sample import Sample, collect
+from .score import AS_REAL, CLOSE, DIFFERENT, NOT_MEASURED, QUESTIONS, UNDECIDED, Score, not_measured
+from .utility import APART, told_apart, train_on_synthetic
+
+FORMAT, VERSION = "polyclinic-scores", 1
+WORST = 8  # features named as differing most
+DPI = 110
+
+Reference = Mapping[str, Sequence[tuple[TrainingSet, TrainingSet]]]
+
+
+class Judged(Protocol):
+    """A cohort, as far as eval needs one. core.cohort.Cohort is ours."""
+
+    @property
+    def patients(self) -> int:
+        """How many there are."""
+        ...
+
+    def records(self, modality: Modality) -> Iterable[Patient]:
+        """The patients who have a record of this modality, with that record."""
+        ...
+
+
+@dataclass(frozen=True)
+class ViewReport:
+    """All that was found about one view; picture is a PNG, alt what it shows."""
+
+    modality: str
+    view: View
+    scores: Sequence[Score]
+    features: Mapping[str, float] = field(default_factory=dict)
+    synthetic: Mapping[str, Any] | None = None
+    real: Mapping[str, Any] | None = None
+    picture: bytes = b""
+    alt: str = ""
+    real_pictured: bool = False
+
+    def verdict(self, question: str) -> str:
+        """The worst verdict of the scores that answer this question; undecided only if none is better."""
+        found = [s.verdict for s in self.scores if s.question == question and s.verdict]
+        return max(found, key=(UNDECIDED, AS_REAL, CLOSE, DIFFERENT).index) if found else NOT_MEASURED
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        worst = sorted(self.features.items(), key=lambda item: -item[1])[:WORST]
+        return {
+            "modality": self.modality,
+            "view": self.view.name,
+            "title": self.view.title,
+            "verdicts": {question: self.verdict(question) for question in QUESTIONS},
+            "synthetic": self.synthetic,
+            "real": self.real,
+            "scores": [score.to_dict() for score in self.scores],
+            "features_that_differ_most": [{"feature": n, "ks": round(d, 4)} for n, d in worst],
+            "not_seen": list(self.view.blind),
+        }
+
+
+def evaluate(
+    cohort: Judged,
+    modalities: Sequence[Modality],
+    reference: Reference | None,
+    out: Path,
+    *,
+    seed: int = 0,
+    show_real: bool = True,
+    progress: Callable[[str], None] = lambda title: None,
+) -> dict[str, Any]:
+    """Write out/report.html and out/scores.json; the content of the latter.
+
+    reference: modality name -> (train, test) sets of real data. Test rows are scored against; train rows
+    are the other real sample of every floor. Without it, the shipped aggregates are used, and figures that
+    need real rows are quoted from them. show_real False keeps real records out of the report's pictures.
+    Raises InputError: splits share patients, data cannot be read, or out cannot be written.
+    """
+    from .page import render
+
+    reports: list[ViewReport] = []
+    without: list[str] = []
+    for modality in modalities:
+        progress(modality.name)
+        pairs = None if reference is None else reference.get(modality.name, ())
+        found = judge(cohort, modality, pairs, seed=seed, show_real=show_real)
+        reports += found
+        if not found:
+            without.append(modality.name)
+    scores = {
+        "format": FORMAT,
+        "version": VERSION,
+        "reference": "folder" if reference is not None else "shipped",
+        "patients": cohort.patients,
+        "seed": seed,
+        "views": [report.to_dict() for report in reports],
+        "not_measured": [
+            f"{r.view.title}: {s.title}: {s.reason}"
+            for r in reports
+            for s in r.scores
+            if s.status == NOT_MEASURED
+        ]
+        + [f"{name}: no real counterpart to compare with" for name in without],
+    }
+    page = render(reports, scores, without)
+    with refusals(out):
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomic(out / "scores.json", (json.dumps(scores, indent=1, allow_nan=False) + "\n").encode())
+        write_atomic(out / "report.html", page.encode())
+    return scores
+
+
+def judge(
+    cohort: Judged,
+    modality: Modality,
+    pairs: Sequence[tuple[TrainingSet, TrainingSet]] | None,
+    *,
+    seed: int = 0,
+    show_real: bool = True,
+) -> list[ViewReport]:
+    """A report a view of one modality; pairs None: against the shipped aggregates. See evaluate."""
+    views = modality.views()
+    if not views:
+        return []
+    drawn = collect(views, ((p.profile, p.records[modality.name]) for p in cohort.records(modality)))
+    real: list[tuple[Sample | None, Sample | None]] = [(None, None)] * len(views)
+    shipped: Mapping[str, ViewReference] = {}
+    if pairs:
+        real = samples(modality, pairs, seed)
+    elif pairs is None and (path := references.folder() / f"{modality.name}.json").exists():
+        shipped = references.read(path)
+    reports = []
+    for view, synthetic, (train, test) in zip(views, drawn, real, strict=True):
+        report = score(view, synthetic, train, test, shipped.get(view.name), seed)
+        shown = test if show_real else None
+        reports.append(_pictured(replace(report, modality=modality.name), synthetic, shown))
+    return reports
+
+
+def score(
+    view: View,
+    synthetic: Sample | None,
+    train: Sample | None,
+    test: Sample | None,
+    shipped: ViewReference | None,
+    seed: int = 0,
+) -> ViewReport:
+    """Every score of one view: against real rows if there are any, else against shipped aggregates."""
+    if synthetic is None or synthetic.patient_count < LEAST:
+        have = 0 if synthetic is None else synthetic.patient_count
+        report = _unmeasured(view, f"the cohort has {have} such records, {LEAST} are needed")
+        return replace(report, synthetic=None if synthetic is None else population(synthetic.profiles))
+    if train is not None and test is not None:
+        return _against_rows(view, synthetic, train, test, seed)
+    if shipped is not None:
+        size = min(synthetic.patient_count, MOST)
+        found, by_feature = _distances(synthetic, shipped.aggregate, shipped.floor(size), None, seed)
+        rest = shipped.quoted or _unmeasured(view, "needs real records: give a reference folder").scores[2:]
+        real = shipped.population
+    else:
+        return replace(
+            _unmeasured(view, "no real data to compare with"), synthetic=population(synthetic.profiles)
+        )
+    return ViewReport("", view, [*found, *rest], by_feature, population(synthetic.profiles), real)
+
+
+def _against_rows(view: View, synthetic: Sample, train: Sample, test: Sample, seed: int) -> ViewReport:
+    who = population(synthetic.profiles), population(test.profiles)
+    size = min(synthetic.patient_count, train.patient_count, MOST)
+    least = min(size, test.patient_count)
+    if least < LEAST:
+        report = _unmeasured(view, f"needs {LEAST} real patients in each split, the smaller has {least}")
+        return replace(report, synthetic=who[0], real=who[1])
+    synthetic, train, test = _common(synthetic, train, test)
+    if not len(test.inputs.columns) or not len(test.features.columns):
+        return replace(
+            _unmeasured(view, "synthetic and real records share no feature"), synthetic=who[0], real=who[1]
+        )
+    real = summarise(test.features)
+    found, by_feature = _distances(synthetic, real, floor(train, real, size, seed), test, seed)
+    apart = told_apart(synthetic, train, test, seed)
+    useful = [train_on_synthetic(task, synthetic, train, test, seed) for task in view.tasks]
+    return ViewReport("", view, [*found, apart, *useful], by_feature, *who)
+
+
+def _distances(
+    synthetic: Sample, real: Aggregate, floor: Floor, test: Sample | None, seed: int
+) -> tuple[list[Score], dict[str, float]]:
+    """Distances on the features both sides have."""
+    have = np.array([name in synthetic.features.columns for name in real.names])
+    return distances(synthetic, real.only(have), floor, test, seed)
+
+
+def _common(*groups: Sample) -> tuple[Sample, ...]:
+    """The samples with the columns that all of them have, in the order of the first."""
+
+    def shared(tables: Sequence[Any]) -> list[str]:
+        return [name for name in tables[0].columns if all(name in table.columns for table in tables)]
+
+    features, inputs = shared([g.features for g in groups]), shared([g.inputs for g in groups])
+    return tuple(replace(g, features=g.features[features], inputs=g.inputs[inputs]) for g in groups)
+
+
+def _unmeasured(view: View, reason: str) -> ViewReport:
+    """All scores of a view, none measured."""
+    scores = [not_measured(metric, title, "distance", reason) for metric, title in TITLES.items()]
+    scores.append(not_measured("auc", APART, "told apart", reason))
+    scores += [
+        not_measured("tstr", f"Teaches a model: {t.name}", "useful", reason, t.name) for t in view.tasks
+    ]
+    return ViewReport("", view, scores)
+
+
+def _pictured(report: ViewReport, synthetic: Sample | None, test: Sample | None) -> ViewReport:
+    """With the view's picture, where there are synthetic records."""
+    from matplotlib.figure import Figure
+
+    if synthetic is None:
+        return report
+    figure = Figure(facecolor="white")
+    alt = report.view.picture(figure, test.shown if test is not None else [], synthetic.shown)
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+    return replace(report, picture=file.getvalue(), alt=alt, real_pictured=test is not None)

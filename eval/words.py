@@ -1,0 +1,80 @@
+"""What the report says in plain words."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .distances import CLOSE_BY, LEAST
+from .score import AS_REAL, CLOSE, NOT_MEASURED, UNDECIDED
+from .utility import CLOSE_AUC, CLOSE_SHARE, LEAST_OF_CLASS
+
+if TYPE_CHECKING:
+    from .report import ViewReport
+
+OPEN = (NOT_MEASURED, UNDECIDED)
+ASKED = {
+    "distance": "Do the measurements agree with real ones?",
+    "told apart": "Can a computer tell them from real ones?",
+    "useful": "Do they teach a model that works on real patients?",
+}
+AGAINST_FOLDER = "Compared with held-out patients of the reference folder."
+AGAINST_SHIPPED = (
+    "Compared with shipped summaries of held-out public patients; no real record is in this report."
+)
+REAL_SHOWN = (
+    "<strong>This report shows real records.</strong> The pictures marked “Real” come from the "
+    "reference folder. Keep the report where those patients' data may be kept."
+)
+SUMMARY_CAPTION = (
+    "Each figure stands beside its floor: what the same measurement gives between two groups of real "
+    "patients. The verdict is the worst of its kind."
+)
+GAUGE_CAPTION = (
+    "In the drawings the grey band is what real patients show, the dot with its line is this cohort."
+)
+NOT_CHOSEN = "Not chosen for looks: the first records that came."
+QUOTED = "measured when the weights were trained"
+MIX = "Where the groups differ in age, sex or illness, the distances include that difference."
+NOT_COVERED = (
+    f"No verdict above covers these. Nothing is judged on fewer than {LEAST} patients, or {LEAST_OF_CLASS} "
+    "records of a class."
+)
+NEVER = (
+    "Privacy: whether a real patient could be recognised or guessed from it: a gate of its own.",
+    "Whether the records of one patient agree with each other (image, trace, tumour, health record).",
+    "Small groups: rare diseases, and each age, sex and origin by itself.",
+    "How a physician would judge the records. Nobody has read them for this report.",
+)
+METHOD = (
+    "Kolmogorov-Smirnov distance: the largest gap between two distribution functions, read at 19 quantiles "
+    "(5 to 95 %) of the held-out real data, mean over features.",
+    "Frechet distance: between Gaussians fitted to the features, standardised by mean and spread of the "
+    "held-out real data and clipped at 8 standard deviations, divided by the number of features.",
+    "Told apart: area under the ROC curve (AUC) of a cross-fitted random forest (5 folds, 3 repeats), equal "
+    "numbers of held-out real and synthetic patients.",
+    "Teaches a model: AUROC on held-out real patients of a logistic regression taught on the synthetic "
+    "records; the floor is taught on as many real training records. With more than two classes, the mean "
+    "of one class against the others.",
+    "Floors: the same measurement with real training patients in place of synthetic ones, equally many, one "
+    "record each. Ranges are 95 %: bootstraps of synthetic records and held-out real patients, or repeated "
+    "draws of training patients for floors.",
+    f"Verdicts: “as real” is inside the floor's range. “Close” is up to {CLOSE_BY['ks']:g} "
+    f"(Kolmogorov-Smirnov) or {CLOSE_BY['frechet']:g} (Frechet) beyond it, an AUC up to {CLOSE_AUC:.2f}, "
+    f"or {CLOSE_SHARE:.0%} of what real records teach above chance. “Undecided”: the floor itself may be "
+    "chance, or the difference may be.",
+)
+
+
+def headline(reports: Sequence["ViewReport"], patients: int) -> str:
+    """The verdict in a few sentences."""
+    told = [v for r in reports if (v := r.verdict("told apart")) not in OPEN]
+    taught = [v for r in reports if (v := r.verdict("useful")) not in OPEN]
+    said = [f"{patients} synthetic patients, {len(reports)} kinds of records."]
+    if told:
+        hard = sum(v in (AS_REAL, CLOSE) for v in told)
+        said.append(f"In {hard} of {len(told)} kinds a computer has difficulty telling them from real ones.")
+    if taught:
+        fine = sum(v in (AS_REAL, CLOSE) for v in taught)
+        said.append(f"In {fine} of {len(taught)} they teach a model about as well as real records do.")
+    if len(told) + len(taught) < 2 * len(reports):
+        said.append("Some questions could not be answered; the reasons are below.")
+    return " ".join(said)

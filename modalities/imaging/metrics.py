@@ -1,0 +1,167 @@
+"""What eval may measure on chest X-rays: coarse pixels, grey levels, texture, symmetry; view and findings."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.modality import Record, Rows, Task, View
+from ...core.profile import PatientProfile
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+SIDE = 64  # pixels; every image is brought to this size first
+BLOCKS, LEVELS, RINGS = 8, 16, 10
+WORDS = {
+    "I51.7": "cardiomegaly",
+    "J18.9": "pneumonia",
+    "J43.9": "emphysema",
+    "J81.0": "oedema",
+    "J84.10": "fibrosis",
+    "J90": "effusion",
+    "J93.9": "pneumothorax",
+    "J98.11": "atelectasis",
+    "R91.1": "nodule",
+    "R91.8": "opacity",
+}
+
+
+def shrink(image: NDArray[np.uint16], side: int = SIDE) -> NDArray[np.float64]:
+    """(row, column) of any size to (side, side) by area mean, in [0, 1]."""
+    full = np.iinfo(np.uint8).max if image.dtype == np.uint8 else 4095
+    tall, wide = (_shares(length, side) for length in image.shape)
+    return np.asarray(tall @ image.astype(np.float64) @ wide.T / full, dtype=np.float64)
+
+
+def _shares(length: int, side: int) -> NDArray[np.float64]:
+    """(side, length): which part of each pixel falls into each of `side` equal cells; rows sum to 1."""
+    edges = np.linspace(0, length, side + 1)
+    start = np.arange(length)
+    overlap = np.minimum(edges[1:, None], start + 1) - np.maximum(edges[:-1, None], start)
+    return np.maximum(overlap, 0) * side / length
+
+
+def features(records: Sequence[Record]) -> "DataFrame":
+    """(record, feature) of images of any size: see ABOUT."""
+    from pandas import DataFrame
+
+    pixels = np.stack([shrink(record.arrays["image"]) for record in records])
+    block = SIDE // BLOCKS
+    coarse = pixels.reshape(-1, BLOCKS, block, BLOCKS, block).mean((2, 4)).reshape(len(pixels), -1)
+    edges = np.linspace(0, 1 + 1e-9, LEVELS + 1)
+    levels = np.stack([np.histogram(p, edges)[0] / p.size for p in pixels])
+    across, down = np.abs(np.diff(pixels, axis=2)), np.abs(np.diff(pixels, axis=1))
+    edges_of = [part.reshape(len(pixels), -1) for part in (across, down)]
+    strength = [s for part in edges_of for s in (part.mean(1), np.percentile(part, 95, axis=1))]
+    mirrored = pixels[:, :, ::-1]
+    whole = np.stack(
+        [
+            pixels.mean((1, 2)),
+            pixels.std((1, 2)),
+            np.abs(pixels - mirrored).mean((1, 2)),
+            _likeness(pixels, mirrored),
+        ],
+        axis=1,
+    )
+    names = [f"brightness row {i + 1} column {j + 1}" for i in range(BLOCKS) for j in range(BLOCKS)]
+    names += [f"share of grey level {i + 1} of {LEVELS}" for i in range(LEVELS)]
+    names += [f"texture, {i + 1} of {RINGS} (1 coarse)" for i in range(RINGS)]
+    names += ["edges across, mean", "edges across, strong", "edges down, mean", "edges down, strong"]
+    names += ["brightness", "contrast", "left-right difference", "left-right likeness"]
+    return DataFrame(
+        np.hstack([coarse, levels, _rings(pixels), np.stack(strength, axis=1), whole]), columns=names
+    )
+
+
+def _rings(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(image, ring) log10 of the mean spectral power in rings of equal width, up to the Nyquist frequency."""
+    window = np.hanning(SIDE)[:, None] * np.hanning(SIDE)
+    centred = pixels - pixels.mean((1, 2), keepdims=True)
+    power = np.square(np.abs(np.fft.fft2(centred * window)))
+    frequency = np.fft.fftfreq(SIDE)
+    ring = np.minimum(np.hypot(frequency[:, None], frequency) / 0.5 * RINGS, RINGS).astype(int)
+    means = [power[:, ring == r].mean(1) for r in range(RINGS)]
+    return np.asarray(np.log10(np.stack(means, axis=1) + 1e-8), dtype=np.float64)
+
+
+def _likeness(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(image,) correlation of pixels, 0 for a flat image."""
+    x, y = (v.reshape(len(v), -1) - v.mean((1, 2))[:, None] for v in (a, b))
+    norm = np.sqrt(np.square(x).sum(1) * np.square(y).sum(1))
+    return np.asarray((x * y).sum(1) / np.maximum(norm, 1e-12), dtype=np.float64)
+
+
+def _view(profile: PatientProfile, record: Record) -> float:
+    view = profile.traits.get("chest_view") or record.facts.get("view")
+    return {"PA": 0.0, "AP": 1.0}.get(str(view), float("nan"))
+
+
+def _finding(*codes: str) -> Callable[[PatientProfile, Record], float]:
+    """1 if any of these is known present, 0 if all are known absent, else NaN."""
+
+    def label(profile: PatientProfile, record: Record) -> float:
+        known = [profile.conditions.get(code) for code in codes]
+        if any(known):
+            return 1.0
+        return 0.0 if all(state is False for state in known) else float("nan")
+
+    return label
+
+
+def picture(figure: "Figure", real: Rows, synthetic: Rows) -> str:
+    """A sheet of X-rays, real left and synthetic right, view and findings below each."""
+    sides = [("Real, held out", real), ("Synthetic", synthetic)] if real else [("Synthetic", synthetic)]
+    columns, rows = (4, 4) if real else (6, 3)
+    figure.set_size_inches(12.4, 7.4)
+    parts = figure.subfigures(1, len(sides), wspace=0.03, squeeze=False)[0]
+    for part, (title, own) in zip(parts, sides, strict=True):
+        part.suptitle(title, fontsize=13, fontweight="bold")
+        axes = part.subplots(rows, columns).ravel()
+        for axis in axes:
+            axis.set_axis_off()
+        for axis, (profile, record) in zip(axes, own, strict=False):
+            axis.imshow(record.arrays["image"], cmap="gray", vmin=0, vmax=4095, interpolation="antialiased")
+            axis.set_title(_caption(profile, record), fontsize=7.5, y=-0.13, color="#333333")
+        part.subplots_adjust(left=0.01, right=0.99, top=0.92, bottom=0.04, wspace=0.05, hspace=0.16)
+    shown = " beside ".join(f"{min(len(own), columns * rows)} {t.split(',')[0].lower()}" for t, own in sides)
+    return f"Sheet of {shown} chest X-rays, each with its view and findings."
+
+
+def _caption(profile: PatientProfile, record: Record) -> str:
+    view = profile.traits.get("chest_view") or record.facts.get("view") or "view unknown"
+    found = [word for code, word in WORDS.items() if profile.has(code)]
+    more = f" +{len(found) - 2}" if len(found) > 2 else ""
+    return f"{view} · {', '.join(found[:2]) or 'no finding'}{more}"
+
+
+ABOUT = (
+    f"Each picture is brought to {SIDE} x {SIDE} pixels by area mean and described by the brightness of "
+    f"{BLOCKS} x {BLOCKS} blocks, a histogram of {LEVELS} grey levels, the power of {RINGS} bands of "
+    "texture, edges, contrast, and the likeness of left and right."
+)
+
+
+def views() -> list[View]:
+    """One view: the frontal chest X-ray."""
+    return [
+        View(
+            name="xray",
+            title="Chest X-ray",
+            needs="image",
+            features=features,
+            tasks=(
+                Task("the AP view", ("PA", "AP"), _view),
+                Task("pleural effusion", ("no effusion", "effusion"), _finding("J90")),
+                Task("any finding", ("no finding", "any finding"), _finding(*WORDS)),
+            ),
+            picture=picture,
+            about=ABOUT,
+            blind=(
+                f"anything finer than {SIDE} pixels a side: nodules, lines, small pneumothoraces",
+                "how a radiologist would read the X-rays",
+            ),
+        )
+    ]

@@ -1,0 +1,228 @@
+"""What eval may measure on ECGs and vitals: rhythm, waves, spectrum and noise; levels, swings and gaps."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.modality import Record, Task, View
+from ...core.profile import PatientProfile
+from .data import CHANNELS, LEADS, RATE
+from .pictures import draw_ecgs, draw_vitals
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+BAND = (0.5, 45.0)  # Hz, the same filter for real and synthetic records
+SLOW = RATE // 2  # Hz, of the features
+BEFORE, AFTER = int(0.30 * SLOW), int(0.45 * SLOW)  # samples of a beat around its R peak
+POWERS = ((0.5, 2), (2, 5), (5, 10), (10, 15), (15, 25), (25, 45))  # Hz
+PAIRS = (
+    ("I", "II"),
+    ("II", "V6"),
+    ("I", "V1"),
+    ("V1", "V2"),
+    ("V2", "V3"),
+    ("V3", "V4"),
+    ("V4", "V5"),
+    ("V5", "V6"),
+)
+RHYTHM = (
+    "beats", "heart rate", "RR spread", "RR change from beat to beat", "RR irregularity", "shortest RR",
+    "longest RR",
+)  # fmt: skip
+HOURS = 24
+USUAL = {"HR": 80.0, "O2Sat": 97.0, "Temp": 37.0, "SBP": 120.0, "MAP": 85.0, "DBP": 65.0, "Resp": 16.0}
+
+
+def ecg_features(records: Sequence[Record]) -> "DataFrame":
+    """(record, feature) of 12-lead records (lead, sample) mV at 500 Hz; R peaks are found anew in each."""
+    from pandas import DataFrame
+
+    rows = [_of_ecg(np.asarray(record.arrays["ecg"], dtype=np.float64)) for record in records]
+    return DataFrame(rows).fillna(0.0)
+
+
+def _of_ecg(ecg: NDArray[np.float64]) -> dict[str, float]:
+    """All features of one record, by name."""
+    from scipy import signal
+
+    band = signal.butter(2, BAND, btype="bandpass", fs=RATE, output="sos")
+    leads = signal.sosfiltfilt(band, np.nan_to_num(ecg), axis=1)[:, ::2]
+    peaks = find_beats(leads)
+    out = _rhythm(peaks) | _waves(leads, peaks)
+    for name, lead, cuts in zip(LEADS, leads, np.percentile(leads, [5, 95, 99.5], axis=1).T, strict=True):
+        out |= {f"{name} {p} % of amplitudes": c for p, c in zip((5, 95, 99.5), cuts, strict=True)}
+        rough = lead - np.convolve(lead, np.full(9, 1 / 9), mode="same")
+        calm = rough[: len(rough) // 25 * 25].reshape(-1, 25).std(1)  # stretches of 0.1 s
+        out[f"{name} noise between beats"] = float(np.log10(np.percentile(calm, 20) + 1e-4))
+    for name in ("II", "V2", "V5"):
+        frequency, power = signal.welch(
+            leads[LEADS.index(name)], fs=SLOW, nperseg=min(4 * SLOW, leads.shape[1])
+        )
+        total = power.sum() + 1e-12
+        for low, high in POWERS:
+            part = power[(frequency >= low) & (frequency < high)].sum()
+            out[f"{name} power {low}-{high} Hz"] = float(np.log10(part / total + 1e-6))
+    for a, b in PAIRS:
+        out[f"likeness of {a} and {b}"] = _correlation(leads[LEADS.index(a)], leads[LEADS.index(b)])
+    return out
+
+
+def find_beats(leads: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Samples of the QRS complexes of (lead, sample) filtered at 250 Hz: peaks of the speed of all leads."""
+    from scipy import signal
+
+    speed = np.sqrt(np.square(np.gradient(leads, axis=1)).sum(0))
+    speed = np.convolve(speed, np.full(21, 1 / 21), mode="same")
+    seconds = speed[: len(speed) // SLOW * SLOW].reshape(-1, SLOW)
+    if not len(seconds) or speed.max() <= 1e-9:
+        return np.zeros(0, dtype=np.int64)
+    height = 0.45 * np.median(seconds.max(1))
+    found, _ = signal.find_peaks(speed, height=height, distance=int(0.26 * SLOW))
+    return np.asarray(found, dtype=np.int64)
+
+
+def _rhythm(peaks: NDArray[np.int64]) -> dict[str, float]:
+    values = [float(len(peaks)), *[0.0] * (len(RHYTHM) - 1)]
+    if len(peaks) > 2:
+        rr = np.diff(peaks) / SLOW
+        middle = float(np.median(rr))
+        jumps = np.abs(np.diff(rr))
+        change, irregular = np.sqrt(np.square(jumps).mean()), np.median(jumps) / middle
+        values[1:] = [60 / middle, rr.std(), change, irregular, rr.min(), rr.max()]
+    return dict(zip(RHYTHM, map(float, values), strict=True))
+
+
+def _waves(leads: NDArray[np.float64], peaks: NDArray[np.int64]) -> dict[str, float]:
+    """P, R, S, ST, T of the median beat of each lead in mV, QRS width, axes, and how alike the beats are."""
+    inside = peaks[(peaks >= BEFORE) & (peaks < leads.shape[1] - AFTER)]
+    beats = leads[:, inside[:, None] + np.arange(-BEFORE, AFTER)]  # (lead, beat, sample)
+    if not len(inside):
+        beats = np.zeros((len(leads), 1, BEFORE + AFTER))
+    beat = np.median(beats, axis=1)
+
+    def span(start: float, end: float) -> NDArray[np.float64]:
+        """Seconds around the R peak, the level before the QRS taken off."""
+        return np.asarray(beat[:, BEFORE + int(start * SLOW) : BEFORE + int(end * SLOW)] - level[:, None])
+
+    level = np.zeros(len(leads))
+    level = np.median(span(-0.09, -0.06), axis=1)
+    out: dict[str, float] = {}
+    for wave, values in {
+        "P": _extreme(span(-0.24, -0.09)),
+        "R": span(-0.08, 0.08).max(1),
+        "S": span(-0.08, 0.10).min(1),
+        "ST": span(0.08, 0.10).mean(1),
+        "T": _extreme(span(0.14, 0.44)),
+    }.items():
+        out |= {f"{name} {wave} wave": float(v) for name, v in zip(LEADS, values, strict=True)}
+    for wave, area in {"QRS": span(-0.06, 0.06).sum(1), "T": span(0.14, 0.44).sum(1)}.items():
+        across, down = area[LEADS.index("I")], area[LEADS.index("aVF")]
+        size = np.hypot(across, down) + 1e-9
+        out |= {f"{wave} axis, left": float(across / size), f"{wave} axis, down": float(down / size)}
+    speed = np.sqrt(np.square(np.gradient(beat, axis=1)).sum(0))[BEFORE - 40 : BEFORE + 40]
+    out["QRS width"] = float((speed > 0.2 * speed.max()).sum() / SLOW) if speed.max() > 0 else 0.0
+    out["T peak time"] = float(np.abs(span(0.14, 0.44)).max(0).argmax() / SLOW)
+    unlike = np.sqrt(np.square(beats - beat[:, None]).mean()) / (np.sqrt(np.square(beat).mean()) + 1e-9)
+    out["difference between beats"] = float(unlike)
+    return out
+
+
+def _extreme(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(lead,) the value farthest from 0."""
+    return np.asarray(np.take_along_axis(values, np.abs(values).argmax(1)[:, None], axis=1)[:, 0])
+
+
+def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Pearson correlation, 0 if either is constant."""
+    x, y = a - a.mean(), b - b.mean()
+    norm = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / norm if norm > 1e-12 else 0.0
+
+
+def vitals_features(records: Sequence[Record]) -> "DataFrame":
+    """(record, feature) of the first 24 hours of (hour, channel); a channel never charted counts as USUAL."""
+    from pandas import DataFrame
+
+    return DataFrame([_of_vitals(np.asarray(r.arrays["vitals"], dtype=np.float64)[:HOURS]) for r in records])
+
+
+def _of_vitals(table: NDArray[np.float64]) -> dict[str, float]:
+    seen = np.isfinite(table)
+    # hours until nothing at all is charted any more: a short stay ends, it is not "missing"
+    hours = int(np.flatnonzero(seen.any(1)).max(initial=0)) + 1
+    table, seen = table[:hours], seen[:hours]
+    out = {"hours": float(hours)}
+    for name, column, has in zip(CHANNELS, table.T, seen.T, strict=True):
+        values = column[has] if has.any() else np.array([USUAL[name]])
+        steps = np.abs(np.diff(values)) if len(values) > 1 else np.zeros(1)
+        third = max(1, len(values) // 3)
+        out |= {
+            f"{name} mean": values.mean(),
+            f"{name} spread": values.std(),
+            f"{name} lowest": values.min(),
+            f"{name} highest": values.max(),
+            f"{name} last": values[-1],
+            f"{name} not charted": 1 - has.mean(),
+            f"{name} change from reading to reading": steps.mean(),
+            f"{name} likeness to the reading before": _correlation(values[:-1], values[1:])
+            if len(values) > 3
+            else 0.0,
+            f"{name} trend": values[-third:].mean() - values[:third].mean(),
+        }
+    for i, a in enumerate(CHANNELS):
+        for j, b in enumerate(CHANNELS[:i]):
+            both = seen[:, i] & seen[:, j]
+            alike = _correlation(table[both, i], table[both, j]) if both.sum() >= 6 else 0.0
+            out[f"likeness of {b} and {a}"] = alike
+    return {name: float(value) for name, value in out.items()}
+
+
+def _has(code: str) -> Callable[[PatientProfile, Record], float]:
+    """1 where the condition is known present, 0 known absent, NaN unknown."""
+
+    def label(profile: PatientProfile, record: Record) -> float:
+        return float(profile.conditions.get(code, np.nan))
+
+    return label
+
+
+def views() -> list[View]:
+    """Two views: the 12-lead ECG, and the hourly vital signs."""
+    return [
+        View(
+            name="ecg",
+            title="12-lead ECG",
+            needs="ecg",
+            features=ecg_features,
+            tasks=(
+                Task(
+                    "atrial fibrillation", ("no atrial fibrillation", "atrial fibrillation"), _has("I48.91")
+                ),
+                Task("an abnormal ECG", ("normal", "abnormal"), _has("R94.31")),
+                Task("left bundle-branch block", ("none", "left bundle-branch block"), _has("I44.7")),
+            ),
+            picture=draw_ecgs,
+            about=f"Each 10 s record is filtered to {BAND[0]:g}-{BAND[1]:g} Hz, its beats are found anew, "
+            "and it is described by its rhythm, P, R, S, ST and T of the median beat in each lead, axes, "
+            "amplitudes, power in frequency bands, likeness of leads, and noise between beats.",
+            blind=(
+                "baseline wander below 0.5 Hz and noise above 45 Hz, since all records are filtered alike",
+                "how a cardiologist would read the traces",
+            ),
+        ),
+        View(
+            name="vitals",
+            title="Hourly vital signs",
+            needs="vitals",
+            features=vitals_features,
+            tasks=(Task("sepsis", ("no sepsis", "sepsis"), _has("A41.9")),),
+            picture=draw_vitals,
+            about=f"The first {HOURS} hours are described, for each of {len(CHANNELS)} channels, by "
+            "level, spread, extremes, last reading, share not charted, change from reading to reading and "
+            "trend, and by how the channels move together. A channel never charted counts as usual.",
+            blind=(f"anything after {HOURS} hours", "laboratory values"),
+        ),
+    ]

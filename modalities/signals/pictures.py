@@ -1,0 +1,144 @@
+"""Pictures of signals: 12-lead ECGs on millimetre paper, vital signs of several patients over hours."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.modality import Record, Rows
+from .data import CHANNELS, LEADS, RATE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MM_S, MM_MV = 25, 10  # paper speed and gain
+LAYOUT = (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6"))
+ROW_MM, SECONDS = 28, 10
+PAPER, FINE, COARSE, INK = "#fff8f6", "#f8d9d5", "#eeaaa2", "#14213d"
+UNITS = {
+    "HR": "/min",
+    "O2Sat": "%",
+    "Temp": "°C",
+    "SBP": "mmHg",
+    "MAP": "mmHg",
+    "DBP": "mmHg",
+    "Resp": "/min",
+}
+LABELS = {
+    "HR": "Heart rate", "O2Sat": "Oxygen saturation", "Temp": "Temperature", "MAP": "Mean arterial pressure",
+    "SBP": "Systolic pressure", "Resp": "Respiratory rate",
+}  # fmt: skip
+LABEL = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.85, "pad": 1}
+PATIENTS = 5
+TINTS = ("#1b6ca8", "#d1495b", "#2e8b57", "#8e5ea2", "#c77d0a")
+
+
+def draw_ecgs(figure: "Figure", real: Rows, synthetic: Rows) -> str:
+    """Sheets in the usual layout of 3 rows of 4 leads and a rhythm strip, real above synthetic.
+
+    Without real rows, two synthetic ones, the second with atrial fibrillation where there is one.
+    """
+    first = [row for row in synthetic if not row[0].has("I48.91")] or list(synthetic)
+    second = [row for row in synthetic if row[0].has("I48.91") and row is not first[0]] or list(first[1:])
+    sheets = [("Real, held out", real[0])] if real else []
+    sheets += [("Synthetic", row) for row in (first[0], *second[:1])]
+    tall = (len(LAYOUT) + 1) * ROW_MM + 12
+    figure.set_size_inches(12.4, 12.4 * tall / (SECONDS * MM_S + 8) * len(sheets) + 0.3 * len(sheets))
+    axes = np.atleast_1d(figure.subplots(len(sheets), 1))
+    figure.subplots_adjust(
+        left=0.005, right=0.995, top=1 - 0.3 / figure.get_figheight(), bottom=0.005, hspace=0.08
+    )
+    for axis, (title, (profile, record)) in zip(axes, sheets, strict=True):
+        _sheet(axis, record, tall)
+        rate = record.facts.get("heart_rate")
+        rhythm = "atrial fibrillation" if profile.has("I48.91") else record.facts.get("rhythm")
+        facts = [f"{rate:.0f} /min" if rate is not None and np.isfinite(rate) else "", str(rhythm or "")]
+        more = "   ".join(["", *(fact for fact in facts if fact), f"{MM_S} mm/s, {MM_MV} mm/mV"])
+        axis.set_title(title, loc="left", fontsize=13, fontweight="bold", pad=5)
+        axis.set_title(more, loc="right", fontsize=10, pad=5)
+    shown = ", ".join(title.split(",")[0].lower() for title, _ in sheets)
+    return f"12-lead ECGs on millimetre paper with a rhythm strip of lead II, from the top: {shown}."
+
+
+def _sheet(axis: "Axes", record: Record, tall: float) -> None:
+    """One record on paper; axis units are millimetres."""
+    ecg = np.asarray(record.arrays["ecg"], dtype=np.float64)
+    ecg = ecg - np.median(ecg, axis=1, keepdims=True)
+    wide = SECONDS * MM_S
+    axis.set(xlim=(-6, wide + 2), ylim=(0, tall), aspect="equal", xticks=[], yticks=[], facecolor=PAPER)
+    for step, colour, thick in ((1, FINE, 0.35), (5, COARSE, 0.6)):
+        axis.vlines(np.arange(-5, wide + 2, step), 0, tall, color=colour, linewidth=thick, zorder=0)
+        axis.hlines(np.arange(0, tall, step), -6, wide + 2, color=colour, linewidth=thick, zorder=0)
+    for spine in axis.spines.values():
+        spine.set_color(COARSE)
+    quarter = SECONDS / len(LAYOUT[0])
+    for r, names in enumerate(LAYOUT):
+        base = tall - 8 - (r + 0.55) * ROW_MM
+        _pulse(axis, base)
+        for c, name in enumerate(names):
+            _trace(axis, ecg[LEADS.index(name)], name, c * quarter, (c + 1) * quarter, base)
+    base = 0.45 * ROW_MM
+    _pulse(axis, base)
+    _trace(axis, ecg[LEADS.index("II")], "II", 0, SECONDS, base)
+
+
+def _trace(axis: "Axes", lead: NDArray[np.float64], name: str, start: float, end: float, base: float) -> None:
+    """One lead from start to end seconds, in its own row; what would leave the row is cut at its edge."""
+    part = lead[int(start * RATE) : int(end * RATE)]
+    x = (start + np.arange(len(part)) / RATE) * MM_S
+    y = base + np.clip(part * MM_MV, -ROW_MM * 0.75, ROW_MM * 0.9)
+    axis.plot(x, y, color=INK, linewidth=0.75, solid_joinstyle="round")
+    axis.text(start * MM_S + 1, base + 9, name, fontsize=9, fontweight="bold", color=INK, bbox=LABEL)
+
+
+def _pulse(axis: "Axes", base: float) -> None:
+    """The calibration mark: 1 mV for 0.1 s."""
+    axis.plot(
+        [-5, -4, -4, -1.5, -1.5, -0.5],
+        [base, base, base + 10, base + 10, base, base],
+        color=INK,
+        linewidth=0.75,
+    )
+
+
+def draw_vitals(figure: "Figure", real: Rows, synthetic: Rows) -> str:
+    """Five patients' courses and the band of all patients, a row a channel, real left and synthetic right."""
+    sides = [("Real, held out", real), ("Synthetic", synthetic)] if real else [("Synthetic", synthetic)]
+    figure.set_size_inches(12.4, 9.2)
+    axes = figure.subplots(len(LABELS), len(sides), squeeze=False, sharex=True, sharey="row")
+    figure.subplots_adjust(left=0.075, right=0.99, top=0.95, bottom=0.055, hspace=0.14, wspace=0.03)
+    hours = max(len(record.arrays["vitals"]) for _, rows in sides for _, record in rows)
+    hours = min(hours, 48)
+    for k, (title, rows) in enumerate(sides):
+        stack = np.full((len(rows), hours, len(CHANNELS)), np.nan)
+        for i, (_, record) in enumerate(rows):
+            own = record.arrays["vitals"][:hours]
+            stack[i, : len(own)] = own
+        for axis, name in zip(axes[:, k], LABELS, strict=True):
+            _channel(axis, stack[:, :, CHANNELS.index(name)])
+            if k == 0:
+                axis.set_ylabel(
+                    f"{LABELS[name]}\n{UNITS[name]}".replace("arterial ", "arterial\n"), fontsize=8
+                )
+        axes[0, k].set_title(f"{title} ({len(rows)} patients)", fontsize=13, fontweight="bold", pad=8)
+        axes[-1, k].set_xlabel("hours", fontsize=9)
+    shown = " beside ".join(f"{len(rows)} {title.split(',')[0].lower()} patients" for title, rows in sides)
+    return f"Vital signs over {hours} hours of {shown}: the courses of {PATIENTS} and the range of all."
+
+
+def _channel(axis: Any, values: NDArray[np.float64]) -> None:
+    """(patient, hour) of one channel: the middle 90 % of all patients, and dots and lines of a few."""
+    hour = np.arange(values.shape[1])
+    enough = np.isfinite(values).sum(0) >= 5
+    if enough.any():
+        low, middle, high = np.nanpercentile(values[:, enough], [5, 50, 95], axis=0)
+        axis.fill_between(hour[enough], low, high, color="#8fb8d8", alpha=0.28, linewidth=0)
+        axis.plot(hour[enough], middle, color="#4a6fa5", linewidth=2.2, alpha=0.55)
+    for row, colour in zip(values[:PATIENTS], TINTS, strict=False):
+        there = np.isfinite(row)
+        axis.plot(hour[there], row[there], color=colour, linewidth=0.9, marker="o", markersize=2.2)
+    axis.grid(color="#e6e9ee", linewidth=0.7)
+    axis.tick_params(labelsize=8, length=2)
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
