@@ -69,4 +69,5 @@ def conditional_normal(
     line = np.linalg.solve(design.T @ design + penalty, design.T @ latent).T
     covariance = np.cov((latent - design @ line.T).T)
     covariance = (1 - shrink) * covariance + shrink * np.diag(np.diag(covariance))
-    return line, np.linalg.cholesky(covariance + 1e-6 * np.eye(len(covariance)))
+    root = np.linalg.cholesky(covariance + 1e-6 * np.eye(len(covariance)))
+    return line.astype(np.float64), root.astype(np.float64)

@@ -75,9 +75,7 @@ def parse(model: type[S], values: Any, where: str) -> S:
         if first["type"] == "extra_forbidden":
             owner = _model_at(model, first["loc"][:-1])
             near = get_close_matches(str(first["loc"][-1]), owner.model_fields, n=1, cutoff=0.0)
-            raise InputError(
-                f"{where}: unknown key {key!r}; the nearest known one is {near[0]!r}"
-            ) from None
+            raise InputError(f"{where}: unknown key {key!r}; the nearest known one is {near[0]!r}") from None
         raise InputError(f"{where}: {key or 'settings'}: {first['msg']}, got {first['input']!r}") from None
 
 

@@ -5,7 +5,7 @@ class InputError(ValueError):
     """Wrong input: the message says what was expected, what came and what to do (exit code 2)."""
 
 
-class Refused(RuntimeError):
+class Refused(RuntimeError):  # noqa: N818
     """A gate or a privacy budget says no (exit code 3)."""
 
 

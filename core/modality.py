@@ -212,7 +212,8 @@ def load_modality(name: str) -> Modality:
 
 def in_order(modalities: Sequence[Modality]) -> list[Modality]:
     """Each modality after those whose facts it reads. Raises InputError on a circle."""
-    waiting, done = list(modalities), []
+    waiting = list(modalities)
+    done: list[Modality] = []
     names = {m.name for m in modalities}
     while waiting:
         ready = [m for m in waiting if not (set(m.after) & names) - {d.name for d in done}]

@@ -264,9 +264,7 @@ class Ledger:
 
     def spent(self, population: str, delta: float, accountant: str = "rdp") -> float:
         """Epsilon of all runs on that population together."""
-        return compose(
-            [e.plan() for e in self.entries() if e.population == population], delta, accountant
-        )
+        return compose([e.plan() for e in self.entries() if e.population == population], delta, accountant)
 
     def charge(self, population: str, purpose: str, plan: PrivacyPlan, limit: Budget | None) -> Entry:
         """Book a run before it starts. Raises BudgetExceeded, with nothing booked, if the sum passes the limit."""
@@ -291,7 +289,11 @@ class Ledger:
                         f"{population}: this run would bring the total to epsilon {total:.2f} "
                         f"(delta {limit.delta:g}), the limit is {limit.epsilon:g}; {self.path} lists what was spent"
                     )
-            line = {**asdict(entry), "time": datetime.now(UTC).isoformat(timespec="seconds"), "previous": last}
+            line = {
+                **asdict(entry),
+                "time": datetime.now(UTC).isoformat(timespec="seconds"),
+                "previous": last,
+            }
             file.write(json.dumps(line) + "\n")
         return entry
 

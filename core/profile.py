@@ -49,10 +49,10 @@ class PatientProfile:
     def get(self, name: str) -> Value | None:
         """Value of any vocabulary field by name (age, sex, I48.91, heart_rate, ...); None if unknown."""
         if name in ("age", "sex", "height", "weight"):
-            return getattr(self, name)  # type: ignore[no-any-return]
+            return getattr(self, name)
         for mapping in (self.conditions, self.measurements, self.traits):
             if name in mapping:
-                return mapping[name]  # type: ignore[no-any-return]
+                return mapping[name]
         return None
 
     def but(self, **changes: Any) -> "PatientProfile":

@@ -39,7 +39,7 @@ class Fit:
     budget: Budget | None = None
     ledger: Path | None = None
     limit: Budget | None = None
-    progress: bool = field(default_factory=sys.stderr.isatty)
+    progress: bool = field(default_factory=lambda: sys.stderr.isatty())
 
 
 @dataclass(frozen=True)
@@ -178,6 +178,7 @@ def fit(
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", module="torch._dynamo")
         warnings.filterwarnings("ignore", message=".*num_workers.*")
+        warnings.filterwarnings("ignore", message="Full backward hook is firing")
         trainer.fit(trained, loader, ckpt_path=str(last) if how.resume and last.exists() else None)
     module.eval()
     tail = ticker.losses[-max(1, len(ticker.losses) // 10) :] or [math.nan]

@@ -10,13 +10,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from .config import Settings
 from .errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
 METADATA_KEY = "polyclinic"
 
@@ -47,7 +48,7 @@ class Card(Settings):
     seconds: float = 0.0
     columns: list[str]  # of the condition, as the model was trained with
     model: dict[str, Any]
-    figures: dict[str, float] = {}
+    figures: dict[str, float] = Field(default_factory=dict)
     version: str = ""
     notes: str = ""
 
@@ -108,6 +109,24 @@ def load(path: Path) -> Weights:
         return Weights(unpack(path.read_bytes()), card)
     except SafetensorError as error:
         raise InputError(f"{path}: damaged weight file: {error}") from None
+
+
+def restore(net: "Module", weights: Weights, prefix: str = "", strict: bool = True) -> None:
+    """Put the tensors named `prefix...` into a network as float32, ready to sample.
+
+    strict=False allows parts of the network that only training needs to be absent. Raises InputError
+    when the file is of another network.
+    """
+    own = {k.removeprefix(prefix): t.float() for k, t in weights.tensors.items() if k.startswith(prefix)}
+    try:
+        net.load_state_dict(own, strict=strict)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(
+            f"weights {weights.card.name} (version {weights.card.version or 'unknown'}) do not fit this "
+            f"version's network; train them again: {reason}"
+        ) from None
+    net.eval()
 
 
 def folders() -> list[Path]:

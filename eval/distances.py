@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .sample import Sample, one_each, resample
-from .score import AS_REAL, CLOSE, DIFFERENT, MEASURED, Score, percentiles, recentred
+from .score import AS_REAL, CLOSE, DIFFERENT, MEASURED, Score, around
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -112,27 +112,36 @@ def _frechet(values: Values, real: Aggregate, root: Values) -> float:
 
 @dataclass(frozen=True)
 class Floor:
-    """Distances of groups of `size` real patients from the real test group: mean and 95 % range."""
+    """Distances of groups of `size` real patients from the real test group: mean, and 95 % range of one."""
 
     size: int
     ks: tuple[float, float, float]
     frechet: tuple[float, float, float]
 
 
+def comparable(synthetic: int, train: int) -> int:
+    """How many patients a side of a distance has: at most half of the training patients."""
+    return min(synthetic, train // 2, MOST)
+
+
 def floor(train: Sample, real: Aggregate, size: int, seed: int) -> Floor:
-    """The Floor at this size, from repeated draws of training patients."""
+    """The Floor at this size, from repeated draws of training patients.
+
+    Draws of n of the same N patients vary less than groups of new patients: by (1 - f) in variance, with
+    f = n / N, around a mean that itself varies with the N. So the range is widened to (1 + f) / (1 - f).
+    """
     rng = np.random.default_rng(seed)
     root, values, patients = _root(real), real.of(train.features), train.patients
     draws = []
     for _ in range(FLOOR_DRAWS):
         some = values[one_each(patients, size, rng)]
         draws.append((float(ks(some, real).mean()), _frechet(some, real, root)))
-    ks_draws, frechet_draws = zip(*draws, strict=True)
-    return Floor(
-        size,
-        (float(np.mean(ks_draws)), *percentiles(ks_draws)),
-        (float(np.mean(frechet_draws)), *percentiles(frechet_draws)),
-    )
+    share = size / train.patient_count
+    widen = float(np.sqrt((1 + share) / (1 - share)))
+    found = [
+        (float(np.mean(own)), *around(own, float(np.mean(own)), widen)) for own in zip(*draws, strict=True)
+    ]
+    return Floor(size, *found)
 
 
 def distances(
@@ -195,7 +204,7 @@ def _score(
         status=MEASURED,
         direction="lower is better",
         value=value,
-        interval=recentred(draws, value),
+        interval=around(draws, value),
         floor=middle,
         floor_interval=(low, high),
         verdict=verdict,

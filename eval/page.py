@@ -120,7 +120,9 @@ def _summary(reports: Sequence["ViewReport"]) -> str:
         for r in reports
     ]
     heads = ["Record", *(words.ASKED[q] for q in QUESTIONS)]
-    return _card("Verdict", _grid(heads, rows, words.SUMMARY_CAPTION))
+    quoted = any(s.status == QUOTED for r in reports for s in r.scores)
+    caption = words.SUMMARY_CAPTION + (words.QUOTED_CAPTION if quoted else "")
+    return _card("Verdict", _grid(heads, rows, caption))
 
 
 def _figures(report: "ViewReport", question: str) -> str:
@@ -130,7 +132,7 @@ def _figures(report: "ViewReport", question: str) -> str:
         if s.question != question or s.value is None or s.metric == "frechet":
             continue
         name = {"ks": "distance", "auc": "AUC"}.get(s.metric, f"AUROC, {s.task}")
-        quoted = ", from training time" if s.status == QUOTED else ""
+        quoted = ", quoted" if s.status == QUOTED else ""
         lines.append(_under(f"{name}: {s.value:.2f} (real {s.floor:.2f}{quoted})"))
     return "".join(lines)
 
@@ -155,13 +157,13 @@ def _view(report: "ViewReport") -> str:
 
 
 def _when(score: Score) -> str:
-    return f" ({words.QUOTED})" if score.status == QUOTED else ""
+    return f" {words.QUOTED}" if score.status == QUOTED else ""
 
 
 def _table(scores: Sequence[Score]) -> str:
     rows = [
         [
-            escape(s.title) + _under(s.direction + _when(s)),
+            escape(s.title) + _under(f"{s.direction}.{_when(s)}"),
             f"{s.value:.3f}" + _under(_range(s.interval)),
             f"{s.floor:.3f}" + _under(_range(s.floor_interval)),
             gauge(s),

@@ -13,7 +13,7 @@ from ..core.errors import InputError
 from ..core.modality import Modality, TrainingSet
 from ..core.profile import PatientProfile
 from ..core.weights import write_atomic
-from .distances import LEAST, PROBABILITIES, Aggregate, Floor, floor, summarise
+from .distances import LEAST, PROBABILITIES, Aggregate, Floor, comparable, floor, summarise
 from .sample import Sample, collect, real_rows
 from .score import MEASURED, QUOTED, Score
 
@@ -86,7 +86,7 @@ def aggregate(
     """The content of a reference file: test rows become quantiles, means and covariances, never rows.
 
     quoted: view name -> scores that need real rows, measured on the shipped weights. Raises InputError
-    if a view's test split has fewer than 20 patients.
+    if a view's test split has fewer than 20 patients, or its train split too few for any floor.
     """
     views: dict[str, Any] = {}
     for view, (train, test) in zip(modality.views(), samples(modality, pairs, seed), strict=True):
@@ -98,7 +98,11 @@ def aggregate(
                 f"since an aggregate of fewer could show single patients"
             )
         real = summarise(test.features)
-        sizes = [size for size in SIZES if LEAST <= size <= train.patient_count]
+        if train.patient_count < 2 * LEAST:
+            raise InputError(
+                f"{view.title}: {train.patient_count} training patients; expected {2 * LEAST} or more"
+            )
+        sizes = [size for size in SIZES if LEAST <= size <= comparable(size, train.patient_count)]
         lower = np.tril_indices(len(real.names))
         views[view.name] = {
             "population": population(test.profiles),

@@ -10,11 +10,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..core.disk import refusals
+from ..core.errors import InputError
 from ..core.modality import Modality, TrainingSet, View
 from ..core.pipeline import Patient
 from ..core.weights import write_atomic
 from . import reference as references
-from .distances import LEAST, MOST, TITLES, Aggregate, Floor, distances, floor, summarise
+from .distances import LEAST, MOST, TITLES, Aggregate, Floor, comparable, distances, floor, summarise
 from .reference import ViewReference, population, samples
 from .sample import Sample, collect
 from .score import AS_REAL, CLOSE, DIFFERENT, NOT_MEASURED, QUESTIONS, UNDECIDED, Score, not_measured
@@ -94,6 +95,8 @@ def evaluate(
     """
     from .page import render
 
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; expected a folder to write the report into")
     reports: list[ViewReport] = []
     without: list[str] = []
     for modality in modalities:
@@ -182,10 +185,10 @@ def score(
 
 def _against_rows(view: View, synthetic: Sample, train: Sample, test: Sample, seed: int) -> ViewReport:
     who = population(synthetic.profiles), population(test.profiles)
-    size = min(synthetic.patient_count, train.patient_count, MOST)
-    least = min(size, test.patient_count)
-    if least < LEAST:
-        report = _unmeasured(view, f"needs {LEAST} real patients in each split, the smaller has {least}")
+    size = comparable(synthetic.patient_count, train.patient_count)
+    if size < LEAST or test.patient_count < LEAST:
+        have = f"there are {train.patient_count} and {test.patient_count}"
+        report = _unmeasured(view, f"needs {2 * LEAST} real training and {LEAST} real test patients, {have}")
         return replace(report, synthetic=who[0], real=who[1])
     synthetic, train, test = _common(synthetic, train, test)
     if not len(test.inputs.columns) or not len(test.features.columns):

@@ -77,10 +77,10 @@ def percentiles(draws: ArrayLike) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def recentred(draws: Sequence[float], value: float) -> tuple[float, float]:
-    """95 % range of a distance: the value and 1.96 standard deviations of its bootstrap draws.
+def around(draws: Sequence[float], value: float, widen: float = 1.0) -> tuple[float, float]:
+    """95 % range of a distance: the value and 1.96 standard deviations of its draws, at least 0.
 
     Resampling adds a distance of its own, so the draws' percentiles would lie above the value.
     """
-    width = 1.96 * float(np.std(draws))
+    width = 1.96 * widen * float(np.std(draws))
     return max(0.0, value - width), value + width

@@ -32,7 +32,10 @@ GAUGE_CAPTION = (
     "In the drawings the grey band is what real patients show, the dot with its line is this cohort."
 )
 NOT_CHOSEN = "Not chosen for looks: the first records that came."
-QUOTED = "measured when the weights were trained"
+QUOTED = "Measured when the weights were trained."
+QUOTED_CAPTION = (
+    " Quoted figures need real records: they were measured on another cohort of the same weights."
+)
 MIX = "Where the groups differ in age, sex or illness, the distances include that difference."
 NOT_COVERED = (
     f"No verdict above covers these. Nothing is judged on fewer than {LEAST} patients, or {LEAST_OF_CLASS} "
@@ -56,7 +59,7 @@ METHOD = (
     "of one class against the others.",
     "Floors: the same measurement with real training patients in place of synthetic ones, equally many, one "
     "record each. Ranges are 95 %: bootstraps of synthetic records and held-out real patients, or repeated "
-    "draws of training patients for floors.",
+    "draws of training patients for floors, widened to what new patients would show.",
     f"Verdicts: “as real” is inside the floor's range. “Close” is up to {CLOSE_BY['ks']:g} "
     f"(Kolmogorov-Smirnov) or {CLOSE_BY['frechet']:g} (Frechet) beyond it, an AUC up to {CLOSE_AUC:.2f}, "
     f"or {CLOSE_SHARE:.0%} of what real records teach above chance. “Undecided”: the floor itself may be "

@@ -14,13 +14,12 @@
 # %% [markdown]
 # # A first cohort
 #
-# Ten synthetic patients from the weights that ship with Polyclinic: who they are, what one of them looks like in every
-# modality, and whether the modalities agree with each other.
+# Ten synthetic patients from the weights that ship with Polyclinic: who they are, what one of them looks
+# like in every modality, and whether the modalities agree with each other.
 
 # %%
 import matplotlib.pyplot as plt
 import numpy as np
-
 from polyclinic import Population, ProfileEncoder, generate, load_modality
 
 population = Population.load("cardio_oncology")
@@ -54,7 +53,8 @@ for k, (lead, name) in enumerate(((1, "II"), (6, "V1"), (10, "V5"))):
     axes[0, 1].text(-0.6, -2 * k, name)
 axes[0, 1].set(
     title=f"ECG, {patient.records['signals'].facts['rhythm']}, {patient.records['signals'].facts['heart_rate']} /min",
-    xlabel="s", yticks=[],
+    xlabel="s",
+    yticks=[],
 )
 for channel, name in ((0, "heart rate /min"), (3, "systolic mmHg"), (1, "oxygen saturation %")):
     axes[1, 0].plot(vitals[:, channel], marker="o", ms=3, label=name)
@@ -90,7 +90,9 @@ assert abs(rate - patient.records["signals"].facts["heart_rate"]) < 3
 # A field that is changed changes the records; all else keeps its random stream.
 
 # %%
-twins = [patient.profile.but(conditions={"I48.91": af}, measurements={"heart_rate": 96.0}) for af in (False, True)]
+twins = [
+    patient.profile.but(conditions={"I48.91": af}, measurements={"heart_rate": 96.0}) for af in (False, True)
+]
 pair = list(generate(twins, [load_modality("signals")], ProfileEncoder(), seed=7))
 figure, axes = plt.subplots(2, 1, figsize=(12, 4), sharex=True, layout="constrained")
 for axis, twin in zip(axes, pair, strict=True):

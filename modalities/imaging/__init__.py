@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import Field
 
 from ...core.config import Settings, parse
 from ...core.errors import InputError
 from ...core.modality import Batch, Conditioner, Generator, Record, TrainingSet, View
 from ...core.profile import PatientProfile, uid_for
-from ...core.weights import Card, DataUsed, Weights, find, load
+from ...core.weights import Card, DataUsed, Weights, find, load, restore
 
 if TYPE_CHECKING:
     from ...core.train import Fit
@@ -26,8 +27,8 @@ STEPS, GUIDANCE = 12, 1.0
 class Config(Settings):
     """The `model` part of a training YAML."""
 
-    network: dict[str, Any] = {}
-    training: dict[str, Any] = {}
+    network: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
 
 
 class ImageGenerator:
@@ -39,8 +40,7 @@ class ImageGenerator:
         self.card, self.columns = weights.card, columns
         self.shape = ImageModel(**weights.card.model)
         self.net = Denoiser(len(weights.card.columns), self.shape)
-        self.net.load_state_dict({name: tensor.float() for name, tensor in weights.tensors.items()})
-        self.net.eval()
+        restore(self.net, weights)
 
     def sample(self, batch: Batch) -> list[Record]:
         """One X-ray a row; see the README of records for its facts."""
@@ -100,7 +100,7 @@ class Imaging:
     ) -> Weights:
         """Public training, or patient-level DP-SGD when fit has a budget; from init's weights if given."""
         import torch
-        from torch.utils.data import TensorDataset
+        from torch.utils.data import Dataset, Subset, TensorDataset
 
         from ...core import privacy
         from ...core.condition import columns_of, select
@@ -111,15 +111,18 @@ class Imaging:
         settings = parse(Config, dict(config), "model")
         shape = parse(ImageModel, settings.network, "model.network")
         training = parse(ImageTraining, settings.training, "model.training")
-        fields = [name for part in data for name in part.fields]
-        wanted = columns_of(conditioner.columns, fields)
+        wanted = columns_of(conditioner.columns, [name for part in data for name in part.fields])
         if init is not None:
             wanted = [c for c in conditioner.columns if c in {*wanted, *init.card.columns}]
             if ImageModel(**init.card.model) != shape:
-                raise InputError(f"--init {init.card.name}: its network is {init.card.model}, expected {shape!r}")
+                raise InputError(
+                    f"--init {init.card.name}: its network is {init.card.model}, expected {shape!r}"
+                )
         read = [read_images(part, shape.size) for part in data]
         images = torch.from_numpy(np.concatenate([to_unit(pixels) for pixels, _ in read]))[:, None]
         profiles = [profile for _, own in read for profile in own]
+        often = [int(part.options.get("repeat", 1)) for part in data]  # a small set may be shown more often
+        shown = np.concatenate([[times] * len(own) for times, (_, own) in zip(often, read, strict=True)])
         code = select(conditioner.encode(profiles), conditioner.columns, wanted)
         torch.manual_seed(fit.seed)
         module = ImageDiffusion(wanted, shape, training)
@@ -128,16 +131,23 @@ class Imaging:
         elif fit.budget is None:
             module.net.fit_source(scaled(images))
         patients = [profile.patient_id for profile in profiles]
+        examples: Dataset[Any] = TensorDataset(images, torch.from_numpy(code))
+        if max(often) > 1 and fit.budget is None:
+            examples = Subset(examples, np.repeat(np.arange(len(shown)), shown).tolist())
         plan = None
         spent: dict[str, Any] = {"privacy": "public"}
         if fit.budget is not None:
             plan = privacy.PrivacyPlan.for_budget(
-                fit.budget, len(set(patients)), training.patients_per_step, training.steps, training.max_grad_norm
+                fit.budget,
+                len(set(patients)),
+                training.patients_per_step,
+                training.steps,
+                training.max_grad_norm,
             )
             spent = privacy.pay(fit, plan, "+".join(part.source.name for part in data), "imaging DP-SGD")
         outcome = run(
             module,
-            TensorDataset(images, torch.from_numpy(code)),
+            examples,
             fit,
             name="imaging",
             steps=training.steps,

@@ -1,5 +1,7 @@
 """Images of training folders as square grey arrays of one size."""
 
+from zipfile import BadZipFile
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
@@ -42,7 +44,11 @@ def _read_npz(data: TrainingSet, size: int) -> tuple[NDArray[np.uint16], list[Pa
         raise InputError(f"{data.root}: no files {pattern!r}; expected npz files with an array `images`")
     stacks: list[NDArray[np.uint16]] = []
     for path in paths:
-        with np.load(path) as arrays:
+        try:
+            file = np.load(path)
+        except (OSError, ValueError, BadZipFile) as error:
+            raise InputError(f"{path}: cannot be read as npz ({error})") from None
+        with file as arrays:
             if "images" not in arrays:
                 raise InputError(f"{path}: expected an array `images`, found {', '.join(arrays)}")
             images = arrays["images"]
@@ -62,4 +68,3 @@ def _read_npz(data: TrainingSet, size: int) -> tuple[NDArray[np.uint16], list[Pa
 def to_unit(images: NDArray[np.uint16]) -> NDArray[np.uint8]:
     """12-bit images as 8 bits, the precision models train with."""
     return (images >> 4).astype(np.uint8)
-

@@ -40,6 +40,7 @@ class ImageTraining(Settings):
     learning_rate: float = 4e-4
     ema: float = 0.995
     hide: float = 0.15
+    fine: float = 10.0
     compile: bool = False
     trainable: tuple[str, ...] = ()
     patients_per_step: int = 64
@@ -127,14 +128,19 @@ class ImageDiffusion(pl.LightningModule):
             self.net.compile()
 
     def losses(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """(row,) squared error of the velocity, at uniform times."""
+        """(row,) squared error of the velocity, at uniform times; fine detail, which carries little energy, weighs more."""
         images, condition = batch
         x = scaled(images)
-        source = self.net.source(torch.randn_like(x), torch.randn(len(x), len(self.net.basis), device=x.device))
+        source = self.net.source(
+            torch.randn_like(x), torch.randn(len(x), len(self.net.basis), device=x.device)
+        )
         time = torch.rand(len(x), device=x.device)
         t = time[:, None, None, None]
         velocity = self.net((1 - t) * x + t * source, time, self.hide(condition))
-        return (velocity.float() - (source - x)).square().mean(dim=(1, 2, 3))
+        error = velocity.float() - (source - x)
+        fine = error - functional.avg_pool2d(error, 5, stride=1, padding=2, count_include_pad=False)
+        weight = self.training_settings.fine
+        return error.square().mean(dim=(1, 2, 3)) + weight * fine.square().mean(dim=(1, 2, 3))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         loss = self.losses(batch).mean()

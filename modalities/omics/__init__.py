@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from ...core.config import Settings, parse
 from ...core.errors import InputError
-from ...core.modality import Batch, Conditioner, Generator, Record, TrainingSet, View
+from ...core.modality import Conditioner, Generator, Record, TrainingSet, View
 from ...core.profile import PatientProfile
 from ...core.vocabulary import BREAST_CANCER
 from ...core.weights import Weights, find, load
@@ -20,8 +22,8 @@ WEIGHTS = "omics"
 class Config(Settings):
     """The `model` part of a training YAML."""
 
-    network: dict[str, Any] = {}
-    training: dict[str, Any] = {}
+    network: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
 
 
 class Omics:

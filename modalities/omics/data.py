@@ -28,7 +28,9 @@ def read_matrix(data: TrainingSet) -> tuple[NDArray[np.float32], NDArray[np.str_
     table = table.set_index(key)
     table.index = table.index.astype(str)
     if missing := [r for r in data.records if r not in table.index]:
-        raise InputError(f"{path}: no row for patient {missing[0]!r}; {len(missing)} of {len(data)} are missing")
+        raise InputError(
+            f"{path}: no row for patient {missing[0]!r}; {len(missing)} of {len(data)} are missing"
+        )
     values = table.loc[list(data.records)]
     try:
         matrix = values.to_numpy(np.float32)

@@ -72,7 +72,7 @@ def picture(figure: "Figure", real: Rows, synthetic: Rows) -> str:
         image = axes[1, k].imshow(
             z, aspect="auto", cmap="RdBu_r", vmin=-2.5, vmax=2.5, interpolation="nearest"
         )
-        axes[0, k].set_title(title, fontsize=13, fontweight="bold", pad=16)
+        axes[0, k].set_title(title, fontsize=13, fontweight="bold", pad=22)
         _subtype_bar(axes[0, k], subtype[order])
         axes[1, k].set_xlabel(f"{len(rows)} patients, in order of subtype", fontsize=9)
         axes[1, k].set_xticks([])
@@ -97,7 +97,7 @@ def _subtype_bar(axis: "object", subtype: NDArray[np.float64]) -> None:
     axis.set_axis_off()
     for k, name in enumerate(SUBTYPES):
         if len(place := np.flatnonzero(subtype == k)) > 0.05 * len(subtype):
-            axis.text(place.mean(), -0.75, name, ha="center", va="bottom", fontsize=8.5, color=COLOURS[k])
+            axis.text(place.mean(), -0.75, name, ha="center", va="bottom", fontsize=8.5, color="#333333")
 
 
 def _group_lines(axis: "object", genes: Sequence[str]) -> None:

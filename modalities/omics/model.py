@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.data import TensorDataset
 
 from ...core.condition import FieldDropout, columns_of, conditional_normal, select
@@ -17,7 +16,7 @@ from ...core.config import Settings, parse
 from ...core.modality import Batch, Conditioner, Record, TrainingSet
 from ...core.profile import PatientProfile
 from ...core.train import Fit, fit
-from ...core.weights import Card, DataUsed, Weights
+from ...core.weights import Card, DataUsed, Weights, restore
 from .data import Marginals, read_matrix
 
 SUBTYPES = ("LumA", "LumB", "Basal", "Her2", "Normal")
@@ -48,7 +47,9 @@ class Vae(nn.Module):
     def __init__(self, genes: int, columns: int, shape: OmicsModel) -> None:
         super().__init__()
         w, d = shape.width, shape.latent
-        self.encoder = nn.Sequential(nn.Linear(genes + columns, w), nn.SiLU(), nn.Dropout(0.2), nn.Linear(w, 2 * d))
+        self.encoder = nn.Sequential(
+            nn.Linear(genes + columns, w), nn.SiLU(), nn.Dropout(0.2), nn.Linear(w, 2 * d)
+        )
         self.bend = nn.Sequential(nn.Linear(d + columns, w), nn.SiLU(), nn.Linear(w, d))
         self.decoder = nn.Linear(d + columns, genes)
         self.log_spread = nn.Parameter(torch.zeros(genes))
@@ -67,7 +68,9 @@ class Vae(nn.Module):
 class OmicsVae(pl.LightningModule):
     """Kingma and Welling 2014, conditional (Sohn et al. 2015). Batches are (scores, condition)."""
 
-    def __init__(self, genes: int, columns: Sequence[str], shape: OmicsModel, training: OmicsTraining) -> None:
+    def __init__(
+        self, genes: int, columns: Sequence[str], shape: OmicsModel, training: OmicsTraining
+    ) -> None:
         super().__init__()
         self.settings = training
         self.vae = Vae(genes, len(columns), shape)
@@ -105,11 +108,15 @@ class Law:
 
     @classmethod
     def fit(
-        cls, latent: NDArray[np.float64], residue: NDArray[np.float64], code: NDArray[np.float32], factors: int
+        cls,
+        latent: NDArray[np.float64],
+        residue: NDArray[np.float64],
+        code: NDArray[np.float32],
+        factors: int,
     ) -> "Law":
         """latent (row, d) encoder means; residue (row, gene) scores less their decoding."""
         line, root = conditional_normal(code, latent, ridge=1.0, shrink=0.05)
-        u, s, vt = np.linalg.svd(residue - residue.mean(0), full_matrices=False)
+        _, s, vt = np.linalg.svd(residue - residue.mean(0), full_matrices=False)
         load = (s[:factors, None] * vt[:factors] / np.sqrt(len(residue))).T  # (gene, factor)
         rest = np.square(residue).mean(0) - np.square(load).sum(1)
         return cls(line, root, load, np.sqrt(np.maximum(rest, 1e-3)))
@@ -171,9 +178,7 @@ class OmicsGenerator:
         self.genes = np.array(model["genes"])
         self.shares = model["subtype_shares"]
         self.vae = Vae(len(self.genes), len(self.card.columns), shape)
-        own = {k.removeprefix("vae."): v.float() for k, v in weights.tensors.items() if k.startswith("vae.")}
-        self.vae.load_state_dict(own, strict=False)  # the encoder stays at home
-        self.vae.eval()
+        restore(self.vae, weights, "vae.", strict=False)  # the encoder stays at home
         self.law = Law(**{k: weights.tensors[f"law.{k}"].double().numpy() for k in Law.__dataclass_fields__})
         self.marginals = Marginals(
             *(weights.tensors[f"marginals.{k}"].float().numpy() for k in ("undetected", "quantiles"))

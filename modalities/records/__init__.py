@@ -20,7 +20,7 @@ class Records:
     name = "records"
     after: tuple[str, ...] = ("imaging", "signals", "omics")
     shared = True
-    indication = "every patient"
+    indication = "every patient has a health record"
 
     def indicated(self, profile: PatientProfile) -> bool:
         """True: whoever is in the cohort has a health record."""

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from ...core.config import Settings, parse
 from ...core.errors import InputError
 from ...core.modality import Batch, Conditioner, Generator, Record, TrainingSet, View
@@ -20,8 +22,8 @@ class Config(Settings):
     """The `model` part of a training YAML; kind is ecg or vitals."""
 
     kind: str
-    network: dict[str, Any] = {}
-    training: dict[str, Any] = {}
+    network: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
 
 
 class SignalsGenerator:

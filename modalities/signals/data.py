@@ -32,7 +32,7 @@ PLAUSIBLE = {
 
 
 def twelve(free: NDArray[np.float64]) -> NDArray[np.float32]:
-    """(8, sample) leads I, II, V1..V6 in mV to all twelve; Einthoven's and Goldberger's laws hold exactly in microvolts.
+    """(8, sample) leads I, II, V1..V6 in mV to all twelve; Einthoven's law holds exactly in microvolts.
 
     I and II are rounded to 2 microvolts, so that aVR = -(I + II) / 2 and its sisters are whole microvolts too.
     """
@@ -66,9 +66,7 @@ def r_peaks(ecg: NDArray[np.floating], rate: int = RATE) -> NDArray[np.int64]:
             keep[k] = not (near and keep[k - 1] and smooth[spots[k]] < 0.4 * smooth[spots[k - 1]])
         spots = spots[np.array(keep)]
     half = width // 2
-    refined = [
-        max(0, s - half) + int(np.argmax(energy[max(0, s - half) : s + half + 1])) for s in spots
-    ]
+    refined = [max(0, s - half) + int(np.argmax(energy[max(0, s - half) : s + half + 1])) for s in spots]
     return np.array(sorted(set(refined)), dtype=np.int64)
 
 
@@ -101,7 +99,9 @@ def read_ecgs(data: TrainingSet) -> list[Record]:
         ecg = read_ecg(data.root / name, raw)
         peaks = r_peaks(clean(ecg))
         rate = float(60 * RATE / np.median(np.diff(peaks))) if len(peaks) > 2 else float("nan")
-        out.append(Record({"ecg": ecg, "r_peaks": peaks}, {"heart_rate": round(rate, 1), "beats": len(peaks)}))
+        out.append(
+            Record({"ecg": ecg, "r_peaks": peaks}, {"heart_rate": round(rate, 1), "beats": len(peaks)})
+        )
     return out
 
 

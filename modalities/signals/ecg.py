@@ -65,9 +65,13 @@ def phase(peaks: Sequence[NDArray[np.int64]], fibrillation: Tensor, start: Tenso
         at = np.arange(int(start[row]), int(start[row]) + length)
         gaps = np.diff(own)
         typical = int(np.median(gaps)) if len(gaps) else MODEL_RATE
-        padded = np.concatenate([[own[0] - 2 * typical, own[0] - typical], own, [own[-1] + typical, own[-1] + 2 * typical]])
+        padded = np.concatenate(
+            [[own[0] - 2 * typical, own[0] - typical], own, [own[-1] + typical, own[-1] + 2 * typical]]
+        )
         # a beat begins a little before its peak, so that the QRS is whole
-        last = np.clip(np.searchsorted(padded, at + int(0.06 * MODEL_RATE), side="right") - 1, 1, len(padded) - 2)
+        last = np.clip(
+            np.searchsorted(padded, at + int(0.06 * MODEL_RATE), side="right") - 1, 1, len(padded) - 2
+        )
         since[row] = torch.from_numpy((at - padded[last]) / MODEL_RATE)
         until[row] = torch.from_numpy((padded[last + 1] - at) / MODEL_RATE)
         before[row] = torch.from_numpy((padded[last] - padded[last - 1]) / MODEL_RATE)
@@ -77,7 +81,12 @@ def phase(peaks: Sequence[NDArray[np.int64]], fibrillation: Tensor, start: Tenso
     flag = fibrillation[:, None].expand(rows, length)
     extras = torch.stack([(before - 0.85).clamp(-1, 1), (now - 0.85).clamp(-1, 1), flag], dim=1)
     return torch.cat(
-        [_bumps(since, AFTER), present * _bumps(until, BEFORE), _bumps(slow, np.linspace(0.1, 0.62, 14)), extras],
+        [
+            _bumps(since, AFTER),
+            present * _bumps(until, BEFORE),
+            _bumps(slow, np.linspace(0.1, 0.62, 14)),
+            extras,
+        ],
         dim=1,
     )
 
@@ -94,7 +103,9 @@ class Waves(nn.Module):
         heart, width, leads = shape.latent + columns, shape.width, len(FREE)
         self.inward = nn.Conv1d(PHASE, width, 1)
         self.film = nn.ModuleList(nn.Linear(heart, 2 * width) for _ in range(4))
-        self.mix = nn.ModuleList(nn.Conv1d(width, width, 5, padding=2) if k % 2 else nn.Conv1d(width, width, 1) for k in range(4))
+        self.mix = nn.ModuleList(
+            nn.Conv1d(width, width, 5, padding=2) if k % 2 else nn.Conv1d(width, width, 1) for k in range(4)
+        )
         self.template = nn.Conv1d(width, leads, 1)
         self.gain = nn.Linear(heart, leads)
         self.colour = nn.Sequential(
@@ -141,7 +152,7 @@ class Reader(nn.Module):
 
 
 class Critic(nn.Module):
-    """The discriminator: does this signal, with beats here and of this patient, look real? Patch scores at two scales."""
+    """The discriminator: does this signal, with beats here and of this patient, look real? At two scales."""
 
     def __init__(self, columns: int, width: int = 64) -> None:
         super().__init__()
@@ -196,7 +207,9 @@ class EcgGan(pl.LightningModule):
         crop, length = self.settings.crop, self.records[0].leads.shape[1]
         start = torch.randint(length - crop + 1, (len(rows),))
         own = [self.records[i] for i in rows.tolist()]
-        leads = torch.stack([torch.from_numpy(r.leads[:, s : s + crop]) for r, s in zip(own, start.tolist(), strict=True)])
+        leads = torch.stack(
+            [torch.from_numpy(r.leads[:, s : s + crop]) for r, s in zip(own, start.tolist(), strict=True)]
+        )
         where = phase([r.peaks for r in own], self.fibrillation[rows], start, crop)
         return leads.to(self.device), where.to(self.device), self.condition[rows].to(self.device)
 
@@ -213,7 +226,7 @@ class EcgGan(pl.LightningModule):
             self._likelihood(leads, where, condition)
 
     def _likelihood(self, leads: Tensor, where: Tensor, condition: Tensor) -> None:
-        generator: Any = self.optimizers()[0]
+        generator, _ = self.optimizers()  # type: ignore[attr-defined]
         loss = self._elbo(leads, where, condition)[0]
         generator.zero_grad()
         self.manual_backward(loss)
@@ -235,14 +248,15 @@ class EcgGan(pl.LightningModule):
 
     def _adversarial(self, leads: Tensor, where: Tensor, condition: Tensor) -> None:
         generator, critic = self.optimizers()  # type: ignore[attr-defined]
-        anchor, heart, drawn = self._elbo(leads, where, condition)
+        anchor, _, drawn = self._elbo(leads, where, condition)
         real = self.critic(leads, where, condition)
         fake = self.critic(drawn.detach(), where, condition)
-        verdict = sum(functional.relu(1 - r).mean() + functional.relu(1 + f).mean() for r, f in zip(real, fake, strict=True))
+        verdict = torch.stack([functional.relu(1 - r).mean() for r in real]).sum()
+        verdict = verdict + torch.stack([functional.relu(1 + f).mean() for f in fake]).sum()
         critic.zero_grad()
         self.manual_backward(verdict)
         critic.step()
-        fooled = -sum(f.mean() for f in self.critic(drawn, where, condition))
+        fooled = -torch.stack([f.mean() for f in self.critic(drawn, where, condition)]).sum()
         generator.zero_grad()
         self.manual_backward(fooled + self.settings.anchor * anchor)
         nn.utils.clip_grad_norm_(self.waves.parameters(), 5.0)
@@ -252,7 +266,9 @@ class EcgGan(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         rate = self.settings.adversarial_rate if self.adversarial else self.settings.learning_rate
         betas = (0.5, 0.99) if self.adversarial else (0.9, 0.99)
-        generator = torch.optim.AdamW([*self.waves.parameters(), *self.reader.parameters()], lr=rate, betas=betas)
+        generator = torch.optim.AdamW(
+            [*self.waves.parameters(), *self.reader.parameters()], lr=rate, betas=betas
+        )
         critic = torch.optim.AdamW(self.critic.parameters(), lr=2 * rate, betas=betas)
         return [generator, critic]
 
@@ -261,6 +277,13 @@ class EcgGan(pl.LightningModule):
         """(record, latent) encoder means of all records, whole windows."""
         out = []
         for i, record in enumerate(self.records):
-            where = phase([record.peaks], self.fibrillation[i : i + 1], torch.zeros(1, dtype=torch.long), record.leads.shape[1])
-            out.append(self.reader(torch.from_numpy(record.leads)[None].to(self.device), where.to(self.device))[0])
+            where = phase(
+                [record.peaks],
+                self.fibrillation[i : i + 1],
+                torch.zeros(1, dtype=torch.long),
+                record.leads.shape[1],
+            )
+            out.append(
+                self.reader(torch.from_numpy(record.leads)[None].to(self.device), where.to(self.device))[0]
+            )
         return torch.cat(out).double().cpu().numpy()

@@ -15,7 +15,7 @@ from ...core.config import parse
 from ...core.modality import Batch, Conditioner, Record, TrainingSet
 from ...core.profile import PatientProfile
 from ...core.train import Fit, fit
-from ...core.weights import Card, DataUsed, Weights
+from ...core.weights import Card, DataUsed, Weights, restore
 from .data import CHANNELS, FREE, MODEL_RATE, RATE, beats, read_ecgs, read_vitals, twelve
 from .ecg import EcgGan, EcgModel, EcgTraining, Waves, phase
 from .rhythm import FIBRILLATION, SINUS, Variability, draw_peaks
@@ -59,7 +59,9 @@ def train_ecg(
     code = select(conditioner.encode(profiles), conditioner.columns, columns)
     fibrillation = np.array([p.has(AF) for p in profiles])
     torch.manual_seed(how.seed)
-    module = EcgGan(columns, shape, settings, records, torch.from_numpy(code), torch.from_numpy(fibrillation).float())
+    module = EcgGan(
+        columns, shape, settings, records, torch.from_numpy(code), torch.from_numpy(fibrillation).float()
+    )
     rows = TensorDataset(torch.arange(len(records)))
     outcomes = [
         fit(
@@ -78,7 +80,8 @@ def train_ecg(
     tensors |= {"heart.line": torch.from_numpy(line).float(), "heart.root": torch.from_numpy(root).float()}
     card = _card(
         "phase-conditioned VAE-GAN", "ecg", data, sum(o.steps for o in outcomes), sum(o.seconds for o in outcomes),
-        columns, {"network": shape.model_dump(), "rhythm": asdict(rhythm)}, {"anchor_loss": round(outcomes[-1].loss, 5)},
+        columns, {"network": shape.model_dump(), "rhythm": asdict(rhythm)},
+        {"anchor_loss": round(outcomes[-1].loss, 5)},
     )  # fmt: skip
     return Weights(tensors, card)
 
@@ -98,10 +101,11 @@ class EcgSampler:
         self.shape = EcgModel(**weights.card.model["network"])
         self.rhythm = Variability(**weights.card.model["rhythm"])
         self.waves = Waves(len(weights.card.columns), self.shape)
-        own = {k.removeprefix("waves."): v.float() for k, v in weights.tensors.items() if k.startswith("waves.")}
-        self.waves.load_state_dict(own)
-        self.waves.eval()
-        self.line, self.root = weights.tensors["heart.line"].double().numpy(), weights.tensors["heart.root"].double().numpy()
+        restore(self.waves, weights, "waves.")
+        self.line, self.root = (
+            weights.tensors["heart.line"].double().numpy(),
+            weights.tensors["heart.root"].double().numpy(),
+        )
 
     def sample(self, batch: Batch) -> list[Record]:
         """One record a row; see SignalsGenerator."""
@@ -118,7 +122,9 @@ class EcgSampler:
         peaks = draw_peaks(rng, rate, age, rhythm, self.rhythm, self.shape.seconds, MODEL_RATE)
         latent = self.line @ np.append(code, 1.0) + self.root @ rng.standard_normal(self.shape.latent)
         length = int(self.shape.seconds * MODEL_RATE)
-        where = phase([peaks], torch.tensor([float(rhythm == FIBRILLATION)]), torch.zeros(1, dtype=torch.long), length)
+        where = phase(
+            [peaks], torch.tensor([float(rhythm == FIBRILLATION)]), torch.zeros(1, dtype=torch.long), length
+        )
         heart = torch.from_numpy(np.concatenate([latent, code]).astype(np.float32))[None]
         noise = torch.from_numpy(rng.standard_normal((1, self.shape.noise, length), dtype=np.float32))
         drawn = self.waves(where, heart, noise)[2][0].double().numpy()
@@ -145,7 +151,7 @@ def train_vitals(
     data: Sequence[TrainingSet], conditioner: Conditioner, network: Mapping[str, Any],
     training: Mapping[str, Any], how: Fit,
 ) -> Weights:  # fmt: skip
-    """Likelihood, then adversarial training on the first hours of each stay; baselines are each stay's own medians."""
+    """Likelihood, then adversarial training on the first hours of stays; baselines are each stay's medians."""
     shape = parse(VitalsModel, dict(network), "model.network")
     settings = parse(VitalsTraining, dict(training), "model.training")
     grids, lengths, profiles = [], [], []
@@ -188,7 +194,7 @@ def baselines(grid: NDArray[np.float32]) -> dict[str, float]:
 
 
 class VitalsSampler:
-    """Hourly vitals from trained weights, in fixed blocks of rows, so that a row's bits do not depend on its companions."""
+    """Hourly vitals from trained weights, in blocks of fixed size, so that rows cannot touch each other."""
 
     ROWS = 16
 
@@ -196,8 +202,7 @@ class VitalsSampler:
         self.card, self.columns = weights.card, columns
         self.shape = VitalsModel(**weights.card.model)
         self.net = VitalsGenerator(len(weights.card.columns), self.shape)
-        self.net.load_state_dict({k: v.float() for k, v in weights.tensors.items()})
-        self.net.eval()
+        restore(self.net, weights)
 
     def sample(self, batch: Batch) -> list[Record]:
         """One record a row; see SignalsGenerator."""
@@ -215,6 +220,7 @@ class VitalsSampler:
                 uniforms[row] = torch.from_numpy(rng.random((hours, n, 2), dtype=np.float32))
             bins = self.net.draw(context, hours, uniforms).numpy()
             out += [
-                Record({"vitals": to_readings(bins[row], rng)}, {"hours": hours}) for row, rng in enumerate(rngs)
+                Record({"vitals": to_readings(bins[row], rng)}, {"hours": hours})
+                for row, rng in enumerate(rngs)
             ]
         return out

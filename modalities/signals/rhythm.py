@@ -1,7 +1,7 @@
 """When beats come: the beat-to-beat interval process of sinus rhythm and of atrial fibrillation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,9 +51,11 @@ class Variability:
             return cls()
         line, *_ = np.linalg.lstsq(table[:, :3], table[:, 3], rcond=None)
         scatter = float(np.std(table[:, 3] - table[:, :3] @ line))
+        level, per_decade, per_10_bpm = (float(x) for x in line)
+        fitted = cls(level, per_decade, per_10_bpm, scatter)
         if len(fast) < 5:
-            return cls(*map(float, line), scatter)
-        return cls(*map(float, line), scatter, float(np.mean(fast)), float(np.std(fast)))
+            return fitted
+        return replace(fitted, fibrillation=float(np.mean(fast)), fibrillation_scatter=float(np.std(fast)))
 
 
 def draw_peaks(

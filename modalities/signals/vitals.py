@@ -15,7 +15,7 @@ from ...core.config import Settings
 from .data import CHANNELS, GRID
 
 ORDER = tuple(CHANNELS.index(name) for name in ("HR", "SBP", "DBP", "MAP", "Resp", "O2Sat", "Temp"))
-BINS = {name: int(round((high - low) / step)) + 1 for name, (low, high, step, _) in GRID.items()}
+BINS = {name: round((high - low) / step) + 1 for name, (low, high, step, _) in GRID.items()}
 MOST = max(BINS.values())
 
 
@@ -76,7 +76,8 @@ class VitalsGenerator(nn.Module):
         self.start = nn.Linear(columns + shape.latent, w)
         self.step = nn.GRUCell(4 * n + columns + shape.latent + 2, w)
         self.heads = nn.ModuleList(
-            nn.Sequential(nn.Linear(w + 5 * n, w), nn.SiLU(), nn.Linear(w, 1 + BINS[CHANNELS[c]])) for c in ORDER
+            nn.Sequential(nn.Linear(w + 5 * n, w), nn.SiLU(), nn.Linear(w, 1 + BINS[CHANNELS[c]]))
+            for c in ORDER
         )
         self.shape = shape
 
@@ -87,18 +88,30 @@ class VitalsGenerator(nn.Module):
         return torch.tanh(self.start(context)), zeros, zeros, zeros
 
     def advance(
-        self, h: Tensor, last: Tensor, gap: Tensor, ever: Tensor, value: Tensor, mask: Tensor, context: Tensor, hour: int
+        self,
+        h: Tensor,
+        last: Tensor,
+        gap: Tensor,
+        ever: Tensor,
+        value: Tensor,
+        mask: Tensor,
+        context: Tensor,
+        hour: int,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """State after an hour with these (row, channel) centred values and mask."""
         last = mask * value + (1 - mask) * last
         gap = (1 - mask) * (gap + 0.1)
         ever = torch.maximum(ever, mask)
-        clock = torch.full((len(h), 2), float(hour), device=h.device) * torch.tensor([1 / 24, 1 / 6], device=h.device)
+        clock = torch.full((len(h), 2), float(hour), device=h.device) * torch.tensor(
+            [1 / 24, 1 / 6], device=h.device
+        )
         clock[:, 1] = clock[:, 1].clamp(max=1)
         h = self.step(torch.cat([mask, last, gap.clamp(max=1), ever, context, clock], dim=1), h)
         return h, last, gap, ever
 
-    def logits(self, place: int, h: Tensor, last: Tensor, gap: Tensor, ever: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+    def logits(
+        self, place: int, h: Tensor, last: Tensor, gap: Tensor, ever: Tensor, value: Tensor, mask: Tensor
+    ) -> Tensor:
         """(row, 1 + bins) of the place-th channel in ORDER: log odds of being charted, then of each bin."""
         earlier = torch.zeros(len(CHANNELS), device=h.device)
         earlier[list(ORDER[:place])] = 1
@@ -115,21 +128,28 @@ class VitalsGenerator(nn.Module):
             inside = (hour < length).to(context.dtype)
             for place, c in enumerate(ORDER):
                 out = self.logits(place, h, last, gap, ever, value[:, hour], mask[:, hour]).float()
-                chart = -functional.binary_cross_entropy_with_logits(out[:, 0], mask[:, hour, c].float(), reduction="none")
+                chart = -functional.binary_cross_entropy_with_logits(
+                    out[:, 0], mask[:, hour, c].float(), reduction="none"
+                )
                 pick = -functional.cross_entropy(out[:, 1:], bins[:, hour, c], reduction="none")
                 total = total + inside * (chart + mask[:, hour, c] * pick)
             state = self.advance(h, last, gap, ever, value[:, hour], mask[:, hour], context, hour)
         return total / length.clamp(min=1)
 
     def relaxed(self, context: Tensor, hours: int, temperature: float) -> tuple[Tensor, Tensor]:
-        """Differentiable draws (straight-through Gumbel softmax, Jang et al. 2017): values and mask, (row, hour, channel)."""
+        """Differentiable values and mask, (row, hour, channel): straight-through Gumbel softmax (Jang et al. 2017)."""
         state = self.begin(context)
         values, masks = [], []
         for hour in range(hours):
             h, last, gap, ever = state
-            value, mask = [context.new_zeros(len(context))] * len(CHANNELS), [context.new_zeros(len(context))] * len(CHANNELS)
+            value, mask = (
+                [context.new_zeros(len(context))] * len(CHANNELS),
+                [context.new_zeros(len(context))] * len(CHANNELS),
+            )
             for place, c in enumerate(ORDER):
-                out = self.logits(place, h, last, gap, ever, torch.stack(value, 1), torch.stack(mask, 1)).float()
+                out = self.logits(
+                    place, h, last, gap, ever, torch.stack(value, 1), torch.stack(mask, 1)
+                ).float()
                 odds = torch.stack([out[:, 0], torch.zeros_like(out[:, 0])], dim=1)
                 mask[c] = functional.gumbel_softmax(odds, temperature, hard=True)[:, 0]
                 pick = functional.gumbel_softmax(out[:, 1:], temperature, hard=True)
@@ -211,18 +231,24 @@ class VitalsGan(pl.LightningModule):
 
     def context(self, condition: Tensor) -> Tensor:
         """Condition and latent draws, (row, column + latent)."""
-        return torch.cat([condition, torch.randn(len(condition), self.shape.latent, device=condition.device)], dim=1)
+        return torch.cat(
+            [condition, torch.randn(len(condition), self.shape.latent, device=condition.device)], dim=1
+        )
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> None:
         bins, present, length, known = batch
         condition = self.hide(known.cpu()).to(known)
         generator, critic = self.optimizers()  # type: ignore[attr-defined]
-        likelihood = self.generator.log_likelihood(bins.long(), present, self.context(condition), length).mean()
+        likelihood = self.generator.log_likelihood(
+            bins.long(), present, self.context(condition), length
+        ).mean()
         loss = -likelihood
         self.log("loss", loss.detach())
         if self.adversarial:
             full = length >= self.shape.hours
-            value, mask = self.generator.relaxed(self.context(condition[full]), self.shape.hours, self.settings.temperature)
+            value, mask = self.generator.relaxed(
+                self.context(condition[full]), self.shape.hours, self.settings.temperature
+            )
             shown, there = centred(bins[full]).float(), present[full].float()
             real = self.critic(shown, there, condition[full])
             fake = self.critic(value.detach(), mask.detach(), condition[full])
@@ -248,7 +274,7 @@ class VitalsGan(pl.LightningModule):
 
 
 def to_readings(bins: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """(hour, channel) bin numbers, -1 missing, to readings with NaN: a lattice point of the bin, as monitors chart them."""
+    """(hour, channel) bin numbers, -1 missing, to readings with NaN: lattice points of the bins, as charted."""
     out = np.full(bins.shape, np.nan, dtype=np.float32)
     for c, channel in enumerate(CHANNELS):
         low, high, step, finest = GRID[channel]

@@ -1,0 +1,131 @@
+"""How fast a cohort is made, stage by stage, and how much memory it takes.
+
+    python benchmarks/throughput.py [--data DIR] [--quick]
+
+Drawn from the shipped weights; --data is accepted for uniformity and not used. Exits 1 when a bar falls short.
+Bars: 100 linked patients in under 60 s after loading; peak memory at 1,000 patients at most 1.15 times
+that at 100.
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+SECONDS_BAR = 60.0
+MEMORY_BAR = 1.15
+
+MAKE = """
+import resource, sys, time
+from polyclinic.app.engine import make
+from polyclinic.conditioning.population import Population
+began = time.monotonic()
+make(Population.load("cardio_oncology"), int(sys.argv[1]), 7, __import__("pathlib").Path(sys.argv[2]), workers=int(sys.argv[3]),
+     )
+ended = time.monotonic()
+own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print(ended - began, own / 1024, children / 1024)
+"""
+
+
+def cohort(patients: int, workers: int) -> tuple[float, float]:
+    """Seconds and peak memory (MB, the largest process) of one cohort in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-c", MAKE, str(patients), f"{folder}/cohort", str(workers)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    seconds, own, children = map(float, done.stdout.split()[-3:])
+    return seconds, max(own, children)
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds a call took, and what it gave."""
+    began = time.perf_counter()
+    result = work()
+    return time.perf_counter() - began, result
+
+
+def stages(patients: int) -> list[tuple[str, float, float]]:
+    """(stage, seconds of loading, milliseconds a patient) on one core, in this process."""
+    import torch
+
+    from polyclinic import Batch, Population, ProfileEncoder, load_modality, seed_for
+    from polyclinic.core.modality import in_order
+
+    torch.set_num_threads(1)
+    rows: list[tuple[str, float, float]] = []
+    load, population = timed(lambda: Population.load("cardio_oncology"))
+    seconds, profiles = timed(lambda: tuple(population.draw(patients, 7)))
+    rows.append(("profiles", load, 1000 * seconds / patients))
+    encoder = ProfileEncoder()
+    seconds, condition = timed(lambda: encoder.encode(profiles))
+    rows.append(("conditions", 0.0, 1000 * seconds / patients))
+    facts: list[dict[str, Any]] = [{} for _ in profiles]
+    for modality in in_order([load_modality(n) for n in ("imaging", "signals", "omics", "records")]):
+        load, generator = timed(lambda m=modality: m.generator(encoder.columns))
+        own = [i for i, p in enumerate(profiles) if modality.indicated(p)]
+        batch = Batch(
+            tuple(profiles[i] for i in own),
+            condition[own],
+            tuple(seed_for(7, profiles[i].patient_id, modality.name) for i in own),
+            tuple(facts[i] for i in own),
+        )
+        seconds, records = timed(lambda g=generator, b=batch: g.sample(b))
+        rows.append((f"{modality.name}: sample", load, 1000 * seconds / len(own)))
+        for i, record in zip(own, records, strict=True):
+            facts[i] = {**facts[i], modality.name: record.facts}
+        with tempfile.TemporaryDirectory() as folder:
+
+            def write(m: Any = modality, r: Any = records, b: Any = batch, f: str = folder) -> None:
+                piece = Path(f) / "piece"
+                piece.mkdir()
+                m.export(r, b.profiles, piece)
+                if m.shared:
+                    (Path(f) / "whole").mkdir()
+                    m.assemble([piece], Path(f) / "whole")
+
+            seconds, _ = timed(write)
+        rows.append((f"{modality.name}: write", 0.0, 1000 * seconds / len(own)))
+    return rows
+
+
+def main() -> int:
+    """Print the tables; 0 if all bars are met."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", default="../shared/data")
+    parser.add_argument("--quick", action="store_true", help="400 patients in place of 1,000 for memory")
+    quick = parser.parse_args().quick
+    cores = os.cpu_count() or 1
+    print(f"{platform.processor() or platform.machine()}, {cores} cores, Python {platform.python_version()}, seed 7\n")
+    print(f"{'stage (one core, 64 patients)':34}{'load s':>9}{'ms a patient':>14}")
+    for name, load, each in stages(64):
+        print(f"{name:34}{load:9.2f}{each:14.2f}")
+    many = 400 if quick else 1000
+    cohort(1, 1)  # warm the file cache
+    start, _ = cohort(1, 1)
+    small, small_memory = cohort(100, cores)
+    large, large_memory = cohort(many, cores)
+    ratio = large_memory / small_memory
+    print(f"\n{'figure':44}{'value':>10}{'bar':>10}  verdict")
+    verdicts = [
+        ("seconds for 100 patients, loading included", small, SECONDS_BAR),
+        (f"peak memory at {many:,} over that at 100", ratio, MEMORY_BAR),
+    ]
+    for name, value, bar in verdicts:
+        print(f"{name:44}{value:10.2f}{bar:10.2f}  {'met' if value <= bar else 'MISSED'}")
+    print(f"{'patients a minute, 100 patients':44}{6000 / small:10.0f}{'':>10}  reported")
+    print(f"{f'patients a minute, {many:,} patients':44}{60 * many / large:10.0f}{'':>10}  reported")
+    print(f"{'seconds of start and load (1 patient)':44}{start:10.2f}{'':>10}  reported")
+    print(f"{'peak memory at 100, largest process, MB':44}{small_memory:10.0f}{'':>10}  reported")
+    print(f"{f'peak memory at {many:,}, largest process, MB':44}{large_memory:10.0f}{'':>10}  reported")
+    return 0 if all(value <= bar for _, value, bar in verdicts) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
