@@ -55,7 +55,9 @@ def synthetic(modality: Modality, profiles: Sequence[PatientProfile], kind: str,
     for start in range(0, len(profiles), 64):
         own = tuple(profiles[start : start + 64])
         seeds = tuple(seed_for(seed, f"{p.patient_id}/{start + i}", modality.name) for i, p in enumerate(own))
-        for profile, record in zip(own, generator.sample(Batch(own, encoder.encode(own), seeds)), strict=True):
+        for profile, record in zip(
+            own, generator.sample(Batch(own, encoder.encode(own), seeds)), strict=True
+        ):
             patients.append(Patient(profile, {modality.name: record}))
     return Drawn(patients)
 
@@ -85,11 +87,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--quick", action="store_true", help="at most 300 records a set, one seed")
+    parser.add_argument("--only", default="", help="one modality")
     options = parser.parse_args()
     most, seeds = (300, (0,)) if options.quick else (1000, (0, 1))
     missed = 0
     print(f"{'view':12}{'figure':38}{'seed':>5}{'ours':>9}{'floor':>9}{'baseline':>10}  {'bar':>6}  verdict")
     for name, pairs in references(options.data).items():
+        if options.only not in ("", name):
+            continue
         modality = load_modality(name)
         for train, test in pairs:
             for seed in seeds:
@@ -118,7 +123,9 @@ def show(view: str, score: object, beside: object, seed: int) -> int:
         bar, verdict = f"{limit:.2f}", "met" if value >= limit else "MISSED"
     text = [f"{x:.3f}" if x is not None else "-" for x in (value, floor, beside.value)]  # type: ignore[attr-defined]
     title = score.title[:37]  # type: ignore[attr-defined]
-    print(f"{view:12}{title:38}{seed:5}{text[0]:>9}{text[1]:>9}{text[2]:>10}  {bar:>6}  {verdict}", flush=True)
+    print(
+        f"{view:12}{title:38}{seed:5}{text[0]:>9}{text[1]:>9}{text[2]:>10}  {bar:>6}  {verdict}", flush=True
+    )
     return verdict == "MISSED"
 
 

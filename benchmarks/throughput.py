@@ -22,12 +22,12 @@ SECONDS_BAR = 60.0
 MEMORY_BAR = 1.15
 
 MAKE = """
-import resource, sys, time
+import pathlib, resource, sys, time
 from polyclinic.app.engine import make
 from polyclinic.conditioning.population import Population
 began = time.monotonic()
-make(Population.load("cardio_oncology"), int(sys.argv[1]), 7, __import__("pathlib").Path(sys.argv[2]), workers=int(sys.argv[3]),
-     )
+population = Population.load("cardio_oncology")
+make(population, int(sys.argv[1]), 7, pathlib.Path(sys.argv[2]), workers=int(sys.argv[3]))
 ended = time.monotonic()
 own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
@@ -102,7 +102,9 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="400 patients in place of 1,000 for memory")
     quick = parser.parse_args().quick
     cores = os.cpu_count() or 1
-    print(f"{platform.processor() or platform.machine()}, {cores} cores, Python {platform.python_version()}, seed 7\n")
+    print(
+        f"{platform.processor() or platform.machine()}, {cores} cores, Python {platform.python_version()}, seed 7\n"
+    )
     print(f"{'stage (one core, 64 patients)':34}{'load s':>9}{'ms a patient':>14}")
     for name, load, each in stages(64):
         print(f"{name:34}{load:9.2f}{each:14.2f}")

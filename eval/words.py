@@ -26,7 +26,7 @@ REAL_SHOWN = (
 )
 SUMMARY_CAPTION = (
     "Each figure stands beside its floor: what the same measurement gives between two groups of real "
-    "patients. The verdict is the worst of its kind."
+    "patients. The verdict is the worst of its kind. With few patients only large differences show."
 )
 GAUGE_CAPTION = (
     "In the drawings the grey band is what real patients show, the dot with its line is this cohort."

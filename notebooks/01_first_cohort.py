@@ -20,6 +20,7 @@
 # %%
 import matplotlib.pyplot as plt
 import numpy as np
+
 from polyclinic import Population, ProfileEncoder, generate, load_modality
 
 population = Population.load("cardio_oncology")

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from polyclinic import __version__
 from polyclinic.app import cli
 from polyclinic.core import weights

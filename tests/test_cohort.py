@@ -11,6 +11,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
+
 from polyclinic.app import engine
 from polyclinic.conditioning.population import Population
 from polyclinic.core import cohort as cohort_module

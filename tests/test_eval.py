@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LogisticRegression
+
 from polyclinic.core.errors import InputError
 from polyclinic.core.modality import DatasetSource, Modality, Record, Rows, Task, TrainingSet, View
 from polyclinic.core.pipeline import Patient
@@ -19,7 +21,6 @@ from polyclinic.eval.distances import distances, floor, frechet, ks, summarise
 from polyclinic.eval.sample import Sample, collect, one_each, resample
 from polyclinic.eval.score import AS_REAL, DIFFERENT, NOT_MEASURED, QUOTED, UNDECIDED, Score
 from polyclinic.eval.utility import auc, taught, told_apart, train_on_synthetic
-from sklearn.linear_model import LogisticRegression
 
 WIDTH = 6
 ILL = Task(

@@ -14,6 +14,7 @@ import wfdb
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+
 from polyclinic.core.errors import InputError
 from polyclinic.core.modality import Record
 from polyclinic.core.profile import PatientProfile, uid_for

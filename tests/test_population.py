@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+
 from polyclinic.conditioning.population import CohortConfig, Population
 from polyclinic.core.config import parse
 from polyclinic.core.errors import InputError

@@ -152,7 +152,11 @@ def test_epsilon_grows_with_steps_and_falls_with_noise() -> None:
 
 @pytest.mark.parametrize(
     ("budget", "message"),
-    [(Budget(-1, 1e-3), "epsilon must be above 0"), (Budget(1, 0.1), "below 1/patients"), (Budget(1, 0), "delta")],
+    [
+        (Budget(-1, 1e-3), "epsilon must be above 0"),
+        (Budget(1, 0.1), "below 1/patients"),
+        (Budget(1, 0), "delta"),
+    ],
 )
 def test_impossible_budgets_are_refused(budget: Budget, message: str) -> None:
     with pytest.raises(InputError, match=message):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from polyclinic.conditioning.encoder import ProfileEncoder
 from polyclinic.conditioning.population import Population
 from polyclinic.core.errors import InputError

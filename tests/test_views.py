@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from polyclinic.core.modality import Record, View
 from polyclinic.core.profile import PatientProfile
 from polyclinic.modalities.imaging import metrics as imaging

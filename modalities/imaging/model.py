@@ -128,7 +128,7 @@ class ImageDiffusion(pl.LightningModule):
             self.net.compile()
 
     def losses(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """(row,) squared error of the velocity, at uniform times; fine detail, which carries little energy, weighs more."""
+        """(row,) squared error of the velocity at uniform times; fine detail, of little energy, weighs more."""
         images, condition = batch
         x = scaled(images)
         source = self.net.source(

@@ -70,8 +70,7 @@ class Omics:
 
     def load(self, data: TrainingSet) -> list[Record]:
         """Real tumours."""
-        from .data import read_matrix
-        from .model import MARKERS
+        from .data import MARKERS, read_matrix
 
         matrix, symbols = read_matrix(data)
         place = {m: i for i, m in enumerate(symbols) if m in MARKERS}

@@ -9,6 +9,8 @@ from scipy.special import ndtr, ndtri
 from ...core.errors import InputError
 from ...core.modality import TrainingSet
 
+MARKERS = ("ESR1", "PGR", "ERBB2", "MKI67")  # stated in the record: receptors and proliferation
+
 
 def read_matrix(data: TrainingSet) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
     """(patient, gene) values in the order of data.records, and the gene symbols.

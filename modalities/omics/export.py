@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ...core.errors import InputError
 from ...core.modality import Record
 from ...core.profile import PatientProfile
+from .data import MARKERS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +25,6 @@ SYNTHETIC = "SYNTHETIC: drawn by a model, not measured on a person"
 LICENCE = (
     "synthetic data; the cohort's manifest.json names the weights, and their cards the data and licences"
 )
-MARKERS = ("ESR1", "PGR", "ERBB2", "MKI67")
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,9 @@ from ...core.modality import Batch, Conditioner, Record, TrainingSet
 from ...core.profile import PatientProfile
 from ...core.train import Fit, fit
 from ...core.weights import Card, DataUsed, Weights, restore
-from .data import Marginals, read_matrix
+from .data import MARKERS, Marginals, read_matrix
 
 SUBTYPES = ("LumA", "LumB", "Basal", "Her2", "Normal")
-MARKERS = ("ESR1", "PGR", "ERBB2", "MKI67")
 
 
 class OmicsModel(Settings):

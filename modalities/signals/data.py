@@ -8,13 +8,12 @@ from scipy import signal as dsp
 
 from ...core.errors import InputError
 from ...core.modality import Record, TrainingSet
+from .export import ECG_RATE as RATE
+from .export import VITALS as CHANNELS
 from .export import read_ecg
 
-RATE = 500  # Hz, of records
 MODEL_RATE = 250  # Hz, of the generator
-LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 FREE = (0, 1, 6, 7, 8, 9, 10, 11)  # leads that are not combinations of I and II
-CHANNELS = ("HR", "O2Sat", "Temp", "SBP", "MAP", "DBP", "Resp")
 # lowest, highest, step of the bins, finest reading: public ranges of bedside monitors
 GRID: dict[str, tuple[float, float, float, float]] = {
     "HR": (30, 180, 2, 1),

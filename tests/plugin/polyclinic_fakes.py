@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+
 from polyclinic.core.modality import Record
 from polyclinic.core.weights import Card, DataUsed, Weights
 
