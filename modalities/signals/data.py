@@ -8,9 +8,7 @@ from scipy import signal as dsp
 
 from ...core.errors import InputError
 from ...core.modality import Record, TrainingSet
-from .export import ECG_RATE as RATE
-from .export import VITALS as CHANNELS
-from .export import read_ecg
+from .export import CHANNELS, RATE, read_ecg
 
 MODEL_RATE = 250  # Hz, of the generator
 FREE = (0, 1, 6, 7, 8, 9, 10, 11)  # leads that are not combinations of I and II

@@ -13,9 +13,9 @@ from ...core.modality import Record
 from ...core.profile import PatientProfile
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
-ECG_RATE = 500  # Hz
+RATE = 500  # Hz
 ECG_GAIN = 1000  # steps a mV: one step is a microvolt
-VITALS = ("HR", "O2Sat", "Temp", "SBP", "MAP", "DBP", "Resp")
+CHANNELS = ("HR", "O2Sat", "Temp", "SBP", "MAP", "DBP", "Resp")
 VITALS_UNITS = ("/min", "%", "Cel", "mmHg", "mmHg", "mmHg", "/min")
 VITALS_RATE = 1 / 3600  # Hz: one value an hour
 VITALS_GAIN = 100  # steps a unit
@@ -103,10 +103,10 @@ def read_ecg(path: Path, raw_microvolts: bool = False) -> NDArray[np.float32]:
         raise InputError(
             f"{path}: {invalid.sum()} samples are marked invalid; leave this record out of the table"
         )
-    if record.fs != ECG_RATE:
+    if record.fs != RATE:
         from scipy.signal import resample_poly
 
-        ratio = Fraction(ECG_RATE / record.fs).limit_denominator(1000)
+        ratio = Fraction(RATE / record.fs).limit_denominator(1000)
         signal = resample_poly(signal, ratio.numerator, ratio.denominator, axis=1)
     return np.asarray(signal, dtype=np.float32)
 
@@ -122,7 +122,7 @@ def _write_ecg(record: Record, profile: PatientProfile, place: Path) -> list[Pat
     steps = np.rint(record.arrays["ecg"].astype(np.float64) * ECG_GAIN)
     assert np.abs(steps).max() < -ABSENT, "an ECG beyond 32.767 mV does not fit"
     notes = {name: record.facts[name] for name in ("heart_rate",) if name in record.facts}
-    _write_signals("ecg", ECG_RATE, ["mV"] * 12, LEADS, steps.T, ECG_GAIN, _comments(profile, notes), place)
+    _write_signals("ecg", RATE, ["mV"] * 12, LEADS, steps.T, ECG_GAIN, _comments(profile, notes), place)
     beats = [int(n) for n in record.arrays.get("r_peaks", ())]
     rhythm = [RHYTHMS[record.facts["rhythm"]]] if "rhythm" in record.facts else []
     if beats or rhythm:
@@ -132,12 +132,12 @@ def _write_ecg(record: Record, profile: PatientProfile, place: Path) -> list[Pat
             np.array([0] * len(rhythm) + beats),
             symbol=["+"] * len(rhythm) + ["N"] * len(beats),
             aux_note=rhythm + [""] * len(beats),
-            fs=ECG_RATE,
+            fs=RATE,
             write_dir=str(place),
         )
     if waves := sorted(record.facts.get("waves", ()), key=lambda wave: wave[0]):
         samples, symbols = [n for n, _ in waves], [symbol for _, symbol in waves]
-        wfdb.wrann("ecg", "waves", np.array(samples), symbol=symbols, fs=ECG_RATE, write_dir=str(place))
+        wfdb.wrann("ecg", "waves", np.array(samples), symbol=symbols, fs=RATE, write_dir=str(place))
     return [path for end in ("hea", "dat", "atr", "waves") if (path := place / f"ecg.{end}").exists()]
 
 
@@ -148,7 +148,7 @@ def _write_vitals(values: NDArray[np.float32], profile: PatientProfile, place: P
     assert np.abs(steps[charted]).max(initial=0) < -ABSENT, "a vital sign beyond 327.67 does not fit"
     notes = {"not charted": "invalid samples"}
     _write_signals(
-        "vitals", VITALS_RATE, VITALS_UNITS, VITALS, steps, VITALS_GAIN, _comments(profile, notes), place
+        "vitals", VITALS_RATE, VITALS_UNITS, CHANNELS, steps, VITALS_GAIN, _comments(profile, notes), place
     )
     return [place / "vitals.hea", place / "vitals.dat"]
 

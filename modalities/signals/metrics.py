@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ...core.modality import Record, Task, View
 from ...core.profile import PatientProfile
-from .data import CHANNELS, LEADS, RATE
+from .export import CHANNELS, LEADS, RATE
 from .pictures import draw_ecgs, draw_vitals
 
 if TYPE_CHECKING:

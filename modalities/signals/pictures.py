@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.modality import Record, Rows
-from .data import CHANNELS, LEADS, RATE
+from .export import CHANNELS, LEADS, RATE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
