@@ -179,6 +179,7 @@ def fit(
         warnings.filterwarnings("ignore", module="torch._dynamo")
         warnings.filterwarnings("ignore", message=".*num_workers.*")
         warnings.filterwarnings("ignore", message="Full backward hook is firing")
+        warnings.filterwarnings("ignore", message="grad and param do not obey")
         trainer.fit(trained, loader, ckpt_path=str(last) if how.resume and last.exists() else None)
     module.eval()
     tail = ticker.losses[-max(1, len(ticker.losses) // 10) :] or [math.nan]

@@ -18,7 +18,7 @@ from ...core.train import Fit, fit
 from ...core.weights import Card, DataUsed, Weights, restore
 from .data import CHANNELS, FREE, MODEL_RATE, RATE, beats, read_ecgs, read_vitals, twelve
 from .ecg import EcgGan, EcgModel, EcgTraining, Waves, phase
-from .rhythm import FIBRILLATION, SINUS, Variability, draw_peaks
+from .rhythm import BREATH, FIBRILLATION, SINUS, Variability, draw_peaks
 from .vitals import VitalsGan, VitalsGenerator, VitalsModel, VitalsTraining, to_bins, to_readings
 
 AF = "I48.91"
@@ -127,13 +127,29 @@ class EcgSampler:
         )
         heart = torch.from_numpy(np.concatenate([latent, code]).astype(np.float32))[None]
         noise = torch.from_numpy(rng.standard_normal((1, self.shape.noise, length), dtype=np.float32))
-        drawn = self.waves(where, heart, noise)[2][0].double().numpy()
+        drawn = calm(*(x[0].double().numpy() for x in self.waves(where, heart, noise)))
+        breath = 1 + rng.uniform(0.01, 0.04) * np.sin(
+            2 * np.pi * (rng.uniform(*BREATH) * np.arange(length) / MODEL_RATE + rng.uniform())
+        )  # the heart's axis swings with breathing
+        drawn = drawn * breath
         full = dsp.resample_poly(drawn, RATE // MODEL_RATE, 1, axis=1)
         ecg = twelve(full + wander(rng, full.shape[1]))
         inside = peaks[(peaks >= 0) & (peaks < length)]
         shown = float(60 * MODEL_RATE / np.median(np.diff(inside))) if len(inside) > 2 else rate
         facts = {"heart_rate": round(shown, 1), "rhythm": rhythm, "beats": len(inside)}
         return Record({"ecg": ecg, "r_peaks": inside * (RATE // MODEL_RATE)}, facts)
+
+
+def calm(
+    template: NDArray[np.float64], spread: NDArray[np.float64], drawn: NDArray[np.float64], most: float = 1.5
+) -> NDArray[np.float64]:
+    """(lead, sample) drawn signal with its residue held to `most` times the lead's median spread.
+
+    Around the QRS the network's spread is mostly doubt about where exactly the peak was marked in the
+    training records, not something a heart does from beat to beat.
+    """
+    limit = most * np.median(spread, axis=1, keepdims=True)
+    return template + (drawn - template) * np.minimum(1.0, limit / spread)
 
 
 def wander(rng: np.random.Generator, samples: int) -> NDArray[np.float64]:
