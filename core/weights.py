@@ -1,6 +1,7 @@
 """Weights on disk: one safetensors file a model, its card in the file's own metadata."""
 
 import json
+import math
 import os
 import struct
 from collections.abc import Mapping
@@ -51,6 +52,11 @@ class Card(Settings):
     figures: dict[str, float] = Field(default_factory=dict)
     version: str = ""
     notes: str = ""
+
+
+def figures(**values: float) -> dict[str, float]:
+    """Figures of a card, rounded; one that is not a number (nothing was left to train) is left out."""
+    return {name: round(value, 5) for name, value in values.items() if math.isfinite(value)}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ...core.config import Settings, parse
 from ...core.errors import InputError
 from ...core.modality import Batch, Conditioner, Generator, Record, TrainingSet, View
 from ...core.profile import PatientProfile, uid_for
-from ...core.weights import Card, DataUsed, Weights, find, load, restore
+from ...core.weights import Card, DataUsed, Weights, figures, find, load, restore
 
 if TYPE_CHECKING:
     from ...core.train import Fit
@@ -166,7 +166,7 @@ class Imaging:
         card = Card(
             name=WEIGHTS, modality=self.name, kind="flow-matching U-Net", data=used + (init.card.data if init else []),
             steps=outcome.steps, seconds=round(outcome.seconds), columns=wanted, model=shape.model_dump(),
-            figures={"training_loss": round(outcome.loss, 5)}, **spent,
+            figures=figures(training_loss=outcome.loss), **spent,
         )  # fmt: skip
         return Weights({name: tensor.half() for name, tensor in module.net.state_dict().items()}, card)
 

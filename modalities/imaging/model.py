@@ -156,6 +156,13 @@ class ImageDiffusion(pl.LightningModule):
         return torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=0.01, betas=(0.9, 0.99))
 
 
+def _half_is_fast(device: torch.device) -> bool:
+    """Whether bfloat16 is the device's own arithmetic; where it is emulated it is slower than float32."""
+    if device.type == "cpu":
+        return bool(torch.cpu._is_avx512_bf16_supported())
+    return torch.cuda.is_bf16_supported() if device.type == "cuda" else False
+
+
 ROWS = 16  # every network call has this many rows, so that a row's bits do not depend on its companions
 
 
@@ -194,7 +201,7 @@ def draw(
         scheduler.set_timesteps(steps)
         for moment in scheduler.timesteps:
             time = torch.full((ROWS,), float(moment) / 1000, device=device)
-            with torch.autocast(device.type, torch.bfloat16):
+            with torch.autocast(device.type, torch.bfloat16, enabled=_half_is_fast(device)):
                 velocity = net(x, time, code).float()
                 if guidance != 1:
                     free = net(x, time, torch.zeros_like(code)).float()

@@ -16,7 +16,7 @@ from ...core.config import Settings, parse
 from ...core.modality import Batch, Conditioner, Record, TrainingSet
 from ...core.profile import PatientProfile
 from ...core.train import Fit, fit
-from ...core.weights import Card, DataUsed, Weights, restore
+from ...core.weights import Card, DataUsed, Weights, figures, restore
 from .data import MARKERS, Marginals, read_matrix
 
 SUBTYPES = ("LumA", "LumB", "Basal", "Her2", "Normal")
@@ -162,7 +162,7 @@ def train(
             "network": shape.model_dump(), "assay": "rna", "genes": symbols.tolist(),
             "subtype_shares": {s: round(subtypes.count(s) / len(subtypes), 4) for s in SUBTYPES},
         },
-        figures={"training_loss": round(outcome.loss, 5)},
+        figures=figures(training_loss=outcome.loss),
     )  # fmt: skip
     return Weights(tensors, card)
 

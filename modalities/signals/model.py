@@ -15,7 +15,7 @@ from ...core.config import parse
 from ...core.modality import Batch, Conditioner, Record, TrainingSet
 from ...core.profile import PatientProfile
 from ...core.train import Fit, fit
-from ...core.weights import Card, DataUsed, Weights, restore
+from ...core.weights import Card, DataUsed, Weights, figures, restore
 from .data import CHANNELS, FREE, MODEL_RATE, RATE, beats, read_ecgs, read_vitals, twelve
 from .ecg import EcgGan, EcgModel, EcgTraining, Waves, phase
 from .rhythm import BREATH, FIBRILLATION, SINUS, Variability, draw_peaks
@@ -30,7 +30,7 @@ VITAL_FIELDS = {
 
 def _card(
     kind: str, name: str, data: Sequence[TrainingSet], steps: int, seconds: float, columns: Sequence[str],
-    model: dict[str, Any], figures: dict[str, float],
+    model: dict[str, Any], measured: dict[str, float],
 ) -> Card:  # fmt: skip
     used = [
         DataUsed(**vars(part.source), rows=len(part), patients=len({p.patient_id for p in part.profiles}))
@@ -38,7 +38,7 @@ def _card(
     ]
     return Card(
         name=name, modality="signals", kind=kind, data=used, privacy="public", steps=steps,
-        seconds=round(seconds), columns=list(columns), model=model, figures=figures,
+        seconds=round(seconds), columns=list(columns), model=model, figures=measured,
     )  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def train_ecg(
     card = _card(
         "phase-conditioned VAE-GAN", "ecg", data, sum(o.steps for o in outcomes), sum(o.seconds for o in outcomes),
         columns, {"network": shape.model_dump(), "rhythm": asdict(rhythm)},
-        {"anchor_loss": round(outcomes[-1].loss, 5)},
+        figures(anchor_loss=outcomes[-1].loss),
     )  # fmt: skip
     return Weights(tensors, card)
 
@@ -193,7 +193,7 @@ def train_vitals(
     ]  # fmt: skip
     card = _card(
         "autoregressive GRU-GAN", "vitals", data, sum(o.steps for o in outcomes), sum(o.seconds for o in outcomes),
-        columns, shape.model_dump(), {"nats_an_hour": round(outcomes[-1].loss, 4)},
+        columns, shape.model_dump(), figures(nats_an_hour=outcomes[-1].loss),
     )  # fmt: skip
     return Weights({k: v.half() for k, v in module.generator.state_dict().items()}, card)
 
