@@ -2,8 +2,8 @@
 
     python benchmarks/quality.py [--data DIR] [--quick]
 
-Synthetic patients get the profiles of real training rows (age, sex, findings, ...), so that the case mix is the
-real one; all figures are against held-out test rows. Floor: other real rows (train) in place of synthetic ones.
+Synthetic patients get the profiles of real training rows (age, sex, findings, baseline heart rate, ...), so that the
+case mix is the real one; all figures are against held-out test rows. Floor: other real rows (train) in place of synthetic ones.
 Baseline: independent marginals, every number of a record drawn from that place's values over the train rows.
 --write keeps aggregates of the test rows (never rows) and the figures that need real rows, for reports that are
 made where no real data are at hand. Bars are the working bars of a first release, set before the weights were
@@ -68,10 +68,11 @@ def synthetic(modality: Modality, profiles: Sequence[PatientProfile], kind: str,
     return Drawn(patients)
 
 
-def independent(modality: Modality, train: TrainingSet, rows: Sequence[int], seed: int) -> Drawn:
+def independent(
+    modality: Modality, records: Sequence[Record], train: TrainingSet, rows: Sequence[int], seed: int
+) -> Drawn:
     """The baseline: each number of a record from another random train row, the profile kept."""
     rng = np.random.default_rng(seed)
-    records = modality.load(train)
     arrays = {}
     for name, first in records[0].arrays.items():
         if first.dtype.kind in "fiu" and all(r.arrays[name].shape == first.shape for r in records):
@@ -109,9 +110,14 @@ def main() -> int:
                 rng = np.random.default_rng(seed)
                 rows = rng.choice(len(train), size=min(len(train), most), replace=False).tolist()
                 kind = str(train.options.get("kind", ""))
-                profiles = [train.profiles[i] for i in rows]
+                real = modality.load(train) if train.records else []
+                profiles = [
+                    train.profiles[i].but(measurements=real[i].facts.get("baseline", {})) for i in rows
+                ]
                 ours = judge(synthetic(modality, profiles, kind, seed), modality, [(train, test)], seed=seed)
-                base = judge(independent(modality, train, rows, seed), modality, [(train, test)], seed=seed)
+                base = judge(
+                    independent(modality, real, train, rows, seed), modality, [(train, test)], seed=seed
+                )
                 for mine, other in zip(ours, base, strict=True):
                     if seed == 0 and any(s.status == MEASURED for s in mine.scores):
                         quoted[mine.view.name] = [s for s in mine.scores if s.question != "distance"]

@@ -1,6 +1,7 @@
 """Real ECGs and vitals as model arrays: filtered leads with R peaks, hourly tables on a fixed grid."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,11 @@ GRID: dict[str, tuple[float, float, float, float]] = {
 PLAUSIBLE = {
     "HR": (20, 250), "O2Sat": (40, 100), "Temp": (30, 43), "SBP": (40, 260),
     "MAP": (25, 200), "DBP": (15, 180), "Resp": (3, 70),
+}  # fmt: skip
+
+VITAL_FIELDS = {
+    "heart_rate": "HR", "systolic": "SBP", "diastolic": "DBP", "respiration": "Resp",
+    "oxygen_saturation": "O2Sat", "temperature": "Temp",
 }  # fmt: skip
 
 
@@ -136,4 +142,18 @@ def read_vitals(data: TrainingSet, hours: int) -> list[Record]:
         values[(values[:, c] < low) | (values[:, c] > high), c] = np.nan
     grid[row[inside].to_numpy(np.int64), since[inside].astype(np.int64)] = values
     length = np.bincount(row[inside].to_numpy(np.int64), minlength=len(data))
-    return [Record({"vitals": grid[i]}, {"hours": int(length[i])}) for i in range(len(data))]
+    return [
+        Record({"vitals": grid[i]}, {"hours": int(length[i]), "baseline": baselines(grid[i])})
+        for i in range(len(data))
+    ]
+
+
+def baselines(grid: NDArray[np.float32]) -> dict[str, float]:
+    """Medians of a stay's charted readings by profile field; a vital never charted is left out."""
+    out = {}
+    for field, channel in VITAL_FIELDS.items():
+        readings = grid[:, CHANNELS.index(channel)]
+        readings = readings[np.isfinite(readings)]
+        if len(readings):
+            out[field] = float(np.median(readings))
+    return out

@@ -16,16 +16,12 @@ from ...core.modality import Batch, Conditioner, Record, TrainingSet
 from ...core.profile import PatientProfile
 from ...core.train import Fit, fit
 from ...core.weights import Card, DataUsed, Weights, figures, restore
-from .data import CHANNELS, FREE, MODEL_RATE, RATE, beats, read_ecgs, read_vitals, twelve
+from .data import CHANNELS, FREE, MODEL_RATE, RATE, VITAL_FIELDS, beats, read_ecgs, read_vitals, twelve
 from .ecg import EcgGan, EcgModel, EcgTraining, Waves, phase
 from .rhythm import BREATH, FIBRILLATION, SINUS, Variability, draw_peaks
 from .vitals import VitalsGan, VitalsGenerator, VitalsModel, VitalsTraining, to_bins, to_readings
 
 AF = "I48.91"
-VITAL_FIELDS = {
-    "heart_rate": "HR", "systolic": "SBP", "diastolic": "DBP", "respiration": "Resp",
-    "oxygen_saturation": "O2Sat", "temperature": "Temp",
-}  # fmt: skip
 
 
 def _card(
@@ -54,7 +50,7 @@ def train_ecg(
         for record, profile in zip(read_ecgs(part), part.profiles, strict=True):
             if 25 < record.facts["heart_rate"] < 220 and record.facts["beats"] >= 5:
                 records.append(beats(record))
-                profiles.append(profile.but(measurements={"heart_rate": record.facts["heart_rate"]}))
+                profiles.append(profile.but(measurements=record.facts["baseline"]))
     columns = columns_of(conditioner.columns, ["heart_rate", *(f for part in data for f in part.fields)])
     code = select(conditioner.encode(profiles), conditioner.columns, columns)
     fibrillation = np.array([p.has(AF) for p in profiles])
@@ -176,7 +172,7 @@ def train_vitals(
             grid = record.arrays["vitals"]
             grids.append(grid)
             lengths.append(min(record.facts["hours"], shape.hours))
-            profiles.append(profile.but(measurements=baselines(grid)))
+            profiles.append(profile.but(measurements=record.facts["baseline"]))
     columns = columns_of(conditioner.columns, [*VITAL_FIELDS, *(f for part in data for f in part.fields)])
     code = select(conditioner.encode(profiles), conditioner.columns, columns)
     bins, present = to_bins(torch.from_numpy(np.stack(grids)))
@@ -196,17 +192,6 @@ def train_vitals(
         columns, shape.model_dump(), figures(nats_an_hour=outcomes[-1].loss),
     )  # fmt: skip
     return Weights({k: v.half() for k, v in module.generator.state_dict().items()}, card)
-
-
-def baselines(grid: NDArray[np.float32]) -> dict[str, float]:
-    """Medians of a stay's charted readings by profile field; a vital never charted is left out."""
-    out = {}
-    for field, channel in VITAL_FIELDS.items():
-        readings = grid[:, CHANNELS.index(channel)]
-        readings = readings[np.isfinite(readings)]
-        if len(readings):
-            out[field] = float(np.median(readings))
-    return out
 
 
 class VitalsSampler:
