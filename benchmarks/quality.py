@@ -2,8 +2,9 @@
 
     python benchmarks/quality.py [--data DIR] [--quick]
 
-Synthetic patients get the profiles of real training rows (age, sex, findings, baseline heart rate, ...), so that the
-case mix is the real one; all figures are against held-out test rows. Floor: other real rows (train) in place of synthetic ones.
+Synthetic patients get the profiles of real training rows (age, sex, findings, baseline heart rate, ...), so that
+the case mix is the real one; all figures are against held-out test rows. Floor: other real rows (train) in place
+of synthetic ones.
 Baseline: independent marginals, every number of a record drawn from that place's values over the train rows.
 --write keeps aggregates of the test rows (never rows) and the figures that need real rows, for reports that are
 made where no real data are at hand. Bars are the working bars of a first release, set before the weights were

@@ -102,9 +102,10 @@ def read_ecgs(data: TrainingSet) -> list[Record]:
         ecg = read_ecg(data.root / name, raw)
         peaks = r_peaks(clean(ecg))
         rate = float(60 * RATE / np.median(np.diff(peaks))) if len(peaks) > 2 else float("nan")
-        out.append(
-            Record({"ecg": ecg, "r_peaks": peaks}, {"heart_rate": round(rate, 1), "beats": len(peaks)})
-        )
+        facts: dict[str, Any] = {"heart_rate": round(rate, 1), "beats": len(peaks), "baseline": {}}
+        if 20 < rate < 250:
+            facts["baseline"] = {"heart_rate": facts["heart_rate"]}
+        out.append(Record({"ecg": ecg, "r_peaks": peaks}, facts))
     return out
 
 

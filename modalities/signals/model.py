@@ -16,8 +16,9 @@ from ...core.modality import Batch, Conditioner, Record, TrainingSet
 from ...core.profile import PatientProfile
 from ...core.train import Fit, fit
 from ...core.weights import Card, DataUsed, Weights, figures, restore
-from .data import CHANNELS, FREE, MODEL_RATE, RATE, VITAL_FIELDS, beats, read_ecgs, read_vitals, twelve
+from .data import FREE, MODEL_RATE, VITAL_FIELDS, beats, read_ecgs, read_vitals, twelve
 from .ecg import EcgGan, EcgModel, EcgTraining, Waves, phase
+from .export import CHANNELS, RATE
 from .rhythm import BREATH, FIBRILLATION, SINUS, Variability, draw_peaks
 from .vitals import VitalsGan, VitalsGenerator, VitalsModel, VitalsTraining, to_bins, to_readings
 

@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from ...core.condition import FieldDropout
 from ...core.config import Settings
-from .data import CHANNELS, GRID
+from .data import GRID
+from .export import CHANNELS
 
 ORDER = tuple(CHANNELS.index(name) for name in ("HR", "SBP", "DBP", "MAP", "Resp", "O2Sat", "Temp"))
 BINS = {name: round((high - low) / step) + 1 for name, (low, high, step, _) in GRID.items()}
