@@ -198,21 +198,26 @@ class Private(pl.LightningModule):
         optimizer = step.optimizer
         rows = 0 if batch is None else len(batch[0])
         total = 0.0
+        full = torch.autocast(self.device.type, enabled=False)  # reduced precision is not for norms and sums
         for start in range(0, rows, self.micro_batch):
             assert batch is not None
             losses = self.module.losses(tuple(part[start : start + self.micro_batch] for part in batch))  # type: ignore[operator]
             losses.sum().backward()
             total += float(losses.detach().sum())
             self._check_gradients(len(losses))
+            for parameter in self.trained():
+                parameter.grad_sample = parameter.grad_sample.float()  # type: ignore[attr-defined]
             if start + self.micro_batch < rows:
                 optimizer.signal_skip_step(do_skip=True)
-                optimizer.step()
+                with full:
+                    optimizer.step()
                 optimizer.zero_grad()
         if rows == 0:
             for parameter in self.trained():
                 parameter.grad_sample = torch.zeros(0, *parameter.shape, device=parameter.device)  # type: ignore[attr-defined]
         optimizer.signal_skip_step(do_skip=False)
-        step.step()
+        with full:
+            step.step()
         step.zero_grad()
         if rows:
             self.log("loss", total / rows)

@@ -146,7 +146,8 @@ def learn(kind: str, tmp_path: Path, privacy: Privacy = PUBLIC, name: str = "out
     config.write_text(yaml.safe_dump({"modality": modality, "name": kind, "model": MODELS[kind]}))
     out = tmp_path / name / f"{kind}.safetensors"
     out.parent.mkdir(exist_ok=True)
-    train(modality, data, out, privacy, config=str(config), accelerator="cpu", precision="32-true", **how)
+    settings = {"config": str(config), "accelerator": "cpu", "precision": "32-true", **how}
+    train(modality, data, out, privacy, **settings)
     return out
 
 
@@ -175,10 +176,11 @@ def test_new_weights_are_drawn_from(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert record.arrays["image"].shape == (16, 16)
 
 
-def test_private_training_pays_before_it_starts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_private_training_pays_before_it_starts(precision: str, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.jsonl"
     budget = Privacy(epsilon=8.0, delta=1e-2, ledger=ledger, limit=12.0)
-    card = read_card(learn("imaging", tmp_path, budget))
+    card = read_card(learn("imaging", tmp_path, budget, precision=precision))
     assert card.epsilon == pytest.approx(8, abs=0.4)
     assert "12 patients" in card.privacy  # not 24 images
     assert len(ledger.read_text().splitlines()) == 1

@@ -33,7 +33,7 @@ class VitalsTraining(Settings):
 
     likelihood_steps: int = 4000
     adversarial_steps: int = 500
-    share: float = 0.5  # of the time, for the likelihood phase
+    share: float = 0.7  # of the time, for the likelihood phase
     batch_size: int = 256
     learning_rate: float = 2e-3
     adversarial_rate: float = 1e-4
@@ -77,9 +77,14 @@ class VitalsGenerator(nn.Module):
         self.start = nn.Linear(columns + shape.latent, w)
         self.step = nn.GRUCell(4 * n + columns + shape.latent + 2, w)
         self.heads = nn.ModuleList(
-            nn.Sequential(nn.Linear(w + 5 * n, w), nn.SiLU(), nn.Linear(w, 1 + BINS[CHANNELS[c]]))
+            nn.Sequential(nn.Linear(w + 5 * n, w), nn.SiLU(), nn.Linear(w, 3 + BINS[CHANNELS[c]]))
             for c in ORDER
         )
+        self.lines = nn.ModuleList(nn.Linear(w + 5 * n, 1) for _ in ORDER)
+        for line, c in zip(self.lines, ORDER, strict=True):  # at first, expect the last reading again
+            nn.init.zeros_(line.weight)
+            nn.init.zeros_(line.bias)
+            line.weight.data[0, w + c] = 0.8
         self.shape = shape
 
     def begin(self, context: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -117,7 +122,14 @@ class VitalsGenerator(nn.Module):
         earlier = torch.zeros(len(CHANNELS), device=h.device)
         earlier[list(ORDER[:place])] = 1
         seen = torch.cat([h, last, gap.clamp(max=1), ever, value * mask * earlier, mask * earlier], dim=1)
-        return self.heads[place](seen)
+        out = self.heads[place](seen)
+        # bins are ordered: a bell around a line in what is seen, and the network's correction to each bin
+        steps = out.shape[1] - 3
+        ladder = (torch.arange(steps, device=h.device, dtype=out.dtype) - steps / 2) / (steps / 4)
+        centre = self.lines[place](seen) + out[:, 1:2]
+        width = functional.softplus(out[:, 2:3] - 1) + 0.02
+        bell = -0.5 * ((ladder - centre) / width).square()
+        return torch.cat([out[:, :1], bell + out[:, 3:]], dim=1)
 
     def log_likelihood(self, bins: Tensor, present: Tensor, context: Tensor, length: Tensor) -> Tensor:
         """(row,) mean over the charted hours of log p; hours past a stay's length do not count."""
