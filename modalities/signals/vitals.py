@@ -36,10 +36,10 @@ class VitalsTraining(Settings):
     share: float = 0.7  # of the time, for the likelihood phase
     batch_size: int = 256
     learning_rate: float = 2e-3
-    adversarial_rate: float = 1e-4
+    adversarial_rate: float = 5e-5
     critic_rate: float = 5e-4
     temperature: float = 0.7
-    anchor: float = 1.0
+    anchor: float = 20.0
     hide: float = 0.3
 
 
