@@ -80,11 +80,12 @@ class VitalsGenerator(nn.Module):
             nn.Sequential(nn.Linear(w + 5 * n, w), nn.SiLU(), nn.Linear(w, 3 + BINS[CHANNELS[c]]))
             for c in ORDER
         )
-        self.lines = nn.ModuleList(nn.Linear(w + 5 * n, 1) for _ in ORDER)
-        for line, c in zip(self.lines, ORDER, strict=True):  # at first, expect the last reading again
+        lines = [nn.Linear(w + 5 * n, 1) for _ in ORDER]
+        for line, c in zip(lines, ORDER, strict=True):  # at first, expect the last reading again
             nn.init.zeros_(line.weight)
             nn.init.zeros_(line.bias)
             line.weight.data[0, w + c] = 0.8
+        self.lines = nn.ModuleList(lines)
         self.shape = shape
 
     def begin(self, context: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
