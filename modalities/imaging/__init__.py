@@ -164,7 +164,7 @@ class Imaging:
             for part, (_, own) in zip(data, read, strict=True)
         ]  # fmt: skip
         card = Card(
-            name=WEIGHTS, modality=self.name, kind="flow-matching U-Net", data=used + (init.card.data if init else []),
+            name=WEIGHTS, modality=self.name, kind="flow-matching U-Net", data=used + [d for d in (init.card.data if init else []) if d not in used],
             steps=outcome.steps, seconds=round(outcome.seconds), columns=wanted, model=shape.model_dump(),
             figures=figures(training_loss=outcome.loss), **spent,
         )  # fmt: skip
