@@ -223,7 +223,7 @@ def show_weights() -> None:
     rows = []
     for name, path in weights.available().items():
         card = weights.read_card(path)
-        seen = dict.fromkeys(f"{d.name} ({d.licence}), {d.patients} patients" for d in card.data)
+        seen = dict.fromkeys(f"{d.name} ({d.licence}), {d.patients or 'unknown'} patients" for d in card.data)
         data = "; ".join(seen)
         rows.append([name, card.modality, card.kind, data, card.privacy, str(card.steps), _size(path)])
     _table(["weights", "modality", "kind", "trained on", "privacy", "steps", "size"], rows)

@@ -137,7 +137,7 @@ class PatientSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         for _ in range(self.steps):
-            drawn = torch.rand(len(self.rows), generator=self.generator) < self.rate
+            drawn = torch.rand(len(self.rows), generator=self.generator, dtype=torch.float64) < self.rate
             yield [
                 own[int(torch.randint(len(own), (), generator=self.generator))]
                 for own, taken in zip(self.rows, drawn.tolist(), strict=True)
@@ -173,10 +173,10 @@ class Private(pl.LightningModule):
         self.checked = False
 
     def loader(self, data: Dataset[Any]) -> DataLoader[Any]:
-        """Poisson batches of data; an empty batch is None."""
+        """Poisson batches of data; an empty one is an empty list, since Lightning skips None and a skip is no step."""
         sampler = PatientSampler(self.patients, self.plan.sample_rate, self.plan.steps, _entropy())
         return DataLoader(
-            data, batch_sampler=sampler, collate_fn=lambda rows: default_collate(rows) if rows else None
+            data, batch_sampler=sampler, collate_fn=lambda rows: default_collate(rows) if rows else []
         )
 
     def configure_optimizers(self) -> Any:
@@ -193,14 +193,13 @@ class Private(pl.LightningModule):
             generator=self.noise,
         )
 
-    def training_step(self, batch: tuple[Tensor, ...] | None, batch_idx: int) -> None:
+    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
         step: Any = self.optimizers()
         optimizer = step.optimizer
-        rows = 0 if batch is None else len(batch[0])
+        rows = len(batch[0]) if batch else 0
         total = 0.0
         full = torch.autocast(self.device.type, enabled=False)  # reduced precision is not for norms and sums
         for start in range(0, rows, self.micro_batch):
-            assert batch is not None
             losses = self.module.losses(tuple(part[start : start + self.micro_batch] for part in batch))  # type: ignore[operator]
             losses.sum().backward()
             total += float(losses.detach().sum())

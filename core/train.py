@@ -93,7 +93,7 @@ class Ticker(Callback):
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self.batches += 1
-        self.rows += len(batch[0]) if batch is not None else 0
+        self.rows += len(batch[0]) if batch else 0
         loss = trainer.callback_metrics.get("loss")
         if loss is not None:
             self.losses.append(float(loss))

@@ -30,7 +30,7 @@ class DataUsed(Settings):
     licence: str
     citation: str = ""
     rows: int
-    patients: int
+    patients: int | None  # None: the set does not say
     split: str = "train"
     privacy: str = "public"
 

@@ -193,7 +193,7 @@ def test_private_training_pays_before_it_starts(precision: str, tmp_path: Path) 
 def test_fine_tuning_keeps_what_was_learnt(tmp_path: Path) -> None:
     first = learn("imaging", tmp_path)
     second = learn("imaging", tmp_path, name="second", init=str(first))
-    assert read_card(second).data[1:] == read_card(first).data  # the card remembers the prior's data
+    assert read_card(second).data == read_card(first).data  # one set, named once
     basis = [weights.load(path).tensors["basis"] for path in (first, second)]
     assert (basis[0] == basis[1]).all()
 

@@ -158,13 +158,16 @@ class Imaging:
         )
         used = [
             DataUsed(
-                **vars(part.source), rows=len(own), patients=len({p.patient_id for p in own}),
+                **vars(part.source),
+                rows=len(own),
+                patients=len({p.patient_id for p in own}) if part.records else None,
                 privacy=spent["privacy"],
             )
             for part, (_, own) in zip(data, read, strict=True)
-        ]  # fmt: skip
+        ]
+        before = [] if init is None else [d for d in init.card.data if d not in used]
         card = Card(
-            name=WEIGHTS, modality=self.name, kind="flow-matching U-Net", data=used + [d for d in (init.card.data if init else []) if d not in used],
+            name=WEIGHTS, modality=self.name, kind="flow-matching U-Net", data=used + before,
             steps=outcome.steps, seconds=round(outcome.seconds), columns=wanted, model=shape.model_dump(),
             figures=figures(training_loss=outcome.loss), **spent,
         )  # fmt: skip
