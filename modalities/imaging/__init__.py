@@ -122,7 +122,6 @@ class Imaging:
         images = torch.from_numpy(np.concatenate([to_unit(pixels) for pixels, _ in read]))[:, None]
         profiles = [profile for _, own in read for profile in own]
         often = [int(part.options.get("repeat", 1)) for part in data]  # a small set may be shown more often
-        shown = np.concatenate([[times] * len(own) for times, (_, own) in zip(often, read, strict=True)])
         code = select(conditioner.encode(profiles), conditioner.columns, wanted)
         torch.manual_seed(fit.seed)
         module = ImageDiffusion(wanted, shape, training)
@@ -133,6 +132,7 @@ class Imaging:
         patients = [profile.patient_id for profile in profiles]
         examples: Dataset[Any] = TensorDataset(images, torch.from_numpy(code))
         if max(often) > 1 and fit.budget is None:
+            shown = np.repeat(often, [len(own) for _, own in read])
             examples = Subset(examples, np.repeat(np.arange(len(shown)), shown).tolist())
         plan = None
         spent: dict[str, Any] = {"privacy": "public"}

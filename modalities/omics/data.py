@@ -60,15 +60,17 @@ class Marginals:
 
     @classmethod
     def fit(cls, matrix: NDArray[np.float32], levels: int = 64) -> "Marginals":
-        """Of (patient, gene) values. Each quantile averages patients, so that no single value is stored."""
+        """Of (patient, gene) values.
+
+        A quantile is the mean of its share of the sorted values: of several patients, where there are many.
+        """
         undetected = (matrix == 0).mean(0)
         quantiles = np.zeros((matrix.shape[1], levels), dtype=np.float32)
         for gene in range(matrix.shape[1]):
             seen = np.sort(matrix[matrix[:, gene] != 0, gene])
             if len(seen):
-                edges = np.linspace(0, len(seen), levels + 1)
                 fine = np.interp(np.linspace(0, len(seen) - 1, levels * 8), np.arange(len(seen)), seen)
-                quantiles[gene] = fine.reshape(levels, 8).mean(1) if len(edges) else 0
+                quantiles[gene] = fine.reshape(levels, 8).mean(1)
         return cls(undetected.astype(np.float32), quantiles)
 
     def to_scores(self, matrix: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
