@@ -75,13 +75,34 @@ def generate(
     cohort: Cohort = "cardio_oncology",
     seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
     modalities: Annotated[str, typer.Option(help="Some of the installed ones, as a,b; all by default.")] = "",
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A modality's own setting, as imaging.compression=rle; may be repeated."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; one a core by default.")] = None,
     batch_size: Annotated[int, typer.Option(help="Patients drawn together, at most 16.")] = 16,
     resume: Annotated[bool, typer.Option("--resume", help="Complete an unfinished cohort there.")] = False,
 ) -> None:
     """Draw a cohort of linked synthetic patients into a folder."""
     chosen = [name.strip() for name in modalities.split(",") if name.strip()]
-    _generate(cohort, patients, seed, out, chosen, workers, batch_size, resume)
+    _generate(cohort, patients, seed, out, chosen, _options(options or []), workers, batch_size, resume)
+
+
+def _options(texts: list[str]) -> dict[str, dict[str, Any]]:
+    """`modality.key=value` settings by modality; values as YAML reads them."""
+    import yaml
+
+    found: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        place, equals, value = text.partition("=")
+        modality, dot, key = place.partition(".")
+        if not (equals and dot and modality and key):
+            raise InputError(f"--set expects modality.key=value, got {text!r}")
+        try:
+            found.setdefault(modality, {})[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"--set {place}: {value!r} is not a YAML value; put text in quotes") from None
+    return found
 
 
 def _generate(
@@ -90,6 +111,7 @@ def _generate(
     seed: int,
     out: Path,
     modalities: list[str] | None = None,
+    options: dict[str, dict[str, Any]] | None = None,
     workers: int | None = None,
     batch_size: int = 16,
     resume: bool = False,
@@ -106,8 +128,8 @@ def _generate(
                 show(done)
 
             make(
-                Population.load(cohort), patients, seed, out, modalities=modalities or (), workers=workers,
-                batch_size=batch_size, resume=resume, progress=progress,
+                Population.load(cohort), patients, seed, out, modalities=modalities or (), options=options,
+                workers=workers, batch_size=batch_size, resume=resume, progress=progress,
             )  # fmt: skip
     except KeyboardInterrupt:
         _fail(f"stopped; what is done is kept in {out}: the same command with --resume goes on", INTERRUPTED)
@@ -269,7 +291,7 @@ def _evaluate(cohort: Path, reference: Path | None, out: Path) -> None:
     from ..core.cohort import Cohort
     from ..core.disk import require_new_file
     from ..eval.report import evaluate
-    from .engine import choose
+    from .engine import chosen_of
     from .training import references
 
     judged = Cohort.open(cohort)
@@ -277,7 +299,7 @@ def _evaluate(cohort: Path, reference: Path | None, out: Path) -> None:
     if out.exists():
         require_new_file(out / "report.html")
     real = None if reference is None else references(reference)
-    scores = evaluate(judged, choose(list(judged.manifest["modalities"])), real, out)
+    scores = evaluate(judged, chosen_of(judged), real, out)
     _table(
         ["", "distance", "told apart", "useful"],
         [[view["title"], *view["verdicts"].values()] for view in scores["views"]],

@@ -8,7 +8,7 @@ import os
 import platform
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -25,6 +25,8 @@ from ..core.config import parse
 from ..core.errors import InputError
 from ..core.modality import Modality, in_order, installed, load_modality
 from ..core.pipeline import generate, load_generators
+
+Options = Mapping[str, Mapping[str, Any]]  # modality name -> its settings
 
 # what the bytes of a file may depend on, besides the settings
 SOFTWARE = (
@@ -48,6 +50,7 @@ def make(
     out: Path,
     *,
     modalities: Sequence[str] = (),
+    options: Options | None = None,
     workers: int | None = None,
     batch_size: int = SLICE,
     resume: bool = False,
@@ -55,35 +58,59 @@ def make(
 ) -> Cohort:
     """A cohort on disk: created, or resumed, and filled. All modalities that are installed by default.
 
+    `options` are modalities' own settings, by modality name.
     `progress` is told how many patients are done. Raises InputError before anything is written when the
     settings, the weights or the folder will not do.
     """
     for name, value in (("patients", patients), ("workers", workers), ("batch-size", batch_size)):
         if value is not None and value < 1:
             raise InputError(f"--{name} must be 1 or more, got {value}")
-    chosen = choose(modalities)
-    settings = header(population, chosen, patients, seed)
+    chosen = choose(modalities, options)
+    settings = header(population, chosen, patients, seed, options)
     cohort = (Cohort.resume if resume else Cohort.create)(out, settings)
     if not cohort.complete:
         run(cohort, workers, batch_size, progress)
     return cohort
 
 
-def choose(names: Sequence[str] = ()) -> list[Modality]:
-    """Modalities by name (all installed ones if none is named), each after those whose facts it reads."""
-    return in_order([load_modality(name) for name in sorted(set(names) or installed())])
+def choose(names: Sequence[str] = (), options: Options | None = None) -> list[Modality]:
+    """Modalities by name (all installed ones if none is named), each after those whose facts it reads.
+
+    Raises InputError, also for options of a modality that is not among them.
+    """
+    wanted, options = sorted(set(names) or installed()), options or {}
+    for name in options:
+        if name not in wanted:
+            raise InputError(
+                f"an option of {name!r}, which is not drawn here; the modalities are: {', '.join(wanted)}"
+            )
+    return in_order([load_modality(name, options.get(name)) for name in wanted])
+
+
+def chosen_of(cohort: Cohort) -> list[Modality]:
+    """The modalities that a cohort was drawn with, each with its options."""
+    noted = cohort.manifest["modalities"]
+    return choose(list(noted), {name: own["options"] for name, own in noted.items() if "options" in own})
 
 
 def header(
-    population: Population, modalities: Sequence[Modality], patients: int, seed: int
+    population: Population,
+    modalities: Sequence[Modality],
+    patients: int,
+    seed: int,
+    options: Options | None = None,
 ) -> dict[str, Any]:
     """What a cohort's bytes depend on, for its manifest. Raises InputError if weights are missing."""
+    own = {name: {"options": dict(chosen)} for name, chosen in (options or {}).items() if chosen}
     used = sorted({name for m in modalities for name in m.weights()})
     return {
         "seed": seed,
         "patients": patients,
         "population": population.config.model_dump(mode="json"),
-        "modalities": {m.name: {"indication": m.indication, "weights": m.weights()} for m in modalities},
+        "modalities": {
+            m.name: {"indication": m.indication, "weights": m.weights(), **own.get(m.name, {})}
+            for m in modalities
+        },
         "weights": {name: weights.digest(weights.find(name)) for name in used},
         "software": {"python": platform.python_version(), **{name: version(name) for name in SOFTWARE}},
     }
@@ -109,7 +136,7 @@ def run(
         for number in draw(cohort.folder, missing, batch_size, workers):
             done += len(cohort.span(number))
             progress(done)
-        cohort.finish(choose(list(cohort.manifest["modalities"])))
+        cohort.finish(chosen_of(cohort))
 
 
 class _Studio:
@@ -119,7 +146,7 @@ class _Studio:
         self.cohort, self.batch_size = Cohort.open(folder), batch_size
         config = parse(CohortConfig, self.cohort.manifest["population"], f"{folder}: manifest: population")
         self.population = Population(config, str(folder))
-        self.modalities = choose(list(self.cohort.manifest["modalities"]))
+        self.modalities = chosen_of(self.cohort)
         self.encoder = ProfileEncoder()
         self.generators = load_generators(self.modalities, self.encoder)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -197,16 +198,20 @@ def installed() -> dict[str, EntryPoint]:
     return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda p: p.name)}
 
 
-def load_modality(name: str) -> Modality:
-    """The modality of that name.
+def load_modality(name: str, options: Mapping[str, Any] | None = None) -> Modality:
+    """The modality of that name; `options` are its own settings of how records are drawn and written.
 
-    Raises InputError naming the installed ones if there is none.
+    A modality that has such settings takes them as the one argument of its class. Raises InputError:
+    not installed (names those that are), takes no options, or an option it does not know.
     """
     points = installed()
     if name not in points:
         known = ", ".join(points) or "none"
         raise InputError(f"modality {name!r} is not installed; expected one of: {known}")
-    modality: Modality = points[name].load()()
+    kind = points[name].load()
+    if options and not signature(kind).parameters:
+        raise InputError(f"modality {name!r} takes no options, got {', '.join(options)}")
+    modality: Modality = kind(options) if options else kind()
     return modality
 
 
