@@ -21,7 +21,9 @@ app = typer.Typer(
 )
 
 Out = Annotated[Path, typer.Option(help="Folder to write; it must be new or empty.")]
-Cohort = Annotated[str, typer.Option(help="Name of a shipped cohort, or a YAML file.")]
+Cohort = Annotated[
+    str, typer.Option(help="Name of a shipped cohort, or a YAML file; NAME:SITE for one site.")
+]
 
 
 def main() -> None:
@@ -127,8 +129,9 @@ def _generate(
                 steps.append(done)
                 show(done)
 
+            population = Population.load(cohort)
             make(
-                Population.load(cohort), patients, seed, out, modalities=modalities or (), options=options,
+                population, patients, seed, out, modalities=modalities or (), options=options,
                 workers=workers, batch_size=batch_size, resume=resume, progress=progress,
             )  # fmt: skip
     except KeyboardInterrupt:
@@ -139,6 +142,8 @@ def _generate(
         print(f"{drawn} patients in {seconds:.1f} s, {60 * drawn / seconds:.0f} a minute, in {out}")
     else:
         print(f"nothing left to do: {patients} patients in {out}")
+    for line in population.told(patients):
+        print(line)
 
 
 @contextmanager
@@ -171,7 +176,9 @@ def _bar(total: int) -> Iterator[Callable[[int], None]]:
 
 @app.command()
 def train(
-    modality: Annotated[str, typer.Argument(help="Name of an installed modality.")],
+    modality: Annotated[
+        str, typer.Argument(help="Name of an installed modality, or population: who the patients are.")
+    ],
     data: Annotated[Path, typer.Option(help="Training folder: dataset.yaml beside the files.")],
     out: Annotated[Path, typer.Option(help="Weight file to write.")],
     config: Annotated[
@@ -260,7 +267,7 @@ def ledger(file: Annotated[Path, typer.Argument(help="A ledger that `train` has 
     """What each real population has paid, run by run and in all."""
     if not file.is_file():
         raise InputError(f"{file}: no such ledger; `polyclinic train --epsilon ...` writes one")
-    from ..core.privacy import Ledger
+    from ..core.ledger import Ledger
 
     book = Ledger(file)
     entries = book.entries()
@@ -304,4 +311,5 @@ def _evaluate(cohort: Path, reference: Path | None, out: Path) -> None:
         ["", "distance", "told apart", "useful"],
         [[view["title"], *view["verdicts"].values()] for view in scores["views"]],
     )
+    print(f"linkage: {scores['linkage']['in_words']}")
     print(f"report: {out / 'report.html'}")

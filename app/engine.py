@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ..conditioning.encoder import ProfileEncoder
-from ..conditioning.population import CohortConfig, Population
+from ..conditioning.population import Population
+from ..conditioning.settings import CohortConfig
 from ..core import weights
 from ..core.cohort import SLICE, Cohort
 from ..core.config import parse
@@ -32,6 +33,7 @@ Options = Mapping[str, Mapping[str, Any]]  # modality name -> its settings
 SOFTWARE = (
     "polyclinic",
     "anndata",
+    "h5py",
     "numpy",
     "pandas",
     "pyarrow",
@@ -58,13 +60,16 @@ def make(
 ) -> Cohort:
     """A cohort on disk: created, or resumed, and filled. All modalities that are installed by default.
 
-    `options` are modalities' own settings, by modality name.
+    `options` are modalities' own settings, by modality name; they go before those of the cohort YAML.
     `progress` is told how many patients are done. Raises InputError before anything is written when the
     settings, the weights or the folder will not do.
     """
     for name, value in (("patients", patients), ("workers", workers), ("batch-size", batch_size)):
         if value is not None and value < 1:
             raise InputError(f"--{name} must be 1 or more, got {value}")
+    drawn = set(modalities) or set(installed())
+    common = {name: own for name, own in population.config.options.items() if name in drawn}
+    options = {**common, **{name: {**common.get(name, {}), **own} for name, own in (options or {}).items()}}
     chosen = choose(modalities, options)
     settings = header(population, chosen, patients, seed, options)
     cohort = (Cohort.resume if resume else Cohort.create)(out, settings)
@@ -108,12 +113,17 @@ def header(
         "patients": patients,
         "population": population.config.model_dump(mode="json"),
         "modalities": {
-            m.name: {"indication": m.indication, "weights": m.weights(), **own.get(m.name, {})}
+            m.name: {"indication": m.indication, "weights": m.weights(), **_size(m), **own.get(m.name, {})}
             for m in modalities
         },
         "weights": {name: weights.digest(weights.find(name)) for name in used},
         "software": {"python": platform.python_version(), **{name: version(name) for name in SOFTWARE}},
     }
+
+
+def _size(modality: Modality) -> dict[str, int]:
+    """bytes_per_record of a modality whose records are of another size than most."""
+    return {"bytes_per_record": modality.bytes_per_record} if hasattr(modality, "bytes_per_record") else {}
 
 
 def run(

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..conditioning.dataset import read_training_set
+from ..conditioning.dicom_tags import ALL, is_dicom_folder
 from ..conditioning.encoder import ProfileEncoder
+from ..conditioning.table import POPULATION
 from ..core import weights
 from ..core.config import DatasetConfig, TrainConfig, load, parse, read_yaml
 from ..core.disk import require_new_file
@@ -69,17 +71,22 @@ def train(
     seed: int | None = None,
     **how: Any,
 ) -> weights.Card:
-    """Train a modality on the train rows of a folder and save its weights to `out`; their card.
+    """Train a modality, or `population`, on the train rows of a folder and save its weights to `out`; their card.
 
     `data` has a dataset.yaml, or `config` names a training YAML whose paths start at `data`. `how` are
     further fields of core.train.Fit. Checkpoints that were not asked for are removed at the end. Raises
     InputError before any training starts if something will not do.
     """
     require_new_file(out, overwrite)
-    learner = load_modality(modality)
+    table = modality == POPULATION  # who the patients are is learnt too, though it has no records of its own
+    learner = None if table else load_modality(modality)
     settings = read_config(modality, data, config, out.stem)
     start = None if init is None else weights.load(_weight_file(init))
-    sets = [read_training_set(dataset, data, "train") for dataset in settings.datasets]
+    if table and (start is not None or settings.model or how.get("resume") or len(settings.datasets) != 1):
+        raise InputError(
+            f"{POPULATION} is learnt at one go from one table: no --init, --resume or model settings"
+        )
+    sets = [] if table else [read_training_set(dataset, data, "train") for dataset in settings.datasets]
 
     from ..core.train import Fit
 
@@ -94,7 +101,12 @@ def train(
         progress=sys.stderr.isatty(),
         **how,
     )
-    learnt = learner.train(sets, ProfileEncoder(), settings.model, fit, start)
+    if learner is None:
+        from ..conditioning.learning import learn_table
+
+        learnt = learn_table(settings.datasets[0], data, fit)
+    else:
+        learnt = learner.train(sets, ProfileEncoder(), settings.model, fit, start)
     card = learnt.card.model_copy(update={"name": settings.name, "version": __version__})
     replace(learnt, card=card).save(out)
     if checkpoints is None:
@@ -105,23 +117,39 @@ def train(
 def read_config(modality: str, data: Path, config: str | None, name: str) -> TrainConfig:
     """What to train: data/dataset.yaml where there is one, and the training YAML `config`, by name or path.
 
-    The YAML gives the model, and the data sets too where the folder does not describe itself. Raises
-    InputError.
+    The YAML gives the model, and the data sets too where the folder does not describe itself. A folder of
+    nothing but DICOM files does. Raises InputError.
     """
     if not data.is_dir():
         raise InputError(f"{data}: no such folder; expected the training data there")
     own = data / DATASET
-    datasets = [parse(DatasetConfig, read_yaml(own), str(own))] if own.exists() else []
+    described = describe(data)
+    datasets = [] if described is None else [described]
     if config is None:
         if not datasets:
-            raise InputError(f"{own}: no such file; write one that describes the folder, or give --config")
+            raise InputError(
+                f"{own}: no such file; write one that describes the folder, or give --config (a folder of nothing "
+                "but DICOM files needs neither)"
+            )
         return TrainConfig(modality=modality, name=name, datasets=datasets)
     settings, path = load(TrainConfig, config, "train")
     if settings.modality != modality:
         raise InputError(f"{path}: is a training of {settings.modality!r}, asked for {modality!r}")
     if not (datasets := datasets or settings.datasets):
-        raise InputError(f"{path}: datasets: expected at least one, or a {own}")
+        raise InputError(
+            f"{path}: datasets: expected at least one, or a {own}, or a folder of nothing but DICOM files"
+        )
     return settings.model_copy(update={"datasets": datasets})
+
+
+def describe(data: Path) -> DatasetConfig | None:
+    """A folder's own dataset.yaml, or what a folder of DICOM files alone needs none to say. Raises InputError."""
+    own = data / DATASET
+    if own.exists():
+        return parse(DatasetConfig, read_yaml(own), str(own))
+    if is_dicom_folder(data):
+        return DatasetConfig(name=data.resolve().name, dicom=ALL, options={"modality": "imaging"})
+    return None
 
 
 def _weight_file(init: str) -> Path:
@@ -150,11 +178,11 @@ def references(data: Path) -> Mapping[str, list[tuple[TrainingSet, TrainingSet]]
 
 
 def _reference_sets(data: Path) -> list[tuple[str, DatasetConfig]]:
-    own = data / DATASET
-    if own.exists():
-        dataset = parse(DatasetConfig, read_yaml(own), str(own))
+    if (dataset := describe(data)) is not None:
         if not isinstance(modality := dataset.options.get("modality"), str):
-            raise InputError(f"{own}: options: expected `modality: NAME`, to know what the records are")
+            raise InputError(
+                f"{data / DATASET}: options: expected `modality: NAME`, to know what the records are"
+            )
         return [(load_modality(modality).name, dataset)]
     sets: list[tuple[str, DatasetConfig]] = []
     for path in sorted((Path(str(files("polyclinic.configs"))) / "train").glob("*.yaml")):

@@ -11,6 +11,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,9 @@ from .weights import digest, write_atomic
 FORMAT = "polyclinic-cohort"
 FORMAT_VERSION = 1
 SLICE = 16  # patients
+TOGETHER = 256  # slices whose profiles are in memory at once when the cohort is finished
 RESUME = "run again with --resume"
-BYTES_PER_RECORD = 1_000_000  # of one patient in one modality; generous, to refuse a full disk early
+BYTES_PER_RECORD = 1_000_000  # where the modality does not say; generous, to refuse a full disk early
 MANIFEST = "manifest.json"
 PATIENTS = "patients.parquet"
 PENDING = ".pending"
@@ -78,7 +80,7 @@ class Cohort:
             )
         made = new_folder(cohort.folder, ignore=FIRST_MOMENT)
         try:
-            require_room(cohort.folder, cohort.patients * len(header["modalities"]) * BYTES_PER_RECORD)
+            require_room(cohort.folder, cohort.patients * _bytes_per_patient(header))
             with refusals(cohort.folder):
                 cohort._save(cohort.manifest)
         except (OSError, InputError):
@@ -105,7 +107,7 @@ class Cohort:
             shutil.rmtree(folder / PENDING, ignore_errors=True)
         else:
             left = sum(cohort._slice(number) is None for number in range(cohort.slices)) * SLICE
-            require_room(folder, left * len(header["modalities"]) * BYTES_PER_RECORD)
+            require_room(folder, left * _bytes_per_patient(header))
         return cohort
 
     @property
@@ -197,11 +199,9 @@ class Cohort:
 
     def finish(self, modalities: Sequence[Modality]) -> None:
         """Join shared files, write the table of patients and the full manifest. All slices must be done."""
-        parts = [self._slice(n) or {} for n in range(self.slices)]
-        assert all(parts), "finish() before all slices are done"
         pending = self.folder / PENDING
         files: Files = {}
-        for part in parts:
+        for part in self._parts():
             files |= {path: f for path, f in part["files"].items() if not path.startswith(PENDING)}
         with refusals(self.folder, RESUME):
             for modality in modalities:
@@ -213,25 +213,44 @@ class Cohort:
                     joined.mkdir(parents=True)
                     modality.assemble(pieces, joined)
                     files |= self._moved(joined)
-            profiles = [PatientProfile.from_dict(row) for part in parts for row in part["profiles"]]
-            names = list(self.manifest["modalities"])
-            owners = {name: {patient for part in parts for patient in part["have"][name]} for name in names}
-            have = {name: [p.patient_id in owners[name] for p in profiles] for name in names}
-            write_atomic(self.folder / PATIENTS, roster.table(profiles, have))
+            without = self._write_roster()
             files[PATIENTS] = _fingerprint(self.folder / PATIENTS)
             modes = {
                 name: {
                     **self.manifest["modalities"][name],
-                    "with_record": len(owners[name]),
-                    "without_record": [p.patient_id for p in profiles if p.patient_id not in owners[name]],
+                    "with_record": self.patients - len(lacking),
+                    "without_record": lacking,
                 }
-                for name in names
+                for name, lacking in without.items()
             }
             self._save(
                 self.manifest
                 | {"status": "complete", "modalities": modes, "files": dict(sorted(files.items()))}
             )
         shutil.rmtree(pending)
+
+    def _write_roster(self) -> dict[str, list[str]]:
+        """Write the table of patients, some slices at a time; a modality's patients without a record, by name."""
+        without: dict[str, list[str]] = {name: [] for name in self.manifest["modalities"]}
+        tables = []
+        parts = self._parts()
+        while some := list(islice(parts, TOGETHER)):
+            profiles = [PatientProfile.from_dict(row) for part in some for row in part["profiles"]]
+            have = {}
+            for name, lacking in without.items():
+                owners = {patient for part in some for patient in part["have"][name]}
+                have[name] = [p.patient_id in owners for p in profiles]
+                lacking += [p.patient_id for p in profiles if p.patient_id not in owners]
+            tables.append(roster.columns(profiles, have))
+        write_atomic(self.folder / PATIENTS, roster.join(tables))
+        return without
+
+    def _parts(self) -> Iterator[dict[str, Any]]:
+        """What each slice's file says, in order."""
+        for number in range(self.slices):
+            part = self._slice(number)
+            assert part, "finish() before all slices are done"
+            yield part
 
     def _slice(self, number: int) -> dict[str, Any] | None:
         """What a slice's file says, None if it is not done."""
@@ -307,6 +326,11 @@ def _manifest(header: Mapping[str, Any]) -> dict[str, Any]:
     kind = {"format": FORMAT, "format_version": FORMAT_VERSION, "synthetic": True, "status": "incomplete"}
     plain: dict[str, Any] = json.loads(json.dumps({**kind, **header}))
     return plain
+
+
+def _bytes_per_patient(header: Mapping[str, Any]) -> int:
+    """What a patient may take on disk while the cohort is written, over all modalities."""
+    return sum(own.get("bytes_per_record", BYTES_PER_RECORD) for own in header["modalities"].values())
 
 
 def _settings(manifest: Mapping[str, Any]) -> dict[str, Any]:

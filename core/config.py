@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import InputError
 
@@ -20,20 +20,24 @@ class Settings(BaseModel):
 class FieldMap(Settings):
     """How one column of a table gives one profile field.
 
-    `values` translates words; `scale` multiplies numbers into the vocabulary's unit; `pattern` makes a
-    condition of a text column (present where the regular expression is found); `above` makes one of a
-    number column.
+    `values` translates words (to null: that word says nothing); `scale` multiplies numbers into the
+    vocabulary's unit; `pattern` makes a condition of a text column (present where the regular expression is
+    found); `above` makes one of a number column.
     """
 
     column: str
-    values: dict[str, str | float | bool] | None = None
+    values: dict[str, str | float | bool | None] | None = None
     scale: float = 1.0
     pattern: str | None = None
     above: float | None = None
 
 
 class DatasetConfig(Settings):
-    """A dataset.yaml: what the files of a training folder are and what its table's columns mean."""
+    """A dataset.yaml: what the files of a training folder are and what its table's columns mean.
+
+    `dicom` is a pattern of DICOM files whose tags say who the patients are, so that a table is not needed;
+    `keep` chooses among them by tag. `test_share` is the share of patients held out where no split is given.
+    """
 
     name: str = ""
     licence: str = "not stated"
@@ -45,9 +49,17 @@ class DatasetConfig(Settings):
     split: str | None = "split"
     train: str = "train"
     test: str = "test"
+    test_share: float | None = Field(default=None, ge=0, lt=1)
+    dicom: str | None = None
+    keep: dict[str, str | list[str]] = Field(default_factory=dict)
     fields: dict[str, FieldMap] = Field(default_factory=dict)
     constants: dict[str, str | float | bool] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _dicom_needs_no_table(cls, values: Any) -> Any:
+        return {"table": None, **values} if isinstance(values, dict) and values.get("dicom") else values
 
 
 class TrainConfig(Settings):
@@ -114,7 +126,7 @@ def load(model: type[S], name: str, kind: str) -> tuple[S, Path]:
     """
     shipped = Path(str(files("polyclinic.configs"))) / kind
     path = Path(name)
-    if path.suffix not in (".yaml", ".yml") and not path.exists():
+    if path.suffix not in (".yaml", ".yml") and not path.is_file():  # a folder `icu` does not hide the name
         path = shipped / f"{name}.yaml"
         if not path.exists():
             known = ", ".join(sorted(p.stem for p in shipped.glob("*.yaml")))

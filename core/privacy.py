@@ -1,35 +1,28 @@
-"""Patient-level differential privacy: the plan, the sampler, the private step, the ledger.
+"""What privacy costs: budgets, plans of mechanisms over patients, and their composition.
 
-The only file that imports opacus. The unit is the patient: patients are sampled (Poisson), one random
-record of each sampled patient is taken, one gradient a patient is clipped. Random numbers come from the
-operating system's entropy through torch's ordinary generator: this is not Opacus' secure mode.
+The only file that imports opacus, for its two accountants. Two populations are neighbours when one has one
+patient more; how many patients there are is taken as known.
 """
 
-import fcntl
-import json
-import secrets
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from hashlib import sha256
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from functools import cache
 
-import lightning.pytorch as pl
-import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+import numpy as np
 
-from .errors import BudgetExceeded, InputError
-
-if TYPE_CHECKING:
-    from .train import Fit
-
+from .errors import InputError
 
 # Renyi orders that RDP minimises over: wide enough for one step of much noise
 ORDERS = [1 + k / 10 for k in range(1, 100)] + [*range(11, 64), *range(64, 512, 8), *range(512, 4097, 256)]
+
+# Below so many standard deviations a signal is lost among the coordinates of a network: the largest of d
+# coordinates of pure noise is near sqrt(2 ln d), 4.3 for ten thousand and 5.3 for a million.
+DROWNED = 5.0
+
+DP_SGD = "DP-SGD, Poisson over patients, not secure mode"
 
 
 @dataclass(frozen=True)
@@ -39,13 +32,25 @@ class Budget:
     epsilon: float
     delta: float
 
+    def check(self, patients: int) -> None:
+        """Raises InputError unless epsilon is above 0 and delta between 0 and 1 over the number of patients."""
+        if not 0 < self.epsilon < math.inf:
+            raise InputError(f"epsilon must be above 0, got {self.epsilon:g}")
+        if patients < 1:
+            raise InputError("a privacy budget needs patients, got none")
+        if not 0 < self.delta < 1 / patients:
+            raise InputError(
+                f"delta must be above 0 and below 1/patients = {1 / patients:.1e}, got {self.delta:g}"
+            )
+
 
 @dataclass(frozen=True)
 class PrivacyPlan:
-    """A DP-SGD run, fixed before it starts: sampled Gaussian mechanism over patients.
+    """A run fixed before it starts: the sampled Gaussian mechanism over patients, `steps` times.
 
     sample_rate is the chance of each patient to be in a step, noise_multiplier the noise's standard
-    deviation over the clipping norm max_grad_norm.
+    deviation over the sensitivity; in DP-SGD that is the clipping norm max_grad_norm. `mode` says in words
+    what the mechanism is.
     """
 
     patients: int
@@ -54,284 +59,163 @@ class PrivacyPlan:
     steps: int
     delta: float
     max_grad_norm: float
+    mode: str = DP_SGD
+
+    @classmethod
+    def once(cls, patients: int, noise_multiplier: float, delta: float, what: str) -> "PrivacyPlan":
+        """A Gaussian mechanism that runs once on all patients and releases `what`.
+
+        noise_multiplier is the noise's standard deviation over the L2 sensitivity: how far one patient
+        more can move the released vector.
+        """
+        return cls(patients, 1.0, noise_multiplier, 1, delta, 1.0, f"Gaussian mechanism on {what}")
 
     @classmethod
     def for_budget(
-        cls, budget: Budget, patients: int, batch: int, steps: int, max_grad_norm: float
+        cls,
+        budget: Budget,
+        patients: int,
+        batch: int,
+        steps: int,
+        max_grad_norm: float,
+        beside: Sequence["PrivacyPlan"] = (),
     ) -> "PrivacyPlan":
-        """The least noise that keeps `steps` steps of about `batch` patients within the budget (PRV accountant).
+        """The least noise that keeps `steps` steps of about `batch` patients within the budget.
 
-        Raises InputError when delta is not below 1 over the number of patients, or the budget is out of reach.
+        What the mechanisms `beside` it spend on the same patients comes out of the same budget. Raises
+        InputError when delta is not below 1 over the number of patients, when the others leave nothing, or
+        when so few patients cannot be learnt from under so much noise: it names the number that would do.
         """
-        from opacus.accountants.utils import get_noise_multiplier
-
-        if budget.epsilon <= 0:
-            raise InputError(f"epsilon must be above 0, got {budget.epsilon:g}")
-        if not 0 < budget.delta < 1 / patients:
+        budget.check(patients)
+        if beside and (spent := compose(beside, budget.delta, "prv")) >= budget.epsilon:
             raise InputError(
-                f"delta must be above 0 and below 1/patients = {1 / patients:.1e}, got {budget.delta:g}"
+                f"epsilon {budget.epsilon:g} is used up by {len(beside)} other mechanisms ({spent:.2f}); "
+                "raise it or give them less"
             )
-        rate = min(1.0, batch / patients)
-        try:
-            with _quiet_orders():
-                noise = get_noise_multiplier(
-                    target_epsilon=budget.epsilon,
-                    target_delta=budget.delta,
-                    sample_rate=rate,
-                    steps=steps,
-                    accountant="prv",
-                    epsilon_tolerance=0.01,
-                )
-        except ValueError as error:
-            raise InputError(
-                f"epsilon {budget.epsilon:g} cannot be met with {patients} patients: {error}"
-            ) from None
-        return cls(patients, rate, noise, steps, budget.delta, max_grad_norm)
+
+        made = cls(patients, min(1.0, batch / patients), 1.0, steps, budget.delta, max_grad_norm)
+        made = replace(made, noise_multiplier=_least_noise(made, budget, beside))
+        if made.signal < DROWNED:
+            raise InputError(_too_few(made, budget, batch, beside))
+        return made
+
+    @property
+    def signal(self) -> float:
+        """The most that training can stand out of the noise, in its standard deviations.
+
+        It is reached when each sampled patient pulls in one and the same direction with the whole
+        clipping norm at each step: steps * batch * C, over noise of sqrt(steps) * noise_multiplier * C.
+        """
+        return self.sample_rate * self.patients * math.sqrt(self.steps) / self.noise_multiplier
 
     def epsilon(self, accountant: str = "prv", steps: int | None = None) -> float:
         """Epsilon spent after `steps` steps (all by default), by the "rdp" or "prv" accountant."""
-        return compose([self], self.delta, accountant, {0: self.steps if steps is None else steps})
+        return compose([self if steps is None else replace(self, steps=steps)], self.delta, accountant)
 
 
-def compose(
-    plans: list[PrivacyPlan], delta: float, accountant: str = "rdp", steps: dict[int, int] | None = None
-) -> float:
+def compose(plans: Sequence[PrivacyPlan], delta: float, accountant: str = "rdp") -> float:
     """Epsilon of several runs on the same people, by one accountant. Source: Mironov 2017; Gopi et al. 2021."""
     from opacus.accountants import PRVAccountant, RDPAccountant
 
-    counter = {"rdp": RDPAccountant, "prv": PRVAccountant}[accountant]()
-    counter.history = [
-        (plan.noise_multiplier, plan.sample_rate, (steps or {}).get(i, plan.steps))
-        for i, plan in enumerate(plans)
-    ]
     if not plans:
         return 0.0
-    if accountant == "rdp":
-        return float(counter.get_epsilon(delta=delta, alphas=ORDERS))
-    with _quiet_orders():
-        return float(counter.get_epsilon(delta=delta))
+    counter = {"rdp": RDPAccountant, "prv": PRVAccountant}[accountant]()
+    counter.history = [_mechanism(plan) for plan in plans]
+    with _quiet():
+        return float(counter.get_epsilon(delta=delta, **({"alphas": ORDERS} if accountant == "rdp" else {})))
+
+
+def _mechanism(plan: PrivacyPlan) -> tuple[float, float, int]:
+    """Noise multiplier, sample rate and steps; steps on all patients are one step with less noise, counted faster."""
+    if plan.sample_rate == 1:
+        return plan.noise_multiplier / math.sqrt(plan.steps), 1.0, 1
+    return plan.noise_multiplier, plan.sample_rate, plan.steps
+
+
+def noise_for(budget: Budget, shares: Sequence[float]) -> list[float]:
+    """Noise multipliers of Gaussian mechanisms, each run once, that spend the budget together.
+
+    Precisions of Gaussian mechanisms add up: with noise s / sqrt(share), shares adding up to 1, all of
+    them cost exactly what one with noise s costs (Dong, Roth and Su 2022, corollary 3.3). Raises InputError
+    unless the shares are positive.
+    """
+    if not shares or min(shares) <= 0:
+        raise InputError(f"shares of a budget must be positive, got {list(shares)}")
+    budget.check(1)
+    single = _least_noise(PrivacyPlan.once(1, 1.0, budget.delta, ""), budget)
+    return [single * math.sqrt(sum(shares) / share) for share in shares]
+
+
+def _least_noise(plan: PrivacyPlan, budget: Budget, beside: Sequence[PrivacyPlan] = ()) -> float:
+    """The noise multiplier whose epsilon by PRV is within the budget, by less than a hundredth of it."""
+    room = _strength(budget) ** 2 - sum(_mu(other) ** 2 for other in beside)
+    rate = plan.sample_rate * math.sqrt(plan.steps)
+    noise = 1 / math.sqrt(math.log1p(max(room, 1e-6) / rate**2))  # the inverse of _mu
+
+    @cache
+    def spent(noise: float) -> float:
+        return compose([*beside, replace(plan, noise_multiplier=noise)], budget.delta, "prv")
+
+    least = most = noise
+    while spent(most) > budget.epsilon:
+        if (most := 1.5 * most) > 1e4 * noise:
+            raise InputError(
+                f"epsilon {budget.epsilon:g} at delta {budget.delta:g} is out of reach; raise it, or take fewer steps"
+            )
+    while spent(least) <= budget.epsilon and least > 1e-3 * noise:
+        least /= 1.5
+    while most > 1.002 * least and spent(most) < 0.99 * budget.epsilon:
+        middle = math.sqrt(least * most)
+        least, most = (middle, most) if spent(middle) > budget.epsilon else (least, middle)
+    return most
+
+
+def _mu(plan: PrivacyPlan) -> float:
+    """About how strong a plan is as one Gaussian mechanism of sensitivity over noise mu (Bu et al. 2020)."""
+    noise, rate, steps = _mechanism(plan)
+    return 1 / noise if rate == 1 else rate * math.sqrt(steps * math.expm1(min(1 / noise**2, 700.0)))
+
+
+def _strength(budget: Budget) -> float:
+    """Sensitivity over noise of the Gaussian mechanism that spends the budget (Balle and Wang 2018, theorem 8)."""
+    from scipy.optimize import brentq
+    from scipy.special import log_ndtr
+
+    def excess(log_mu: float) -> float:
+        mu = math.exp(log_mu)
+        far = math.exp(budget.epsilon + log_ndtr(-budget.epsilon / mu - mu / 2))
+        return float(math.exp(log_ndtr(-budget.epsilon / mu + mu / 2)) - far - budget.delta)
+
+    return math.exp(brentq(excess, -20, 8))
+
+
+def _too_few(plan: PrivacyPlan, budget: Budget, batch: int, beside: Sequence[PrivacyPlan]) -> str:
+    """What a user with too few patients is told, with the number that would do."""
+
+    def enough(patients: int) -> bool:
+        taken = min(batch, patients)
+        other = replace(plan, patients=patients, sample_rate=taken / patients)
+        bearable = replace(other, noise_multiplier=taken * math.sqrt(plan.steps) / DROWNED)
+        return compose([*beside, bearable], budget.delta, "prv") <= budget.epsilon
+
+    said = (
+        f"epsilon {budget.epsilon:g} at delta {budget.delta:g}: {plan.patients} patients are too few; all of them "
+        f"together would stand {plan.signal:.1f} standard deviations out of the noise, {DROWNED:g} are needed"
+    )
+    most = math.ceil(1 / budget.delta) - 1  # delta must stay below 1 / patients
+    if not enough(most):
+        return f"{said}, and no number below 1/delta will do; raise epsilon or lower delta"
+    low, high = plan.patients, most
+    while high - low > max(1, low // 100):
+        middle = round(math.sqrt(low * high))
+        middle = min(max(middle, low + 1), high - 1)
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return f"{said}; {high} patients would do, or a larger epsilon"
 
 
 @contextmanager
-def _quiet_orders() -> Iterator[None]:
-    """The PRV accountant sizes its grid by RDP with few orders, and warns of it; the grid is only larger for that."""
-    with warnings.catch_warnings():
+def _quiet() -> Iterator[None]:
+    """Opacus warns where RDP would like other orders, and takes log(0) where all are sampled; both only loosen."""
+    with warnings.catch_warnings(), np.errstate(divide="ignore"):
         warnings.filterwarnings("ignore", message="Optimal order is")
         yield
-
-
-class PatientSampler(Sampler[list[int]]):
-    """Batches of row indices: each patient with probability rate, one uniformly random row of each.
-
-    A batch may be empty; it is a step too.
-    """
-
-    def __init__(self, patients: Sequence[str], rate: float, steps: int, generator: torch.Generator) -> None:
-        rows: dict[str, list[int]] = {}
-        for row, patient in enumerate(patients):
-            rows.setdefault(patient, []).append(row)
-        self.rows, self.rate, self.steps, self.generator = list(rows.values()), rate, steps, generator
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for _ in range(self.steps):
-            drawn = torch.rand(len(self.rows), generator=self.generator, dtype=torch.float64) < self.rate
-            yield [
-                own[int(torch.randint(len(own), (), generator=self.generator))]
-                for own, taken in zip(self.rows, drawn.tolist(), strict=True)
-                if taken
-            ]
-
-
-def _entropy() -> torch.Generator:
-    return torch.Generator().manual_seed(secrets.randbits(63))
-
-
-class Private(pl.LightningModule):
-    """Trains another module privately: its `losses(batch) -> (row,)`, one row a patient.
-
-    Raises InputError when the module has a layer whose per-sample gradient is not defined.
-    """
-
-    def __init__(
-        self, module: pl.LightningModule, plan: PrivacyPlan, patients: Sequence[str], micro_batch: int
-    ) -> None:
-        from opacus import GradSampleModule
-        from opacus.validators import ModuleValidator
-
-        super().__init__()
-        if plan.patients != len(set(patients)):
-            raise InputError(f"the plan is for {plan.patients} patients, the data have {len(set(patients))}")
-        if errors := ModuleValidator.validate(module, strict=False):
-            raise InputError(f"the model cannot be trained privately: {errors[0]}")
-        self.automatic_optimization = False
-        self.module, self.plan, self.patients, self.micro_batch = module, plan, patients, micro_batch
-        self.sampled = GradSampleModule(module, loss_reduction="sum")
-        self.noise = _entropy()
-        self.checked = False
-
-    def loader(self, data: Dataset[Any]) -> DataLoader[Any]:
-        """Poisson batches of data; an empty one is an empty list, since Lightning skips None and a skip is no step."""
-        sampler = PatientSampler(self.patients, self.plan.sample_rate, self.plan.steps, _entropy())
-        return DataLoader(
-            data, batch_sampler=sampler, collate_fn=lambda rows: default_collate(rows) if rows else []
-        )
-
-    def configure_optimizers(self) -> Any:
-        from opacus.optimizers import DPOptimizer
-
-        inner = self.module.configure_optimizers()
-        assert isinstance(inner, torch.optim.Optimizer)
-        return DPOptimizer(
-            inner,
-            noise_multiplier=self.plan.noise_multiplier,
-            max_grad_norm=self.plan.max_grad_norm,
-            expected_batch_size=max(1, round(self.plan.sample_rate * self.plan.patients)),
-            loss_reduction="mean",
-            generator=self.noise,
-        )
-
-    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
-        step: Any = self.optimizers()
-        optimizer = step.optimizer
-        rows = len(batch[0]) if batch else 0
-        total = 0.0
-        full = torch.autocast(self.device.type, enabled=False)  # reduced precision is not for norms and sums
-        for start in range(0, rows, self.micro_batch):
-            losses = self.module.losses(tuple(part[start : start + self.micro_batch] for part in batch))  # type: ignore[operator]
-            losses.sum().backward()
-            total += float(losses.detach().sum())
-            self._check_gradients(len(losses))
-            for parameter in self.trained():
-                parameter.grad_sample = parameter.grad_sample.float()  # type: ignore[attr-defined]
-            if start + self.micro_batch < rows:
-                optimizer.signal_skip_step(do_skip=True)
-                with full:
-                    optimizer.step()
-                optimizer.zero_grad()
-        if rows == 0:
-            for parameter in self.trained():
-                parameter.grad_sample = torch.zeros(0, *parameter.shape, device=parameter.device)  # type: ignore[attr-defined]
-        optimizer.signal_skip_step(do_skip=False)
-        with full:
-            step.step()
-        step.zero_grad()
-        if rows:
-            self.log("loss", total / rows)
-
-    def trained(self) -> list[nn.Parameter]:
-        """The parameters that learn."""
-        return [p for p in self.module.parameters() if p.requires_grad]
-
-    def _check_gradients(self, rows: int) -> None:
-        """A parameter without per-sample gradients would be trained without noise, or not at all."""
-        if self.checked:
-            return
-        for name, parameter in self.module.named_parameters():
-            sampled = getattr(parameter, "grad_sample", None)
-            if parameter.requires_grad and (sampled is None or len(sampled) != rows):
-                raise RuntimeError(f"no gradient a patient for parameter {name}; private training refused")
-        self.checked = True
-
-    def on_fit_end(self) -> None:
-        self.sampled.remove_hooks()
-
-
-def pay(how: "Fit", plan: PrivacyPlan, population: str, purpose: str) -> dict[str, Any]:
-    """Charge a planned run to how.ledger before it starts; what the card must say of it.
-
-    Raises BudgetExceeded when the population's total would pass how.limit.
-    """
-    assert how.budget is not None
-    epsilon = plan.epsilon("prv")
-    if how.ledger is not None:
-        epsilon = Ledger(how.ledger).charge(population, purpose, plan, how.limit).epsilon_prv
-    text = f"epsilon {epsilon:.2f}, delta {plan.delta:g}, patient level, {plan.patients} patients, not secure mode"
-    return {"privacy": text, "epsilon": round(epsilon, 3), "delta": plan.delta}
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One touch of a real population, as the ledger keeps it."""
-
-    population: str
-    purpose: str
-    patients: int
-    sample_rate: float
-    noise_multiplier: float
-    steps: int
-    delta: float
-    epsilon_rdp: float
-    epsilon_prv: float
-    mode: str = "DP-SGD, Poisson over patients, not secure mode"
-
-    def plan(self) -> PrivacyPlan:
-        """The mechanism, for composition."""
-        return PrivacyPlan(
-            self.patients, self.sample_rate, self.noise_multiplier, self.steps, self.delta, 1.0
-        )
-
-
-class Ledger:
-    """What each real population has paid: an append-only file of JSON lines, each chained to the one before."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def entries(self) -> list[Entry]:
-        """All entries, oldest first. Raises InputError if a line was changed or removed."""
-        if not self.path.exists():
-            return []
-        return self._parse(self.path.read_text(encoding="utf-8"))[0]
-
-    def spent(self, population: str, delta: float, accountant: str = "rdp") -> float:
-        """Epsilon of all runs on that population together."""
-        return compose([e.plan() for e in self.entries() if e.population == population], delta, accountant)
-
-    def charge(self, population: str, purpose: str, plan: PrivacyPlan, limit: Budget | None) -> Entry:
-        """Book a run before it starts. Raises BudgetExceeded, with nothing booked, if the sum passes the limit."""
-        entry = Entry(
-            population, purpose, plan.patients, plan.sample_rate, plan.noise_multiplier, plan.steps,
-            plan.delta, round(plan.epsilon("rdp"), 4), round(plan.epsilon("prv"), 4),
-        )  # fmt: skip
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            file = self.path.open("a+", encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"{self.path}: the ledger cannot be written ({error.strerror})") from None
-        with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
-            before, last = self._parse(file.read())
-            if limit is not None:
-                plans = [e.plan() for e in before if e.population == population] + [plan]
-                total = compose(plans, limit.delta)
-                if total > limit.epsilon:
-                    raise BudgetExceeded(
-                        f"{population}: this run would bring the total to epsilon {total:.2f} "
-                        f"(delta {limit.delta:g}), the limit is {limit.epsilon:g}; {self.path} lists what was spent"
-                    )
-            line = {
-                **asdict(entry),
-                "time": datetime.now(UTC).isoformat(timespec="seconds"),
-                "previous": last,
-            }
-            file.write(json.dumps(line) + "\n")
-        return entry
-
-    def _parse(self, text: str) -> tuple[list[Entry], str]:
-        entries, last = [], ""
-        for number, line in enumerate(text.splitlines(), 1):
-            try:
-                values = json.loads(line)
-                intact = values.pop("previous") == last
-                values.pop("time")
-                entries.append(Entry(**values))
-            except (ValueError, KeyError, TypeError):
-                intact = False
-            if not intact:
-                raise InputError(f"{self.path}, line {number}: the chain is broken; the ledger was changed")
-            last = sha256(line.encode()).hexdigest()
-        return entries, last

@@ -13,10 +13,14 @@ from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, Timer
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, Timer
 from torch.utils.data import DataLoader, Dataset
 
-from .privacy import Budget, PrivacyPlan, Private
+from .dpsgd import Private
+from .ledger import current_run, end_run
+from .privacy import Budget, PrivacyPlan
+
+CHECKPOINT_EVERY = timedelta(minutes=3)
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,10 @@ class Fit:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a fit came to: optimiser steps, seconds, mean of the loss over the last tenth."""
+    """What a fit came to: optimiser steps, seconds, mean of the loss over the last tenth.
+
+    The loss of a private fit is NaN: it is a statistic of the patients that nobody has paid for.
+    """
 
     steps: int
     seconds: float
@@ -78,6 +85,31 @@ class Annealing(Callback):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * scale
         self.taken += 1
+
+
+class Checkpoints(Callback):
+    """Keeps the newest state in one file, now and then and at the end, replaced in one step.
+
+    Not Lightning's ModelCheckpoint, which saves nothing by time where the module steps its own optimisers.
+    """
+
+    def __init__(self, path: Path, every: timedelta) -> None:
+        self.path, self.every = path, every.total_seconds()
+        self.saved = time.monotonic()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if time.monotonic() - self.saved > self.every:
+            self.save(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.save(trainer)  # a private run that went on from an older state would pay too little
+
+    def save(self, trainer: pl.Trainer) -> None:
+        """Write the state beside the file, then put it in its place."""
+        part = self.path.with_name(f".{self.path.name}.part")
+        trainer.save_checkpoint(part)
+        part.replace(self.path)
+        self.saved = time.monotonic()
 
 
 class Ticker(Callback):
@@ -131,30 +163,27 @@ def fit(
     """Train the module on rows of data for at most `steps` optimiser steps.
 
     With a plan, `patients[i]` is the patient of row i, the module must offer `losses(batch) -> (row,)`,
-    and batches are drawn and gradients clipped and noised by privacy.Private; batch_size is then the
+    and batches are drawn and gradients clipped and noised by dpsgd.Private; batch_size is then the
     physical micro-batch. The module's own weights are the exponential moving average when fit returns.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     torch.manual_seed(how.seed)  # initialisation order and dropout only; private noise has its own source
     trained: pl.LightningModule = module
     if plan is not None:
-        private = Private(module, plan, patients, batch_size)
+        private = Private(module, plan, patients, batch_size, current_run(how.folder))
         trained, loader, steps = private, private.loader(data), plan.steps
     else:
         shuffled = torch.Generator().manual_seed(how.seed)
         batch_size = min(batch_size, len(cast(Sized, data)))
         loader = DataLoader(data, batch_size=batch_size, shuffle=True, drop_last=True, generator=shuffled)
     ticker = Ticker(name, steps, how.max_minutes)
+    last = how.folder / name / "last.ckpt"
+    if plan is not None and not how.resume:
+        last.unlink(missing_ok=True)  # of another run, which this one must not go on from
     callbacks: list[Callback] = [
         Annealing(steps, how.max_minutes),
+        Checkpoints(last, CHECKPOINT_EVERY),  # before the averages take the place of the weights at the end
         ticker,
-        ModelCheckpoint(
-            dirpath=how.folder / name,
-            save_last=True,
-            save_top_k=0,
-            train_time_interval=timedelta(minutes=3),
-            enable_version_counter=False,
-        ),
     ]
     if ema:
         callbacks.append(EMAWeightAveraging(decay=ema))
@@ -167,20 +196,22 @@ def fit(
         precision=cast(Any, how.precision),
         callbacks=callbacks,
         logger=False,
+        enable_checkpointing=False,
         enable_progress_bar=how.progress,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
-    last = how.folder / name / "last.ckpt"
     began = time.monotonic()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", module="torch._dynamo")
         warnings.filterwarnings("ignore", message=".*num_workers.*")
-        warnings.filterwarnings("ignore", message="Full backward hook is firing")
         warnings.filterwarnings("ignore", message="grad and param do not obey")
         trainer.fit(trained, loader, ckpt_path=str(last) if how.resume and last.exists() else None)
     module.eval()
+    if plan is not None:  # the losses of real patients were seen by nobody but the operator
+        end_run(how.folder)
+        return Outcome(trainer.global_step, time.monotonic() - began, math.nan)
     tail = ticker.losses[-max(1, len(ticker.losses) // 10) :] or [math.nan]
     return Outcome(trainer.global_step, time.monotonic() - began, sum(tail) / len(tail))

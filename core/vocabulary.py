@@ -115,7 +115,20 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "pam50", "PAM50 intrinsic subtype", "category", choices=("LumA", "LumB", "Basal", "Her2", "Normal")
     ),
-)
+    Field(
+        "tumor_stage", "AJCC pathologic stage group", "category", LOINC, "21902-2",
+        choices=("I", "II", "III", "IV"),
+    ),
+    Field(
+        "estrogen_receptor", "Oestrogen receptor of the tumour", "category", LOINC, "16112-5",
+        choices=("negative", "positive"),
+    ),
+    Field(
+        "progesterone_receptor", "Progesterone receptor of the tumour", "category", LOINC, "16113-3",
+        choices=("negative", "positive"),
+    ),
+    Field("her2", "HER2 of the tumour", "category", LOINC, "48676-1", choices=("negative", "positive")),
+)  # fmt: skip
 BY_NAME = {field.name: field for field in FIELDS}
 BREAST_CANCER = ("C50.919", "C50.929")
 ONLY_SEX = {"C50.919": "F", "C50.929": "M"}  # codes that name the patient's sex

@@ -16,7 +16,8 @@ from polyclinic import __version__
 from polyclinic.app import cli
 from polyclinic.core import weights
 from polyclinic.core.cohort import Cohort
-from polyclinic.core.privacy import Budget, Ledger, PrivacyPlan
+from polyclinic.core.ledger import Ledger
+from polyclinic.core.privacy import Budget, PrivacyPlan
 
 PLUGIN = Path(__file__).parent / "plugin"
 

@@ -1,0 +1,78 @@
+"""Claim: what one file says of its patient, so that files of different modalities can be held against each other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+# Subjects on which several modalities have something to say; a modality may add its own.
+PATIENT, SEX, AGE = "patient id", "sex", "age"
+RHYTHM, FINDINGS, SUBTYPE = "rhythm", "chest findings", "tumour subtype"
+STUDY_DATE, IMAGE, VIEW = "date of the studies", "UIDs of the image", "X-ray view"
+VITALS = {  # profile field: how far two claims may lie apart, in the field's unit
+    "heart_rate": 3.0, "systolic": 10.0, "diastolic": 10.0, "respiration": 3.0,
+    "oxygen_saturation": 2.0, "temperature": 0.5,
+}  # fmt: skip
+CHEST_FINDINGS = (
+    "I51.7", "J18.9", "J43.9", "J81.0", "J84.10", "J90", "J93.9", "J98.11", "R91.1", "R91.8",
+)  # fmt: skip
+NO_FINDING = "none"
+SINUS, FIBRILLATION = "sinus", "atrial fibrillation"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One source's statement on one subject: the value lies in [low, high], ends included.
+
+    Claims of one subject about one patient agree if their ranges meet. Words have low == high; so have dates,
+    as ISO text, unless a span is meant. `source` says where it stands, in a reader's words. A claim that is
+    not `certain` shows the subject only as a rule (a mean over a day, a guess from ten seconds): how often it
+    agrees is counted, but a patient in whom it does not has no fault.
+    """
+
+    subject: str
+    source: str
+    low: float | str
+    high: float | str
+    certain: bool = True
+
+    @classmethod
+    def of(
+        cls, subject: str, source: str, value: float | str, within: float = 0.0, certain: bool = True
+    ) -> "Claim":
+        """A single value; a number may be off by `within` either way."""
+        if isinstance(value, str):
+            return cls(subject, source, value, value, certain)
+        return cls(subject, source, value - within, value + within, certain)
+
+    @classmethod
+    def vital(cls, field: str, source: str, value: float, certain: bool = True) -> "Claim":
+        """A vital sign by profile field; two of them may lie as far apart as VITALS says."""
+        return cls.of(field.replace("_", " "), source, float(value), VITALS[field] / 2, certain)
+
+    def agrees(self, other: "Claim") -> bool:
+        """Whether the ranges meet; never where an end is NaN."""
+        return bool(self.low <= other.high and other.low <= self.high)  # type: ignore[operator]
+
+    def __str__(self) -> str:
+        """The value, or the middle of a range of numbers, or the range of dates."""
+        if isinstance(self.low, str) or isinstance(self.high, str):
+            return str(self.low) if self.low == self.high else f"{self.low} to {self.high}"
+        return f"{(self.low + self.high) / 2:g}"
+
+
+def findings(codes: Sequence[str]) -> str:
+    """Codes of findings as one word that does not depend on their order."""
+    return ", ".join(sorted(codes)) or NO_FINDING
+
+
+@runtime_checkable
+class Claiming(Protocol):
+    """A modality that says what its files state; the others are left out. Ours all do."""
+
+    def claims(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Claim]]:
+        """What the files of a cohort folder say of these patients, read from the files themselves.
+
+        Patients without such a file are left out. Raises InputError naming a file that cannot be read.
+        """
+        ...

@@ -1,0 +1,71 @@
+"""Tables of training folders: CSV, TSV, Parquet, or the obs of an AnnData or MuData file."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OBS_NAMES = "obs_names"  # what the index of an AnnData's obs is called as a column
+STORES = (".h5ad", ".h5mu", ".zarr")
+
+
+def read_table(path: Path) -> "pd.DataFrame":
+    """The table; a text table's cells are strings. Of AnnData and MuData it is obs, its index a column `obs_names`.
+
+    Raises InputError: no such file, or it cannot be read as what its name says.
+    """
+    import pandas as pd
+
+    if not path.exists():
+        raise InputError(f"{path}: no such file; expected the table that lists the records")
+    if path.suffix in STORES:
+        return _obs(path)
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        separator = "\t" if ".tsv" in path.suffixes else ","
+        return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, na_values=[""])
+    except (ValueError, OSError, pd.errors.ParserError) as error:
+        raise InputError(f"{path}: cannot be read as a table ({error})") from None
+
+
+@contextmanager
+def open_store(path: Path) -> Iterator[Any]:
+    """The root group of an AnnData or MuData file, h5py's or zarr's.
+
+    What those libraries raise inside the block for a part that is missing or damaged becomes InputError.
+    """
+    import h5py
+    import zarr
+
+    try:
+        if path.suffix == ".zarr":
+            yield zarr.open_group(path, mode="r")
+        else:
+            with h5py.File(path, "r") as file:
+                yield file
+    except InputError:
+        raise
+    except (KeyError, ValueError, OSError, RuntimeError, TypeError, AttributeError) as error:
+        detail = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: cannot be read as AnnData or MuData ({detail})") from None
+
+
+def _obs(path: Path) -> "pd.DataFrame":
+    import pandas as pd
+    from anndata.io import read_elem
+
+    with open_store(path) as group:
+        table = read_elem(group["obs"])
+        if not isinstance(table, pd.DataFrame):
+            raise ValueError("obs is not a table")
+    if OBS_NAMES in table.columns:
+        return table
+    plain = table.astype({name: object for name in table.select_dtypes("category").columns})
+    plain.insert(0, OBS_NAMES, plain.index.astype(str))
+    return plain.reset_index(drop=True)
