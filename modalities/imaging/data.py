@@ -1,68 +1,114 @@
-"""Images of training folders as square grey arrays of one size."""
+"""Images of training folders as square 12-bit arrays of one size, read one at a time."""
 
-from zipfile import BadZipFile
+from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from pydantic import Field
 
-from ...core.errors import InputError
+from ...core.config import Settings, parse
+from ...core.errors import InputError, listed
 from ...core.modality import TrainingSet
 from ...core.profile import PatientProfile
-from .export import read_image
+from .burned_in import shows_text
+from .files import frames
+from .frame import FULL_SCALE, Frame, Levels, Percentile, Slices, Window, grey, square
+from .nifti import Plane, is_nifti
+from .npz import archived
 
-FULL_SCALE = 4095  # 12 bit
+__all__ = ["FULL_SCALE", "Options", "read_images", "to_unit"]
 
 
-def read_images(data: TrainingSet, size: int) -> tuple[NDArray[np.uint16], list[PatientProfile]]:
-    """(row, size, size) 12-bit grey images and the profile of each row.
+class Options(Settings):
+    """The `options` of an imaging dataset.yaml.
 
-    A set without a table is a glob of npz files (options: `npz`, and `drop`, the name of a flag array
-    whose true rows are left out); each of its images counts as its own patient. Raises InputError.
+    How files are read: `window` or `percentiles` (black and white, in place of the files' own), `plane` of
+    NIfTI volumes, `slices` of each file, `burned_in` text. Archives: `npz`, `drop` and `hold_out`. What the
+    set is for: `modality`, `reference`, `size`, `repeat`, `law`.
     """
+
+    window: Window | None = None
+    percentiles: tuple[Percentile, Percentile] | None = None
+    plane: Plane = "axial"
+    slices: Slices = Slices()
+    burned_in: Literal["refuse", "ignore"] = "refuse"
+    npz: str | None = None
+    drop: str | None = None
+    hold_out: int = Field(default=0, ge=0)
+    modality: str = "imaging"
+    reference: bool = False
+    size: int = Field(default=64, ge=1)
+    repeat: int = Field(default=1, ge=1)
+    law: bool = False
+
+
+def read_images(
+    data: TrainingSet, size: int, channels: int = 1
+) -> tuple[NDArray[np.uint16], list[PatientProfile]]:
+    """(row, channel, size, size) 12-bit images and the profile of each row.
+
+    A file of several frames, slices or pages gives a row each, all of that file's patient. One channel is
+    grey (colour becomes luma), three are RGB (grey is repeated). Files are opened one at a time, and only
+    the small images are kept. Images of npz archives count as a patient each. Raises InputError, with all
+    files that cannot be read or show burned-in text, unless `burned_in` is `ignore`.
+    """
+    if channels not in (1, 3):
+        raise InputError(f"channels: expected 1 (grey) or 3 (RGB), got {channels}")
+    options = options_of(data)
+    images = np.empty((max(1, len(data)), channels, size, size), dtype=np.uint16)
+    profiles: list[PatientProfile] = []
+    for frame, profile in _frames(data, options):
+        if len(profiles) == len(images):  # files of many frames: room doubles, and is used only where filled
+            images = np.concatenate([images, np.empty_like(images)])
+        images[len(profiles)] = square(frame, size, channels)
+        profiles.append(profile)
+    if not profiles:
+        raise InputError(f"{data.root}: no images; options.slices chooses none of any file's")
+    return images[: len(profiles)], profiles
+
+
+def options_of(data: TrainingSet) -> Options:
+    """The set's options, checked. Raises InputError."""
+    given = {key: value for key, value in data.options.items() if key != "constants"}
+    return parse(Options, given, f"{data.source.name}: options")
+
+
+def _frames(data: TrainingSet, options: Options) -> Iterator[tuple[Frame, PatientProfile]]:
     if not data.records:
-        return _read_npz(data, size)
-    images = np.empty((len(data), size, size), dtype=np.uint16)
-    for i, record in enumerate(data.records):
-        images[i] = square(read_image(data.root / record), size)
-    return images, list(data.profiles)
-
-
-def square(image: NDArray[np.uint16], size: int) -> NDArray[np.uint16]:
-    """Centre crop to a square, resampled to size x size with antialiasing."""
-    if image.shape == (size, size):
-        return image
-    picture = Image.fromarray(image.astype(np.float32))
-    fitted = ImageOps.fit(picture, (size, size), method=Image.Resampling.LANCZOS)
-    return np.clip(np.rint(np.asarray(fitted)), 0, FULL_SCALE).astype(np.uint16)
-
-
-def _read_npz(data: TrainingSet, size: int) -> tuple[NDArray[np.uint16], list[PatientProfile]]:
-    pattern = data.options.get("npz")
-    paths = sorted(data.root.glob(pattern)) if isinstance(pattern, str) else []
-    if not paths:
-        raise InputError(f"{data.root}: no files {pattern!r}; expected npz files with an array `images`")
-    stacks: list[NDArray[np.uint16]] = []
-    for path in paths:
+        if options.npz is None:
+            raise InputError(
+                f"{data.root}: without a table expected `dicom: PATTERN`, or options: {{npz: PATTERN}} for archives"
+            )
+        known: PatientProfile = data.options["constants"]
+        held = archived(data.root, options.npz, options.drop, options.hold_out, data.split)
+        for i, frame in enumerate(held):
+            yield frame, known.but(patient_id=f"{data.source.name}-{i}")
+        return
+    levels = Levels(window=options.window, percentiles=options.percentiles)
+    unreadable: list[str] = []
+    marked: list[str] = []
+    for record, profile in zip(data.records, data.profiles, strict=True):
+        path, text = data.root / record, False
+        searched = options.burned_in == "refuse" and not is_nifti(path)  # nobody prints on volumes
         try:
-            file = np.load(path)
-        except (OSError, ValueError, BadZipFile) as error:
-            raise InputError(f"{path}: cannot be read as npz ({error})") from None
-        with file as arrays:
-            if "images" not in arrays:
-                raise InputError(f"{path}: expected an array `images`, found {', '.join(arrays)}")
-            images = arrays["images"]
-            if (drop := data.options.get("drop")) and drop in arrays:
-                images = images[~arrays[drop]]
-        eight_bit = images.dtype == np.uint8
-        scaled = (images.astype(np.uint32) * FULL_SCALE // 255 if eight_bit else images).astype(np.uint16)
-        stacks.append(np.stack([square(image, size) for image in scaled]))
-    stack = np.concatenate(stacks)
-    known: PatientProfile = data.options["constants"]
-    return stack, [
-        PatientProfile(f"{data.source.name}-{i}", known.age, known.sex, conditions=known.conditions)
-        for i in range(len(stack))
-    ]
+            for frame in frames(path, levels, options.slices, options.plane):
+                if searched and not text:
+                    text = frame.annotated or shows_text(grey(frame.pixels))
+                yield frame, profile
+        except InputError as error:
+            unreadable.append(str(error))
+        if text:
+            marked.append(record)
+    if unreadable:
+        raise InputError(
+            f"{data.root}: {len(unreadable)} of {len(data)} files cannot be read: {listed(unreadable)}"
+        )
+    if marked:
+        raise InputError(
+            f"{data.root}: {len(marked)} of {len(data)} images show burned-in text, which may name the patient: "
+            f"{listed(marked)}; blacken it or leave these out, or set options: {{burned_in: ignore}} if it names nobody"
+        )
 
 
 def to_unit(images: NDArray[np.uint16]) -> NDArray[np.uint8]:

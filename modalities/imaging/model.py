@@ -1,18 +1,20 @@
 """The image model: a profile-conditioned flow-matching U-Net, its Lightning module and its sampler."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ...core.condition import FieldDropout
 from ...core.config import Settings
+from ...core.weights import Card
 
 
 class ImageModel(Settings):
@@ -33,7 +35,12 @@ class ImageModel(Settings):
 
 
 class ImageTraining(Settings):
-    """How the network is trained; `trainable` are name prefixes (all parameters if empty)."""
+    """How the network is trained; `trainable` are name prefixes (all parameters if empty).
+
+    `kept` are the numbers of leading components that start and end of the flow may share; with 64, say, the
+    coarse picture is what the start says and the network draws the rest. Under a budget, `law_share` of it
+    goes into the coarse law and the rest into DP-SGD of `steps` steps; with 0 steps all goes into the law.
+    """
 
     steps: int = 20_000
     batch_size: int = 64
@@ -41,28 +48,49 @@ class ImageTraining(Settings):
     ema: float = 0.995
     hide: float = 0.15
     fine: float = 10.0
+    kept: tuple[int, ...] = (0,)
     compile: bool = False
     trainable: tuple[str, ...] = ()
+    law_share: float = Field(default=0.5, ge=0, le=1)
     patients_per_step: int = 64
     max_grad_norm: float = 0.3
 
 
-class Denoiser(nn.Module):
-    """Velocity of the flow from image to noise, given time and an encoded profile.
+class Shows(Settings):
+    """What the images are of, for the files they are written to.
 
-    forward(x (row, channel, y, x), time (row,) in [0, 1], condition (row, column)) -> like x.
+    `extent_mm` is the side of the field of view; `upsampler` names public weights that draw these images
+    four times as fine.
+    """
+
+    iod: Literal["DX", "CR", "CT", "MR", "SC"] = "DX"
+    body_part: str = "CHEST"
+    extent_mm: float = 360.0
+    upsampler: str | None = None
+
+
+def network_of(card: Card) -> ImageModel:
+    """The shape of a flow from its card."""
+    return ImageModel(**{name: value for name, value in card.model.items() if name not in ("law", "shows")})
+
+
+class Denoiser(nn.Module):
+    """Velocity of the flow from image to noise, given time, an encoded profile, and how much of the start is kept.
+
+    forward(x (row, channel, y, x), time (row,) in [0, 1], condition (row, column), kept (row,) components)
+    -> like x.
     """
 
     def __init__(self, columns: int, shape: ImageModel) -> None:
         super().__init__()
-        self.fold = shape.fold
+        self.fold, self.columns = shape.fold, columns
         pixels = (shape.channels, shape.size, shape.size)
         self.register_buffer("mean", torch.zeros(pixels))
         self.register_buffer("basis", torch.zeros(shape.components, *pixels))  # scaled by standard deviation
         self.register_buffer("rest", torch.ones(()))  # standard deviation of what the basis leaves
         folded = shape.channels * shape.fold**2
         width = 4 * shape.widths[0]  # the U-Net's own embedding width
-        self.condition = nn.Sequential(nn.Linear(columns, width), nn.SiLU(), nn.Linear(width, width))
+        self.condition = nn.Sequential(nn.Linear(columns + 1, width), nn.SiLU(), nn.Linear(width, width))
         down = ["AttnDownBlock2D" if a else "DownBlock2D" for a in shape.attention]
         up = ["AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(shape.attention)]
         self.unet = UNet2DModel(
@@ -95,13 +123,20 @@ class Denoiser(nn.Module):
         self.basis.copy_((directions * scale).T.reshape(self.basis.shape))
         self.rest.copy_(left.sqrt())
 
+    def coordinates(self, x: Tensor) -> Tensor:
+        """(row, component) of images in the basis, in standard deviations of the prior's images."""
+        flat = self.basis.flatten(1)
+        return (x - self.mean).flatten(1) @ flat.T / flat.square().sum(1)
+
     def source(self, white: Tensor, weights: Tensor) -> Tensor:
         """Starting points (row, channel, y, x) from white noise of that shape and (row, component)."""
         return self.mean + self.rest * white + torch.tensordot(weights, self.basis, dims=1)
 
-    def forward(self, x: Tensor, time: Tensor, condition: Tensor) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, condition: Tensor, kept: Tensor) -> Tensor:
+        share = kept[:, None] / max(1, len(self.basis))
+        code = self.condition(torch.cat([condition, share.to(condition)], dim=1))
         folded = functional.pixel_unshuffle(x, self.fold).contiguous(memory_format=torch.channels_last)
-        out = self.unet(folded, 1000 * time, class_labels=self.condition(condition)).sample
+        out = self.unet(folded, 1000 * time, class_labels=code).sample
         return functional.pixel_shuffle(out.contiguous(), self.fold)
 
 
@@ -121,6 +156,7 @@ class ImageDiffusion(pl.LightningModule):
         self.training_settings = training
         self.net = Denoiser(len(columns), shape).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.hide = FieldDropout(columns, training.hide)
+        self.kept = torch.tensor(training.kept)
         if training.trainable:
             for name, parameter in self.net.named_parameters():
                 parameter.requires_grad = any(part in name for part in training.trainable)
@@ -131,12 +167,15 @@ class ImageDiffusion(pl.LightningModule):
         """(row,) squared error of the velocity at uniform times; fine detail, of little energy, weighs more."""
         images, condition = batch
         x = scaled(images)
-        source = self.net.source(
-            torch.randn_like(x), torch.randn(len(x), len(self.net.basis), device=x.device)
-        )
+        kept = self.kept[torch.randint(len(self.kept), (len(x),))].to(x.device)
+        weights = torch.randn(len(x), len(self.net.basis), device=x.device)
+        shared = torch.arange(weights.shape[1], device=x.device) < kept[:, None]
+        with torch.autocast(x.device.type, enabled=False):  # what is shared is shared to the last digits
+            weights = torch.where(shared, self.net.coordinates(x), weights)
+            source = self.net.source(torch.randn_like(x), weights)
         time = torch.rand(len(x), device=x.device)
         t = time[:, None, None, None]
-        velocity = self.net((1 - t) * x + t * source, time, self.hide(condition))
+        velocity = self.net((1 - t) * x + t * source, time, self.hide(condition), kept)
         error = velocity.float() - (source - x)
         fine = error - functional.avg_pool2d(error, 5, stride=1, padding=2, count_include_pad=False)
         weight = self.training_settings.fine
@@ -156,7 +195,7 @@ class ImageDiffusion(pl.LightningModule):
         return torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=0.01, betas=(0.9, 0.99))
 
 
-def _half_is_fast(device: torch.device) -> bool:
+def half_is_fast(device: torch.device) -> bool:
     """Whether bfloat16 is the device's own arithmetic; where it is emulated it is slower than float32."""
     if device.type == "cpu":
         return bool(torch.cpu._is_avx512_bf16_supported())
@@ -172,17 +211,18 @@ def draw(
     condition: NDArray[np.float32],
     seeds: Sequence[int],
     shape: ImageModel,
+    coarse: NDArray[np.float32] | None = None,
     steps: int = 12,
     guidance: float = 1.0,
 ) -> NDArray[np.float32]:
     """(row, channel, y, x) images in [-1, 1], each from its own seed, in `steps` network evaluations.
 
-    The solver is DPM-Solver++ of second order (Lu et al. 2022) on the flow's schedule. guidance above 1
-    strengthens the condition (Ho and Salimans 2022) at twice the cost.
+    coarse (row, kept) gives the leading components of each start, which the flow keeps; the others are
+    drawn. The solver is DPM-Solver++ of second order (Lu et al. 2022) on the flow's schedule. guidance
+    above 1 strengthens the condition (Ho and Salimans 2022) at twice the cost.
     """
-    from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
-
     device = next(net.parameters()).device
+    kept = 0 if coarse is None else coarse.shape[1]
     out = []
     for start in range(0, len(seeds), ROWS):
         wanted = seeds[start : start + ROWS]
@@ -192,20 +232,31 @@ def draw(
             own = torch.Generator().manual_seed(seed)
             white[row] = torch.randn(white.shape[1:], generator=own)
             weights[row] = torch.randn(shape.components, generator=own)
+        if coarse is not None:
+            weights[: len(wanted), :kept] = torch.from_numpy(coarse[start : start + ROWS])
         code = torch.zeros(ROWS, condition.shape[1])
         code[: len(wanted)] = torch.from_numpy(condition[start : start + ROWS])
-        x, code = net.source(white.to(device), weights.to(device)), code.to(device)
-        scheduler = DPMSolverMultistepScheduler(
-            prediction_type="flow_prediction", use_flow_sigmas=True, solver_order=2, flow_shift=1.0
-        )
-        scheduler.set_timesteps(steps)
-        for moment in scheduler.timesteps:
-            time = torch.full((ROWS,), float(moment) / 1000, device=device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=_half_is_fast(device)):
-                velocity = net(x, time, code).float()
-                if guidance != 1:
-                    free = net(x, time, torch.zeros_like(code)).float()
-                    velocity = free + guidance * (velocity - free)
-            x = scheduler.step(velocity, moment, x).prev_sample
+        x = net.source(white.to(device), weights.to(device))
+        x = _solve(net, x, code.to(device), kept, steps, guidance)
         out.append(x[: len(wanted)].clamp(-1, 1).cpu().numpy())
     return np.concatenate(out)
+
+
+def _solve(net: Denoiser, x: Tensor, code: Tensor, kept: int, steps: int, guidance: float) -> Tensor:
+    """Follow the flow from its start to images."""
+    from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
+
+    scheduler = DPMSolverMultistepScheduler(
+        prediction_type="flow_prediction", use_flow_sigmas=True, solver_order=2, flow_shift=1.0
+    )
+    scheduler.set_timesteps(steps)
+    share = torch.full((len(x),), float(kept), device=x.device)
+    for moment in scheduler.timesteps:
+        time = torch.full((len(x),), float(moment) / 1000, device=x.device)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=half_is_fast(x.device)):
+            velocity = net(x, time, code, share).float()
+            if guidance != 1:
+                free = net(x, time, torch.zeros_like(code), share).float()
+                velocity = free + guidance * (velocity - free)
+        x = scheduler.step(velocity, moment, x).prev_sample
+    return x

@@ -1,0 +1,124 @@
+"""What judges images in benchmarks/images.py: classifiers, the feature net, diversity, copies. No bars here."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import roc_auc_score
+from torch import nn
+
+from polyclinic.core.weights import load, restore
+from polyclinic.modalities.imaging.features import FeatureModel, FeatureNet, embed
+
+Pixels = NDArray[np.float32]  # (image, y, x) in [0, 1]
+Labels = NDArray[np.bool_]
+EPOCHS = 6
+
+
+def logistic(x: Pixels, y: Labels, test: Pixels) -> NDArray[np.float64]:
+    """(test image,) scores of a logistic regression on all pixels."""
+
+    def flat(images: Pixels) -> NDArray[np.float64]:
+        return ((images.reshape(len(images), -1) - 0.5) * 4).astype(np.float64)
+
+    model = LogisticRegression(C=1e-3, max_iter=400).fit(flat(x), y)
+    return np.asarray(model.decision_function(flat(test)))
+
+
+class SmallCnn(nn.Sequential):
+    """Six convolutions, 16 to 64 channels."""
+
+    def __init__(self) -> None:
+        layers: list[nn.Module] = []
+        before = 1
+        for width in (16, 32, 64):
+            layers += [nn.Conv2d(before, width, 3, 2, 1), nn.GroupNorm(4, width), nn.SiLU()]
+            layers += [nn.Conv2d(width, width, 3, 1, 1), nn.GroupNorm(4, width), nn.SiLU()]
+            before = width
+        super().__init__(
+            *layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.2), nn.Linear(4 * before, 1)
+        )
+
+
+def convolutional(
+    x: Pixels, y: NDArray[np.floating] | Labels, test: Pixels, seed: int = 0, epochs: int = EPOCHS
+) -> NDArray[np.float64]:
+    """(test image,) scores of a small CNN trained from scratch; both classes weigh the same."""
+    torch.manual_seed(seed)
+    net = SmallCnn()
+    images, wanted = torch.from_numpy(x)[:, None] * 2 - 1, torch.from_numpy(np.asarray(y, dtype=np.float32))
+    batches = [b for _ in range(epochs) for b in torch.randperm(len(x)).split(64) if len(b) > 1]
+    optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=len(batches) + 1)
+    loss_of = nn.BCEWithLogitsLoss(pos_weight=(1 - wanted).sum() / wanted.sum())
+    for rows in batches:
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = net(images[rows])[:, 0]
+        loss = loss_of(logits.float(), wanted[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    net.eval()
+    with torch.no_grad():
+        return net(torch.from_numpy(test)[:, None] * 2 - 1)[:, 0].double().numpy()
+
+
+def auroc(scores: NDArray[np.float64], truth: Labels) -> float:
+    """Area under the receiver operating characteristic."""
+    return float(roc_auc_score(truth, scores))
+
+
+class FeatureSpace:
+    """The shipped medical feature net."""
+
+    def __init__(self, path: Path) -> None:
+        weights = load(path)
+        self.net = FeatureNet(FeatureModel(**weights.card.model))
+        restore(self.net, weights)
+        self.net.eval()
+
+    def __call__(self, images: Pixels) -> NDArray[np.float64]:
+        return embed(self.net, images)
+
+
+def age_probe(x: Pixels, age: NDArray[np.float64], test: Pixels, space: FeatureSpace) -> NDArray[np.float64]:
+    """(test image,) ages, by ridge regression on coarse pixels and features."""
+
+    def inputs(images: Pixels) -> NDArray[np.float64]:
+        coarse = images.reshape(len(images), 16, 4, 16, 4).mean((2, 4)).reshape(len(images), -1)
+        return np.hstack([coarse * 8, space(images)])
+
+    return np.asarray(Ridge(alpha=30.0).fit(inputs(x), age).predict(inputs(test)))
+
+
+def likeness(images: Pixels, pairs: int, seed: int) -> float:
+    """Mean multi-scale structural similarity between random pairs (Wang et al. 2003; three scales at 64 px)."""
+    from monai.metrics.regression import compute_ms_ssim
+
+    random = np.random.default_rng(seed)
+    a = random.integers(len(images), size=pairs)
+    b = (a + random.integers(1, len(images), size=pairs)) % len(images)
+    one, two = (torch.from_numpy(images[rows])[:, None] for rows in (a, b))
+    values = compute_ms_ssim(
+        one, two, spatial_dims=2, kernel_size=7, kernel_sigma=1.0, weights=(0.2, 0.4, 0.4)
+    )
+    return float(values.mean())
+
+
+def nearest_rank_correlation(images: Pixels, originals: Pixels) -> NDArray[np.float64]:
+    """(image,) greatest Spearman correlation with an original, at 32 x 32 pixels; blind to contrast stretching."""
+
+    def ranks(x: Pixels) -> NDArray[np.float32]:
+        coarse = x.reshape(len(x), 32, 2, 32, 2).mean((2, 4)).reshape(len(x), -1)
+        r = rankdata(coarse, axis=1)
+        r -= r.mean(1, keepdims=True)
+        return (r / np.linalg.norm(r, axis=1, keepdims=True)).astype(np.float32)
+
+    theirs = ranks(originals)
+    return np.concatenate(
+        [(ranks(images[i : i + 256]) @ theirs.T).max(1) for i in range(0, len(images), 256)]
+    )

@@ -1,0 +1,134 @@
+"""Find burned-in text: rows of small thin glyphs of one brightness, as scanners and film printers overlay them.
+
+Classical, since no model of characters ships: strokes by a morphological top-hat, connected components of
+glyph size, chained into lines by height, baseline, gap and brightness. Side markers (L, R), which are a few
+glyphs, make no line. Text on its side, or over bone of its own brightness, is not found.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+LINE = 5  # glyphs in a row that make text: dates, times, names and numbers have more, side markers fewer
+STROKE = 7  # pixels; what is wider is no stroke at this scale
+CONTRAST = 0.12  # of black to white, by which strokes must stand out from both sides
+EDGE = 0.5  # share of the strongest stroke nearby that a pixel needs, so that neighbouring glyphs part
+NEARBY = 15  # pixels
+HEIGHT = (5, 40)  # pixels of a glyph
+WIDEST = 9.0  # heights; of glyphs that run together
+SMALLEST, LARGEST = 100, 1536  # pixels of an image's sides, between which its scales are searched
+
+Image = NDArray[np.float32]
+
+
+@dataclass(frozen=True, order=True)
+class Glyph:
+    """A box in pixels (right and bottom excluded), the grey level of its strokes, how many characters it may be."""
+
+    left: int
+    right: int
+    top: int
+    bottom: int
+    level: float
+    characters: int
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+
+def shows_text(image: Image) -> bool:
+    """Whether a (row, column) image, black 0 to white 1, shows a line of text, light or dark, small or large.
+
+    Images of less than 100 pixels on a side are not searched: no name is legible there.
+    """
+    return any(
+        count >= LINE
+        for scaled in _scales(image)
+        for shown in (scaled, 1 - scaled)
+        for count in lines(glyphs(shown))
+    )
+
+
+def glyphs(image: Image) -> list[Glyph]:
+    """Connected light strokes that may be characters, from left to right."""
+    strokes = image - ndimage.grey_opening(image, size=(STROKE, STROKE))
+    if np.count_nonzero(strokes > CONTRAST) < LINE * HEIGHT[0]:
+        return []
+    ink = strokes > np.maximum(CONTRAST, EDGE * ndimage.maximum_filter(strokes, size=NEARBY))
+    labels, _ = ndimage.label(ink, structure=np.ones((3, 3)))
+    found = []
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        height, width = (side.stop - side.start for side in box)
+        if not HEIGHT[0] <= height <= HEIGHT[1] or width > WIDEST * height:
+            continue
+        shape = labels[box] == label
+        if characters := _characters(shape):
+            level = float(np.median(image[box][shape]))
+            found.append(Glyph(box[1].start, box[1].stop, box[0].start, box[0].stop, level, characters))
+    return sorted(found)
+
+
+def lines(found: list[Glyph]) -> list[int]:
+    """How many characters each row of like glyphs has; found is ordered from left to right."""
+    counts = []
+    free = found
+    while free:
+        line, rest = [free[0]], []
+        for place, glyph in enumerate(free[1:], start=1):
+            last = line[-1]
+            if glyph.left - last.right > _gap(last, glyph):
+                rest += free[place:]
+                break
+            (line if _follows(last, glyph) else rest).append(glyph)
+        counts.append(sum(glyph.characters for glyph in line))
+        free = rest
+    return counts
+
+
+def _characters(shape: NDArray[np.bool_]) -> int:
+    """How many characters a component of this shape may be, 0 if it is none."""
+    height, width = shape.shape
+    fill = shape.mean()
+    if fill < 0.15 or (fill > 0.9 and width > 0.4 * height):  # a hairline, a blob
+        return 0
+    if width <= 1.4 * height:
+        return 1
+    body = shape[height // 4 : height - height // 4]
+    strokes = np.median(np.count_nonzero(np.diff(body.astype(np.int8), axis=1, prepend=0) == 1, axis=1))
+    several = int(strokes / 2 + 0.5)  # a character has about two upright strokes
+    return several if fill <= 0.75 and several >= max(2, 0.4 * width / height) else 0
+
+
+def _gap(last: Glyph, glyph: Glyph) -> float:
+    """Pixels that may lie between characters of a line: a word space and a dropped punctuation mark."""
+    return 1.2 * max(last.height, glyph.height)
+
+
+def _follows(last: Glyph, glyph: Glyph) -> bool:
+    height = max(last.height, glyph.height)
+    low, high = glyph.bottom - last.bottom, glyph.top - last.top
+    return (
+        glyph.left - last.right >= -0.3 * height
+        and min(last.height, glyph.height) >= 0.55 * height  # lower case beside capitals
+        and min(abs(low), abs(high), abs(low + high) / 2) <= 0.25 * height
+        and abs(last.level - glyph.level) <= 0.15
+    )
+
+
+def _scales(image: Image) -> Iterator[Image]:
+    """The image and its halvings, as long as a line of text would fit; huge ones are halved first."""
+    scaled = image
+    while max(scaled.shape) > LARGEST:
+        scaled = _halved(scaled)
+    while min(scaled.shape) >= SMALLEST:
+        yield scaled
+        scaled = _halved(scaled)
+
+
+def _halved(image: Image) -> Image:
+    rows, columns = (side // 2 * 2 for side in image.shape)
+    return image[:rows, :columns].reshape(rows // 2, 2, columns // 2, 2).mean(axis=(1, 3), dtype=np.float32)

@@ -1,0 +1,200 @@
+"""The law of the coarse picture: a normal distribution of an image's leading components, given the profile.
+
+Coordinates are those of model.Denoiser.coordinates: components of public images, in standard deviations.
+A law costs two one-shot Gaussian mechanisms when it is learnt privately: first class means, then one
+covariance about them. Everything after the release (shrinking, roots) is post-processing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.condition import conditional_normal
+from ...core.config import Settings
+from ...core.errors import InputError
+from ...core.profile import PatientProfile, Value
+from ...core.vocabulary import field
+
+Array = NDArray[np.float64]
+MEAN_SHARE = 0.5  # of the budget, as squared signal
+COUNT_WEIGHT = 0.3  # of a patient's count beside a mean vector of length 1
+LEAST_VARIANCE = 0.02  # of the public images' in that direction
+
+
+class LawSettings(Settings):
+    """Which law: `kept` components; `by` is a field whose values have a law each.
+
+    `mean_norm` and `spread_norm` clip a patient's vector before and after centring, in units of
+    sqrt(kept), the length of a public image: a new hospital's images lie off the public centre.
+    """
+
+    kept: int = 64
+    by: str | None = None
+    mean_norm: float = 1.5
+    spread_norm: float = 0.9
+
+
+@dataclass(frozen=True)
+class CoarseLaw:
+    """z = line[class] @ [code, 1] + root[class] @ N(0, I), of the first len(z) components.
+
+    share (class,), line (class, kept, column + 1), root (class, kept, kept).
+    """
+
+    by: str | None
+    values: tuple[Value | None, ...]
+    share: Array
+    line: Array
+    root: Array
+
+    @property
+    def kept(self) -> int:
+        """Components that the law describes."""
+        return self.root.shape[-1]
+
+    def draw(
+        self, profile: PatientProfile, code: NDArray[np.float32], random: np.random.Generator
+    ) -> NDArray[np.float32]:
+        """(kept,) coordinates; a class that the profile leaves open is drawn by its share."""
+        value = None if self.by is None else profile.get(self.by)
+        known = value in self.values
+        row = self.values.index(value) if known else int(random.choice(len(self.values), p=self.share))
+        noise = random.standard_normal(self.kept)
+        return (self.line[row] @ np.append(code, 1.0) + self.root[row] @ noise).astype(np.float32)
+
+    def tensors(self) -> dict[str, Array]:
+        """Arrays by name, for a weight file."""
+        return {name: getattr(self, name) for name in ("share", "line", "root")}
+
+    def header(self) -> dict[str, Any]:
+        """What the card must say beside the arrays."""
+        return {"by": self.by, "values": list(self.values), "kept": self.kept}
+
+    @classmethod
+    def restore(cls, header: Mapping[str, Any], arrays: Mapping[str, Array]) -> "CoarseLaw":
+        """From header() and tensors(); shares in half precision are made to sum to 1 again."""
+        share = arrays["share"] / arrays["share"].sum()
+        return cls(header["by"], tuple(header["values"]), share, arrays["line"], arrays["root"])
+
+
+def classes_of(
+    by: str | None, profiles: Sequence[PatientProfile]
+) -> tuple[tuple[Value | None, ...], NDArray[np.int64]]:
+    """Values of the field, from public knowledge (the vocabulary), and each profile's place, -1 if unknown.
+
+    Raises InputError when the field has no list of values.
+    """
+    if by is None:
+        return (None,), np.zeros(len(profiles), dtype=np.int64)
+    known = field(by, "model.law.by")
+    if known.kind == "number":
+        raise InputError(f"model.law.by: {by} is a number; expected a condition or a category")
+    values: tuple[Value | None, ...] = (False, True) if known.kind == "condition" else tuple(known.choices)
+    place = {value: i for i, value in enumerate(values)}
+    return values, np.array([place.get(profile.get(by), -1) for profile in profiles])
+
+
+def fit_public(
+    z: Array, code: NDArray[np.float32], profiles: Sequence[PatientProfile], settings: LawSettings
+) -> CoarseLaw:
+    """From public images: z (row, component), code (row, column). A class without rows has the law of all."""
+    values, place = classes_of(settings.by, profiles)
+    z = z[:, : settings.kept]
+    laws = []
+    for i in range(len(values)):
+        rows = place == i if np.count_nonzero(place == i) > 2 * settings.kept else np.ones(len(z), dtype=bool)
+        laws.append(conditional_normal(code[rows], z[rows], ridge=10.0, shrink=0.05))
+    counts = np.array([max(1, np.count_nonzero(place == i)) for i in range(len(values))], dtype=float)
+    return CoarseLaw(
+        settings.by,
+        values,
+        counts / counts.sum(),
+        np.stack([line for line, _ in laws]),
+        np.stack([root for _, root in laws]),
+    )
+
+
+def fit_private(
+    z: Array,
+    profiles: Sequence[PatientProfile],
+    settings: LawSettings,
+    noise: Sequence[float],
+    scale: Array,
+    columns: int,
+    random: np.random.Generator,
+) -> CoarseLaw:
+    """The same under differential privacy: z has one row a patient; noise are the two noise multipliers.
+
+    scale (component,) are the components' public standard deviations in grey levels: vectors are clipped
+    and noised with their square root as weights, half-way between all components alike and all pixels
+    alike. The mean of a class costs no more than that of all, since a patient is in one class only; the
+    covariance is one for all classes, whose noise is then the least. Rows of unknown class are left out.
+    """
+    values, place = classes_of(settings.by, profiles)
+    k, known = settings.kept, place >= 0
+    weight = np.sqrt(scale[:k])
+    weight /= np.sqrt(np.mean(weight**2))
+    u, place = (z[:, :k] * weight)[known], place[known]
+    bound = settings.mean_norm * np.sqrt(k)
+    sums = class_sums(u / bound, place, len(values))
+    sums = sums + noise[0] * random.standard_normal(sums.shape)
+    counts = np.maximum(sums[:, 0] / COUNT_WEIGHT, np.hypot(1, COUNT_WEIGHT))
+    means = bound * sums[:, 1:] / counts[:, None]
+    counts = counts * np.hypot(1, COUNT_WEIGHT)
+
+    bound = settings.spread_norm * np.sqrt(k)
+    squares = sum_of_squares((u - means[place]) / bound) + noise[1] * symmetric_noise(k, random)
+    unit = bound**2 / counts.sum()
+    spread = denoised(unit * squares, unit * noise[1])
+    root = root_of(spread / np.outer(weight, weight))
+    line = np.concatenate([np.zeros((len(values), k, columns)), (means / weight)[:, :, None]], axis=2)
+    return CoarseLaw(
+        settings.by, values, counts / counts.sum(), line, np.repeat(root[None], len(values), axis=0)
+    )
+
+
+def class_sums(rows: Array, place: NDArray[np.int64], classes: int) -> Array:
+    """(class, 1 + number): counts and sums of clipped rows; one row moves them by 1 at most."""
+    vectors = np.hstack([np.full((len(rows), 1), COUNT_WEIGHT), clip(rows)]) / np.hypot(1, COUNT_WEIGHT)
+    return np.stack([vectors[place == i].sum(0) for i in range(classes)])
+
+
+def sum_of_squares(rows: Array) -> Array:
+    """(number, number): products of clipped rows, summed; one row moves it by 1 at most."""
+    clipped = clip(rows)
+    return np.asarray(clipped.T @ clipped)
+
+
+def clip(rows: Array) -> Array:
+    """(row, number) with no row longer than 1."""
+    return rows / np.maximum(1.0, np.linalg.norm(rows, axis=1, keepdims=True))
+
+
+def symmetric_noise(size: int, random: np.random.Generator) -> Array:
+    """(size, size) noise of a symmetric matrix whose Frobenius norm is the sensitivity.
+
+    Off-diagonal entries appear twice in that norm, so each needs only 1 / sqrt(2) of the noise.
+    """
+    upper = np.triu(random.standard_normal((size, size)), 1) / np.sqrt(2)
+    return upper + upper.T + np.diag(random.standard_normal(size))
+
+
+def denoised(covariance: Array, noise: float) -> Array:
+    """A covariance less symmetric noise, whose standard deviation on the diagonal is `noise`.
+
+    What is beside the diagonal is shrunk: noise alone has eigenvalues up to the edge of Wigner's
+    semicircle, sqrt(2 size) times the noise, and adds to a true one in squares.
+    """
+    diagonal, size = np.diag(np.maximum(np.diag(covariance), noise)), len(covariance)
+    scale, directions = np.linalg.eigh(covariance - diagonal)
+    kept = np.sign(scale) * np.sqrt(np.maximum(scale**2 - 2 * size * noise**2, 0))
+    return np.asarray(diagonal + (directions * kept) @ directions.T)
+
+
+def root_of(covariance: Array) -> Array:
+    """A square root of the nearest covariance whose variances are at least LEAST_VARIANCE."""
+    scale, directions = np.linalg.eigh(covariance)
+    return np.asarray(directions * np.sqrt(np.maximum(scale, LEAST_VARIANCE)))

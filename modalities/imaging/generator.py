@@ -1,0 +1,108 @@
+"""Draw X-rays from trained weights: the coarse law, the flow, the public upsampler."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...core.condition import select
+from ...core.modality import Batch, Record
+from ...core.profile import PatientProfile, uid_for
+from ...core.weights import Weights, restore
+from .coarse import CoarseLaw
+from .data import FULL_SCALE
+from .metrics import WORDS
+from .model import Denoiser, Shows, draw, half_is_fast, network_of
+from .upsample import FACTOR, Upsampler, UpsamplerModel
+
+STEPS, GUIDANCE = 8, 1.0
+
+
+class ImageGenerator:
+    """Draws images from the weights of a flow, and four times as fine with those of an upsampler.
+
+    iod is the kind of DICOM object that records ask for; None is what the card says.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        columns: Sequence[str],
+        upsampler: Weights | None = None,
+        iod: str | None = None,
+    ) -> None:
+        self.card, self.columns = weights.card, columns
+        self.shape = network_of(weights.card)
+        self.shows = Shows(**weights.card.model.get("shows", {}))
+        self.iod = iod or self.shows.iod
+        self.net = Denoiser(len(weights.card.columns), self.shape)
+        flow = {name: tensor for name, tensor in weights.tensors.items() if not name.startswith("law.")}
+        restore(self.net, Weights(flow, weights.card))
+        self.law = None
+        if header := weights.card.model.get("law"):
+            named = {k: weights.tensors[f"law.{k}"].double().numpy() for k in ("share", "line", "root")}
+            self.law = CoarseLaw.restore(header, named)
+        self.upsampler = None
+        if upsampler is not None:
+            self.upsampler = Upsampler(UpsamplerModel(**upsampler.card.model))
+            restore(self.upsampler, upsampler)
+        self.finer = f", enlarged {FACTOR} times by weights {upsampler.card.name}" if upsampler else ""
+
+    def sample(self, batch: Batch) -> list[Record]:
+        """One image a row: `image` (row, column) uint16 of 12 bits, bright = dense; or (row, column, 3) uint8."""
+        return [
+            Record({"image": levels(image)}, self._facts(profile, seed, image.shape[-1]))
+            for image, profile, seed in zip(self.draw(batch), batch.profiles, batch.seeds, strict=True)
+        ]
+
+    def draw(self, batch: Batch) -> NDArray[np.float32]:
+        """(row, channel, y, x) in [-1, 1]."""
+        code = select(batch.condition, self.columns, self.card.columns)
+        coarse = None
+        if self.law is not None:
+            coarse = np.stack(
+                [
+                    self.law.draw(profile, own, np.random.Generator(np.random.PCG64(seed)))
+                    for profile, own, seed in zip(batch.profiles, code, batch.seeds, strict=True)
+                ]
+            )
+        images = draw(self.net, code, batch.seeds, self.shape, coarse, STEPS, GUIDANCE)
+        if self.upsampler is None:
+            return images
+        return np.stack(
+            [self._enlarged(image, seed) for image, seed in zip(images, batch.seeds, strict=True)]
+        )
+
+    @torch.inference_mode()
+    def _enlarged(self, image: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+        """One image at a time: a row's bits do not depend on its companions."""
+        assert self.upsampler is not None
+        coarse = torch.from_numpy(image)[None]
+        noise = torch.randn(coarse.shape, generator=torch.Generator().manual_seed(seed))
+        with torch.autocast("cpu", torch.bfloat16, enabled=half_is_fast(coarse.device)):
+            fine = self.upsampler(coarse, noise)
+        return fine[0].float().clamp(-1, 1).numpy()
+
+    def _facts(self, profile: PatientProfile, seed: int, size: int) -> dict[str, Any]:
+        return {
+            "findings": [code for code in WORDS if profile.has(code)],
+            "view": profile.traits.get("chest_view"),
+            "body_part": self.shows.body_part,
+            "iod": self.iod,
+            "study_uid": uid_for(seed, "study"),
+            "series_uid": uid_for(seed, "series"),
+            "instance_uid": uid_for(seed, "instance"),
+            "pixel_spacing_mm": round(self.shows.extent_mm / size, 4),
+            "derivation": f"Synthetic image drawn by a diffusion model at {self.shape.size} x {self.shape.size}"
+            f" pixels (weights {self.card.name}, {self.card.privacy}){self.finer}",
+        }
+
+
+def levels(image: NDArray[np.float32]) -> NDArray[Any]:
+    """(1, y, x) in [-1, 1] -> (y, x) uint16 of 12 bits; (3, y, x) -> (y, x, 3) uint8."""
+    share = (image.astype(np.float64) + 1) / 2
+    if len(image) == 1:
+        return np.rint(share[0] * FULL_SCALE).astype(np.uint16)
+    return np.moveaxis(np.rint(share * 255), 0, -1).astype(np.uint8)
