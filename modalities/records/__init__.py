@@ -2,25 +2,41 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import Field
+
+from ...core.claims import Claim
+from ...core.config import Settings, parse
 from ...core.errors import InputError
 from ...core.modality import Conditioner, Record, TrainingSet, View
 from ...core.profile import PatientProfile
 from . import data, export, metrics, model
+from .story import story_of
 
 if TYPE_CHECKING:
     from ...core.train import Fit
     from ...core.weights import Weights
 
 
+class Options(Settings):
+    """`mess`: how many errors of entry, 0 (none) to 1. `formats`: what is written besides NDJSON."""
+
+    mess: float = Field(0.0, ge=0, le=1)
+    formats: list[Literal["bundles", "omop", "csv"]] = Field(default_factory=list)
+
+
 class Records:
-    """The modality that comes last: rules turn a profile and the measured facts into FHIR resources."""
+    """The modality that comes last: the diseases' courses and the measured facts become FHIR resources."""
 
     name = "records"
     after: tuple[str, ...] = ("imaging", "signals", "omics")
     shared = True
     indication = "every patient has a health record"
+
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        """Raises InputError for an unknown option."""
+        self.options = parse(Options, dict(options or {}), "records")
 
     def indicated(self, profile: PatientProfile) -> bool:
         """True: whoever is in the cohort has a health record."""
@@ -28,7 +44,7 @@ class Records:
 
     def generator(self, columns: Sequence[str]) -> model.RecordRules:
         """The rules; the code's columns are not used, the profile itself is."""
-        return model.RecordRules()
+        return model.RecordRules(self.options.mess)
 
     def weights(self) -> list[str]:
         """None: nothing is learnt."""
@@ -62,13 +78,32 @@ class Records:
         return export.write_piece(records, folder)
 
     def assemble(self, pieces: Sequence[Path], folder: Path) -> list[Path]:
-        """The pieces one after the other in fhir/<Resource>.ndjson below folder. Raises InputError."""
-        return export.join(pieces, folder)
+        """The pieces one after the other in fhir/<Resource>.ndjson below folder, and the further formats.
+
+        Raises InputError.
+        """
+        return export.join(pieces, folder, self.options.formats)
 
     def read(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
-        """These patients' resources back from a cohort. Raises InputError for a file that is not NDJSON."""
-        return data.read_records(folder, patient_ids)
+        """These patients' records back from a cohort. Raises InputError for a file that is not NDJSON."""
+        delivered = data.read_patients(folder / data.FOLDER, patient_ids)
+        true = {}
+        if (folder / data.TRUTH).is_dir():
+            true = data.read_patients(folder / data.TRUTH, patient_ids)
+        found: dict[str, Record] = {}
+        for patient_id, resources in delivered.items():
+            if resources:
+                truth = true.get(patient_id, resources)
+                told = {"resources": resources, "story": story_of(truth)}
+                found[patient_id] = Record({}, told | ({"truth": truth} if true else {}))
+        return found
+
+    def claims(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Claim]]:
+        """What the FHIR resources say; see core.claims.Claiming."""
+        from .claims import claims
+
+        return claims(folder, patient_ids)
 
     def views(self) -> list[View]:
-        """None: the record has no real counterpart; metrics.check_references judges it instead."""
+        """None: the record has no real counterpart; rules.check and metrics.check_references judge it."""
         return metrics.views()

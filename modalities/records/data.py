@@ -6,28 +6,48 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import InputError
-from ...core.modality import Record
 
 Resource = dict[str, Any]
 
 # The order of a patient's resources in facts, and of the files.
-TYPES = ("Patient", "Encounter", "Condition", "Observation", "ImagingStudy", "DiagnosticReport")
-FOLDER = "fhir"
+TYPES = (
+    "Patient",
+    "Encounter",
+    "Condition",
+    "Observation",
+    "MedicationRequest",
+    "Procedure",
+    "ImagingStudy",
+    "DiagnosticReport",
+)
+FOLDER = "fhir"  # what is delivered
+TRUTH = "fhir_truth"  # the same patients before any mess was made; only where there is mess
 
-UCUM = "http://unitsofmeasure.org"
-DICOM = "http://dicom.nema.org/resources/ontology/DCM"
-HGNC = "http://www.genenames.org"
 ACT_REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 HTEST = {"system": ACT_REASON, "code": "HTEST", "display": "test health data"}
 PATIENT_IDS = "http://example.org/polyclinic/patient-id"  # example.org: nobody's real identifiers
 
-VITALS = ("height", "weight", "heart_rate", "respiration", "oxygen_saturation", "temperature")
-PRESSURES = ("systolic", "diastolic")
-RHYTHMS = {  # SNOMED CT
-    "sinus": ("426783006", "Electrocardiogram: sinus rhythm (finding)"),
-    "atrial fibrillation": ("164889003", "Electrocardiographic atrial fibrillation (finding)"),
+RHYTHMS = {"sinus": "sinus", "atrial fibrillation": "fibrillation"}  # of a trace -> name of the answer
+ANSWERS = {answer: rhythm for rhythm, answer in RHYTHMS.items()} | {
+    "positive": "positive",
+    "negative": "negative",
+}  # how an answer is said in plain words, where not by its display
+MODALITIES = {
+    "DX": "Digital Radiography",
+    "CR": "Computed Radiography",
+    "CT": "Computed Tomography",
+    "MR": "Magnetic Resonance",
+    "SC": "Other",
+}
+SOP_CLASSES = {
+    "DX": "1.2.840.10008.5.1.4.1.1.1.1",
+    "CR": "1.2.840.10008.5.1.4.1.1.1",
+    "CT": "1.2.840.10008.5.1.4.1.1.2",
+    "MR": "1.2.840.10008.5.1.4.1.1.4",
+    "SC": "1.2.840.10008.5.1.4.1.1.7",
 }
 GENES = {"ESR1": "HGNC:3467", "PGR": "HGNC:8910", "ERBB2": "HGNC:3430", "MKI67": "HGNC:7107"}
+GENE_UNIT = "{log2_RSEM}"
 SUBTYPES = {
     "LumA": "Luminal A",
     "LumB": "Luminal B",
@@ -38,6 +58,7 @@ SUBTYPES = {
 REPORTS = {  # kind: LOINC code, its name, HL7 v2-0074 section, its name
     "chest-xray": ("30745-4", "Chest X-ray study", "RAD", "Radiology"),
     "ecg": ("11524-6", "EKG study", "EC", "Electrocardiac (e.g., EKG, EEC, Holter)"),
+    "pathology": ("60568-3", "Pathology Synoptic report", "SP", "Surgical Pathology"),
     "tumour-expression": ("51969-4", "Genetic analysis report", "GE", "Genetics"),
 }
 
@@ -49,6 +70,11 @@ def patient_of(resource: Resource) -> str:
     subject = resource.get("subject")
     reference = subject.get("reference", "") if isinstance(subject, dict) else ""
     return str(reference).removeprefix("Patient/") if str(reference).startswith("Patient/") else ""
+
+
+def line(resource: Resource) -> str:
+    """One resource as one line of JSON: keys in the order written, no clock, no NaN."""
+    return json.dumps(resource, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
 
 
 def read_resources(path: Path) -> Iterator[Resource]:
@@ -74,13 +100,13 @@ def read_resources(path: Path) -> Iterator[Resource]:
         raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from None
 
 
-def read_records(folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
-    """Records of these patients from <folder>/fhir, in the order asked for; others are left out."""
+def read_patients(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Resource]]:
+    """Resources of these patients from a folder of NDJSON files, in the order of TYPES."""
     wanted: dict[str, list[Resource]] = {patient_id: [] for patient_id in patient_ids}
     for kind in TYPES:
-        path = folder / FOLDER / f"{kind}.ndjson"
+        path = folder / f"{kind}.ndjson"
         if kind == "Patient" or path.exists():
             for resource in read_resources(path):
                 if (owner := patient_of(resource)) in wanted:
                     wanted[owner].append(resource)
-    return {key: Record({}, {"resources": resources}) for key, resources in wanted.items() if resources}
+    return wanted

@@ -1,4 +1,4 @@
-"""check_references(): whether a cohort's health records hold together, and with its images."""
+"""Whether a cohort's health records hold together: references, images, and the rules of medicine."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -6,12 +6,26 @@ from pathlib import Path
 from typing import Any
 
 from ...core.modality import View
-from .data import FOLDER, HTEST, TYPES, Resource, patient_of, read_resources
+from .bundles import patients
+from .case import Violation
+from .data import FOLDER, HTEST, TRUTH, TYPES, Resource, patient_of, read_resources
+from .rules import check
 
 
 def views() -> list[View]:
     """None: there are no real records to compare with."""
     return []
+
+
+def violations(folder: Path) -> Iterator[tuple[str, Violation]]:
+    """(patient, broken rule) of a cohort folder, a patient at a time; of the truth where there is mess.
+
+    Raises InputError if a file is missing or is not NDJSON.
+    """
+    place = folder / TRUTH
+    for patient_id, resources in patients(place if place.is_dir() else folder / FOLDER):
+        for violation in check(resources):
+            yield patient_id, violation
 
 
 def check_references(folder: Path) -> list[str]:

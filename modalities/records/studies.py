@@ -1,0 +1,137 @@
+"""What the other modalities measured, stated: the image with its UIDs, the ECG, the tumour's expression."""
+
+from typing import Any
+
+from ...core.errors import InputError
+from ...core.modality import Facts
+from ...core.vocabulary import ICD10, SNOMED, field
+from .chart import INDEX_STARTS, Reading, Report, Visit
+from .codes import DICOM, HGNC, UCUM, codes
+from .data import ANSWERS, GENE_UNIT, GENES, MODALITIES, RHYTHMS, SOP_CLASSES, SUBTYPES, Resource
+from .fhir import Writer, concept
+
+_RECEPTORS = {
+    "estrogen_receptor": "estrogen receptor",
+    "progesterone_receptor": "progesterone receptor",
+    "her2": "HER2",
+}
+
+
+def image(writer: Writer, facts: Facts) -> None:
+    """The imaging study with the DICOM object's own UIDs, and its report. `started` is the DICOM study date."""
+    iod = facts.get("iod", "DX")
+    visit, view = writer.chart.index_visit, facts.get("view")
+    title = f"Frontal chest X-ray{f', {view} view' if view else ''}"
+    if iod not in ("DX", "CR"):
+        title = f"{MODALITIES[iod]} of the {str(facts.get('body_part', 'chest')).lower()}"
+    modality = {"system": DICOM, "code": "OT" if iod == "SC" else iod, "display": MODALITIES[iod]}
+    thorax = codes().answers["thorax"]
+    instance = {
+        "uid": facts["instance_uid"],
+        "sopClass": {"system": "urn:ietf:rfc:3986", "code": f"urn:oid:{SOP_CLASSES[iod]}"},
+        "number": 1,
+    }
+    series = {
+        "uid": facts["series_uid"],
+        "number": 1,
+        "modality": modality,
+        "description": title,
+        "numberOfInstances": 1,
+        "bodySite": {"system": SNOMED, "code": thorax.code, "display": thorax.display},
+        "instance": [instance],
+    }
+    study = writer.add(
+        "ImagingStudy",
+        "chest-xray",
+        title,
+        {
+            "identifier": [{"system": "urn:dicom:uid", "value": f"urn:oid:{facts['study_uid']}"}],
+            "status": "available",
+            "modality": [modality],
+            "subject": writer.subject,
+            "encounter": writer.refer("Encounter", visit.key),
+            "started": writer.day(INDEX_STARTS),
+            "numberOfSeries": 1,
+            "numberOfInstances": 1,
+            "description": title,
+            "series": [series],
+        },
+    )
+    found = [field(code, "imaging findings") for code in facts.get("findings", ())]
+    said = "; ".join(known.label for known in found) or "none of those assessed"
+    more: dict[str, Any] = {"imagingStudy": [{"reference": f"ImagingStudy/{study['id']}"}]}
+    if found:
+        more["conclusionCode"] = [concept(ICD10, known.code, known.label) for known in found]
+    writer.report("chest-xray", f"{title}. Findings: {said}.", INDEX_STARTS + 0.05, visit, more)
+
+
+def ecg(writer: Writer, facts: Facts) -> None:
+    """Heart rate and rhythm as measured on the trace, and the report; nothing without a trace.
+
+    Raises InputError for a rhythm without a code.
+    """
+    own, visit, at = codes(), writer.chart.index_visit, INDEX_STARTS + 0.02
+    results, said = [], []
+    if (rhythm := facts.get("rhythm")) is not None:
+        if rhythm not in RHYTHMS:
+            raise InputError(f"ECG rhythm {rhythm!r}: expected one of {', '.join(RHYTHMS)}")
+        answer = RHYTHMS[rhythm]
+        assert ANSWERS[answer] == rhythm
+        results.append(writer.observation(Reading("ecg-rhythm", "ecg_rhythm", at, visit, answer)))
+        said.append(f"rhythm {rhythm}")
+    if (rate := facts.get("heart_rate")) is not None:
+        shown = own.observations["ecg_heart_rate"].rounded(float(rate))
+        results.append(writer.observation(Reading("ecg-heart-rate", "ecg_heart_rate", at, visit, shown)))
+        said.append(f"heart rate {shown} /min")
+    if results:
+        beats = facts.get("beats")
+        counted = f" in {beats} beats" if beats is not None else ""
+        shown_by = {"result": [{"reference": f"Observation/{r['id']}"} for r in results]}
+        writer.report("ecg", f"12-lead ECG: {', '.join(said)}{counted}.", at, visit, shown_by)
+
+
+def pathology(writer: Writer, report: Report) -> None:
+    """The pathology report of a tumour: its receptors as read on the chart."""
+    read = [r for r in writer.chart.readings if r.key in report.results]
+    said = ", ".join(f"{_RECEPTORS[r.name]} {r.value}" for r in read)
+    results = [writer.refer("Observation", reading.key) for reading in read]
+    writer.report(
+        "pathology",
+        f"Breast biopsy: invasive carcinoma, {said}.",
+        report.at,
+        report.visit,
+        {"result": results},
+    )
+
+
+def tumour(writer: Writer, facts: Facts, at: float, visit: Visit) -> None:
+    """Subtype and receptor genes of the tumour's expression, and the report; nothing without facts."""
+    results: list[Resource] = []
+    said: list[str] = []
+    if (subtype := facts.get("pam50")) is not None:
+        label = SUBTYPES.get(subtype, subtype)
+        value: dict[str, Any] = {"valueCodeableConcept": {"text": label}}
+        name: dict[str, Any] = {"text": "PAM50 intrinsic subtype of breast cancer"}
+        results.append(writer.result("pam50", "laboratory", name, f"PAM50 subtype {label}", value, at, visit))
+        said.append(f"PAM50 subtype {label}")
+    for gene, code in GENES.items():
+        if (level := facts.get(gene)) is None:
+            continue
+        name = concept(HGNC, code, gene, f"{gene} expression in tumour")
+        measured = {
+            "value": round(float(level), 2),
+            "unit": "log2(RSEM)",
+            "system": UCUM,
+            "code": GENE_UNIT,
+        }
+        says = f"{gene} {measured['value']} log2(RSEM)"
+        value = {"valueQuantity": measured}
+        results.append(
+            writer.result(
+                f"gene-{gene}", "laboratory", name, f"Tumour expression of {says}", value, at, visit
+            )
+        )
+        said.append(says)
+    if results:
+        shown = {"result": [{"reference": f"Observation/{r['id']}"} for r in results]}
+        writer.report("tumour-expression", f"Tumour expression: {', '.join(said)}.", at, visit, shown)
