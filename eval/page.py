@@ -1,28 +1,26 @@
 """The page: report.html as one file that needs nothing else, in light and dark, for a reader in a clinic."""
 
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from . import words
-from .score import AS_REAL, CLOSE, DIFFERENT, NOT_MEASURED, QUESTIONS, QUOTED, UNDECIDED, Score
+from .link_section import linked
+from .markup import CHIPS, card, chip, grid, listed, under
+from .score import NOT_MEASURED, QUESTIONS, QUOTED, Score
 
 if TYPE_CHECKING:
+    from .linkage import Linkage
     from .report import ViewReport
 
-CHIPS = {
-    AS_REAL: ("as-real", "✓ As real"),
-    CLOSE: ("close", "≈ Close"),
-    DIFFERENT: ("different", "✕ Different"),
-    UNDECIDED: ("not-measured", "? Undecided"),
-    NOT_MEASURED: ("not-measured", "Not measured"),
-}
 SHOWN_FEATURES = 8
 
 
-def render(reports: Sequence["ViewReport"], scores: Mapping[str, Any], without: Sequence[str]) -> str:
+def render(
+    reports: Sequence["ViewReport"], link: "Linkage", scores: Mapping[str, Any], without: Sequence[str]
+) -> str:
     """The whole page."""
     folder = scores["reference"] == "folder"
     real_shown = any(report.real_pictured for report in reports)
@@ -33,9 +31,10 @@ def render(reports: Sequence["ViewReport"], scores: Mapping[str, Any], without: 
         f"<p class='warning'>{words.REAL_SHOWN}</p>" if real_shown else "",
         "</header><main>",
         _summary(reports),
+        card("Do the records of one patient belong together?", linked(link), "linkage"),
         *(_view(report) for report in reports),
         _unmeasured(reports, without),
-        _card("How it was measured", _list(words.METHOD)),
+        card("How it was measured", listed(words.METHOD)),
         f"</main><footer>Seed {scores['seed']}. The same numbers for programs are in scores.json ",
         f"({scores['format']}, version {scores['version']}).</footer>",
     ]
@@ -46,40 +45,6 @@ def render(reports: Sequence["ViewReport"], scores: Mapping[str, Any], without: 
         '<meta name="color-scheme" content="light dark"><title>Synthetic patients: evaluation</title>'
         f"<style>{style}</style></head><body>{''.join(body)}</body></html>\n"
     )
-
-
-# -- pieces of HTML; arguments named *html* are markup already, all else is escaped
-
-
-def _card(title: str, html: str, name: str = "") -> str:
-    anchor = f" id='{escape(name)}'" if name else ""
-    return f"<section class='card'{anchor}><h2>{escape(title)}</h2>{html}</section>"
-
-
-def _list(lines: Iterable[str]) -> str:
-    return "<ul class='plain'>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
-
-
-def _grid(heads: Sequence[str], html_rows: Iterable[Sequence[str]], caption: str = "") -> str:
-    """A table; the first cell of each row is its header."""
-    head = "".join(f"<th scope='col'>{escape(h)}</th>" for h in heads)
-    rows = "".join(
-        f"<tr><th scope='row'>{first}</th>{''.join(f'<td>{cell}</td>' for cell in rest)}</tr>"
-        for first, *rest in html_rows
-    )
-    about = f"<caption>{escape(caption)}</caption>" if caption else ""
-    table = f"<table>{about}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    return f"<div class='scroll'>{table}</div>"
-
-
-def _under(text: str) -> str:
-    return f"<span class='under'>{escape(text)}</span>"
-
-
-def chip(verdict: str | None) -> str:
-    """A verdict as a word with a sign, so that colour is not all that tells."""
-    style, label = CHIPS[verdict or NOT_MEASURED]
-    return f"<span class='chip {style}'>{label}</span>"
 
 
 def gauge(score: Score) -> str:
@@ -122,7 +87,7 @@ def _summary(reports: Sequence["ViewReport"]) -> str:
     heads = ["Record", *(words.ASKED[q] for q in QUESTIONS)]
     quoted = any(s.status == QUOTED for r in reports for s in r.scores)
     caption = words.SUMMARY_CAPTION + (words.QUOTED_CAPTION if quoted else "")
-    return _card("Verdict", _grid(heads, rows, caption))
+    return card("Verdict", grid(heads, rows, caption))
 
 
 def _figures(report: "ViewReport", question: str) -> str:
@@ -133,7 +98,7 @@ def _figures(report: "ViewReport", question: str) -> str:
             continue
         name = {"ks": "distance", "auc": "AUC"}.get(s.metric, f"AUROC, {s.task}")
         quoted = ", quoted" if s.status == QUOTED else ""
-        lines.append(_under(f"{name}: {s.value:.2f} (real {s.floor:.2f}{quoted})"))
+        lines.append(under(f"{name}: {s.value:.2f} (real {s.floor:.2f}{quoted})"))
     return "".join(lines)
 
 
@@ -149,11 +114,11 @@ def _view(report: "ViewReport") -> str:
         )
     measured = [s for s in report.scores if s.value is not None]
     if measured:
-        parts.append("<h3>In words</h3>" + _list(s.sentence + _when(s) for s in measured))
+        parts.append("<h3>In words</h3>" + listed(s.sentence + _when(s) for s in measured))
         parts.append("<h3>Figures</h3>" + _table(measured))
     parts.append(f"<div class='two'>{_population(report)}{_features(report)}</div>")
     parts.append(f"<p class='note'>{escape(report.view.about)}</p>")
-    return _card(report.view.title, "".join(parts), report.view.name)
+    return card(report.view.title, "".join(parts), report.view.name)
 
 
 def _when(score: Score) -> str:
@@ -163,16 +128,16 @@ def _when(score: Score) -> str:
 def _table(scores: Sequence[Score]) -> str:
     rows = [
         [
-            escape(s.title) + _under(f"{s.direction}.{_when(s)}"),
-            f"{s.value:.3f}" + _under(_range(s.interval)),
-            f"{s.floor:.3f}" + _under(_range(s.floor_interval)),
+            escape(s.title) + under(f"{s.direction}.{_when(s)}"),
+            f"{s.value:.3f}" + under(_range(s.interval)),
+            f"{s.floor:.3f}" + under(_range(s.floor_interval)),
             gauge(s),
             chip(s.verdict),
         ]
         for s in scores
     ]
     heads = ("Measurement", "Synthetic (95 % range)", "Real against real (95 % range)", "Drawn", "Verdict")
-    return _grid(heads, rows, words.GAUGE_CAPTION)
+    return grid(heads, rows, words.GAUGE_CAPTION)
 
 
 def _population(report: "ViewReport") -> str:
@@ -190,7 +155,7 @@ def _population(report: "ViewReport") -> str:
     }
     sides = (report.synthetic, report.real)
     rows = [[name, *(line(p) if p else "none" for p in sides)] for name, line in lines.items()]
-    table = _grid(("Group", "Synthetic", "Real, held out"), rows)
+    table = grid(("Group", "Synthetic", "Real, held out"), rows)
     return f"<div><h3>Who was compared</h3>{table}<p class='note'>{words.MIX}</p></div>"
 
 
@@ -203,7 +168,7 @@ def _features(report: "ViewReport") -> str:
         [escape(name), f"{value:.2f}", f"<div class='bar'><i style='width:{100 * value:.0f}%'></i></div>"]
         for name, value in worst
     ]
-    return f"<div><h3>What differs most</h3>{_grid(('Measurement', 'Distance', '0 to 1'), rows)}</div>"
+    return f"<div><h3>What differs most</h3>{grid(('Measurement', 'Distance', '0 to 1'), rows)}</div>"
 
 
 def _unmeasured(reports: Sequence["ViewReport"], without: Sequence[str]) -> str:
@@ -211,4 +176,4 @@ def _unmeasured(reports: Sequence["ViewReport"], without: Sequence[str]) -> str:
     lines += [f"{r.view.title}: {s.title}: {s.reason}." for r in reports for s in r.scores if s.reason]
     lines += [f"{r.view.title}: {blind}." for r in reports for blind in r.view.blind]
     lines += [f"{name.capitalize()}: there are no real ones to compare with." for name in without]
-    return _card("What was not measured", f"<p>{words.NOT_COVERED}</p>" + _list(lines))
+    return card("What was not measured", f"<p>{words.NOT_COVERED}</p>" + listed(lines))

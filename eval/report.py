@@ -1,4 +1,4 @@
-"""evaluate(): judge a cohort view by view, and write report.html and scores.json."""
+"""evaluate(): judge a cohort view by view, and its link, and write report.html and scores.json."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,10 +16,12 @@ from ..core.pipeline import Patient
 from ..core.weights import write_atomic
 from . import reference as references
 from .distances import LEAST, MOST, TITLES, Aggregate, Floor, comparable, distances, floor, summarise
+from .linkage import Linked, Sides, linkage
 from .reference import ViewReference, population, samples
 from .sample import Sample, collect
 from .score import AS_REAL, CLOSE, DIFFERENT, NOT_MEASURED, QUESTIONS, UNDECIDED, Score, not_measured
 from .utility import APART, told_apart, train_on_synthetic
+from .words import link_headline
 
 FORMAT, VERSION = "polyclinic-scores", 1
 WORST = 8  # features named as differing most
@@ -29,7 +31,7 @@ Reference = Mapping[str, Sequence[tuple[TrainingSet, TrainingSet]]]
 
 
 class Judged(Protocol):
-    """A cohort, as far as eval needs one. core.cohort.Cohort is ours."""
+    """Patients, as far as the judging of one modality needs them. core.cohort.Cohort is ours."""
 
     @property
     def patients(self) -> int:
@@ -39,6 +41,10 @@ class Judged(Protocol):
     def records(self, modality: Modality) -> Iterable[Patient]:
         """The patients who have a record of this modality, with that record."""
         ...
+
+
+class JudgedWhole(Judged, Linked, Protocol):
+    """A cohort on disk, whose link can be judged too. core.cohort.Cohort is ours."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ class ViewReport:
 
 
 def evaluate(
-    cohort: Judged,
+    cohort: JudgedWhole,
     modalities: Sequence[Modality],
     reference: Reference | None,
     out: Path,
@@ -99,13 +105,17 @@ def evaluate(
         raise InputError(f"{out}: is a file; expected a folder to write the report into")
     reports: list[ViewReport] = []
     without: list[str] = []
+    sides: list[Sides] = []
     for modality in modalities:
         progress(modality.name)
         pairs = None if reference is None else reference.get(modality.name, ())
-        found = judge(cohort, modality, pairs, seed=seed, show_real=show_real)
-        reports += found
-        if not found:
+        own = sides_of(cohort, modality, pairs, seed)
+        sides += own
+        reports += _judged(modality, own, pairs is None, seed, show_real)
+        if not own:
             without.append(modality.name)
+    progress("linkage")
+    link = linkage(cohort, modalities, sides, seed)
     scores = {
         "format": FORMAT,
         "version": VERSION,
@@ -113,6 +123,7 @@ def evaluate(
         "patients": cohort.patients,
         "seed": seed,
         "views": [report.to_dict() for report in reports],
+        "linkage": {"in_words": link_headline(link), **link.to_dict()},
         "not_measured": [
             f"{r.view.title}: {s.title}: {s.reason}"
             for r in reports
@@ -121,7 +132,7 @@ def evaluate(
         ]
         + [f"{name}: no real counterpart to compare with" for name in without],
     }
-    page = render(reports, scores, without)
+    page = render(reports, link, scores, without)
     with refusals(out):
         out.mkdir(parents=True, exist_ok=True)
         write_atomic(out / "scores.json", (json.dumps(scores, indent=1, allow_nan=False) + "\n").encode())
@@ -138,21 +149,35 @@ def judge(
     show_real: bool = True,
 ) -> list[ViewReport]:
     """A report a view of one modality; pairs None: against the shipped aggregates. See evaluate."""
+    return _judged(modality, sides_of(cohort, modality, pairs, seed), pairs is None, seed, show_real)
+
+
+def sides_of(
+    cohort: Judged,
+    modality: Modality,
+    pairs: Sequence[tuple[TrainingSet, TrainingSet]] | None,
+    seed: int = 0,
+) -> list[Sides]:
+    """The rows of each view of a modality: synthetic ones, and where there are pairs real ones."""
     views = modality.views()
     if not views:
         return []
     drawn = collect(views, ((p.profile, p.records[modality.name]) for p in cohort.records(modality)))
-    real: list[tuple[Sample | None, Sample | None]] = [(None, None)] * len(views)
+    real = samples(modality, pairs, seed) if pairs else [(None, None)] * len(views)
+    return [Sides(view, own, *both) for view, own, both in zip(views, drawn, real, strict=True)]
+
+
+def _judged(
+    modality: Modality, sides: Sequence[Sides], against_shipped: bool, seed: int, show_real: bool
+) -> list[ViewReport]:
     shipped: Mapping[str, ViewReference] = {}
-    if pairs:
-        real = samples(modality, pairs, seed)
-    elif pairs is None and (path := references.folder() / f"{modality.name}.json").exists():
+    if against_shipped and (path := references.folder() / f"{modality.name}.json").exists():
         shipped = references.read(path)
     reports = []
-    for view, synthetic, (train, test) in zip(views, drawn, real, strict=True):
-        report = score(view, synthetic, train, test, shipped.get(view.name), seed)
-        shown = test if show_real else None
-        reports.append(_pictured(replace(report, modality=modality.name), synthetic, shown))
+    for side in sides:
+        report = score(side.view, side.synthetic, side.train, side.test, shipped.get(side.view.name), seed)
+        shown = side.test if show_real else None
+        reports.append(_pictured(replace(report, modality=modality.name), side.synthetic, shown))
     return reports
 
 

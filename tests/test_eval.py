@@ -81,7 +81,10 @@ class ToyCohort:
     """A cohort in memory."""
 
     def __init__(self, pairs: list[Any]) -> None:
-        self.pairs, self.patients = pairs, len(pairs)
+        self.pairs, self.patients, self.folder = pairs, len(pairs), Path("/toy")
+
+    def profiles(self) -> Iterator[PatientProfile]:
+        return (profile for profile, _ in self.pairs)
 
     def records(self, modality: Modality) -> Iterator[Patient]:
         return (Patient(profile, {modality.name: record}) for profile, record in self.pairs)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from ...core.claims import Claim
 from ...core.config import Settings, parse
 from ...core.errors import InputError
 from ...core.modality import Batch, Conditioner, Generator, Record, TrainingSet, View
@@ -110,6 +111,12 @@ class Signals:
         from .export import read
 
         return read(folder, patient_ids)
+
+    def claims(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Claim]]:
+        """What headers, marks and traces say; see core.claims.Claiming."""
+        from .claims import claims
+
+        return claims(folder, patient_ids)
 
     def views(self) -> list[View]:
         """ECG and vitals, apart."""

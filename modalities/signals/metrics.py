@@ -48,8 +48,7 @@ def _of_ecg(ecg: NDArray[np.float64]) -> dict[str, float]:
     """All features of one record, by name."""
     from scipy import signal
 
-    band = signal.butter(2, BAND, btype="bandpass", fs=RATE, output="sos")
-    leads = signal.sosfiltfilt(band, np.nan_to_num(ecg), axis=1)[:, ::2]
+    leads = _filtered(ecg)
     peaks = find_beats(leads)
     out = _rhythm(peaks) | _waves(leads, peaks)
     for name, lead, cuts in zip(LEADS, leads, np.percentile(leads, [5, 95, 99.5], axis=1).T, strict=True):
@@ -68,6 +67,19 @@ def _of_ecg(ecg: NDArray[np.float64]) -> dict[str, float]:
     for a, b in PAIRS:
         out[f"likeness of {a} and {b}"] = _correlation(leads[LEADS.index(a)], leads[LEADS.index(b)])
     return out
+
+
+def rhythm_features(ecg: NDArray[np.float64]) -> dict[str, float]:
+    """The features of RHYTHM alone, by name, of one (lead, sample) record in mV at 500 Hz."""
+    return _rhythm(find_beats(_filtered(ecg)))
+
+
+def _filtered(ecg: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(lead, sample) in BAND at the rate SLOW."""
+    from scipy import signal
+
+    band = signal.butter(2, BAND, btype="bandpass", fs=RATE, output="sos")
+    return np.asarray(signal.sosfiltfilt(band, np.nan_to_num(ecg), axis=1)[:, ::2])
 
 
 def find_beats(leads: NDArray[np.float64]) -> NDArray[np.int64]:

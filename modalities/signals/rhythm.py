@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 SINUS, FIBRILLATION = "sinus", "atrial fibrillation"
 SHORTEST = 0.3  # s, refractory
+ASKED = 0.01  # how near the rate of a strip comes to the one asked for
+STEPS, SHIFTS = 40, 6  # in which it is sought: stretches by one ASKED more or less, strips some beats later
 BREATH = (0.15, 0.4)  # Hz, high-frequency band of heart-rate variability (Task Force 1996)
 
 
@@ -89,8 +91,30 @@ def draw_peaks(
         gaps = mean * (1 + np.sqrt(2) * cv * (swing + 0.4 * rng.standard_normal(count)))
     gaps = np.maximum(gaps, SHORTEST)
     times = np.cumsum(gaps) - rng.uniform(0, 1) * mean - mean
+    peaks = _paced(times, mean, seconds, rate)
+    return peaks[peaks < (seconds + 2 * mean) * rate]
+
+
+def _paced(times: NDArray[np.float64], mean: float, seconds: float, rate: int) -> NDArray[np.int64]:
+    """Beat times in s as samples, stretched a little: the median interval in the strip is the mean asked for.
+
+    Stretching moves beats over the ends of the strip, which changes the median where intervals are irregular;
+    then the nearest stretch that comes within ASKED is taken, or that of a strip some beats later.
+    """
     inside = np.flatnonzero((times >= 0) & (times < seconds))
-    if len(inside) > 2:  # a short strip must show the asked rate: stretch time a little
-        shown = np.median(np.diff(times[inside]))
-        times = times[inside[0]] + (times - times[inside[0]]) * (mean / shown)
-    return np.rint(times[times < seconds + 2 * mean] * rate).astype(np.int64)
+    if len(inside) < 3:
+        return np.rint(times * rate).astype(np.int64)
+    first, ratio = times[inside[0]], mean / np.median(np.diff(times[inside]))
+    best, least = np.zeros(0, dtype=np.int64), np.inf
+    for shift in range(SHIFTS):
+        since = times - times[inside[0] + shift]
+        for step in range(2 * STEPS):  # by turns a little less and more
+            factor = ratio * (1 + ASKED) ** ((step + 1) // 2 * (-1) ** step)
+            peaks = np.rint((first + since * factor) * rate).astype(np.int64)
+            shown = peaks[(peaks >= 0) & (peaks < seconds * rate)]
+            off = float(abs(np.median(np.diff(shown)) / rate / mean - 1)) if len(shown) > 2 else np.inf
+            if off < ASKED:
+                return peaks
+            if off < least or not len(best):
+                best, least = peaks, off
+    return best
