@@ -1,17 +1,18 @@
-"""Omics: tumour expression drawn by a conditional VAE, written as AnnData zarr."""
+"""Omics: RNA, microRNA and methylation of a tumour, drawn by a conditional VAE, written as AnnData."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from ...core.claims import Claim
 from ...core.config import Settings, parse
 from ...core.errors import InputError
 from ...core.modality import Conditioner, Generator, Record, TrainingSet, View
 from ...core.profile import PatientProfile
 from ...core.vocabulary import BREAST_CANCER
-from ...core.weights import Weights, find, load
+from ...core.weights import Weights, find, load, read_card
 
 if TYPE_CHECKING:
     from ...core.train import Fit
@@ -19,20 +20,26 @@ if TYPE_CHECKING:
 WEIGHTS = "omics"
 
 
-class Config(Settings):
-    """The `model` part of a training YAML."""
+class Options(Settings):
+    """How records are drawn and written: `generate --set omics.format=h5ad --set omics.counts=true`."""
 
-    network: dict[str, Any] = Field(default_factory=dict)
-    training: dict[str, Any] = Field(default_factory=dict)
+    format: Literal["zarr", "h5ad", "mudata"] = "zarr"
+    assays: list[str] = Field(default_factory=list)  # empty: all that the weights have
+    counts: bool = False  # read counts beside the log2 expression
 
 
 class Omics:
-    """RNA expression of a breast tumour."""
+    """RNA, microRNA and methylation of a breast tumour."""
 
     name = "omics"
     after: tuple[str, ...] = ()
     shared = True
+    # piece and store of 20,000 genes with counts, or of several assays
+    bytes_per_record = 320_000
     indication = "patients with breast cancer (C50.919 or C50.929) have tumour expression; nobody else has"
+
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        self.options = parse(Options, dict(options or {}), "omics")
 
     def indicated(self, profile: PatientProfile) -> bool:
         """Only where there is a tumour."""
@@ -44,9 +51,11 @@ class Omics:
 
     def generator(self, columns: Sequence[str]) -> Generator:
         """The shipped or user's weights named `omics`."""
-        from .model import OmicsGenerator
+        from .counts import Counted
+        from .generator import OmicsGenerator
 
-        return OmicsGenerator(load(find(WEIGHTS)), columns)
+        generator = OmicsGenerator(load(find(WEIGHTS)), columns, self.options.assays)
+        return Counted(generator) if self.options.counts else generator
 
     def train(
         self,
@@ -56,51 +65,46 @@ class Omics:
         fit: "Fit",
         init: Weights | None,
     ) -> Weights:
-        """Train the VAE. Public data only."""
-        from .model import train
+        """The VAE of public data, or the private moments of patients under fit.budget."""
+        from .model import Config, train
 
         settings = parse(Config, dict(config), "model")
-        if fit.budget is not None:
-            raise InputError(
-                "omics cannot be trained under a privacy budget yet; use --public for data that are public"
-            )
         if init is not None:
             raise InputError("omics is trained from scratch; leave out --init")
-        return train(data, conditioner, settings.network, settings.training, fit)
+        return train(data, conditioner, settings, fit)
 
     def load(self, data: TrainingSet) -> list[Record]:
         """Real tumours."""
-        from .data import MARKERS, read_matrix
+        from .data import records_of
 
-        matrix, symbols = read_matrix(data)
-        place = {m: i for i, m in enumerate(symbols) if m in MARKERS}
-        return [
-            Record(
-                {"rna": row, "rna_var": symbols},
-                {"pam50": profile.traits.get("pam50"), **{m: float(row[i]) for m, i in place.items()}},
-            )
-            for row, profile in zip(matrix, data.profiles, strict=True)
-        ]
+        return records_of(data)
 
     def export(
         self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path
     ) -> list[Path]:
-        """A piece of the store."""
-        from .export import export
+        """A piece of the stores."""
+        from .pieces import write
 
-        return export(records, profiles, folder)
+        return write(records, profiles, folder)
 
     def assemble(self, pieces: Sequence[Path], folder: Path) -> list[Path]:
-        """The AnnData zarr store."""
+        """The stores, in the format of the options."""
+        from .annotation import provenance_of
         from .export import assemble
 
-        return assemble(pieces, folder)
+        return assemble(pieces, folder, self.options.format, provenance_of(read_card(find(WEIGHTS))))
 
     def read(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
         """Tumours of a cohort."""
-        from .export import read
+        from .reading import read
 
         return read(folder, patient_ids)
+
+    def claims(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Claim]]:
+        """What obs and the marker genes say; see core.claims.Claiming."""
+        from .claims import claims
+
+        return claims(folder, patient_ids)
 
     def views(self) -> list[View]:
         """Expression and subtype."""

@@ -1,98 +1,160 @@
-"""Expression matrices of training folders, and the map between expression and normal scores."""
+"""Assays of training folders, in the order of the folder's patients and in the generator's units."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
+from pydantic import Field
 
+from ...core.config import Settings, parse
 from ...core.errors import InputError
-from ...core.modality import TrainingSet
+from ...core.modality import Record, TrainingSet
+from .matrices import Matrix, read_matrix
 
 MARKERS = ("ESR1", "PGR", "ERBB2", "MKI67")  # stated in the record: receptors and proliferation
+LARGEST_LOG2 = 64.0  # no expression is 2 to the 64th: such values are counts, or not logarithms
+PER_MILLION = 1e6
 
 
-def read_matrix(data: TrainingSet) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
-    """(patient, gene) values in the order of data.records, and the gene symbols.
+class Source(Settings):
+    """Where an assay's matrix is. The default of `key` is a table's first column, the obs_names of AnnData."""
 
-    Options: `matrix`, a CSV (or csv.gz) with a row a patient; `key`, its id column. Column names
-    `SYMBOL_ENTREZ` lose the number. Raises InputError: missing file, patient or number.
-    """
-    import pandas as pd
+    file: str
+    values: Literal["log2", "counts"] = "log2"
+    key: str | None = None
+    layer: str | None = None
+    modality: str | None = None  # of MuData; the assay's own name without
+    transposed: bool = False
 
-    path = data.root / str(data.options.get("matrix", "rna.csv.gz"))
-    key = str(data.options.get("key", "patient_id"))
-    if not path.exists():
-        raise InputError(f"{path}: no such file; expected the expression matrix")
-    table = pd.read_csv(path)
-    if key not in table.columns:
-        raise InputError(f"{path}: no column {key!r}; the first columns are: {', '.join(table.columns[:5])}")
-    table = table.set_index(key)
-    table.index = table.index.astype(str)
-    if missing := [r for r in data.records if r not in table.index]:
-        raise InputError(
-            f"{path}: no row for patient {missing[0]!r}; {len(missing)} of {len(data)} are missing"
-        )
-    values = table.loc[list(data.records)]
-    try:
-        matrix = values.to_numpy(np.float32)
-    except ValueError as error:
-        raise InputError(f"{path}: expected numbers only ({error})") from None
-    if not np.isfinite(matrix).all():
-        row, column = np.argwhere(~np.isfinite(matrix))[0]
-        raise InputError(
-            f"{path}: {values.columns[column]} of patient {values.index[row]} is not a finite number; "
-            "fill or drop missing values (0.0 means not detected)"
-        )
-    symbols = np.array([str(name).rsplit("_", 1)[0] for name in values.columns])
-    return matrix, symbols
+
+class Options(Settings):
+    """The `options` of an omics data set. An assay given as a file alone takes `values` and `key` from here."""
+
+    modality: Literal["omics"] = "omics"
+    reference: bool = False
+    assays: dict[str, str | Source] = Field(default={"rna": "rna.csv.gz"}, min_length=1)
+    values: Literal["log2", "counts"] = "log2"
+    key: str | None = None
 
 
 @dataclass(frozen=True)
-class Marginals:
-    """Each gene's distribution: the share not detected (exact 0.0), and quantiles of the detected values.
+class Assay:
+    """values: (patient, feature) float32 in the order of data.records, a NaN row where a patient lacks the assay.
 
-    undetected (gene,), quantiles (gene, level) at the middle of equal shares of the detected.
+    symbols: (feature,) str, each once. ids: (feature,) str, the data's own identifiers (Ensembl, Entrez), ""
+    where unknown.
     """
 
-    undetected: NDArray[np.float32]
-    quantiles: NDArray[np.float32]
+    values: NDArray[np.float32]
+    symbols: NDArray[np.str_]
+    ids: NDArray[np.str_]
 
-    @classmethod
-    def fit(cls, matrix: NDArray[np.float32], levels: int = 64) -> "Marginals":
-        """Of (patient, gene) values.
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """(patient,) whether the patient has this assay."""
+        return ~np.isnan(self.values[:, 0])
 
-        A quantile is the mean of its share of the sorted values: of several patients, where there are many.
-        """
-        undetected = (matrix == 0).mean(0)
-        quantiles = np.zeros((matrix.shape[1], levels), dtype=np.float32)
-        for gene in range(matrix.shape[1]):
-            seen = np.sort(matrix[matrix[:, gene] != 0, gene])
-            if len(seen):
-                fine = np.interp(np.linspace(0, len(seen) - 1, levels * 8), np.arange(len(seen)), seen)
-                quantiles[gene] = fine.reshape(levels, 8).mean(1)
-        return cls(undetected.astype(np.float32), quantiles)
 
-    def to_scores(self, matrix: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """(patient, gene) normal scores; what is not detected ranks lowest, in random order."""
-        levels = self.quantiles.shape[1]
-        grid = (np.arange(levels) + 0.5) / levels
-        share = np.empty(matrix.shape)
-        for gene in range(matrix.shape[1]):
-            p0 = float(self.undetected[gene])
-            place = np.interp(matrix[:, gene], self.quantiles[gene], grid)
-            low = rng.uniform(0, max(p0, 1e-6), size=len(matrix))
-            share[:, gene] = np.where(matrix[:, gene] == 0, low, p0 + (1 - p0) * place)
-        return ndtri(np.clip(share, 1e-3, 1 - 1e-3)).astype(np.float32)
+def read_assays(data: TrainingSet) -> dict[str, Assay]:
+    """Each assay of the set, by name.
 
-    def to_values(self, scores: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Inverse of to_scores for one patient: (gene,) scores to log2 expression with 0.0 where not detected."""
-        levels = self.quantiles.shape[1]
-        share = ndtr(scores)
-        inner = (share - self.undetected) / np.maximum(1 - self.undetected, 1e-6)
-        place = np.clip(inner * levels - 0.5, 0, levels - 1)
-        low = np.minimum(place.astype(np.int64), levels - 2)
-        part = place - low
-        rows = np.arange(len(scores))
-        values = (1 - part) * self.quantiles[rows, low] + part * self.quantiles[rows, low + 1]
-        return np.where(inner < 0, 0.0, np.round(values, 4)).astype(np.float32)
+    Options: `assays`, {name: file} or {name: settings of Source}; `values: counts` are turned into
+    log2(counts per million + 1), so that 0 stays exactly 0. Raises InputError, naming file and patient: what
+    matrices.read_matrix refuses; a value that is missing, infinite or no logarithm; a patient without any assay.
+    """
+    options = parse(Options, {k: v for k, v in data.options.items() if k != "constants"}, _options(data))
+    if not data.records:
+        raise InputError(f"{data.root}: omics needs a table that lists its patients; name it as `table`")
+    if len(set(data.records)) < len(data.records):
+        twice = next(r for i, r in enumerate(data.records) if r in data.records[:i])
+        raise InputError(f"{data.root}: record {twice!r} is in the table twice; expected a row a sample")
+    assays = {name: _assay(data, name, _source(own, options)) for name, own in options.assays.items()}
+    without = ~np.any([assay.present for assay in assays.values()], axis=0)
+    if without.any():
+        first = data.records[int(np.argmax(without))]
+        raise InputError(
+            f"{data.root}: patient {first!r} is in the table but in no assay ({', '.join(assays)}); "
+            f"{without.sum()} of {len(data)} are missing: drop their rows, or check `record` and `key`"
+        )
+    return assays
+
+
+def records_of(data: TrainingSet) -> list[Record]:
+    """Real records of a set, as the generator draws them. Raises what read_assays does."""
+    assays = read_assays(data)
+    return [
+        Record(
+            {
+                key: array
+                for name, assay in assays.items()
+                if assay.present[row]
+                for key, array in ((name, assay.values[row]), (f"{name}_var", assay.symbols))
+            },
+            {"pam50": profile.traits.get("pam50"), **_markers(assays, row)},
+        )
+        for row, profile in enumerate(data.profiles)
+    ]
+
+
+def _markers(assays: Mapping[str, Assay], row: int) -> dict[str, float]:
+    """log2 expression of the stated genes; none where the patient lacks RNA."""
+    rna = assays.get("rna")
+    if rna is None or not rna.present[row]:
+        return {}
+    return {m: float(rna.values[row, i]) for i, m in enumerate(rna.symbols.tolist()) if m in MARKERS}
+
+
+def _options(data: TrainingSet) -> str:
+    return f"{data.source.name}: options"
+
+
+def _source(own: str | Source, options: Options) -> Source:
+    return Source(file=own, values=options.values, key=options.key) if isinstance(own, str) else own
+
+
+def _assay(data: TrainingSet, name: str, source: Source) -> Assay:
+    path = data.root / source.file
+    matrix = read_matrix(
+        path,
+        data.records,
+        name,
+        key=source.key,
+        layer=source.layer,
+        modality=source.modality,
+        transposed=source.transposed,
+    )
+    if not matrix.symbols:
+        raise InputError(f"{path}: the assay {name} has no features")
+    _check(str(path), name, matrix, source.values)
+    values = np.full((len(data), len(matrix.symbols)), np.nan, np.float32)
+    place = {record: row for row, record in enumerate(data.records)}
+    found = _log2_per_million(matrix.values) if source.values == "counts" else matrix.values
+    values[[place[key] for key in matrix.keys]] = found
+    return Assay(values, np.array(matrix.symbols), np.array(matrix.ids))
+
+
+def _check(where: str, name: str, matrix: Matrix, kind: str) -> None:
+    """Refuse what is no finite logarithm, or no count."""
+    values = matrix.values
+    odd = {"log2": "not a log2 value; say `values: counts` if these are counts", "counts": "not a count"}
+    faults = (
+        (~np.isfinite(values), "not a finite number; fill or drop missing values (0.0 means not detected)"),
+        (values < 0 if kind == "counts" else np.abs(values) > LARGEST_LOG2, odd[kind]),
+    )
+    for wrong, why in faults:
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            raise InputError(
+                f"{where}: {name} {matrix.symbols[column]} of patient {matrix.keys[row]} is "
+                f"{values[row, column]:g}, {why}"
+            )
+    if kind == "counts" and not (totals := values.sum(1)).all():
+        raise InputError(f"{where}: patient {matrix.keys[int(np.argmin(totals))]} has no counts at all")
+
+
+def _log2_per_million(counts: NDArray[np.float32]) -> NDArray[np.float32]:
+    """log2(counts per million + 1): the scale is each row's own, so that no patient's value tells of another's."""
+    totals = counts.sum(1, keepdims=True, dtype=np.float64)
+    return np.log2(counts * (PER_MILLION / totals) + 1).astype(np.float32)

@@ -1,219 +1,116 @@
-"""AnnData stores of synthetic omics: omics/<assay>.zarr (zarr v3), written in pieces, joined, and read."""
+"""Joins pieces into a cohort's omics: an AnnData store an assay (zarr v3 or h5ad), or one MuData of all assays."""
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ...core.errors import InputError
-from ...core.modality import Record
-from ...core.profile import PatientProfile
-from .data import MARKERS
+from .annotation import SYNTHETIC, obs_of, uns_of, var_of
+from .pieces import COUNTS, VALUES, AssayPieces, gather
+from .store import create, name_dimensions, write_parts, write_rows
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Format = Literal["zarr", "h5ad", "mudata"]
+MUDATA = "mudata.zarr"
+
+
+def assemble(
+    pieces: Sequence[Path],
+    folder: Path,
+    form: Format = "zarr",
+    provenance: Mapping[str, Any] | None = None,
+) -> list[Path]:
+    """Join pieces, in order, into stores below folder/omics; the paths of all their files.
+
+    zarr: <assay>.zarr, h5ad: <assay>.h5ad, mudata: mudata.zarr with every assay. obs are the patients, var the
+    features. In memory at a time: a shard of rows (16 MB, or a 1,024th of a matrix above 16 GB) and the table
+    of patients. The bytes do not depend on how the patients were cut into pieces.
+    """
+    table, assays = gather(pieces)
+    obs = obs_of(table)
+    place = folder / "omics"
+    place.mkdir(parents=True, exist_ok=True)
+    if form == "mudata":
+        with _new(place / MUDATA) as root:
+            _write_mudata(root, obs, assays, provenance or {})
+    else:
+        for name, own in assays.items():
+            with _new(place / f"{name}.{form}") as root:
+                _write_anndata(root, name, obs.iloc[own.rows], own, provenance or {})
+    return sorted(path for path in place.rglob("*") if path.is_file())
+
+
+@contextmanager
+def _new(store: Path) -> Iterator[Any]:
+    """The root group of a new store, zarr or HDF5 by its name."""
+    import h5py
     import zarr
 
-CHUNK = (256, 2048)  # patients, features: what one read decodes
-SHARD_BYTES = 16_000_000  # before compression: what assemble() holds, and one file's contents
-MEANINGS = {"rna": ("log2 RSEM, upper-quartile normalised", "exactly 0.0 = not detected")}  # unit, zero
-SYNTHETIC = "SYNTHETIC: drawn by a model, not measured on a person"
-LICENCE = (
-    "synthetic data; the cohort's manifest.json names the weights, and their cards the data and licences"
-)
+    if store.suffix == ".zarr":
+        yield zarr.open_group(store, mode="w", zarr_format=3)
+        name_dimensions(store)
+    else:
+        with h5py.File(store, "w") as file:
+            yield file
 
 
-@dataclass(frozen=True)
-class Piece:
-    """Some patients' rows of one assay, on disk; obs maps patient_id, age, sex and pam50 to lists."""
+def _write_anndata(
+    group: Any,
+    name: str,
+    obs: "pd.DataFrame",
+    assay: AssayPieces,
+    provenance: Mapping[str, Any],
+    prefix: str = "",
+) -> None:
+    """One assay: the frame first, then its rows, a shard at a time."""
+    var = var_of(assay.var, assay.ids, prefix)
+    uns = uns_of(name, provenance, assay.counted)
+    layout = create(group, obs, var, uns, {COUNTS: "int32"} if assay.counted else {})
+    group.attrs.update({"synthetic": True, "statement": SYNTHETIC, "assay": name})
+    for column, layer in ((VALUES, None), *(((COUNTS, COUNTS),) if assay.counted else ())):
+        blocks = assay.blocks(column, layout.shard[0])
+        for rows, block in zip(layout.ranges(), blocks, strict=True):
+            write_rows(group, rows.start, block, layer)
 
-    rows: Path
-    obs: dict[str, list[Any]]
 
+def _write_mudata(
+    root: Any, obs: "pd.DataFrame", assays: Mapping[str, AssayPieces], provenance: Mapping[str, Any]
+) -> None:
+    """mudata's on-disk format 0.1.0: an AnnData an assay below mod/, and maps from all patients and features to them.
 
-def export(records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path) -> list[Path]:
-    """Write a piece, <assay>.npy with <assay>.json, for each assay of these patients; the paths written.
-
-    An assay is a pair of arrays "<assay>", (feature,) float32, and "<assay>_var", (feature,) names; all
-    records of an assay have the same features.
+    A map has an axis' place in the assay, counted from 1, and 0 where it is absent. Feature names are
+    prefixed with the assay, since a gene may be in several.
     """
-    paths = []
-    pairs = list(zip(records, profiles, strict=True))
-    for assay in sorted({name for record in records for name in record.arrays if _is_assay(name, record)}):
-        those = [(record, profile) for record, profile in pairs if assay in record.arrays]
-        names = those[0][0].arrays[f"{assay}_var"]
-        assert all(np.array_equal(r.arrays[f"{assay}_var"], names) for r, _ in those), "features differ"
-        meta = {
-            "var": [str(name) for name in names],
-            "obs": {
-                "patient_id": [profile.patient_id for _, profile in those],
-                "age": [profile.age for _, profile in those],
-                "sex": [profile.sex for _, profile in those],
-                "pam50": [record.facts.get("pam50") for record, _ in those],
-            },
-        }
-        rows, about = folder / f"{assay}.npy", folder / f"{assay}.json"
-        np.save(rows, np.stack([record.arrays[assay] for record, _ in those]).astype(np.float32))
-        about.write_text(json.dumps(meta), encoding="utf-8")
-        paths += [rows, about]
-    return paths
-
-
-def assemble(pieces: Sequence[Path], folder: Path) -> list[Path]:
-    """Join pieces, in order, into omics/<assay>.zarr below folder; the paths of all files of the stores.
-
-    obs are the patients, var the features. One shard of rows is in memory at a time. The bytes
-    do not depend on how the patients were cut into pieces. Layout: anndata's on-disk format 0.1.0.
-    """
-    found: dict[str, list[Piece]] = {}
-    features: dict[str, list[str]] = {}
-    for place in pieces:
-        for about in sorted(place.glob("*.json")):
-            meta = json.loads(about.read_text(encoding="utf-8"))
-            assert features.setdefault(about.stem, meta["var"]) == meta["var"], "features differ"
-            found.setdefault(about.stem, []).append(Piece(about.with_suffix(".npy"), meta["obs"]))
-    paths: list[Path] = []
-    for assay, own in sorted(found.items()):
-        store = folder / "omics" / f"{assay}.zarr"
-        _write(store, assay, features[assay], own)
-        paths += sorted(path for path in store.rglob("*") if path.is_file())
-    return paths
-
-
-def read(folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
-    """Records of these patients from a cohort folder, exact; patients without one are left out.
-
-    Raises InputError naming a store that is unreadable or lacks a part.
-    """
-    arrays: dict[str, dict[str, NDArray[Any]]] = {}
-    facts: dict[str, dict[str, Any]] = {}
-    for store in sorted((folder / "omics").glob("*.zarr")):
-        assay = store.stem
-        obs, names, rows = _rows(store, patient_ids)
-        markers = [(gene, int(np.flatnonzero(names == gene)[0])) for gene in MARKERS if gene in names]
-        for (patient_id, about), row in zip(obs.iterrows(), rows, strict=True):
-            own = arrays.setdefault(str(patient_id), {})
-            own[assay], own[f"{assay}_var"] = row, names
-            known = facts.setdefault(str(patient_id), {})
-            known["pam50"] = about["pam50"] if isinstance(about["pam50"], str) else None
-            if assay == "rna":
-                known |= {gene: float(row[place]) for gene, place in markers}
-    return {patient_id: Record(arrays[patient_id], facts[patient_id]) for patient_id in arrays}
-
-
-def _is_assay(name: str, record: Record) -> bool:
-    return f"{name}_var" in record.arrays
-
-
-def _write(store: Path, assay: str, var: list[str], pieces: Sequence[Piece]) -> None:
-    """One store. Its parts are anndata's own writing but for X, which is streamed."""
-    import pandas as pd
-    import zarr
-    from anndata import settings
-    from anndata.io import write_elem
-
-    assert len(set(var)) == len(var), "feature names repeat"
-    unit, zero = MEANINGS[assay]
-    about: dict[str, Any] = {
-        "synthetic": True,
-        "statement": SYNTHETIC,
-        "assay": assay,
-        "unit": unit,
-        "zero": zero,
-    }
-    parts: dict[str, Any] = {
-        "obs": _obs(pieces),
-        "var": pd.DataFrame(index=pd.Index(var, name="symbol", dtype=object)),
-        "uns": {**about, "generator": "Polyclinic", "licence": LICENCE},
-        **{name: {} for name in ("layers", "obsm", "obsp", "varm", "varp")},
-    }
-    store.parent.mkdir(parents=True, exist_ok=True)
-    group = zarr.open_group(store, mode="w", zarr_format=3)
-    group.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0", **about})
-    with settings.override(zarr_write_format=3, auto_shard_zarr_v3=True):
-        for name, part in parts.items():
-            write_elem(group, name, part)
-    patients, features = len(parts["obs"]), len(var)
-    chunk = (min(CHUNK[0], patients), min(CHUNK[1], features))
-    fitting = max(1, SHARD_BYTES // (chunk[0] * features * 4))
-    shard = (chunk[0] * min(fitting, -(-patients // chunk[0])), chunk[1] * -(-features // chunk[1]))
-    matrix = group.create_array(
-        "X",
-        shape=(patients, features),
-        dtype="float32",
-        chunks=chunk,
-        shards=shard,
-        fill_value=np.nan,  # a lost shard must not read as zeros, which mean "not detected"
-        attributes={"encoding-type": "array", "encoding-version": "0.2.0"},
-    )
-    start = 0
-    for block in _blocks(pieces, shard[0]):
-        matrix[start : start + len(block)] = block
-        start += len(block)
-
-
-def _obs(pieces: Sequence[Piece]) -> "pd.DataFrame":
     import pandas as pd
 
-    columns = {name: [x for piece in pieces for x in piece.obs[name]] for name in pieces[0].obs}
-    index = pd.Index(columns["patient_id"], name="patient_id", dtype=object)
-    values: dict[str, Any] = {"age": np.array(columns["age"], dtype=np.float64)}  # None becomes NaN
-    for name in ("sex", "pam50"):
-        values[name] = pd.Categorical(columns[name], categories=sorted({x for x in columns[name] if x}))
-    return pd.DataFrame(values, index=index)
+    root.attrs.update({"encoding-type": "MuData", "encoding-version": "0.1.0", "axis": 0})
+    root.attrs.update({"encoder": "Polyclinic", "synthetic": True, "statement": SYNTHETIC})
+    mod = root.create_group("mod")
+    mod.attrs["mod-order"] = list(assays)
+    for name, own in assays.items():
+        _write_anndata(mod.create_group(name), name, obs.iloc[own.rows], own, provenance, prefix=f"{name}:")
+    names = [f"{name}:{symbol}" for name, own in assays.items() for symbol in own.var]
+    sizes = [len(own.var) for own in assays.values()]
+    maps: dict[str, dict[str, Any]] = {"obsmap": {}, "varmap": {}}
+    for (name, own), first in zip(assays.items(), np.cumsum([0, *sizes]), strict=False):
+        maps["obsmap"][name] = _map(len(obs), own.rows)
+        maps["varmap"][name] = _map(len(names), np.arange(first, first + len(own.var)))
+    masks = {
+        f"{axis}m": {name: places[:, None] > 0 for name, places in maps[f"{axis}map"].items()}
+        for axis in ("obs", "var")
+    }
+    var = pd.DataFrame(index=pd.Index(names, dtype=object))
+    uns = {
+        key: value for key, value in uns_of("all", provenance).items() if key not in ("assay", "unit", "zero")
+    }
+    write_parts(root, {"obs": obs, "var": var, **masks, **maps, "obsp": {}, "varp": {}, "uns": uns})
 
 
-def _blocks(pieces: Sequence[Piece], rows: int) -> Iterator[NDArray[np.float32]]:
-    """The pieces' rows in order, regrouped into blocks of `rows` (the last one shorter)."""
-    block: list[NDArray[np.float32]] = []
-    held = 0
-    for piece in pieces:
-        waiting = np.load(piece.rows)
-        while len(waiting):
-            taken, waiting = waiting[: rows - held], waiting[rows - held :]
-            block.append(taken)
-            held += len(taken)
-            if held == rows:
-                yield np.concatenate(block)
-                block, held = [], 0
-    if block:
-        yield np.concatenate(block)
-
-
-def _rows(
-    store: Path, patient_ids: Sequence[str]
-) -> tuple["pd.DataFrame", NDArray[np.str_], NDArray[np.float32]]:
-    """obs of the patients that the store has, names of its features, and (patient, feature) values."""
-    import zarr
-    from anndata.io import read_elem
-
-    try:
-        group = zarr.open_group(store, mode="r")
-        obs = read_elem(_part(group, "obs"))
-        names = np.array([str(name) for name in read_elem(_part(group, "var")).index])
-        wanted = obs.index.get_indexer([x for x in patient_ids if x in obs.index])
-        matrix: Any = group["X"]
-        rows = matrix.get_orthogonal_selection((wanted, slice(None))) if len(wanted) else []
-    # what zarr and anndata raise for a missing or damaged part
-    except (KeyError, ValueError, OSError, RuntimeError, TypeError, AttributeError) as error:
-        detail = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(
-            f"{store}: expected an AnnData store of a cohort, cannot read it ({detail})"
-        ) from None
-    values = np.asarray(rows, dtype=np.float32)
-    if np.isnan(values).any():
-        raise InputError(f"{store}: values are missing, a file below X is lost; generate the cohort again")
-    return obs.iloc[wanted], names, values
-
-
-def _part(group: "zarr.Group", name: str) -> "zarr.Group":
-    import zarr
-
-    part = group[name]
-    if not isinstance(part, zarr.Group):
-        raise ValueError(f"{name} is not a group")
-    return part
+def _map(length: int, places: Any) -> Any:
+    found = np.zeros(length, dtype=np.uint32)
+    found[places] = np.arange(1, len(places) + 1)
+    return found

@@ -1,0 +1,167 @@
+"""What the omics benchmark measures on a synthetic cohort: subtype, genes, assays, being told apart, membership."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import gaussian_kde, ks_2samp, ttest_ind
+from sklearn.cluster import AgglomerativeClustering
+from sklearn.decomposition import PCA
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+Array = NDArray[np.float32]
+TOP, FALSE_DISCOVERY = 200, 0.05
+LUMA, BASAL = 0, 2
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """assays: (patient, feature) values; subtype (patient,) places in SUBTYPES; group (patient,) race."""
+
+    assays: dict[str, Array]
+    subtype: NDArray[np.int64]
+    group: NDArray[np.str_]
+
+
+def logistic() -> Pipeline:
+    """Ridge logistic regression on standardised genes."""
+    return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
+
+
+def subtype(train: Cohort, test: Cohort, trees: int, seed: int) -> dict[str, float]:
+    """PAM50 from RNA: learnt on `train`, judged on `test`; error by subtype and by race of the regression."""
+    forest = RandomForestClassifier(trees, random_state=seed, n_jobs=1)
+    found = {}
+    for name, model in (("LR", logistic()), ("RF", forest)):
+        told = model.fit(train.assays["rna"], train.subtype).predict(test.assays["rna"])
+        found[f"PAM50 accuracy, {name}"] = accuracy_score(test.subtype, told)
+        found[f"PAM50 macro F1, {name}"] = f1_score(test.subtype, told, average="macro")
+        if name == "LR":
+            wrong = told != test.subtype
+    for k, label in ((0, "LumA"), (1, "LumB"), (2, "Basal")):
+        found[f"  error among {label}"] = float(wrong[test.subtype == k].mean())
+    for race in ("white", "black or african american"):
+        found[f"  error among {race.split()[0]}"] = float(wrong[test.group == race].mean())
+    return found
+
+
+def agreement(a: Array, b: Array, c: Array, d: Array) -> float:
+    """Pearson R between the feature-by-feature correlations of (a with b) and of (c with d)."""
+    first, second = _correlations(a, b), _correlations(c, d)
+    keep = np.triu_indices(len(first), 1) if a is b else np.indices(first.shape).reshape(2, -1)
+    return float(np.corrcoef(first[keep[0], keep[1]], second[keep[0], keep[1]])[0, 1])
+
+
+def _correlations(a: Array, b: Array) -> Array:
+    x, y = ((v - v.mean(0)) / np.maximum(v.std(0), 1e-6) for v in (a, b))
+    return np.asarray(x.T @ y / len(x))
+
+
+def genes(synthetic: Cohort, test: Cohort) -> dict[str, float]:
+    """Correlations, differential genes, per-gene KS, and how well real modules hold together."""
+    x, y = synthetic.assays, test.assays
+    found = {"gene-gene correlation R": agreement(y["rna"], y["rna"], x["rna"], x["rna"])}
+    for assay in ("meth", "mirna"):
+        if assay in x:
+            found[f"RNA-{assay} correlation R"] = agreement(y["rna"], y[assay], x["rna"], x[assay])
+    sign, p = _differential(test)
+    own_sign, own_p = _differential(synthetic)
+    top = np.argsort(p)[:TOP]
+    called = _discoveries(own_p) & (sign == own_sign)
+    found["DE recall of the top 200"] = float(called[top].mean())
+    found["  top 200 shared"] = len(set(top) & set(np.argsort(own_p)[:TOP])) / TOP
+    tests = [ks_2samp(x["rna"][:, g], y["rna"][:, g]).statistic for g in range(0, y["rna"].shape[1], 5)]
+    found["per-gene KS"] = float(np.mean(tests))
+    found["module preservation"] = preservation(x["rna"], y["rna"])
+    return found
+
+
+def _differential(cohort: Cohort) -> tuple[Array, Array]:
+    """Sign and p of Welch's test, LumA against Basal, a gene."""
+    rna = cohort.assays["rna"]
+    result = ttest_ind(rna[cohort.subtype == LUMA], rna[cohort.subtype == BASAL], equal_var=False)
+    return np.sign(result.statistic), np.nan_to_num(result.pvalue, nan=1.0)
+
+
+def _discoveries(p: Array) -> NDArray[np.bool_]:
+    """Benjamini and Hochberg 1995."""
+    order = np.argsort(p)
+    passed = np.flatnonzero(p[order] <= FALSE_DISCOVERY * np.arange(1, len(p) + 1) / len(p))
+    found = np.zeros(len(p), dtype=bool)
+    found[order[: passed[-1] + 1 if len(passed) else 0]] = True
+    return found
+
+
+def preservation(synthetic: Array, real: Array, modules: int = 12) -> float:
+    """Share of the real modules' density (mean correlation within, beyond that of all genes) that is kept.
+
+    Modules: average-linkage clusters of 1 - correlation among real test genes, as WGCNA cuts them, of 20
+    genes or more. After Langfelder et al. 2011 (density preservation).
+    """
+    correlation = _correlations(real, real)
+    label = AgglomerativeClustering(modules, metric="precomputed", linkage="average").fit_predict(
+        1 - np.clip(correlation, -1, 1)
+    )
+    ours = _correlations(synthetic, synthetic)
+    kept = []
+    for k in range(modules):
+        own = np.flatnonzero(label == k)
+        if len(own) >= 20:
+            inside = np.ix_(own, own)
+            kept.append(
+                (ours[inside].mean() - ours.mean()) / (correlation[inside].mean() - correlation.mean())
+            )
+    return float(np.mean(np.clip(kept, 0, 1)))
+
+
+def told_apart(
+    first: Cohort, second: Cohort, train: Cohort, test: Cohort, trees: int, seed: int
+) -> dict[str, float]:
+    """AUC of telling real from synthetic RNA: learnt on train against one draw, judged on test against another."""
+    size = min(len(test.subtype), len(second.subtype))
+    x = np.concatenate([train.assays["rna"], first.assays["rna"]])
+    y = np.repeat([0, 1], [len(train.subtype), len(first.subtype)])
+    asked = np.concatenate([test.assays["rna"], second.assays["rna"][:size]])
+    truth = np.repeat([0, 1], [len(test.subtype), size])
+    forest = RandomForestClassifier(trees, min_samples_leaf=2, random_state=seed, n_jobs=1)
+    both = [
+        roc_auc_score(truth, model.fit(x, y).predict_proba(asked)[:, 1]) for model in (logistic(), forest)
+    ]
+    return {"  told apart, LR": both[0], "  told apart, RF": both[1], "told apart, worst AUC": max(both)}
+
+
+def membership(synthetic: Cohort, train: Cohort, test: Cohort, seed: int) -> dict[str, float]:
+    """AUC of two attacks that tell training from test patients by the synthetic cohort alone (and other people).
+
+    Nearest neighbour: distance to the closest synthetic tumour in 50 components. Density ratio (DOMIAS, van
+    Breugel et al. 2023): kernel densities in 8 components, synthetic over half of the test patients.
+    """
+    rng = np.random.default_rng(seed)
+    scale = StandardScaler().fit(synthetic.assays["rna"])
+    axes = PCA(50, random_state=seed).fit(scale.transform(synthetic.assays["rna"]))
+    own, members, others = (
+        axes.transform(scale.transform(c.assays["rna"])) for c in (synthetic, train, test)
+    )
+    order = rng.permutation(len(others))
+    known, others = others[order[: len(order) // 2]], others[order[len(order) // 2 :]]
+    truth = np.repeat([1, 0], [len(members), len(others)])
+    asked = np.concatenate([members, others])
+    nearest = np.array([-np.square(own - row).sum(1).min() for row in asked])
+    ratio = np.log(gaussian_kde(own[:, :8].T)(asked[:, :8].T) + 1e-300)
+    ratio -= np.log(gaussian_kde(known[:, :8].T)(asked[:, :8].T) + 1e-300)
+    both = [roc_auc_score(truth, nearest), roc_auc_score(truth, ratio)]
+    return {
+        "  membership, nearest": both[0],
+        "  membership, ratio": both[1],
+        "membership, worst AUC": max(both),
+    }
+
+
+def mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Over seeds, by name."""
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}

@@ -1,0 +1,101 @@
+"""What stands beside the values of an assay: obs (patients), var (features), uns (meaning, provenance, licence)."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...core.weights import Card
+from .genes import ensembl_ids
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+MEANINGS = {  # assay -> unit, what an exact zero means
+    "rna": ("log2 RSEM, upper-quartile normalised", "exactly 0.0 = not detected"),
+    "mirna": ("log2 reads per million", "exactly 0.0 = not detected"),
+    "meth": ("M-value: log2(beta / (1 - beta)) of the gene's mean beta", "beta = 0.5"),
+}
+UNKNOWN_MEANING = ("that of the data learnt from", "that of the data learnt from")
+COUNTS_MEANING = "read counts, negative binomial about the shares of the log2 expression"
+SYNTHETIC = "SYNTHETIC: drawn by a model, not measured on a person"
+LICENCE = (
+    "synthetic data; the cohort's manifest.json names the weights, and their cards the data and licences"
+)
+ALWAYS = ("age", "sex", "pam50")  # fields that obs has, known or not
+
+
+def obs_of(table: "pa.Table") -> "pd.DataFrame":
+    """Profile fields by name: words as categories, conditions as bool, numbers as float64; the index is the id.
+
+    Unknown is NaN (NA in a condition). A field that nobody has is left out, but for age, sex and pam50.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    ids = np.array(table["patient_id"].to_pylist(), dtype=object)
+    nobody = pa.chunked_array([pa.nulls(len(ids), pa.string())])
+    values: dict[str, Any] = {"patient_id": ids}
+    for name in [*ALWAYS, *sorted(set(table.column_names) - {*ALWAYS, "patient_id"})]:
+        column = table[name] if name in table.column_names else nobody
+        if name in ALWAYS or column.null_count < len(ids):
+            values[name] = _series(column)
+    return pd.DataFrame(values, index=pd.Index(ids, dtype=object))
+
+
+def var_of(symbols: Sequence[str], ids: Sequence[str], prefix: str = "") -> "pd.DataFrame":
+    """symbol; id, Ensembl's gene id ("" where unknown); source_id, that of the training data if it had any.
+
+    The index is prefix + symbol.
+    """
+    import pandas as pd
+
+    values = {"symbol": list(symbols), "id": ensembl_ids(symbols, ids)}
+    if len(ids):
+        values["source_id"] = list(ids)
+    index = pd.Index([f"{prefix}{symbol}" for symbol in symbols], dtype=object)
+    return pd.DataFrame(values, index=index, dtype=object)
+
+
+def uns_of(assay: str, provenance: Mapping[str, Any], counted: bool = False) -> dict[str, Any]:
+    """That it is synthetic, unit and zero, the model's provenance, and the licence."""
+    unit, zero = MEANINGS.get(assay, UNKNOWN_MEANING)
+    about = {"synthetic": True, "statement": SYNTHETIC, "assay": assay, "unit": unit, "zero": zero}
+    counts = {"counts": COUNTS_MEANING} if counted else {}
+    return {**about, **counts, "generator": "Polyclinic", "licence": LICENCE, **provenance}
+
+
+def provenance_of(card: Card) -> dict[str, Any]:
+    """Of the weights' card: the model, its privacy, and the data it learnt from with their licences."""
+    limits = {"epsilon": card.epsilon, "delta": card.delta}
+    return {
+        "model": card.name,
+        "model_kind": card.kind,
+        "model_version": card.version,
+        "privacy": card.privacy,
+        **{name: value for name, value in limits.items() if value is not None},
+        **{
+            f"training_data{suffix}": np.array([getattr(used, field) for used in card.data], dtype=object)
+            for suffix, field in (("", "name"), ("_licence", "licence"), ("_citation", "citation"))
+        },
+    }
+
+
+def _series(column: "pa.ChunkedArray") -> Any:
+    """A column of obs, of a type that AnnData keeps."""
+    import pandas as pd
+    import pyarrow as pa
+
+    if pa.types.is_floating(column.type):
+        return column.to_numpy()
+    if pa.types.is_boolean(column.type):
+        return pd.array(column.to_pylist(), "boolean") if column.null_count else column.to_numpy()
+    coded = column.cast(pa.string()).combine_chunks().dictionary_encode()  # few words, however many patients
+    words = coded.dictionary.to_pylist()
+    codes = coded.indices.fill_null(-1).to_numpy()
+    order = sorted(range(len(words)), key=words.__getitem__)
+    place = np.empty(len(words) + 1, dtype=np.int32)
+    place[order] = np.arange(len(words))
+    place[-1] = -1  # unknown
+    return pd.Categorical.from_codes(place[codes], pd.Index([words[i] for i in order], dtype=object))

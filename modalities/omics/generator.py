@@ -1,0 +1,155 @@
+"""Draws tumours of all assays from trained weights, in blocks of a fixed size."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...core.condition import field_of, select
+from ...core.errors import InputError
+from ...core.modality import Batch, Record
+from ...core.profile import seed_for
+from ...core.weights import Weights, restore
+from .data import MARKERS
+from .law import Law
+from .marginals import Marginals
+from .tumours import SUBTYPES, Layout, plain
+from .vae import Decoder
+
+BLOCK = 32  # rows of a matrix product: always as many, so that a row's bits do not depend on its companions
+Scores = NDArray[np.float32]
+
+
+class Sampler:
+    """Scores (row, feature) of tumours, an assay at a time."""
+
+    def __init__(self, weights: Weights) -> None:
+        card = weights.card
+        try:
+            self.layout = Layout({name: tuple(own) for name, own in card.model["assays"].items()})
+            shape = card.model["decoder"]
+        except (KeyError, AttributeError):
+            raise InputError(
+                f"weights {card.name} (version {card.version or 'unknown'}) do not fit this version's omics model; "
+                "train them again"
+            ) from None
+        self.columns = card.columns
+        self.plain = plain(self.columns)
+        self.masks = [self.columns.index(f"{field_of(self.columns[i])}?") for i in self.plain]
+        self.decoder = Decoder(self.layout.features, len(self.columns), shape["latent"], shape["width"])
+        restore(self.decoder, weights, "decoder.")
+        self.law = Law.restored(dict(weights.tensors))
+        self.factors = weights.tensors["factors"].float()
+        self.spread = weights.tensors["spread"].float().numpy()
+        self.marginals = Marginals(
+            *(weights.tensors[f"marginals.{k}"].float().numpy() for k in ("threshold", "quantiles"))
+        )
+
+    def scores(
+        self, subtype: Sequence[int] | NDArray[np.int64], code: Scores, seeds: Sequence[int],
+        assays: Sequence[str] = (),
+    ) -> dict[str, Scores]:  # fmt: skip
+        """(row, feature) normal scores of each assay (all by default), each row from its own seed."""
+        blocks = [
+            self._block(
+                subtype[start : start + BLOCK],
+                code[start : start + BLOCK],
+                seeds[start : start + BLOCK],
+                assays,
+            )
+            for start in range(0, len(seeds), BLOCK)
+        ]
+        return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+    @torch.inference_mode()
+    def _block(
+        self,
+        subtype: Sequence[int] | NDArray[np.int64],
+        code: Scores,
+        seeds: Sequence[int],
+        assays: Sequence[str],
+    ) -> dict[str, Scores]:
+        rows = len(seeds)
+        latent = np.zeros((BLOCK, self.law.root.shape[1]), np.float32)
+        condition = np.zeros((BLOCK, len(self.columns)), np.float32)
+        condition[:rows] = code
+        for i, (kind, seed) in enumerate(zip(subtype, seeds, strict=True)):
+            rng = _rng(seed, "latent")
+            known = code[i, self.masks] > 0
+            latent[i] = self.law.draw(int(kind), code[i, self.plain].astype(np.float64), known, rng)
+        own, beside = torch.from_numpy(latent).tensor_split(
+            [self.law.root.shape[1] - self.factors.shape[1]], dim=1
+        )
+        mean = (self.decoder(own, torch.from_numpy(condition)) + beside @ self.factors.T).numpy()
+        out = {}
+        for name, place in self.layout.slices().items():
+            if not assays or name in assays:
+                count = place.stop - place.start
+                noise = [_rng(seed, name).standard_normal(count, np.float32) for seed in seeds]
+                out[name] = mean[:rows, place] + self.spread[place] * np.stack(noise)
+        return out
+
+
+class OmicsGenerator:
+    """Tumours from trained weights; a subtype that the profile leaves open is drawn by the training shares.
+
+    `assays` are those to draw, default all that the weights have. Raises InputError for one they lack.
+    """
+
+    def __init__(self, weights: Weights, columns: Sequence[str], assays: Sequence[str] = ()) -> None:
+        self.sampler, self.columns = Sampler(weights), columns
+        symbols = self.sampler.layout.symbols
+        if absent := [name for name in assays if name not in symbols]:
+            raise InputError(
+                f"omics.assays: the weights {weights.card.name} have no {absent[0]!r}; expected some of: "
+                f"{', '.join(symbols)}"
+            )
+        self.assays = tuple(assays) or tuple(symbols)
+        self.symbols = {name: np.array(symbols[name]) for name in self.assays}
+        rna = list(symbols.get("rna", ()))
+        self.markers = {m: rna.index(m) for m in MARKERS if m in rna} if "rna" in self.assays else {}
+
+    def sample(self, batch: Batch) -> list[Record]:
+        """One tumour a row."""
+        if not len(batch):
+            return []
+        code = select(batch.condition, self.columns, self.sampler.columns)
+        subtype = []
+        for row, (profile, seed) in enumerate(zip(batch.profiles, batch.seeds, strict=True)):
+            subtype.append(self._subtype(profile.traits.get("pam50"), seed))
+            for column in (f"pam50={SUBTYPES[subtype[row]]}", "pam50?"):
+                if column in self.sampler.columns:
+                    code[row, self.sampler.columns.index(column)] = 1.0
+        scores = self.sampler.scores(subtype, code, batch.seeds, self.assays)
+        slices = self.sampler.layout.slices()
+        values = {name: self._marginals(slices[name]).to_values(own) for name, own in scores.items()}
+        told = "pam50?" in self.sampler.columns
+        return [
+            Record(
+                {
+                    k: a
+                    for name in self.assays
+                    for k, a in ((name, values[name][row]), (f"{name}_var", self.symbols[name]))
+                },
+                {
+                    "pam50": SUBTYPES[subtype[row]] if told else None,
+                    **{m: round(float(values["rna"][row, i]), 3) for m, i in self.markers.items()},
+                },
+            )
+            for row in range(len(batch))
+        ]
+
+    def _subtype(self, asked: str | None, seed: int) -> int:
+        if asked is not None:
+            return SUBTYPES.index(asked)
+        shares = self.sampler.law.shares
+        return int(_rng(seed, "subtype").choice(len(SUBTYPES), p=shares / shares.sum()))
+
+    def _marginals(self, place: slice) -> Marginals:
+        whole = self.sampler.marginals
+        return Marginals(whole.threshold[place], whole.quantiles[place])
+
+
+def _rng(seed: int, stream: str) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(seed_for(seed, stream, "omics")))

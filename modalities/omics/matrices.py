@@ -1,0 +1,190 @@
+"""Reads one matrix of any usual format: CSV, TSV, Parquet, AnnData (h5ad, zarr), MuData (h5mu, zarr)."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.errors import InputError
+from ...core.tables import STORES, open_store
+from .genes import feature_names, split_names
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TEXT = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+PACKED = (".gz", ".bz2", ".xz", ".zip")
+BLOCK = 1024  # rows of a dense matrix read at once
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Some rows of an assay: keys of the rows, (row, feature) float32, the features' symbols and ids."""
+
+    keys: list[str]
+    values: NDArray[np.float32]
+    symbols: list[str]
+    ids: list[str]
+
+
+def read_matrix(
+    path: Path,
+    wanted: Sequence[str],
+    assay: str,
+    *,
+    key: str | None = None,
+    layer: str | None = None,
+    modality: str | None = None,
+    transposed: bool = False,
+) -> Matrix:
+    """The rows whose key is wanted, in the order of the file.
+
+    key: the column (of a table, or of obs) that holds the rows' keys; by default a table's first column, or
+    the obs_names of AnnData. layer: of AnnData; X without. modality: of MuData; the assay's name without.
+    transposed: the table has a row a feature and a column a patient. Raises InputError: no such file, format,
+    column, layer or modality; keys or features that repeat; cells that are not numbers.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such file; expected the matrix of an assay")
+    suffix = next((s for s in reversed(path.suffixes) if s not in PACKED), "")
+    if suffix in STORES:
+        if transposed:
+            raise InputError(f"{path}: transposed is for tables; the rows of AnnData are its obs")
+        return _annotated(path, set(wanted), key, layer, modality, assay)
+    if suffix not in (*TEXT, ".parquet"):
+        known = ", ".join((*TEXT, ".parquet", *STORES))
+        raise InputError(f"{path}: unknown format {suffix!r}; expected one of: {known}")
+    for name, value in (("layer", layer), ("modality", modality)):
+        if value is not None:
+            raise InputError(f"{path}: {name} {value!r} is asked for, but a table has none; leave {name} out")
+    return _tabular(path, suffix, set(wanted), key, transposed)
+
+
+# -- tables
+
+
+def _tabular(path: Path, suffix: str, wanted: set[str], key: str | None, transposed: bool) -> Matrix:
+    table = _table(path, suffix)
+    columns = [str(name) for name in table.columns]
+    column = columns[0] if key is None and columns else key
+    if column not in columns:
+        raise InputError(f"{path}: no column {column!r}; the first columns are: {', '.join(columns[:5])}")
+    table = table.set_index(table.columns[columns.index(column)])
+    if transposed:
+        table = table.T
+    keys, names = [str(k) for k in table.index], [str(name) for name in table.columns]
+    _refuse_repeats(str(path), keys, names)
+    rows = [i for i, k in enumerate(keys) if k in wanted]
+    kept = table.iloc[rows]
+    try:
+        values = kept.to_numpy(np.float32)
+    except (ValueError, TypeError):
+        raise InputError(f"{path}: {_not_a_number(kept)}; expected numbers only") from None
+    symbols, ids = split_names(names)
+    return Matrix([keys[i] for i in rows], values, symbols, ids)
+
+
+def _table(path: Path, suffix: str) -> "pd.DataFrame":
+    """The table as it is; a Parquet table's own index becomes its first column."""
+    import pandas as pd
+
+    try:
+        if suffix == ".parquet":
+            table = pd.read_parquet(path)
+            return table if isinstance(table.index, pd.RangeIndex) else table.reset_index()
+        header = pd.read_csv(path, sep=TEXT[suffix], nrows=1, header=None, dtype=str).iloc[0]
+        table = pd.read_csv(path, sep=TEXT[suffix], low_memory=False)
+    except (ValueError, OSError, EOFError, pd.errors.ParserError) as error:
+        detail = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: cannot be read as a table ({detail})") from None
+    _refuse_repeats(str(path), [], [str(name) for name in header])  # pandas would rename them
+    return table
+
+
+def _not_a_number(table: "pd.DataFrame") -> str:
+    """The first cell that is no number, in words."""
+    import pandas as pd
+
+    for name in table.columns:
+        bad = pd.to_numeric(table[name], errors="coerce").isna() & table[name].notna()
+        if bad.any():
+            return f"{name} of patient {table.index[int(bad.argmax())]} is {table[name][bad].iloc[0]!r}"
+    return f"the columns are of type {table.dtypes.iloc[0]}"
+
+
+def _refuse_repeats(where: str, keys: Sequence[str], names: Sequence[str]) -> None:
+    for what, values in (("patient", keys), ("feature", names)):
+        value, count = next(iter(Counter(values).most_common(1)), ("", 0))
+        if count > 1:
+            raise InputError(f"{where}: {what} {value!r} is there {count} times; expected each {what} once")
+
+
+# -- AnnData and MuData
+
+
+def _annotated(
+    path: Path, wanted: set[str], key: str | None, layer: str | None, modality: str | None, assay: str
+) -> Matrix:
+    from anndata.io import read_elem
+
+    with open_store(path) as root:
+        group, where = _assay_of(root, str(path), modality, assay)
+        obs, var = read_elem(group["obs"]), read_elem(group["var"])
+        if key is not None and key not in obs.columns:
+            have = ", ".join(map(str, obs.columns[:12]))
+            raise InputError(f"{where}: obs has no column {key!r}; it has: {have}")
+        keys = [str(k) for k in (obs.index if key is None else obs[key])]
+        _refuse_repeats(where, keys, [str(name) for name in var.index])
+        rows = [i for i, k in enumerate(keys) if k in wanted]
+        values = _rows_of(_stored(group, where, layer), rows, where)
+    if values.shape[1] != len(var):
+        raise InputError(f"{where}: var has {len(var)} features, the matrix {values.shape[1]} columns")
+    symbols, ids = feature_names(var)
+    prefix = f"{modality or assay}:"  # as mudata makes names unique across assays
+    symbols = [symbol.removeprefix(prefix) for symbol in symbols]
+    return Matrix([keys[i] for i in rows], values, symbols, ids)
+
+
+def _assay_of(root: Any, where: str, modality: str | None, assay: str) -> tuple[Any, str]:
+    """The AnnData group asked for, and its name for messages."""
+    name = modality or assay
+    if "mod" in root:
+        if name not in root["mod"]:
+            raise InputError(f"{where}: no modality {name!r}; it has: {', '.join(sorted(root['mod']))}")
+        return root["mod"][name], f"{where}, modality {name}"
+    if modality is not None:
+        raise InputError(f"{where}: modality {modality!r} is asked for, but this is no MuData; leave it out")
+    return root, where
+
+
+def _stored(group: Any, where: str, layer: str | None) -> Any:
+    """X, or the layer asked for, as it is stored."""
+    layers = sorted(group["layers"]) if "layers" in group else []
+    if layer is not None and layer not in layers:
+        raise InputError(f"{where}: no layer {layer!r}; it has: {', '.join(layers) or 'none'}")
+    if layer is None and "X" not in group:
+        raise InputError(f"{where}: has no X; name one of its layers: {', '.join(layers) or 'none'}")
+    return group["X"] if layer is None else group["layers"][layer]
+
+
+def _rows_of(stored: Any, rows: Sequence[int], where: str) -> NDArray[np.float32]:
+    """Those rows of a dense or a sparse matrix, (row, feature) float32."""
+    from anndata.io import read_elem
+
+    if not hasattr(stored, "shape"):  # sparse: a group of three arrays, small enough to be read whole
+        return np.asarray(read_elem(stored).tocsr()[list(rows)].toarray(), dtype=np.float32)
+    if len(stored.shape) != 2 or np.dtype(stored.dtype).kind not in "iufb":
+        raise InputError(
+            f"{where}: expected a matrix of numbers, got shape {stored.shape}, type {stored.dtype}"
+        )
+    values = np.empty((len(rows), stored.shape[1]), np.float32)
+    places = np.asarray(rows, dtype=np.int64)
+    for start in range(0, stored.shape[0], BLOCK):
+        here = np.flatnonzero((places >= start) & (places < start + BLOCK))
+        if len(here):
+            values[here] = stored[start : start + BLOCK][places[here] - start]
+    return values

@@ -1,0 +1,166 @@
+"""Pieces: a slice's omics on disk until all slices are there, as Arrow files that are read a column at a time.
+
+A piece is a folder with `obs.arrow`, the slice's patients, and `<assay>.arrow`: the values, and the counts
+where there are any, of the patients who have the assay. Its schema names the features and the patients' places
+in obs.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.modality import Record
+from ...core.profile import PatientProfile
+from ...core.roster import columns
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+OBS = "obs.arrow"
+VALUES, COUNTS = "values", "counts"
+TOGETHER = 256  # tables of pieces joined at once; thousands of tiny ones cost more memory than their rows
+
+
+@dataclass(frozen=True)
+class AssayPieces:
+    """One assay in all pieces: rows (patient,) places in the joined obs, features, which columns there are."""
+
+    files: tuple[Path, ...]
+    rows: NDArray[np.int64]
+    var: tuple[str, ...]
+    ids: tuple[str, ...]
+    counted: bool
+
+    def blocks(self, column: str, rows: int) -> Iterator[NDArray[Any]]:
+        """(patient, feature) values of a column in order, `rows` patients at a time (fewer in the last block)."""
+        held: list[NDArray[Any]] = []
+        count = 0
+        for file in self.files:
+            waiting = _matrix(file, column, len(self.var))
+            while len(waiting):
+                taken, waiting = waiting[: rows - count], waiting[rows - count :]
+                held.append(taken)
+                count += len(taken)
+                if count == rows:
+                    yield np.concatenate(held)
+                    held, count = [], 0
+        if held:
+            yield np.concatenate(held)
+
+
+def write(records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path) -> list[Path]:
+    """A piece of these patients; the paths written.
+
+    An assay is a pair of arrays "<assay>", (feature,) float32, and "<assay>_var", (feature,) names, with
+    "<assay>_id", (feature,) identifiers, and "<assay>_counts", (feature,) int32, where there are any. All
+    records of an assay have the same features. A subtype that the profile leaves open is the record's.
+    """
+    known = [
+        profile.but(traits={"pam50": record.facts["pam50"]}) if record.facts.get("pam50") else profile
+        for record, profile in zip(records, profiles, strict=True)
+    ]
+    paths = [_save(folder / OBS, columns(known, {}))]
+    for assay in sorted({name for record in records for name in record.arrays if _is_assay(name, record)}):
+        rows = [i for i, record in enumerate(records) if assay in record.arrays]
+        paths.append(_save(folder / f"{assay}.arrow", _table(assay, rows, [records[i] for i in rows])))
+    return paths
+
+
+def gather(pieces: Sequence[Path]) -> tuple["pa.Table", dict[str, AssayPieces]]:
+    """The patients of all pieces, in order, and each assay by name. No values are read."""
+    import pyarrow as pa
+
+    joined: list[pa.Table] = []
+    some: list[pa.Table] = []
+    rows: dict[str, list[NDArray[np.int64]]] = {}
+    files: dict[str, list[Path]] = {}
+    about: dict[str, dict[bytes, bytes]] = {}
+    start = 0
+    for piece in pieces:
+        patients = _read(piece / OBS)
+        for file in sorted(set(piece.glob("*.arrow")) - {piece / OBS}):
+            own = _schema(file).metadata
+            places = json.loads(own.pop(b"rows"))
+            assert about.setdefault(file.stem, own) == own, "features differ"
+            rows.setdefault(file.stem, []).append(start + np.array(places, dtype=np.int64))
+            files.setdefault(file.stem, []).append(file)
+        start += len(patients)
+        some.append(patients.replace_schema_metadata(None))
+        if len(some) == TOGETHER:
+            joined.append(pa.concat_tables(some, promote_options="default").combine_chunks())
+            some = []
+    obs = pa.concat_tables([*joined, *some], promote_options="default").combine_chunks()
+    assays = {
+        name: AssayPieces(
+            tuple(files[name]),
+            np.concatenate(rows[name]),
+            tuple(json.loads(about[name][b"var"])),
+            tuple(json.loads(about[name][b"ids"])),
+            about[name][b"counted"] == b"true",
+        )
+        for name in sorted(files)
+    }
+    return obs, assays
+
+
+def _is_assay(name: str, record: Record) -> bool:
+    return f"{name}_var" in record.arrays
+
+
+def _table(assay: str, rows: Sequence[int], records: Sequence[Record]) -> "pa.Table":
+    import pyarrow as pa
+
+    first = records[0].arrays
+    names = first[f"{assay}_var"]
+    same = all(
+        r.arrays[f"{assay}_var"] is names or np.array_equal(r.arrays[f"{assay}_var"], names) for r in records
+    )
+    assert same, "features differ"
+    assert len(set(names.tolist())) == len(names), "feature names repeat"
+    counted = f"{assay}_counts" in first
+    about = {
+        "var": json.dumps([str(name) for name in names]),
+        "ids": json.dumps([str(i) for i in first.get(f"{assay}_id", ())]),
+        "counted": json.dumps(counted),
+        "rows": json.dumps(rows),
+    }
+    matrices: dict[str, tuple[str, Any]] = {VALUES: (assay, np.float32)}
+    if counted:
+        matrices[COUNTS] = (f"{assay}_counts", np.int32)
+    made: dict[str, Any] = {}
+    for column, (array, dtype) in matrices.items():
+        matrix = np.stack([r.arrays[array] for r in records]).astype(dtype, copy=False)
+        made[column] = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), len(names))
+    return pa.table(made).replace_schema_metadata(about)
+
+
+def _save(path: Path, table: "pa.Table") -> Path:
+    import pyarrow as pa
+
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return path
+
+
+def _schema(path: Path) -> "pa.Schema":
+    import pyarrow as pa
+
+    with pa.OSFile(str(path), "rb") as source:
+        return pa.ipc.open_file(source).schema
+
+
+def _read(path: Path) -> "pa.Table":
+    import pyarrow as pa
+
+    with pa.OSFile(str(path), "rb") as source:
+        return pa.ipc.open_file(source).read_all()
+
+
+def _matrix(path: Path, column: str, features: int) -> NDArray[Any]:
+    values = _read(path)[column].combine_chunks().flatten()
+    return values.to_numpy().reshape(-1, features)

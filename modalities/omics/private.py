@@ -1,0 +1,295 @@
+"""Private moments: all that a private omics model takes from patients, in four Gaussian mechanisms.
+
+Each is one sum over patients of a clipped vector, plus noise: feature means; feature spreads and shares not
+detected; second moments of subtype and scores of public gene modules; products of every feature with the scores.
+All else is post-processing. The second moments are those of Dwork et al. 2014 (Analyze Gauss).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.condition import field_of
+from ...core.privacy import Budget, noise_for
+from .modules import MEMBER, members
+from .scales import Public
+from .tumours import SUBTYPES, Layout, Tumours, plain
+
+Array = NDArray[np.float64]
+
+# What is released, and each part's share of the budget, fixed beforehand. The products hold most numbers, and a
+# large budget goes to them; under a small one they drown anyway, and what names the subtype comes first.
+RELEASES = (
+    "feature means",
+    "feature spreads and shares not detected",
+    "second moments of subtype and gene modules",
+    "products of features and gene modules",
+)
+DETAILED = (0.17, 0.03, 0.15, 0.65)
+COARSE = (0.45, 0.02, 0.25, 0.28)
+ENOUGH = 0.004  # noise on a mean over patients of numbers up to 1, below which small modules can be told
+MOST_NOISE = 0.03  # the same, above which even the subtypes are hidden
+COUNT_WEIGHT = 0.15  # of the count of patients with an assay, beside all its features
+PLAIN_WEIGHT = 0.5  # of age, stage, ... beside the subtype
+MEAN_WEIGHT = 0.25  # of a feature's second look at its mean, beside its products
+USUAL_ZEROS = 0.06  # share of features not detected
+# Scores are cut at length 1. Where noise is large a gain pays, and patients far from the rest are cut for it.
+SCORE_GAIN = {True: 1.0, False: 1.6}  # by detail
+EMPHASIS = 0.75  # power of a factor's variance: 0.5 leaves the scores as they are, 1 sharpens them
+FACTOR_GAIN = 1.3  # of the factors in the products, which are cut there, too
+LEAST_EMPHASIS = 0.05  # factors with less are left to what the literature expects
+LEAST_SPREAD = 0.4  # of a feature, in usual spreads
+LEAST_RESIDUE = 0.15  # variance that no module explains
+MEAN_DEVIATION = float(np.sqrt(2 / np.pi))  # E|z| of a normal
+
+
+@dataclass(frozen=True)
+class Factors:
+    """The law of the factors, which are uncorrelated and of unit variance over all patients.
+
+    shares (subtype,); centres (subtype, factor); line (factor, plain column); middle (plain column,);
+    root (factor, factor), of their covariance within a subtype.
+    """
+
+    shares: Array
+    centres: Array
+    line: Array
+    middle: Array
+    root: Array
+
+
+@dataclass(frozen=True)
+class Moments:
+    """A feature is location + spread * (loadings @ factor + residue * noise), or not detected.
+
+    location, spread, undetected (share of patients), residue: (feature,); loadings (feature, factor).
+    """
+
+    location: Array
+    spread: Array
+    undetected: Array
+    loadings: Array
+    residue: Array
+    factors: Factors
+
+
+class Mechanisms:
+    """Column sums with Gaussian noise; multipliers are noise over sensitivity, in the order of RELEASES."""
+
+    def __init__(self, multipliers: Sequence[float], detail: bool, rng: np.random.Generator) -> None:
+        self.multipliers, self.detail, self.rng = list(multipliers), detail, rng
+
+    def sum(self, rows: Array, norm: float, which: int) -> tuple[Array, float]:
+        """Noisy sums of the rows, each cut to that L2 norm, and the noise's standard deviation."""
+        deviation = norm * self.multipliers[which]
+        total = clipped(rows, norm).sum(0)
+        return total + deviation * self.rng.standard_normal(total.shape), deviation
+
+
+def noise_of(budget: Budget, patients: int) -> tuple[bool, list[float]]:
+    """Whether small modules can be told under the budget, and the noise multiplier of each release."""
+    noise = noise_for(budget, DETAILED)
+    detail = noise[2] < ENOUGH * patients
+    return detail, noise if detail else noise_for(budget, COARSE)
+
+
+def noise_limit(budget: Budget) -> float:
+    """The noise multiplier that hides the subtypes of too few patients: see MOST_NOISE."""
+    return noise_for(budget, COARSE)[2]
+
+
+def clipped(rows: Array, norm: float) -> Array:
+    """(row, column) with each row shortened to at most that L2 norm."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows * np.minimum(1.0, norm / np.maximum(lengths, 1e-12)))
+
+
+def shrunk(noisy: Array, error: Array, centre: float = 0.0) -> Array:
+    """Empirical Bayes: towards the centre, as far as noise of that standard deviation explains the spread."""
+    wide = max(0.0, float(np.average((noisy - centre) ** 2 - error**2, weights=1 / error**2)))
+    return np.asarray(centre + (noisy - centre) * wide / (wide + error**2))
+
+
+def learn(data: Tumours, noise: Mechanisms) -> Moments:
+    """All four mechanisms, in order; nothing else touches a patient's numbers.
+
+    A patient who lacks an assay adds nothing to its sums.
+    """
+    public = Public.of(data.layout)
+    present = ~np.isnan(data.values)
+    values = np.nan_to_num(data.values.astype(np.float64))
+    location, error, patients = _means(values, present, data.layout, public, noise)
+    spread, undetected = _spreads(values, present, data.layout, public, location, error, patients, noise)
+    standard = np.where(present, np.clip((values - location) / spread, -3, 3), 0.0)
+    scores = module_scores(standard, data, noise.detail)
+    centre, basis, emphasis, factors = _factors(data, scores, noise)
+    drawn = (scores - centre) @ basis
+    prior = expected(data.layout, basis, noise.detail)
+    loadings, shift = _loadings(standard, drawn, emphasis, prior, data.layout, public, error, patients, noise)
+    residue = np.sqrt(np.maximum(LEAST_RESIDUE, 1 - np.square(loadings).sum(1)))
+    return Moments(location + spread * shift, spread, undetected, loadings, residue, factors)
+
+
+def module_scores(standard: Array, data: Tumours, detail: bool) -> Array:
+    """(patient, score): means of each module's standardised features in the first assay that has modules.
+
+    A patient's scores together are no longer than 1. Without any module the subtype serves.
+    """
+    for name, place in data.layout.slices().items():
+        if found := members(name, data.layout.symbols[name], detail):
+            own = standard[:, place]
+            scores = np.stack([own[:, genes].mean(1) for genes in found.values()], axis=1)
+            return clipped(scores * (SCORE_GAIN[detail] / np.sqrt(len(found))), 1.0)
+    return _hot(data)[:, :-1]
+
+
+def expected(layout: Layout, basis: Array, detail: bool) -> Array:
+    """(feature, factor) loadings that the literature makes one expect: a module's features follow its score."""
+    loadings = np.zeros((layout.features, basis.shape[1]))
+    found = {name: members(name, own, detail) for name, own in layout.symbols.items()}
+    scores = list(next((modules for modules in found.values() if modules), {}))
+    if scores:
+        directions = np.linalg.inv(basis)  # (factor, score)
+        directions /= np.linalg.norm(directions, axis=0)
+        for name, place in layout.slices().items():
+            for module, genes in found[name].items():
+                if module in scores:
+                    rows = place.start + np.array(genes)
+                    loadings[rows] = MEMBER[name] * directions[:, scores.index(module)]
+    return loadings
+
+
+def _hot(data: Tumours) -> Array:
+    """(patient, subtype) with a last column for "unknown"."""
+    return np.asarray(np.eye(len(SUBTYPES) + 1)[data.subtype])
+
+
+def _means(
+    values: Array, present: NDArray[np.bool_], layout: Layout, public: Public, noise: Mechanisms
+) -> tuple[Array, Array, Array]:
+    """Of each feature: location, its error in spreads, and how many patients have it."""
+    usual = float(np.sqrt((public.weight**2 * (1 + public.between**2)).sum()))
+    places = list(layout.slices().values())
+    have = np.stack([present[:, place.start] for place in places], axis=1) * (COUNT_WEIGHT * usual)
+    rows = np.where(present, (values - public.middle) / public.unit * public.weight, 0.0)
+    norm = usual * float(np.sqrt(1 + len(places) * COUNT_WEIGHT**2))
+    total, deviation = noise.sum(np.concatenate([rows, have], axis=1), norm, 0)
+    patients = np.full(values.shape[1], float(len(values)))
+    for place, count in zip(places, total[len(rows[0]) :] / (COUNT_WEIGHT * usual), strict=True):
+        if count < len(values) - 3 * deviation / (COUNT_WEIGHT * usual):
+            patients[place] = max(count, 0.1 * len(values))
+    found, error = (x / patients / public.weight for x in (total[: len(rows[0])], deviation))
+    for place in places:
+        found[place] = shrunk(found[place], error[place], float(np.median(found[place])))
+    left = error * public.between / np.hypot(error, public.between)
+    return public.middle + public.unit * found, left, patients
+
+
+def _spreads(
+    values: Array, present: NDArray[np.bool_], layout: Layout, public: Public,
+    location: Array, error: Array, patients: Array, noise: Mechanisms,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Spread of each feature, from its mean absolute deviation, and its share of patients not detected."""
+    away = np.minimum(np.abs(values - location) / public.unit, 3.0) - MEAN_DEVIATION
+    rows = np.concatenate(
+        [np.where(present, away * public.weight, 0.0), (values == 0) & present], axis=1, dtype=np.float64
+    )
+    norm = float(np.sqrt((public.weight**2 * (0.4 + 0.5 * error**2) + USUAL_ZEROS).sum()))
+    total, deviation = noise.sum(rows, norm, 1)
+    wide, share = np.split(total, 2) / patients
+    wide, fault = wide / public.weight + MEAN_DEVIATION, deviation / patients
+    for place in layout.slices().values():
+        own = wide[place]
+        wide[place] = shrunk(own, fault[place] / public.weight[place], float(np.median(own)))
+    spread = np.sqrt(np.maximum((wide / MEAN_DEVIATION) ** 2 - error**2, LEAST_SPREAD**2))
+    return public.unit * spread, np.where(share > 3 * fault, np.clip(share, 0, 0.95), 0.0)
+
+
+def _factors(data: Tumours, scores: Array, noise: Mechanisms) -> tuple[Array, Array, Array, Factors]:
+    """Centre of the scores, the basis (score, factor) that makes factors of them, their emphasis and law.
+
+    The emphasis (factor,) says how much of a patient's length each factor may take up in the products: the
+    more, the more of the scores' variance it has.
+    """
+    places = plain(data.columns)
+    fields = len({field_of(data.columns[i]) for i in places})
+    lines = clipped(data.code[:, places].astype(np.float64), float(np.sqrt(fields))) * PLAIN_WEIGHT
+    rows = np.concatenate([_hot(data), lines, scores], axis=1)
+    noisy, deviation = _second_moments(rows, 2 + PLAIN_WEIGHT**2 * fields, noise)
+    gram = _possible(noisy)
+    n, known = len(rows), len(rows[0]) - len(scores[0])
+    design, classes = slice(0, known), slice(0, len(SUBTYPES) + 1)
+    centre = gram[classes, known:].sum(0) / n
+    covariance = gram[known:, known:] / n - np.outer(centre, centre)
+    values, vectors = np.linalg.eigh(covariance)
+    values = np.maximum(values, deviation / n)
+    basis = vectors / np.sqrt(values)
+    emphasis = values**EMPHASIS
+    sums = np.diag(gram)[classes] @ np.eye(len(SUBTYPES) + 1, known)
+    sums[len(SUBTYPES) + 1 :] = gram[classes, len(SUBTYPES) + 1 : known].sum(0)
+    cross = (gram[design, known:] - np.outer(sums, centre)) @ basis
+    ridge = max(1.0, deviation)
+    line = np.linalg.solve(gram[design, design] + ridge * np.eye(known), cross)
+    explained = line.T @ (2 * cross - gram[design, design] @ line) / n
+    within, axes = np.linalg.eigh(np.eye(len(basis)) - (explained + explained.T) / 2)
+    counts = np.maximum(np.diag(gram)[: len(SUBTYPES)], 0.005 * n)
+    return centre, basis, emphasis / np.linalg.norm(emphasis), Factors(
+        counts / counts.sum(),
+        line[: len(SUBTYPES)],
+        line[len(SUBTYPES) + 1 :].T * PLAIN_WEIGHT,
+        sums[len(SUBTYPES) + 1 :] / n / PLAIN_WEIGHT,
+        axes * np.sqrt(np.clip(within, 0.05, 1.0)),
+    )  # fmt: skip
+
+
+def _second_moments(rows: Array, square: float, noise: Mechanisms) -> tuple[Array, float]:
+    """Noisy rows.T @ rows; `square` bounds the squared norm of a row."""
+    upper = np.triu_indices(rows.shape[1])
+    twice = np.where(upper[0] == upper[1], 1.0, np.sqrt(2))  # the vector is then as long as the matrix
+    total, deviation = noise.sum(rows[:, upper[0]] * rows[:, upper[1]] * twice, square, 2)
+    gram = np.zeros((rows.shape[1], rows.shape[1]))
+    gram[upper] = total / twice
+    return gram + np.triu(gram, 1).T, deviation
+
+
+def _possible(gram: Array) -> Array:
+    """The nearest matrix of second moments: nobody has two subtypes, and no direction a negative variance."""
+    both = gram.copy()
+    classes = len(SUBTYPES) + 1
+    both[:classes, :classes] *= np.eye(classes)
+    values, vectors = np.linalg.eigh(both)
+    return np.asarray((vectors * np.maximum(values, 0)) @ vectors.T)
+
+
+def _loadings(
+    standard: Array, factors: Array, emphasis: Array, prior: Array, layout: Layout, public: Public,
+    error: Array, patients: Array, noise: Mechanisms,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Loadings (feature, factor), and a second look at each feature's mean, in spreads from the first."""
+    norm = float(np.sqrt((public.weight**2 * (1 + 0.5 * error**2)).sum()))
+    features = clipped(standard * public.weight, norm)
+    shown = np.flatnonzero(emphasis > LEAST_EMPHASIS)
+    gains = FACTOR_GAIN * emphasis[shown]
+    beside = np.concatenate(
+        [np.full((len(factors), 1), MEAN_WEIGHT), clipped(factors[:, shown] * gains, 1.0)], axis=1
+    )
+    products = (features[:, :, None] * beside[:, None, :]).reshape(len(features), -1)
+    total, deviation = noise.sum(products, norm * float(np.sqrt(1 + MEAN_WEIGHT**2)), 3)
+    found = total.reshape(len(patients), -1) / (patients * public.weight)[:, None]
+    fault = deviation / patients / public.weight
+    shift = found[:, 0] / MEAN_WEIGHT * error**2 / (error**2 + (fault / MEAN_WEIGHT) ** 2)
+    scale = gains * _kept(gains)
+    loadings = prior.copy()
+    for place in layout.slices().values():
+        for column, k in enumerate(shown):
+            rest = found[place, 1 + column] / scale[column] - prior[place, k]
+            loadings[place, k] += shrunk(rest, fault[place] / scale[column])
+    return loadings, shift
+
+
+def _kept(gains: Array) -> Array:
+    """(factor,) of the covariance with a normal factor, what is left when gains * factors are cut at length 1."""
+    normal = np.random.default_rng(0).standard_normal((20_000, len(gains)))
+    return np.asarray((clipped(normal * gains, 1.0) * normal).mean(0) / gains)

@@ -1,0 +1,102 @@
+"""Reads records back from a cohort's omics, whichever format they were written in."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.errors import InputError
+from ...core.modality import Record
+from ...core.tables import open_store
+from .data import MARKERS
+from .pieces import COUNTS
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Of an assay on disk: the row of each patient, the subtypes, names and identifiers of the features."""
+
+    rows: dict[str, int]
+    subtypes: list[str | None]
+    names: NDArray[np.str_]
+    ids: NDArray[np.str_] | None
+
+
+def read(folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
+    """Records of these patients from a cohort folder, exact; patients without one are left out.
+
+    Raises InputError naming a store that is unreadable or lacks a part.
+    """
+    arrays: dict[str, dict[str, NDArray[Any]]] = {}
+    facts: dict[str, dict[str, Any]] = {}
+    for store in sorted((folder / "omics").glob("*")):
+        for assay in _assays(store):
+            labels = _labels(store, assay, store.stat().st_mtime_ns)
+            known = [patient for patient in patient_ids if patient in labels.rows]
+            for array, values in _values(store, assay, [labels.rows[p] for p in known]).items():
+                for patient, row in zip(known, values, strict=True):
+                    arrays.setdefault(patient, {})[array] = row
+            for patient in known:
+                own, about = arrays[patient], facts.setdefault(patient, {})
+                own[f"{assay}_var"] = labels.names
+                if labels.ids is not None:
+                    own[f"{assay}_id"] = labels.ids
+                about["pam50"] = labels.subtypes[labels.rows[patient]]
+                if assay == "rna":
+                    about |= {m: float(own["rna"][i]) for m, i in _markers(labels.names)}
+    wanted = [patient for patient in patient_ids if patient in arrays]
+    return {patient: Record(arrays[patient], facts[patient]) for patient in wanted}
+
+
+def _markers(names: NDArray[np.str_]) -> list[tuple[str, int]]:
+    return [(m, int(np.flatnonzero(names == m)[0])) for m in MARKERS if m in names]
+
+
+def _assays(store: Path) -> list[str]:
+    with open_store(store) as root:
+        return sorted(root["mod"]) if "mod" in root else [store.stem]
+
+
+def _group(root: Any, assay: str) -> Any:
+    return root["mod"][assay] if "mod" in root else root
+
+
+@lru_cache(maxsize=8)
+def _labels(store: Path, assay: str, stamp: int) -> Labels:
+    """Read once a store, which may have a million patients; `stamp` is when it was last changed."""
+    from anndata.io import read_elem
+
+    with open_store(store) as root:
+        group = _group(root, assay)
+        obs, var = group["obs"], read_elem(group["var"])
+        patients = [str(patient) for patient in read_elem(obs["patient_id"])]
+        subtypes = [x if isinstance(x, str) else None for x in read_elem(obs["pam50"])]
+    names = np.array([str(value) for value in var["symbol"]])
+    ids = np.array([str(value) for value in var["source_id"]]) if "source_id" in var.columns else None
+    return Labels({patient: row for row, patient in enumerate(patients)}, subtypes, names, ids)
+
+
+def _values(store: Path, assay: str, rows: Sequence[int]) -> dict[str, NDArray[Any]]:
+    """(patient, feature) of X, and of the counts where there are any, by name of the record's array."""
+    with open_store(store) as root:
+        group = _group(root, assay)
+        stored = {assay: group["X"]}
+        if COUNTS in group["layers"]:
+            stored[f"{assay}_{COUNTS}"] = group["layers"][COUNTS]
+        values = {name: _rows_of(matrix, rows) for name, matrix in stored.items()}
+    if any((np.isnan(v) if v.dtype.kind == "f" else v < 0).any() for v in values.values()):
+        raise InputError(f"{store}: values are missing, a file below X is lost; generate the cohort again")
+    return values
+
+
+def _rows_of(matrix: Any, rows: Sequence[int]) -> NDArray[Any]:
+    """Rows in the order asked for; the formats want them sorted."""
+    if not rows:
+        return np.empty((0, matrix.shape[1]), matrix.dtype)
+    sorted_rows, back = np.unique(np.asarray(rows), return_inverse=True)
+    read = matrix.oindex[sorted_rows, :] if hasattr(matrix, "oindex") else matrix[sorted_rows, :]
+    return np.asarray(read)[back]

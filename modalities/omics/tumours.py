@@ -1,0 +1,123 @@
+"""Tumours: what a training folder says of each patient's tumour, side by side, as the models take it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.condition import columns_of, field_of, select
+from ...core.errors import InputError
+from ...core.modality import Conditioner, DatasetSource, TrainingSet
+from .data import read_assays
+
+SUBTYPES = ("LumA", "LumB", "Basal", "Her2", "Normal")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which features each assay has, one assay after the other along the feature axis."""
+
+    symbols: Mapping[str, tuple[str, ...]]
+
+    @property
+    def features(self) -> int:
+        """Of all assays."""
+        return sum(map(len, self.symbols.values()))
+
+    def slices(self) -> dict[str, slice]:
+        """The place of each assay."""
+        ends = np.cumsum([len(own) for own in self.symbols.values()]).tolist()
+        return {
+            name: slice(end - len(own), end)
+            for (name, own), end in zip(self.symbols.items(), ends, strict=True)
+        }
+
+    def spread(self, per_assay: Mapping[str, float]) -> NDArray[np.float64]:
+        """(feature,) of a number an assay."""
+        return np.concatenate([np.full(len(own), per_assay[name]) for name, own in self.symbols.items()])
+
+
+@dataclass(frozen=True)
+class Tumours:
+    """values (patient, feature) float32, NaN where an assay is missing; code (patient, column) of `columns`."""
+
+    values: NDArray[np.float32]
+    layout: Layout
+    code: NDArray[np.float32]
+    columns: tuple[str, ...]
+    patients: tuple[str, ...]
+    source: DatasetSource
+
+    @property
+    def subtype(self) -> NDArray[np.int64]:
+        """(patient,) place in SUBTYPES, -1 where it is unknown."""
+        names = [f"pam50={name}" for name in SUBTYPES]
+        if not set(names) <= set(self.columns):
+            return np.full(len(self.patients), -1)
+        hot = self.code[:, [self.columns.index(name) for name in names]]
+        return np.where(hot.any(1), hot.argmax(1), -1)
+
+
+def plain(columns: Sequence[str]) -> list[int]:
+    """Places of the columns that a line may stand on: numbers, conditions and categories but the subtype's.
+
+    Waves and masks are left to networks.
+    """
+    return [
+        i
+        for i, column in enumerate(columns)
+        if field_of(column) != "pam50" and "~" not in column and not column.endswith("?")
+    ]
+
+
+def read_tumours(
+    data: Sequence[TrainingSet], conditioner: Conditioner, wanted: Sequence[str] | None
+) -> Tumours:
+    """All rows of the sets. `wanted` names the assays to learn (default: all there are).
+
+    Raises InputError: what read_assays refuses; an assay that no set has; one whose features differ
+    between sets; a patient with several samples.
+    """
+    read = [read_assays(part) for part in data]
+    found = list(dict.fromkeys(name for assays in read for name in assays))
+    names = list(wanted) if wanted else found
+    if absent := [name for name in names if name not in found]:
+        raise InputError(f"model.assays: no data set has {absent[0]!r}; expected some of: {', '.join(found)}")
+    symbols: dict[str, tuple[str, ...]] = {}
+    for part, assays in zip(data, read, strict=True):
+        for name in names:
+            if name in assays:
+                own = tuple(map(str, assays[name].symbols))
+                if symbols.setdefault(name, own) != own:
+                    raise InputError(f"{part.source.name}: the features of {name} differ from the set before")
+    layout = Layout(symbols)
+    values = np.concatenate(
+        [
+            np.concatenate(
+                [
+                    assays[name].values if name in assays else np.full((len(part), len(own)), np.nan)
+                    for name, own in symbols.items()
+                ],
+                axis=1,
+                dtype=np.float32,
+            )
+            for part, assays in zip(data, read, strict=True)
+        ]
+    )
+    profiles = [profile for part in data for profile in part.profiles]
+    patients = tuple(profile.patient_id for profile in profiles)
+    if len(set(patients)) < len(patients):
+        twice = next(p for i, p in enumerate(patients) if p in patients[:i])
+        raise InputError(f"patient {twice!r} has several samples; expected one tumour a patient")
+    kept = ~np.isnan(values).all(1)
+    columns = columns_of(conditioner.columns, [field for part in data for field in part.fields])
+    code = select(conditioner.encode(profiles), conditioner.columns, columns)
+    return Tumours(
+        values[kept],
+        layout,
+        code[kept],
+        tuple(columns),
+        tuple(p for p, k in zip(patients, kept, strict=True) if k),
+        data[0].source,
+    )
