@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import NormalDist
+from types import MappingProxyType
 
 from ..core.vocabulary import BY_NAME
 
@@ -21,6 +22,18 @@ def truncated_normal(u: float, mean: float, sd: float, low: float, high: float) 
     p = at_low + u * (at_high - at_low)
     value = mean + sd * _STANDARD.inv_cdf(min(max(p, 1e-12), 1 - 1e-12))
     return min(max(value, low), high)
+
+
+def normal_places(
+    low: float, high: float, mean: float, sd: float, least: float, most: float
+) -> tuple[float, float]:
+    """The shares of a normal distribution cut off at least and most that lie under low, and under high."""
+    at_least, at_most = _STANDARD.cdf((least - mean) / sd), _STANDARD.cdf((most - mean) / sd)
+    first, last = (
+        (_STANDARD.cdf((min(max(x, least), most) - mean) / sd) - at_least) / (at_most - at_least)
+        for x in (low, high)
+    )
+    return first, last
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,26 @@ class Quantity:
         self, u: float, age: float, sex: str, conditions: Mapping[str, bool], severity: float = 1.0
     ) -> float:
         """The u-quantile for this patient; severity scales what the conditions do."""
+        value = truncated_normal(u, *self._law(age, sex, conditions, severity))
+        return math.exp(value) if self.log else value
+
+    def places(
+        self,
+        low: float,
+        high: float,
+        age: float,
+        sex: str,
+        conditions: Mapping[str, bool],
+        severity: float = 1.0,
+    ) -> tuple[float, float]:
+        """The quantiles of low and high for this patient: draw() of a u between them lies between these values."""
+        scale = math.log if self.log else float
+        return normal_places(scale(low), scale(high), *self._law(age, sex, conditions, severity))
+
+    def _law(
+        self, age: float, sex: str, conditions: Mapping[str, bool], severity: float
+    ) -> tuple[float, float, float, float]:
+        """Mean, spread, least and most of the (logarithm of the) value."""
         scale = math.log if self.log else float
         mean = scale(self.middle)
         if self.men is not None and sex == "M":
@@ -54,8 +87,7 @@ class Quantity:
             mean += scale(self.per_decade) * (age - REFERENCE_AGE) / 10
         mean += severity * sum(scale(x) for code, x in self.effects.items() if conditions.get(code))
         low, high = scale(self.low), scale(self.high)
-        value = truncated_normal(u, min(max(mean, low), high), self.spread, low, high)
-        return math.exp(value) if self.log else value
+        return min(max(mean, low), high), self.spread, low, high
 
 
 _AF, _SEPSIS, _PNEUMONIA, _FAILURE, _OEDEMA = "I48.91", "A41.9", "J18.9", "I50.9", "J81.0"
@@ -159,22 +191,40 @@ QUANTITIES: dict[str, Quantity] = {
     ),
 }
 
-USED = (*QUANTITIES, "height", "bmi", "diastolic", "severity")  # what measured() wants a quantile for
+SEVERITY = "severity"
+USED = (*QUANTITIES, "height", "bmi", "diastolic", SEVERITY)  # what measured() wants a quantile for
+_SEVERITY_LAW = (0.0, 0.3, -0.6, 0.6)  # of its logarithm: mean, spread, least, most
+
+
+def severity(u: float) -> float:
+    """How much a patient's conditions do, 1 for the typical patient: the u-quantile."""
+    return math.exp(truncated_normal(u, *_SEVERITY_LAW))
+
+
+def severity_places(low: float, high: float) -> tuple[float, float]:
+    """The quantiles of two severities."""
+    return normal_places(math.log(low), math.log(high), *_SEVERITY_LAW)
 
 
 def measured(
-    age: float, sex: str, conditions: Mapping[str, bool], u: Mapping[str, float]
+    age: float,
+    sex: str,
+    conditions: Mapping[str, bool],
+    u: Mapping[str, float],
+    fixed: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[str, float]:
     """Height (cm), weight (kg), vitals and labs by vocabulary name, rounded as the vocabulary says.
 
-    u holds one uniform number in [0, 1) for each name in USED. One severity a patient scales all that
+    u holds one uniform number in [0, 1) for each name in USED; `fixed` holds values that are set, whatever
+    their law, and what follows from them follows. One severity a patient scales all that
     the conditions do, so that the very septic are at once fast, hot, hypotensive and high in lactate.
     """
-    severity = math.exp(0.3 * truncated_normal(u["severity"], 0, 1, -2, 2))
+    severe = fixed.get(SEVERITY, severity(u[SEVERITY]))
     height = HEIGHT.draw(u["height"], age, sex, conditions)
     index = BODY_MASS_INDEX.draw(u["bmi"], age, sex, conditions)
     values = {"height": height, "weight": index * (height / 100) ** 2}
     for name, quantity in QUANTITIES.items():
-        values[name] = quantity.draw(u[name], age, sex, conditions, severity)
+        drawn = quantity.draw(u[name], age, sex, conditions, severe)
+        values[name] = float(fixed.get(name, drawn))
     values["diastolic"] = values["systolic"] * DIASTOLIC_SHARE.draw(u["diastolic"], age, sex, conditions)
     return {name: round(value, BY_NAME[name].decimals) for name, value in values.items()}

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import yaml
 
-from polyclinic.conditioning.population import CohortConfig, Population
+from polyclinic.conditioning.population import Population
+from polyclinic.conditioning.settings import CohortConfig
 from polyclinic.core.config import parse
 from polyclinic.core.errors import InputError
 from polyclinic.core.profile import PatientProfile
