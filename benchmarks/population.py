@@ -192,7 +192,9 @@ def ours(
         data, out = Path(folder) / "data", Path(folder) / "table.safetensors"
         data.mkdir()
         stays.to_csv(data / "patients.csv", index=False)
-        (data / "dataset.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")
+        (data / "dataset.yaml").write_text(
+            yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8"
+        )
         began = time.monotonic()
         card = train("population", data, out, Privacy(EPSILON, DELTA, Path(folder) / "ledger.jsonl", EPSILON))
         model = TableModel.load(out)

@@ -278,6 +278,19 @@ def test_noise_is_as_large_as_charged_and_drowns_the_data() -> None:
     assert gap[0] > gap[2] + 0.5
 
 
+def test_the_factors_of_all_patients_have_mean_zero_whatever_their_age() -> None:
+    rna, _, subtype = made_up(np.random.default_rng(1))
+    data = tumours(rna, subtype)
+    age = np.random.default_rng(2).uniform(0.3, 0.9, PATIENTS)
+    data.code[:, -1] = age
+    data.values[:, :8] += 3 * age[:, None]
+    factors = learn(data, Mechanisms([1e-6] * 4, True, np.random.default_rng(0))).factors
+    assert factors.middle == pytest.approx([age.mean()], abs=1e-3)
+    mean = factors.centres[subtype] + (age[:, None] - factors.middle) @ factors.line.T
+    assert np.abs(mean.mean(0)).max() < 0.15
+    assert np.abs(factors.line).max() > 0.5
+
+
 def test_private_training_charges_four_mechanisms_within_the_budget(folder: Path, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.jsonl"
     weights = learnt(folder, tmp_path / "omics.safetensors", Privacy(10.0, 1e-4, ledger))

@@ -235,13 +235,15 @@ def _factors(data: Tumours, scores: Array, noise: Mechanisms) -> tuple[Array, Ar
     explained = line.T @ (2 * cross - gram[design, design] @ line) / n
     within, axes = np.linalg.eigh(np.eye(len(basis)) - (explained + explained.T) / 2)
     counts = np.maximum(np.diag(gram)[: len(SUBTYPES)], 0.005 * n)
-    return centre, basis, emphasis / np.linalg.norm(emphasis), Factors(
-        counts / counts.sum(),
-        line[: len(SUBTYPES)],
-        line[len(SUBTYPES) + 1 :].T * PLAIN_WEIGHT,
-        sums[len(SUBTYPES) + 1 :] / n / PLAIN_WEIGHT,
-        axes * np.sqrt(np.clip(within, 0.05, 1.0)),
-    )  # fmt: skip
+    middle = sums[len(SUBTYPES) + 1 :] / n
+    factors = Factors(
+        shares=counts / counts.sum(),
+        centres=line[: len(SUBTYPES)] + middle @ line[len(SUBTYPES) + 1 :],  # at the middle, not at code 0
+        line=line[len(SUBTYPES) + 1 :].T * PLAIN_WEIGHT,
+        middle=middle / PLAIN_WEIGHT,
+        root=axes * np.sqrt(np.clip(within, 0.05, 1.0)),
+    )
+    return centre, basis, emphasis / np.linalg.norm(emphasis), factors
 
 
 def _second_moments(rows: Array, square: float, noise: Mechanisms) -> tuple[Array, float]:
