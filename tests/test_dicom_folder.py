@@ -232,7 +232,7 @@ def test_a_folder_of_dicom_alone_needs_no_dataset_yaml(tmp_path: Path) -> None:
     assert len(test) > 0
     (tmp_path / "pacs" / "notes.txt").write_text("x")
     with pytest.raises(
-        InputError, match=r"dataset\.yaml: no such file, and the folder nothing but DICOM files needs neither"
+        InputError, match=r"dataset\.yaml: no such file; write one .* nothing but DICOM files"
     ):
         read_config("imaging", tmp_path / "pacs", None, "x")
 
