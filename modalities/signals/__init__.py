@@ -31,7 +31,8 @@ class SignalsGenerator:
     """An ECG and a stay's vitals for each row."""
 
     def __init__(self, ecg: Weights, vitals: Weights, columns: Sequence[str]) -> None:
-        from .model import EcgSampler, VitalsSampler
+        from .ecg_model import EcgSampler
+        from .vitals_model import VitalsSampler
 
         self.ecg, self.vitals = EcgSampler(ecg, columns), VitalsSampler(vitals, columns)
 
@@ -72,7 +73,8 @@ class Signals:
         init: Weights | None,
     ) -> Weights:
         """Train the ECG or the vitals model, as config's `kind` says. Public data only."""
-        from .model import train_ecg, train_vitals
+        from .ecg_model import train_ecg
+        from .vitals_model import train_vitals
 
         settings = parse(Config, dict(config), "model")
         if fit.budget is not None:

@@ -1,4 +1,4 @@
-"""Train the signal models, and draw records from their weights."""
+"""Train the ECG model, and draw 12-lead records from its weights."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -15,28 +15,14 @@ from ...core.config import parse
 from ...core.modality import Batch, Conditioner, Record, TrainingSet
 from ...core.profile import PatientProfile
 from ...core.train import Fit, fit
-from ...core.weights import Card, DataUsed, Weights, figures, restore
-from .data import FREE, MODEL_RATE, VITAL_FIELDS, beats, read_ecgs, read_vitals, twelve
+from ...core.weights import Weights, figures, restore
+from .cards import card, phases
+from .data import FREE, MODEL_RATE, beats, read_ecgs, twelve
 from .ecg import EcgGan, EcgModel, EcgTraining, Waves, phase
-from .export import CHANNELS, RATE
+from .export import RATE
 from .rhythm import BREATH, FIBRILLATION, SINUS, Variability, draw_peaks
-from .vitals import VitalsGan, VitalsGenerator, VitalsModel, VitalsTraining, to_bins, to_readings
 
 AF = "I48.91"
-
-
-def _card(
-    kind: str, name: str, data: Sequence[TrainingSet], steps: int, seconds: float, columns: Sequence[str],
-    model: dict[str, Any], measured: dict[str, float],
-) -> Card:  # fmt: skip
-    used = [
-        DataUsed(**vars(part.source), rows=len(part), patients=len({p.patient_id for p in part.profiles}))
-        for part in data
-    ]
-    return Card(
-        name=name, modality="signals", kind=kind, data=used, privacy="public", steps=steps,
-        seconds=round(seconds), columns=list(columns), model=model, figures=measured,
-    )  # fmt: skip
 
 
 def train_ecg(
@@ -65,7 +51,7 @@ def train_ecg(
             module, rows, replace(how, max_minutes=how.max_minutes and how.max_minutes * share),
             name=f"ecg_{name}", steps=steps, batch_size=settings.batch_size, ema=0.995,
         )
-        for name, steps, share in _phases(module, settings)
+        for name, steps, share in phases(module, settings)
     ]  # fmt: skip
     hearts = module.hearts()
     line, root = conditional_normal(code, hearts)
@@ -75,19 +61,12 @@ def train_ecg(
     )  # fmt: skip
     tensors = {f"waves.{k}": v.half() for k, v in module.waves.state_dict().items()}
     tensors |= {"heart.line": torch.from_numpy(line).float(), "heart.root": torch.from_numpy(root).float()}
-    card = _card(
+    own = card(
         "phase-conditioned VAE-GAN", "ecg", data, sum(o.steps for o in outcomes), sum(o.seconds for o in outcomes),
         columns, {"network": shape.model_dump(), "rhythm": asdict(rhythm)},
         figures(anchor_loss=outcomes[-1].loss),
     )  # fmt: skip
-    return Weights(tensors, card)
-
-
-def _phases(module: Any, settings: Any) -> Any:
-    """Name, steps and share of time of each phase; the module is switched as the loop goes on."""
-    yield "likelihood", settings.likelihood_steps, settings.share
-    module.adversarial = True
-    yield "adversarial", settings.adversarial_steps, 1 - settings.share
+    return Weights(tensors, own)
 
 
 class EcgSampler:
@@ -158,71 +137,3 @@ def wander(rng: np.random.Generator, samples: int) -> NDArray[np.float64]:
         turn = rng.uniform(0, 2 * np.pi, size=(len(FREE), 1)) * 0.3 + rng.uniform(0, 2 * np.pi)
         waves += np.sin(2 * np.pi * frequency * time + turn)
     return size[:, None] * waves
-
-
-def train_vitals(
-    data: Sequence[TrainingSet], conditioner: Conditioner, network: Mapping[str, Any],
-    training: Mapping[str, Any], how: Fit,
-) -> Weights:  # fmt: skip
-    """Likelihood, then adversarial training on the first hours of stays; baselines are each stay's medians."""
-    shape = parse(VitalsModel, dict(network), "model.network")
-    settings = parse(VitalsTraining, dict(training), "model.training")
-    grids, lengths, profiles = [], [], []
-    for part in data:
-        for record, profile in zip(read_vitals(part, shape.hours), part.profiles, strict=True):
-            grid = record.arrays["vitals"]
-            grids.append(grid)
-            lengths.append(min(record.facts["hours"], shape.hours))
-            profiles.append(profile.but(measurements=record.facts["baseline"]))
-    columns = columns_of(conditioner.columns, [*VITAL_FIELDS, *(f for part in data for f in part.fields)])
-    code = select(conditioner.encode(profiles), conditioner.columns, columns)
-    bins, present = to_bins(torch.from_numpy(np.stack(grids)))
-    torch.manual_seed(how.seed)
-    module = VitalsGan(columns, shape, settings)
-    rows = TensorDataset(bins.to(torch.int16), present, torch.tensor(lengths), torch.from_numpy(code))
-    # small recurrent steps: reduced precision costs more in casts than it saves
-    outcomes = [
-        fit(
-            module, rows, replace(how, max_minutes=how.max_minutes and how.max_minutes * share, precision="32-true"),
-            name=f"vitals_{name}", steps=steps, batch_size=settings.batch_size, ema=0.995,
-        )
-        for name, steps, share in _phases(module, settings)
-    ]  # fmt: skip
-    card = _card(
-        "autoregressive GRU-GAN", "vitals", data, sum(o.steps for o in outcomes), sum(o.seconds for o in outcomes),
-        columns, shape.model_dump(), figures(nats_an_hour=outcomes[-1].loss),
-    )  # fmt: skip
-    return Weights({k: v.half() for k, v in module.generator.state_dict().items()}, card)
-
-
-class VitalsSampler:
-    """Hourly vitals from trained weights, in blocks of fixed size, so that rows cannot touch each other."""
-
-    ROWS = 16
-
-    def __init__(self, weights: Weights, columns: Sequence[str]) -> None:
-        self.card, self.columns = weights.card, columns
-        self.shape = VitalsModel(**weights.card.model)
-        self.net = VitalsGenerator(len(weights.card.columns), self.shape)
-        restore(self.net, weights)
-
-    def sample(self, batch: Batch) -> list[Record]:
-        """One record a row; see SignalsGenerator."""
-        code = select(batch.condition, self.columns, self.card.columns)
-        hours, n = self.shape.hours, len(CHANNELS)
-        out = []
-        for start in range(0, len(batch), self.ROWS):
-            seeds = batch.seeds[start : start + self.ROWS]
-            rngs = [np.random.Generator(np.random.PCG64([seed, 1])) for seed in seeds]
-            context = torch.zeros(self.ROWS, code.shape[1] + self.shape.latent)
-            uniforms = torch.full((self.ROWS, hours, n, 2), 0.5)
-            for row, rng in enumerate(rngs):
-                latent = rng.standard_normal(self.shape.latent, dtype=np.float32)
-                context[row] = torch.from_numpy(np.concatenate([code[start + row], latent]))
-                uniforms[row] = torch.from_numpy(rng.random((hours, n, 2), dtype=np.float32))
-            bins = self.net.draw(context, hours, uniforms).numpy()
-            out += [
-                Record({"vitals": to_readings(bins[row], rng)}, {"hours": hours})
-                for row, rng in enumerate(rngs)
-            ]
-        return out
