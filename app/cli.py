@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ..core.errors import InputError, Refused
+from . import stewarding
 
 INTERRUPTED = 130
 UsageError: Any = typer.BadParameter.__base__  # of typer's own parser, which is not public under this name
@@ -23,6 +24,9 @@ app = typer.Typer(
 Out = Annotated[Path, typer.Option(help="Folder to write; it must be new or empty.")]
 Cohort = Annotated[
     str, typer.Option(help="Name of a shipped cohort, or a YAML file; NAME:SITE for one site.")
+]
+WatermarkKey = Annotated[
+    Path | None, typer.Option(help="Key file: images, ECGs and omics carry its invisible mark.")
 ]
 
 
@@ -84,10 +88,22 @@ def generate(
     workers: Annotated[int | None, typer.Option(help="Processes; one a core by default.")] = None,
     batch_size: Annotated[int, typer.Option(help="Patients drawn together, at most 16.")] = 16,
     resume: Annotated[bool, typer.Option("--resume", help="Complete an unfinished cohort there.")] = False,
+    watermark_key: WatermarkKey = None,
 ) -> None:
     """Draw a cohort of linked synthetic patients into a folder."""
     chosen = [name.strip() for name in modalities.split(",") if name.strip()]
-    _generate(cohort, patients, seed, out, chosen, _options(options or []), workers, batch_size, resume)
+    _generate(
+        cohort,
+        patients,
+        seed,
+        out,
+        chosen,
+        _options(options or []),
+        workers,
+        batch_size,
+        resume,
+        watermark_key,
+    )
 
 
 def _options(texts: list[str]) -> dict[str, dict[str, Any]]:
@@ -117,6 +133,7 @@ def _generate(
     workers: int | None = None,
     batch_size: int = 16,
     resume: bool = False,
+    watermark: Path | None = None,
 ) -> None:
     from ..conditioning.population import Population
     from .engine import make
@@ -132,7 +149,7 @@ def _generate(
             population = Population.load(cohort)
             make(
                 population, patients, seed, out, modalities=modalities or (), options=options,
-                workers=workers, batch_size=batch_size, resume=resume, progress=progress,
+                workers=workers, batch_size=batch_size, resume=resume, watermark=watermark, progress=progress,
             )  # fmt: skip
     except KeyboardInterrupt:
         _fail(f"stopped; what is done is kept in {out}: the same command with --resume goes on", INTERRUPTED)
@@ -227,6 +244,49 @@ def evaluate(
 ) -> None:
     """Score a cohort against real data and write a report."""
     _evaluate(cohort, reference, out)
+
+
+@app.command()
+def stream(
+    to: Annotated[
+        str,
+        typer.Option(
+            help="mqtt://host:port/prefix?qos=1, ws://127.0.0.1:port, sse://127.0.0.1:port, or - for lines."
+        ),
+    ],
+    folder: Annotated[Path | None, typer.Argument(help="Folder of a finished cohort; or --cohort.")] = None,
+    cohort: Annotated[str | None, typer.Option(help="Cohort to draw patients of, by name or YAML.")] = None,
+    patients: Annotated[
+        int | None, typer.Option(help="Beds; all of a folder, 10 of --cohort by default.")
+    ] = None,
+    speed: Annotated[str, typer.Option(help="Times real time, or max.")] = "1",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same signals.")] = 0,
+    start: Annotated[str, typer.Option(help="Time of day at which the stream begins, HH:MM.")] = "00:00",
+    signals: Annotated[str, typer.Option(help="Some of ecg,vitals.")] = "ecg,vitals",
+    fhir: Annotated[
+        bool, typer.Option("--fhir", help="FHIR R4 Observations in place of plain JSON.")
+    ] = False,
+    scenario: Annotated[str | None, typer.Option(help="What happens on the ward, by name or YAML.")] = None,
+    when_full: Annotated[
+        str,
+        typer.Option(help="drop or wait, when a reader is too slow; by default drop, with --speed max wait."),
+    ] = "",
+    seconds: Annotated[float | None, typer.Option(help="Of the ward's time; for ever by default.")] = None,
+) -> None:
+    """Send the vitals and ECGs of a ward, live, to a broker, to clients, or as lines."""
+    from .stream.command import Asked, stream_live
+
+    asked = Asked(
+        to=to, folder=folder, cohort=cohort, patients=patients, speed=speed, seed=seed, start=start, signals=signals,
+        fhir=fhir, scenario=scenario, when_full=when_full, seconds=seconds,
+    )  # fmt: skip
+    tally = stream_live(asked, lambda line: print(f"polyclinic: {line}", file=sys.stderr))
+    if tally.state == "stopped":
+        _fail("stopped", INTERRUPTED)
+
+
+for command in stewarding.COMMANDS:
+    app.command()(command)
 
 
 @app.command()

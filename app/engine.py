@@ -26,6 +26,7 @@ from ..core.config import parse
 from ..core.errors import InputError
 from ..core.modality import Modality, in_order, installed, load_modality
 from ..core.pipeline import generate, load_generators
+from ..core.watermark import Mark, marked
 
 Options = Mapping[str, Mapping[str, Any]]  # modality name -> its settings
 
@@ -56,13 +57,14 @@ def make(
     workers: int | None = None,
     batch_size: int = SLICE,
     resume: bool = False,
+    watermark: Path | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Cohort:
     """A cohort on disk: created, or resumed, and filled. All modalities that are installed by default.
 
     `options` are modalities' own settings, by modality name; they go before those of the cohort YAML.
-    `progress` is told how many patients are done. Raises InputError before anything is written when the
-    settings, the weights or the folder will not do.
+    `watermark` is a key file: records carry its mark. `progress` is told how many patients are done. Raises
+    InputError before anything is written when the settings, the weights or the folder will not do.
     """
     for name, value in (("patients", patients), ("workers", workers), ("batch-size", batch_size)):
         if value is not None and value < 1:
@@ -72,9 +74,11 @@ def make(
     options = {**common, **{name: {**common.get(name, {}), **own} for name, own in (options or {}).items()}}
     chosen = choose(modalities, options)
     settings = header(population, chosen, patients, seed, options)
+    if watermark is not None:
+        settings["watermark"] = {"key": Mark.load(watermark).fingerprint}
     cohort = (Cohort.resume if resume else Cohort.create)(out, settings)
     if not cohort.complete:
-        run(cohort, workers, batch_size, progress)
+        run(cohort, workers, batch_size, progress, watermark)
     return cohort
 
 
@@ -131,39 +135,53 @@ def run(
     workers: int | None = None,
     batch_size: int = SLICE,
     progress: Callable[[int], None] = lambda done: None,
+    watermark: Path | None = None,
 ) -> None:
     """Write the slices that a cohort lacks and finish it.
 
     With one worker in this process, else in that many spawned ones (by default one a core). The files are
     the same whatever the workers and the batch size. Interrupted or killed, it leaves a cohort to resume.
     """
+    if "watermark" in cohort.manifest:
+        Mark.named(cohort.manifest["watermark"]["key"], watermark)
     with cohort.writing():
         missing = cohort.missing()
         workers = min(workers or _cores(), max(1, len(missing)))
         done = cohort.patients - sum(len(cohort.span(number)) for number in missing)
         progress(done)
         draw = _in_process if workers == 1 else _in_pool
-        for number in draw(cohort.folder, missing, batch_size, workers):
+        for number in draw((cohort.folder, batch_size, watermark), missing, workers):
             done += len(cohort.span(number))
             progress(done)
         cohort.finish(chosen_of(cohort))
 
 
+def population_of(cohort: Cohort) -> Population:
+    """Who a cohort's patients are, from its manifest."""
+    config = parse(CohortConfig, cohort.manifest["population"], f"{cohort.folder}: manifest: population")
+    return Population(config, str(cohort.folder))
+
+
 class _Studio:
     """What one process needs to draw slices of a cohort, loaded once."""
 
-    def __init__(self, folder: Path, batch_size: int) -> None:
+    def __init__(self, folder: Path, batch_size: int, watermark: Path | None) -> None:
         self.cohort, self.batch_size = Cohort.open(folder), batch_size
-        config = parse(CohortConfig, self.cohort.manifest["population"], f"{folder}: manifest: population")
-        self.population = Population(config, str(folder))
+        self.population = population_of(self.cohort)
         self.modalities = chosen_of(self.cohort)
         self.encoder = ProfileEncoder()
         self.generators = load_generators(self.modalities, self.encoder)
+        if watermark is not None:
+            by_name = {modality.name: modality for modality in self.modalities}
+            self.generators = marked(self.generators, by_name, Mark.load(watermark))
 
     def write(self, number: int) -> int:
         seed = int(self.cohort.manifest["seed"])
         profiles = (self.population.patient(index, seed) for index in self.cohort.span(number))
-        drawn = generate(profiles, self.modalities, self.encoder, seed, self.batch_size, self.generators)
+        anew = self.cohort.manifest.get("draw", {}).get("anew", {})
+        drawn = generate(
+            profiles, self.modalities, self.encoder, seed, self.batch_size, self.generators, anew
+        )
         self.cohort.write_slice(number, list(drawn), self.modalities)
         return number
 
@@ -183,20 +201,21 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _in_process(folder: Path, numbers: Sequence[int], batch_size: int, workers: int) -> Iterator[int]:
+Job = tuple[Path, int, Path | None]  # cohort, batch size, key of the watermark
+
+
+def _in_process(job: Job, numbers: Sequence[int], workers: int) -> Iterator[int]:
     if numbers:
-        studio = _Studio(folder, batch_size)
+        studio = _Studio(*job)
         for number in numbers:
             with _one_thread():
                 studio.write(number)
             yield number
 
 
-def _in_pool(folder: Path, numbers: Sequence[int], batch_size: int, workers: int) -> Iterator[int]:
+def _in_pool(job: Job, numbers: Sequence[int], workers: int) -> Iterator[int]:
     """Slice numbers as they are done; at most two tasks a worker are under way."""
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), _start_worker, (folder, batch_size)
-    )
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker, job)
     waiting, running = iter(numbers), set[Future[int]]()
     try:
         while True:
@@ -209,22 +228,22 @@ def _in_pool(folder: Path, numbers: Sequence[int], batch_size: int, workers: int
                 yield task.result()
     except BrokenProcessPool:
         raise InputError(
-            f"{folder}: a worker process was killed, perhaps for want of memory; what is done is kept: "
+            f"{job[0]}: a worker process was killed, perhaps for want of memory; what is done is kept: "
             "run again with --resume and fewer --workers"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-_job: tuple[Path, int] | None = None
+_job: Job | None = None
 
 
-def _start_worker(folder: Path, batch_size: int) -> None:
+def _start_worker(*job: *Job) -> None:
     """Leave interrupts to the parent, end when it ends, and note the job."""
     global _job
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _job = folder, batch_size
+    _job = job
 
 
 def _end_with_parent() -> None:

@@ -1,15 +1,13 @@
 """What each real population has paid: the ledger, and how a run is booked in it before it starts."""
 
-import fcntl
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .chain import Chain, Line
 from .errors import BudgetExceeded, InputError
 from .privacy import DP_SGD, Budget, PrivacyPlan, compose
 
@@ -51,16 +49,15 @@ class Entry:
 
 
 class Ledger:
-    """An append-only file of JSON lines, each chained to the one before."""
+    """An append-only file of entries, each chained to the one before."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.chain = Chain(path, "ledger")
 
     def entries(self) -> list[Entry]:
         """All entries, oldest first. Raises InputError if a line was changed or removed."""
-        if not self.path.exists():
-            return []
-        return self._parse(self.path.read_text(encoding="utf-8"))[0]
+        return self._parse(self.chain.lines())
 
     def spent(self, population: str, delta: float, accountant: str = "rdp") -> float:
         """Epsilon of all runs on that population together."""
@@ -80,15 +77,8 @@ class Ledger:
         the run is there with other mechanisms.
         """
         booked = [Entry.of(population, purpose, plan, run) for purpose, plan in plans.items()]
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            file = self.path.open("a+", encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"{self.path}: the ledger cannot be written ({error.strerror})") from None
-        with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
-            before, last = self._parse(file.read())
+        with self.chain.held() as held:
+            before = self._parse(held.lines)
             if run and (own := [entry for entry in before if entry.run == run]):
                 if own != booked:
                     raise InputError(
@@ -104,28 +94,17 @@ class Ledger:
                         f"{population}: this run would bring the total to epsilon {total:.2f} "
                         f"(delta {limit.delta:g}), the limit is {limit.epsilon:g}; {self.path} lists what was spent"
                     )
-            lines = []
             for entry in booked:
-                values = {**asdict(entry), "time": datetime.now(UTC).isoformat(timespec="seconds")}
-                lines.append(json.dumps({**values, "previous": last}))
-                last = sha256(lines[-1].encode()).hexdigest()
-            file.write("".join(line + "\n" for line in lines))
+                held.append(asdict(entry))
         return booked
 
-    def _parse(self, text: str) -> tuple[list[Entry], str]:
-        entries, last = [], ""
-        for number, line in enumerate(text.splitlines(), 1):
-            try:
-                values = json.loads(line)
-                intact = values.pop("previous") == last
-                values.pop("time")
-                entries.append(Entry(**values))
-            except (ValueError, KeyError, TypeError):
-                intact = False
-            if not intact:
-                raise InputError(f"{self.path}, line {number}: the chain is broken; the ledger was changed")
-            last = sha256(line.encode()).hexdigest()
-        return entries, last
+    def _parse(self, lines: Sequence[Line]) -> list[Entry]:
+        try:
+            return [
+                Entry(**{k: v for k, v in line.items() if k not in ("time", "previous")}) for line in lines
+            ]
+        except TypeError:
+            raise InputError(f"{self.path}: expected a ledger, its lines are of another kind") from None
 
 
 def pay(

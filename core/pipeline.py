@@ -28,11 +28,13 @@ def generate(
     seed: int,
     batch_size: int = 16,
     generators: Mapping[str, Generator] | None = None,
+    anew: Mapping[str, int] | None = None,
 ) -> Iterator[Patient]:
     """Yield one Patient a profile, in order.
 
     Records depend on the profile, the run's seed and the weights; never on batch_size, on the other
-    patients or on the place in the sequence. `generators` are those loaded already, if any.
+    patients or on the place in the sequence. `generators` are those loaded already, if any. `anew` gives
+    modalities another draw of the same patients, by number; 0 is the first.
     """
     ordered = in_order(modalities)
     generators = generators or load_generators(ordered, conditioner)
@@ -44,10 +46,12 @@ def generate(
             rows = [i for i, profile in enumerate(chunk) if modality.indicated(profile)]
             if not rows:
                 continue
+            draw = (anew or {}).get(modality.name, 0)
+            stream = f"{modality.name}/{draw}" if draw else modality.name
             batch = Batch(
                 profiles=tuple(chunk[i] for i in rows),
                 condition=condition[rows],
-                seeds=tuple(seed_for(seed, chunk[i].patient_id, modality.name) for i in rows),
+                seeds=tuple(seed_for(seed, chunk[i].patient_id, stream) for i in rows),
                 facts=tuple({name: record.facts for name, record in drawn[i].items()} for i in rows),
             )
             for i, record in zip(rows, generators[modality.name].sample(batch), strict=True):

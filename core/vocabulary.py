@@ -89,10 +89,13 @@ FIELDS: tuple[Field, ...] = (
     _condition("I44.7", "Left bundle-branch block, unspecified"),
     _condition("I45.10", "Unspecified right bundle-branch block"),
     _condition("I48.91", "Unspecified atrial fibrillation"),
+    _condition("I49.1", "Atrial premature depolarization"),
+    _condition("I49.3", "Ventricular premature depolarization"),
     _condition("I50.9", "Heart failure, unspecified"),
     _condition("I51.7", "Cardiomegaly"),
     _condition("R00.0", "Tachycardia, unspecified"),
     _condition("R00.1", "Bradycardia, unspecified"),
+    _condition("Z95.0", "Presence of cardiac pacemaker"),
     _condition("R94.31", "Abnormal electrocardiogram [ECG] [EKG]"),
     # chest
     _condition("J18.9", "Pneumonia, unspecified organism"),

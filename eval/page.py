@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from . import words
 from .link_section import linked
 from .markup import CHIPS, card, chip, grid, listed, under
+from .privacy_section import attacked
 from .score import NOT_MEASURED, QUESTIONS, QUOTED, Score
 
 if TYPE_CHECKING:
+    from .attacks import Privacy
     from .linkage import Linkage
     from .report import ViewReport
 
@@ -19,7 +21,11 @@ SHOWN_FEATURES = 8
 
 
 def render(
-    reports: Sequence["ViewReport"], link: "Linkage", scores: Mapping[str, Any], without: Sequence[str]
+    reports: Sequence["ViewReport"],
+    link: "Linkage",
+    privacy: "Privacy",
+    scores: Mapping[str, Any],
+    without: Sequence[str],
 ) -> str:
     """The whole page."""
     folder = scores["reference"] == "folder"
@@ -32,6 +38,7 @@ def render(
         "</header><main>",
         _summary(reports),
         card("Do the records of one patient belong together?", linked(link), "linkage"),
+        card("Could a real patient be recognised?", attacked(privacy), "privacy"),
         *(_view(report) for report in reports),
         _unmeasured(reports, without),
         card("How it was measured", listed(words.METHOD)),

@@ -15,9 +15,11 @@ from ..core.modality import Modality, TrainingSet, View
 from ..core.pipeline import Patient
 from ..core.weights import write_atomic
 from . import reference as references
+from .attacks import attack
 from .distances import LEAST, MOST, TITLES, Aggregate, Floor, comparable, distances, floor, summarise
 from .linkage import Linked, Sides, linkage
 from .reference import ViewReference, population, samples
+from .rules import rules
 from .sample import Sample, collect
 from .score import AS_REAL, CLOSE, DIFFERENT, NOT_MEASURED, QUESTIONS, UNDECIDED, Score, not_measured
 from .utility import APART, told_apart, train_on_synthetic
@@ -105,17 +107,18 @@ def evaluate(
         raise InputError(f"{out}: is a file; expected a folder to write the report into")
     reports: list[ViewReport] = []
     without: list[str] = []
-    sides: list[Sides] = []
+    sides: dict[str, list[Sides]] = {}
     for modality in modalities:
         progress(modality.name)
         pairs = None if reference is None else reference.get(modality.name, ())
-        own = sides_of(cohort, modality, pairs, seed)
-        sides += own
+        own = sides[modality.name] = sides_of(cohort, modality, pairs, seed)
         reports += _judged(modality, own, pairs is None, seed, show_real)
         if not own:
             without.append(modality.name)
     progress("linkage")
-    link = linkage(cohort, modalities, sides, seed)
+    link = linkage(cohort, modalities, [side for own in sides.values() for side in own], seed)
+    progress("privacy")
+    privacy = attack(sides, seed, cohort, modalities)
     scores = {
         "format": FORMAT,
         "version": VERSION,
@@ -124,6 +127,8 @@ def evaluate(
         "seed": seed,
         "views": [report.to_dict() for report in reports],
         "linkage": {"in_words": link_headline(link), **link.to_dict()},
+        "rules": rules(cohort, modalities),
+        "privacy": privacy.to_dict(),
         "not_measured": [
             f"{r.view.title}: {s.title}: {s.reason}"
             for r in reports
@@ -132,7 +137,7 @@ def evaluate(
         ]
         + [f"{name}: no real counterpart to compare with" for name in without],
     }
-    page = render(reports, link, scores, without)
+    page = render(reports, link, privacy, scores, without)
     with refusals(out):
         out.mkdir(parents=True, exist_ok=True)
         write_atomic(out / "scores.json", (json.dumps(scores, indent=1, allow_nan=False) + "\n").encode())

@@ -65,7 +65,6 @@ METHOD_OF_LINK = (
     "concordance) above 0.5, relative to real records, mean over the facts that real records reveal."
 )
 NEVER = (
-    "Privacy: whether a real patient could be recognised or guessed from it: a gate of its own.",
     "Small groups: rare diseases, and each age, sex and origin by itself.",
     "How a physician would judge the records. Nobody has read them for this report.",
 )

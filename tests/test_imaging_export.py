@@ -79,7 +79,10 @@ def record(kind: str, seed: int = 1, image: np.ndarray | None = None, **facts: A
         known |= {"slice_spacing_mm": 2.5, "plane": tuple(PLANES)[seed % 3]}
     if iod == "CT":
         known["hounsfield"] = [[-1024.0, 3071.0], [-160.0, 240.0]][seed % 2]
-    return Record({"image": own if image is None else image}, known | facts)
+    image = own if image is None else image
+    if image.dtype == np.uint16 and image.ndim == 3 and len(image) > 1:
+        known["slices"] = len(image)
+    return Record({"image": image}, known | facts)
 
 
 def complaints(*paths: Path) -> list[str]:

@@ -83,6 +83,7 @@ def test_orthanc_stores_and_decodes_every_kind(tmp_path: Path) -> None:
                 "findings": ["J90"], "view": None, "body_part": "CHEST", "iod": iod, "derivation": "noise",
                 "study_uid": uid_for(seed, "study"), "series_uid": uid_for(seed, "series"),
                 "instance_uid": uid_for(seed, "instance"), "pixel_spacing_mm": 1.5, "slice_spacing_mm": 3.0,
+                "slices": len(image) if iod in ("CT", "MR") else 1,
             }  # fmt: skip
             options = ExportOptions.model_validate({"compression": compression})
             profile = PatientProfile(patient, 60.0, "F")

@@ -1,6 +1,7 @@
 """Health records: valid FHIR that states the other modalities' facts, same bytes however sliced, checked."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import date
 from importlib import import_module
@@ -13,12 +14,13 @@ import pytest
 from polyclinic.conditioning.encoder import ProfileEncoder
 from polyclinic.conditioning.population import Population
 from polyclinic.core.errors import InputError
-from polyclinic.core.modality import Batch, Facts, Record, TrainingSet
+from polyclinic.core.modality import Batch, Facts, Record, TrainingSet, load_modality
 from polyclinic.core.profile import PatientProfile, seed_for, uid_for
 from polyclinic.core.vocabulary import BREAST_CANCER, FIELDS
 from polyclinic.modalities.records import Records
-from polyclinic.modalities.records.data import TYPES
+from polyclinic.modalities.records.data import NOTE_KINDS, TYPES
 from polyclinic.modalities.records.metrics import check_references, violations
+from polyclinic.modalities.records.rules import check
 
 RUN = 5
 PROFILES = tuple(Population.load("cardio_oncology").draw(40, RUN))
@@ -77,7 +79,8 @@ def write(folder: Path, sizes: list[int]) -> dict[str, bytes]:
         Records().export(records, profiles, pieces[-1])
         start += size
     assert start == len(PROFILES)
-    return {path.name: path.read_bytes() for path in Records().assemble(pieces, folder)}
+    paths = Records().assemble(pieces, folder)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 def write_images(folder: Path) -> None:
@@ -225,7 +228,8 @@ def test_what_cannot_be_written_is_refused(
 def test_bytes_do_not_depend_on_slices(tmp_path: Path) -> None:
     whole = write(tmp_path / "a", [len(PROFILES)])
     assert whole == write(tmp_path / "b", [1, 7, 2, 0, len(PROFILES) - 10])
-    assert set(whole) == {f"{kind}.ndjson" for kind in TYPES}
+    notes = set(NOTE_KINDS) - {"visit-note"}  # everybody here has a stay or lacks traces
+    assert set(whole) >= {f"fhir/{kind}.ndjson" for kind in TYPES} | {f"notes/{kind}.jsonl" for kind in notes}
 
 
 def test_record_does_not_depend_on_the_batch() -> None:
@@ -324,3 +328,57 @@ def test_there_is_nothing_to_train_or_load(tmp_path: Path) -> None:
     assert Records().weights() == []
     assert Records().views() == []
     assert all(Records().indicated(profile) for profile in PROFILES)
+
+
+# -- a series of slices
+
+
+def series(folder: Path, slices: int) -> tuple[Path, list[dict[str, Any]]]:
+    """A cohort of one patient with a CT of so many slices; its folder and resources."""
+    profile = PROFILES[0]
+    facts = {
+        "findings": [], "view": None, "body_part": "ABDOMEN", "iod": "CT", "slices": slices, "derivation": "noise",
+        "pixel_spacing_mm": 1.5, "slice_spacing_mm": 3.0,
+        **{f"{part}_uid": uid_for(9, part) for part in ("study", "series", "instance")},
+    }  # fmt: skip
+    image = np.zeros((slices, 16, 16), np.uint16)
+    load_modality("imaging").export([Record({"image": image}, facts)], [profile], folder)
+    batch = Batch((profile,), np.zeros((1, 0), np.float32), (1,), ({"imaging": facts},))
+    (record,) = Records().generator(()).sample(batch)
+    (folder / "piece").mkdir()
+    Records().export([record], [profile], folder / "piece")
+    Records().assemble([folder / "piece"], folder)
+    assert check(record.facts["resources"], {"imaging": facts}) == []
+    return folder, record.facts["resources"]
+
+
+def test_every_slice_on_disk_is_an_instance_of_the_study(tmp_path: Path) -> None:
+    folder, own = series(tmp_path, 5)
+    (study,) = (r for r in own if r["resourceType"] == "ImagingStudy")
+    assert study["modality"][0]["code"] == "CT"
+    assert (study["numberOfInstances"], study["series"][0]["numberOfInstances"]) == (5, 5)
+    listed = [instance["uid"] for instance in study["series"][0]["instance"]]
+    assert sorted(listed) == sorted(path.stem for path in folder.rglob("*.dcm"))
+    assert [instance["number"] for instance in study["series"][0]["instance"]] == [1, 2, 3, 4, 5]
+    assert check_references(folder) == []
+    next(folder.rglob("*.dcm")).unlink()
+    assert any("no DICOM file of study" in problem for problem in check_references(folder))
+
+
+def test_a_slice_that_no_study_lists_is_a_problem(tmp_path: Path) -> None:
+    folder, _ = series(tmp_path, 3)
+    _edit(folder, "ImagingStudy", lambda lines: lines[0]["series"][0]["instance"].pop())
+    assert any("is not listed" in problem for problem in check_references(folder))
+
+
+def test_the_study_begins_when_its_file_says(tmp_path: Path) -> None:
+    import pydicom
+
+    folder, own = series(tmp_path, 2)
+    header = pydicom.dcmread(next(folder.rglob("*.dcm")), stop_before_pixels=True)
+    (study,) = (r for r in own if r["resourceType"] == "ImagingStudy")
+    assert re.sub(r"[-:TZ]", "", study["started"]) == header.StudyDate + header.StudyTime
+    (report,) = (r for r in own if r["resourceType"] == "DiagnosticReport" and "imagingStudy" in r)
+    assert report["effectiveDateTime"] == study["started"] < report["issued"]
+    visit = next(r for r in own if r["id"].endswith("-visit"))
+    assert visit["period"]["start"] <= study["started"] < report["issued"] <= visit["period"]["end"]

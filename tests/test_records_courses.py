@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -19,9 +20,10 @@ from polyclinic.core.vocabulary import FIELDS
 from polyclinic.modalities.records import Records
 from polyclinic.modalities.records.body import Body, creatinine_of, egfr_of, kidney_stage
 from polyclinic.modalities.records.codes import codes
-from polyclinic.modalities.records.course import known_names, read_course, shipped
+from polyclinic.modalities.records.course import courses, known_names, read_course
 from polyclinic.modalities.records.expression import FUNCTIONS, Expression
 from polyclinic.modalities.records.journey import play
+from polyclinic.modalities.records.rules import check
 from polyclinic.modalities.records.story import story_of
 
 DAY = date(2024, 3, 1)
@@ -154,7 +156,7 @@ def test_names_do_not_collide() -> None:
     for drug in own.drugs.values():
         assert set(drug.treats) <= {*own.conditions, "breast_cancer"}
         assert all(drug.code not in ("",) and other in own.drugs for other in drug.not_with)
-    for course in shipped().values():
+    for course in courses().values():
         assert not set(course.values) & known_names()
         assert course.sources
 
@@ -316,3 +318,75 @@ def test_every_condition_of_the_vocabulary_is_in_the_list() -> None:
             entry = observed[known.name]
             ours = (entry.code, entry.unit, entry.decimals, entry.low, entry.high)
             assert ours == (known.code, known.unit, known.decimals, known.low, known.high)
+
+
+# -- courses of one's own
+
+
+OWN = """
+title: Emphysema with a yearly look at the lungs
+sources: ["made up for a test"]
+who: emphysema
+onset: 3 to 4 years
+start: seen
+states:
+  seen:
+    do: [{visit: {}}, {diagnose: emphysema}, {observe: [oxygen_saturation]}]
+    next: [{to: seen, after: 12 months}]
+"""
+
+
+def own_courses(folder: Path, name: str = "emphysema", text: str = OWN) -> Path:
+    (folder / f"{name}.yaml").write_text(text)
+    return folder
+
+
+def test_a_folder_adds_courses(tmp_path: Path) -> None:
+    ours, with_own = courses(), courses(own_courses(tmp_path))
+    assert set(with_own) - set(ours) == {"emphysema"}
+    profile = next(p for p in Population.load("icu").draw(60, 3) if p.has("J43.9"))
+    batch = Batch((profile,), np.zeros((1, 0), np.float32), (5,))
+    plain, own = (
+        Records(options).generator(()).sample(batch)[0].facts["resources"]
+        for options in ({}, {"courses": str(tmp_path)})
+    )
+    seen = [sum(r["resourceType"] == "Encounter" for r in resources) for resources in (plain, own)]
+    assert seen[1] > seen[0]
+    assert check(own) == []
+
+
+def test_a_file_of_the_same_name_replaces_a_course(tmp_path: Path) -> None:
+    replaced = courses(
+        own_courses(tmp_path, "hypertension", OWN.replace("who: emphysema", "who: hypertension"))
+    )
+    assert set(replaced) == set(courses())
+    assert replaced["hypertension"].title.startswith("Emphysema")
+    assert courses()["hypertension"].title.startswith("High blood pressure")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (None, "", "expected courses"),
+        (
+            "mine",
+            OWN.replace("diagnose: emphysema", "diagnose: emphysma"),
+            "mine.yaml.*'emphysma'.*'emphysema'",
+        ),
+        ("mine", OWN.replace("start: seen", "start: sen"), "mine.yaml: start: unknown name 'sen'"),
+        ("mine", "title: [", "mine.yaml: not valid YAML"),
+        ("mine", OWN + "body: {creatinine: 1.0}\n", "kidney_disease.yaml already|mine.yaml already"),
+    ],
+)
+def test_a_folder_of_courses_that_will_not_do_is_refused(
+    tmp_path: Path, name: str | None, text: str, message: str
+) -> None:
+    if name is not None:
+        own_courses(tmp_path, name, text)
+    with pytest.raises(InputError, match=message):
+        Records({"courses": str(tmp_path)}).generator(())
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such folder; expected one of YAML courses"):
+        Records({"courses": str(tmp_path / "nowhere")}).generator(())

@@ -1,6 +1,6 @@
 """Imaging: frontal chest X-rays drawn by private diffusion, written as DICOM."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from .metrics import WORDS
 
 if TYPE_CHECKING:
     from ...core.train import Fit
+    from ...core.watermark import Mark, Tally
 
 WEIGHTS = "imaging"
 FINDINGS = tuple(WORDS)
@@ -94,6 +95,24 @@ class Imaging:
         from .claims import claims
 
         return claims(folder, patient_ids)
+
+    def mark(self, record: Record, mark: "Mark", patient_id: str) -> Record:
+        """With a watermark; see core.watermark.Marking."""
+        from . import watermark
+
+        return watermark.mark(record, mark, patient_id)
+
+    def marks(self, record: Record, mark: "Mark", patient_id: str) -> "Tally":
+        """How far a record agrees with a watermark."""
+        from . import watermark
+
+        return watermark.marks(record, mark, patient_id)
+
+    def identifiers(self, folder: Path, patient_ids: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Names and burned-in text; see eval.identifiers.Searchable."""
+        from .identifiers import identifiers
+
+        return identifiers(folder, patient_ids)
 
     def views(self) -> list[View]:
         """Pixels' summary, views and findings."""

@@ -16,8 +16,9 @@ from .files import frames
 from .frame import FULL_SCALE, Frame, Levels, Percentile, Slices, Window, grey, square
 from .nifti import Plane, is_nifti
 from .npz import archived
+from .stack import places
 
-__all__ = ["FULL_SCALE", "Options", "read_images", "to_unit"]
+__all__ = ["FULL_SCALE", "Options", "read_images", "read_slices", "to_unit"]
 
 
 class Options(Settings):
@@ -46,11 +47,20 @@ class Options(Settings):
 def read_images(
     data: TrainingSet, size: int, channels: int = 1
 ) -> tuple[NDArray[np.uint16], list[PatientProfile]]:
-    """(row, channel, size, size) 12-bit images and the profile of each row.
+    """(row, channel, size, size) 12-bit images and the profile of each row; see read_slices."""
+    images, profiles, _ = read_slices(data, size, channels)
+    return images, profiles
+
+
+def read_slices(
+    data: TrainingSet, size: int, channels: int = 1
+) -> tuple[NDArray[np.uint16], list[PatientProfile], NDArray[np.float64]]:
+    """(row, channel, size, size) 12-bit images, the profile of each row, and (row,) its place in its stack.
 
     A file of several frames, slices or pages gives a row each, all of that file's patient. One channel is
     grey (colour becomes luma), three are RGB (grey is repeated). Files are opened one at a time, and only
-    the small images are kept. Images of npz archives count as a patient each. Raises InputError, with all
+    the small images are kept. Images of npz archives count as a patient each. A place is 0 to 1 up the normal of
+    the slice's plane, NaN where the image is no slice of a volume or series. Raises InputError, with all
     files that cannot be read or show burned-in text, unless `burned_in` is `ignore`.
     """
     if channels not in (1, 3):
@@ -58,14 +68,18 @@ def read_images(
     options = options_of(data)
     images = np.empty((max(1, len(data)), channels, size, size), dtype=np.uint16)
     profiles: list[PatientProfile] = []
+    stacks: list[str] = []
+    heights: list[float | None] = []
     for frame, profile in _frames(data, options):
         if len(profiles) == len(images):  # files of many frames: room doubles, and is used only where filled
             images = np.concatenate([images, np.empty_like(images)])
         images[len(profiles)] = square(frame, size, channels)
         profiles.append(profile)
+        stacks.append(frame.stack)
+        heights.append(frame.height)
     if not profiles:
         raise InputError(f"{data.root}: no images; options.slices chooses none of any file's")
-    return images[: len(profiles)], profiles
+    return images[: len(profiles)], profiles, places(stacks, heights)
 
 
 def options_of(data: TrainingSet) -> Options:

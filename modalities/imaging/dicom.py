@@ -32,7 +32,7 @@ DECODERS = {
 # Tags that enhanced objects may keep in functional groups, one value a frame (PS3.3 C.7.6.16.2).
 PER_FRAME = (
     "RescaleSlope", "RescaleIntercept", "RescaleType", "WindowCenter", "WindowWidth", "VOILUTFunction",
-    "PixelSpacing",
+    "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient",
 )  # fmt: skip
 DISPLAY = (
     *PER_FRAME, "BitsStored", "PixelRepresentation", "PhotometricInterpretation", "ModalityLUTSequence",
@@ -99,14 +99,19 @@ def frames(dataset: "Dataset", path: Path, levels: Levels, slices: Slices) -> It
     from pydicom.pixels.utils import iter_pixels
 
     try:
-        chosen = slices.of(int(dataset.get("NumberOfFrames") or 1))
+        count = int(dataset.get("NumberOfFrames") or 1)
+        chosen = slices.of(count)
+        stack = str(dataset.get("SOPInstanceUID" if count > 1 else "SeriesInstanceUID") or "")
         annotated = str(dataset.get("BurnedInAnnotation", "")).strip().upper() == "YES"
         jpeg.install()
         decoder = DECODERS.get(str(dataset.file_meta.TransferSyntaxUID), "")
         decoded = iter_pixels(dataset, indices=chosen, decoding_plugin=decoder)
         for index, stored in zip(chosen, decoded, strict=True):
             tags = _display_tags(dataset, index)
-            yield Frame(_displayed(stored, dataset, tags, levels), _aspect(tags), annotated)
+            height = height_of(tags)
+            if height is None and count > 1:
+                height = float(index)
+            yield Frame(_displayed(stored, dataset, tags, levels), _aspect(tags), annotated, stack, height)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except broken() as error:
@@ -211,6 +216,15 @@ def _display_tags(dataset: "Dataset", index: int) -> "Dataset":
                 if name in group.value[0]:
                     tags[name] = group.value[0][name]
     return tags
+
+
+def height_of(tags: "Dataset") -> float | None:
+    """How far up the normal of its plane an image lies, in mm; None where the tags do not tell."""
+    axes, corner = tags.get("ImageOrientationPatient"), tags.get("ImagePositionPatient")
+    if not axes or not corner or (len(axes), len(corner)) != (6, 3):
+        return None
+    across, down = np.reshape(np.array(axes, dtype=float), (2, 3))
+    return float(np.cross(across, down) @ np.array(corner, dtype=float))
 
 
 def _aspect(tags: "Dataset") -> float:

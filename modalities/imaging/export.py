@@ -11,7 +11,7 @@ from ...core.errors import InputError
 from ...core.modality import Record
 from ...core.profile import PatientProfile
 from .compress import Compression, check, compress
-from .dicom import read_dataset, stored_pixels
+from .dicom import height_of, read_dataset, stored_pixels
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -92,21 +92,21 @@ def _record(home: Path, paths: Sequence[Path]) -> Record:
                 f"{home}: expected one image or one whole series, {expected} files; found {len(files)}"
             )
         if expected > 1:
-            files.sort(key=lambda file: _height(file[1]))
+            heights = {path: height_of(dataset) for path, dataset in files}
+            if None in heights.values():
+                raise InputError(
+                    f"{home}: a slice does not say where it lies; expected orientation and position"
+                )
+            files.sort(key=lambda file: heights[file[0]] or 0.0)
             image = np.stack([stored_pixels(dataset, path) for path, dataset in files])
         else:
             image = stored_pixels(files[0][1], paths[0])
-        return Record({"image": image}, _facts(files[0][1], files[0][0]))
+        series = {"slices": expected} if expected > 1 else {}
+        return Record({"image": image}, _facts(files[0][1], files[0][0]) | series)
     except AttributeError as error:
         raise InputError(
             f"{paths[0]}: expected a DICOM file of a cohort, a tag is missing ({error})"
         ) from None
-
-
-def _height(dataset: "Dataset") -> float:
-    """Where a slice lies along the normal of its plane, in mm."""
-    across, down = np.reshape(np.array(dataset.ImageOrientationPatient, dtype=float), (2, 3))
-    return float(np.cross(across, down) @ np.array(dataset.ImagePositionPatient, dtype=float))
 
 
 def _facts(dataset: "Dataset", path: Path) -> dict[str, Any]:

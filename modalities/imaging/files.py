@@ -54,7 +54,8 @@ def _pictures(path: Path, levels: Levels, slices: Slices) -> Iterator[Frame]:
         raise InputError(f"{path}: no such file; expected a PNG, JPEG, TIFF or BMP image")
     try:
         with Image.open(path) as file:
-            for page in slices.of(getattr(file, "n_frames", 1)):
+            count = getattr(file, "n_frames", 1)
+            for page in slices.of(count):
                 file.seek(page)
                 picture: Image.Image = ImageOps.exif_transpose(file)
                 if picture.mode == "F" and not levels.chosen:
@@ -67,7 +68,9 @@ def _pictures(path: Path, levels: Levels, slices: Slices) -> Iterator[Frame]:
                     picture = picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
                 values = np.asarray(picture)
                 white = 65535 if deep else 255
-                yield Frame(stretched(values, *(levels.ends(values) if levels.chosen else (0, white))))
+                ends = levels.ends(values) if levels.chosen else (0, white)
+                stack = str(path) if count > 1 else ""
+                yield Frame(stretched(values, *ends), stack=stack, height=float(page))
     except (
         UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, EOFError, zlib.error,
         struct.error,

@@ -21,11 +21,14 @@ class Frame:
     """An image as displayed: (row, column) grey or (row, column, 3) RGB, float32, black 0 to white 1.
 
     aspect is a pixel's height over its width. annotated: the file itself says that text is burned in.
+    stack names the volume that it is a slice of, and height is how far up the normal of its plane it lies, in any unit.
     """
 
     pixels: NDArray[np.float32]
     aspect: float = 1.0
     annotated: bool = False
+    stack: str = ""
+    height: float | None = None
 
 
 class Window(Settings):

@@ -11,6 +11,7 @@ from ...core.condition import select
 from ...core.modality import Batch, Record
 from ...core.profile import PatientProfile, uid_for
 from ...core.weights import Weights, restore
+from . import stack
 from .coarse import CoarseLaw
 from .data import FULL_SCALE
 from .metrics import WORDS
@@ -36,7 +37,7 @@ class ImageGenerator:
         self.card, self.columns = weights.card, columns
         self.shape = network_of(weights.card)
         self.shows = Shows(**weights.card.model.get("shows", {}))
-        self.iod = iod or self.shows.iod
+        self.iod = iod or self.shows.iod or ("SC" if self.shape.channels > 1 else "DX")
         self.net = Denoiser(len(weights.card.columns), self.shape)
         flow = {name: tensor for name, tensor in weights.tensors.items() if not name.startswith("law.")}
         restore(self.net, Weights(flow, weights.card))
@@ -51,29 +52,43 @@ class ImageGenerator:
         self.finer = f", enlarged {FACTOR} times by weights {upsampler.card.name}" if upsampler else ""
 
     def sample(self, batch: Batch) -> list[Record]:
-        """One image a row: `image` (row, column) uint16 of 12 bits, bright = dense; or (row, column, 3) uint8."""
+        """One image or series a row: `image` (row, column) uint16 of 12 bits, bright = dense; (slice, row, column)
+        of the same; or (row, column, 3) uint8.
+        """
+        images = self.draw(batch)
+        stacks = images.reshape(len(batch), self.shows.slices, *images.shape[1:])
         return [
-            Record({"image": levels(image)}, self._facts(profile, seed, image.shape[-1]))
-            for image, profile, seed in zip(self.draw(batch), batch.profiles, batch.seeds, strict=True)
+            Record(
+                {"image": levels(own[0]) if len(own) == 1 else np.stack([levels(part) for part in own])},
+                self._facts(profile, seed, own.shape[-1]),
+            )
+            for own, profile, seed in zip(stacks, batch.profiles, batch.seeds, strict=True)
         ]
 
     def draw(self, batch: Batch) -> NDArray[np.float32]:
-        """(row, channel, y, x) in [-1, 1]."""
+        """(row, channel, y, x) in [-1, 1]; of a series, (row and slice, channel, y, x), slice by slice."""
         code = select(batch.condition, self.columns, self.card.columns)
+        profiles, seeds = batch.profiles, batch.seeds
+        places: list[float] | None = None
+        if (count := self.shows.slices) > 1:
+            place = np.tile(stack.spaced(count), len(batch))
+            places = place.tolist()
+            code = np.repeat(code, count, axis=0)
+            code[:, [self.card.columns.index(column) for column in stack.COLUMNS]] = stack.code_of(place)
+            profiles = tuple(profile for profile in profiles for _ in range(count))
+            seeds = tuple(seed for seed in seeds for _ in range(count))
         coarse = None
         if self.law is not None:
             coarse = np.stack(
                 [
                     self.law.draw(profile, own, np.random.Generator(np.random.PCG64(seed)))
-                    for profile, own, seed in zip(batch.profiles, code, batch.seeds, strict=True)
+                    for profile, own, seed in zip(profiles, code, seeds, strict=True)
                 ]
             )
-        images = draw(self.net, code, batch.seeds, self.shape, coarse, STEPS, GUIDANCE)
+        images = draw(self.net, code, seeds, self.shape, coarse, STEPS, GUIDANCE, places=places)
         if self.upsampler is None:
             return images
-        return np.stack(
-            [self._enlarged(image, seed) for image, seed in zip(images, batch.seeds, strict=True)]
-        )
+        return np.stack([self._enlarged(image, seed) for image, seed in zip(images, seeds, strict=True)])
 
     @torch.inference_mode()
     def _enlarged(self, image: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
@@ -86,6 +101,13 @@ class ImageGenerator:
         return fine[0].float().clamp(-1, 1).numpy()
 
     def _facts(self, profile: PatientProfile, seed: int, size: int) -> dict[str, Any]:
+        series: dict[str, Any] = {}
+        if self.iod in ("CT", "MR"):
+            series = {"slice_spacing_mm": self.shows.slice_spacing_mm, "plane": self.shows.plane}
+        if self.iod == "CT" and self.shows.hounsfield:
+            series["hounsfield"] = list(self.shows.hounsfield)
+        if self.shows.slices > 1:
+            series["slices"] = self.shows.slices
         return {
             "findings": [code for code in WORDS if profile.has(code)],
             "view": profile.traits.get("chest_view"),
@@ -97,6 +119,7 @@ class ImageGenerator:
             "pixel_spacing_mm": round(self.shows.extent_mm / size, 4),
             "derivation": f"Synthetic image drawn by a diffusion model at {self.shape.size} x {self.shape.size}"
             f" pixels (weights {self.card.name}, {self.card.privacy}){self.finer}",
+            **series,
         }
 
 

@@ -11,7 +11,7 @@ from pydicom import Dataset
 
 from ...core.errors import InputError
 from ...core.modality import Facts, Record
-from ...core.profile import PatientProfile, uid_for
+from ...core.profile import PatientProfile, derived_uid, slice_uid
 from . import modules
 from .regions import REGIONS
 
@@ -88,14 +88,10 @@ def slices(record: Record) -> Iterator[Slice]:
     if image.ndim == 2 or colour:
         yield Slice(image, 0, 1, facts["instance_uid"])
         return
+    said = facts.get("slices", 1)  # which the health record lists
+    assert said == len(image), f"expected the fact slices to be {len(image)}, got {said}"
     for place, pixels in enumerate(image):
-        uid = derived_uid(facts["series_uid"], f"slice {place}") if place else facts["instance_uid"]
-        yield Slice(pixels, place, len(image), uid)
-
-
-def derived_uid(uid: str, part: str) -> str:
-    """A UID that depends on another one and a role."""
-    return uid_for(int(uid.replace(".", "")), part)
+        yield Slice(pixels, place, len(image), slice_uid(facts["series_uid"], facts["instance_uid"], place))
 
 
 def dataset_of(part: Slice, record: Record, profile: PatientProfile, kind: str) -> Dataset:

@@ -1,7 +1,7 @@
 """What eval may measure on chest X-rays: coarse pixels, grey levels, texture, symmetry; view and findings."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,15 @@ WORDS = {
 }
 
 
+def flat(image: NDArray[Any]) -> NDArray[Any]:
+    """(row, column): the middle slice of a series, the luma of an RGB image (ITU-R BT.601)."""
+    if image.ndim == 2:
+        return image
+    if image.dtype == np.uint8:
+        return np.rint(image @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
+    return np.asarray(image[len(image) // 2])
+
+
 def shrink(image: NDArray[np.uint16], side: int = SIDE) -> NDArray[np.float64]:
     """(row, column) of any size to (side, side) by area mean, in [0, 1]."""
     full = np.iinfo(np.uint8).max if image.dtype == np.uint8 else 4095
@@ -48,7 +57,7 @@ def features(records: Sequence[Record]) -> "DataFrame":
     """(record, feature) of images of any size: see ABOUT."""
     from pandas import DataFrame
 
-    pixels = np.stack([shrink(record.arrays["image"]) for record in records])
+    pixels = np.stack([shrink(flat(record.arrays["image"])) for record in records])
     block = SIDE // BLOCKS
     coarse = pixels.reshape(-1, BLOCKS, block, BLOCKS, block).mean((2, 4)).reshape(len(pixels), -1)
     edges = np.linspace(0, 1 + 1e-9, LEVELS + 1)
@@ -123,7 +132,9 @@ def picture(figure: "Figure", real: Rows, synthetic: Rows) -> str:
         for axis in axes:
             axis.set_axis_off()
         for axis, (profile, record) in zip(axes, own, strict=False):
-            axis.imshow(record.arrays["image"], cmap="gray", vmin=0, vmax=4095, interpolation="antialiased")
+            image = record.arrays["image"]
+            pixels = image if image.dtype == np.uint8 else flat(image)
+            axis.imshow(pixels, cmap="gray", vmin=0, vmax=4095, interpolation="antialiased")
             axis.set_title(_caption(profile, record), fontsize=7.5, y=-0.13, color="#333333")
         part.subplots_adjust(left=0.01, right=0.99, top=0.92, bottom=0.04, wspace=0.05, hspace=0.16)
     shown = " beside ".join(f"{min(len(own), columns * rows)} {t.split(',')[0].lower()}" for t, own in sides)

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ...core.condition import FieldDropout
 from ...core.config import Settings
 from ...core.weights import Card
+from .stack import turned
 
 
 class ImageModel(Settings):
@@ -59,14 +60,26 @@ class ImageTraining(Settings):
 class Shows(Settings):
     """What the images are of, for the files they are written to.
 
-    `extent_mm` is the side of the field of view; `upsampler` names public weights that draw these images
-    four times as fine.
+    `iod` is DX for grey images and SC for RGB ones unless said. `extent_mm` is the side of the field of view;
+    `upsampler` names public weights that draw these images four times as fine. With more than one of `slices`
+    a series is drawn, of this many at this distance along the normal of their plane. `hounsfield` are a CT's
+    black and white.
     """
 
-    iod: Literal["DX", "CR", "CT", "MR", "SC"] = "DX"
+    iod: Literal["DX", "CR", "CT", "MR", "SC"] | None = None
     body_part: str = "CHEST"
     extent_mm: float = 360.0
     upsampler: str | None = None
+    slices: int = Field(default=1, ge=1)
+    slice_spacing_mm: float = Field(default=5.0, gt=0)
+    plane: Literal["axial", "coronal", "sagittal"] = "axial"
+    hounsfield: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _holds_slices(self) -> "Shows":
+        if self.slices > 1 and self.iod not in ("CT", "MR"):
+            raise ValueError(f"a series of {self.slices} slices is written as iod CT or MR")
+        return self
 
 
 def network_of(card: Card) -> ImageModel:
@@ -214,12 +227,15 @@ def draw(
     coarse: NDArray[np.float32] | None = None,
     steps: int = 12,
     guidance: float = 1.0,
+    spread: float = 1.0,
+    places: Sequence[float] | None = None,
 ) -> NDArray[np.float32]:
     """(row, channel, y, x) images in [-1, 1], each from its own seed, in `steps` network evaluations.
 
     coarse (row, kept) gives the leading components of each start, which the flow keeps; the others are
     drawn. The solver is DPM-Solver++ of second order (Lu et al. 2022) on the flow's schedule. guidance
-    above 1 strengthens the condition (Ho and Salimans 2022) at twice the cost.
+    above 1 strengthens the condition (Ho and Salimans 2022) at twice the cost; spread below 1 narrows what
+    is drawn at the start. places are those of slices: rows of one seed are a stack and share their noise.
     """
     device = next(net.parameters()).device
     kept = 0 if coarse is None else coarse.shape[1]
@@ -232,6 +248,11 @@ def draw(
             own = torch.Generator().manual_seed(seed)
             white[row] = torch.randn(white.shape[1:], generator=own)
             weights[row] = torch.randn(shape.components, generator=own)
+            if places is not None:
+                white[row] = turned(
+                    white[row], torch.randn(white.shape[1:], generator=own), places[start + row]
+                )
+        white, weights = spread * white, spread * weights
         if coarse is not None:
             weights[: len(wanted), :kept] = torch.from_numpy(coarse[start : start + ROWS])
         code = torch.zeros(ROWS, condition.shape[1])

@@ -1,6 +1,6 @@
 """DICOM modules that every image object has: SOP common, patient, study, series, equipment, image, pixels."""
 
-from datetime import datetime, time, timedelta
+from datetime import timedelta
 from hashlib import blake2b
 
 import numpy as np
@@ -12,7 +12,7 @@ from pydicom.valuerep import format_number_as_ds
 
 from ...core.modality import Facts
 from ...core.names import invented_name
-from ...core.profile import PatientProfile
+from ...core.profile import PatientProfile, study_begins
 from ...core.vocabulary import BY_NAME
 from .regions import REGIONS, UNPAIRED
 
@@ -78,8 +78,7 @@ def add_study(dataset: Dataset, facts: Facts, profile: PatientProfile) -> None:
     if profile.index_date is None:
         dataset.StudyDate = dataset.StudyTime = ""
         return
-    opening = datetime.combine(profile.index_date, time(7))
-    start = opening + timedelta(seconds=int.from_bytes(token.digest(), "big") % (12 * 3600))
+    start = study_begins(facts["study_uid"], profile.index_date)
     for name, minutes in (("Study", 0), ("Series", 1), ("Acquisition", 2), ("Content", 2)):
         moment = start + timedelta(minutes=minutes)
         setattr(dataset, f"{name}Date", f"{moment:%Y%m%d}")

@@ -57,7 +57,8 @@ def slices_of(path: Path, plane: Plane, levels: Levels, slices: Slices) -> Itera
     planes = np.moveaxis(volume, AXIS[plane], 0)
     for place in slices.of(len(planes)):
         shown = planes[place].T[::-1, ::-1]  # rows from head or face down, columns from the right or the face
-        yield Frame(stretched(shown, low, high), height / width)
+        up = -place if plane == "coronal" else place  # of this plane the normal points to the back
+        yield Frame(stretched(shown, low, high), height / width, stack=str(path), height=float(up))
 
 
 def _spacing(zooms: tuple[float, ...], plane: Plane) -> tuple[float, float]:

@@ -25,8 +25,9 @@ from ...core.profile import PatientProfile
 from ...core.train import Outcome
 from ...core.train import fit as run
 from ...core.weights import Card, DataUsed, Weights, figures, write_atomic
+from . import stack
 from .coarse import MEAN_SHARE, CoarseLaw, LawSettings, fit_private, fit_public
-from .data import read_images, to_unit
+from .data import read_slices, to_unit
 from .features import FeatureModel, FeatureTrainer, FeatureTraining
 from .model import Denoiser, ImageDiffusion, ImageModel, ImageTraining, Shows, network_of, scaled
 from .upsample import UpsamplerModel, UpsamplerTrainer, UpsamplerTraining, renewed, shrunk
@@ -54,17 +55,19 @@ class Images:
 
     pixels: Tensor
     profiles: tuple[PatientProfile, ...]
+    places: NDArray[np.float64]  # in its stack, NaN where it lies in none
     origin: NDArray[np.int64]
     parts: tuple[TrainingSet, ...]
 
     @classmethod
     def read(cls, data: Sequence[TrainingSet], size: int, channels: int) -> "Images":
         """All rows of all sets. Raises InputError."""
-        read = [read_images(part, size, channels) for part in data]
+        read = [read_slices(part, size, channels) for part in data]
         return cls(
-            torch.from_numpy(np.concatenate([to_unit(pixels) for pixels, _ in read])),
-            tuple(profile for _, own in read for profile in own),
-            np.repeat(np.arange(len(read)), [len(own) for _, own in read]),
+            torch.from_numpy(np.concatenate([to_unit(pixels) for pixels, _, _ in read])),
+            tuple(profile for _, own, _ in read for profile in own),
+            np.concatenate([places for _, _, places in read]),
+            np.repeat(np.arange(len(read)), [len(own) for _, own, _ in read]),
             tuple(data),
         )
 
@@ -119,8 +122,22 @@ def train_flow(
         wanted = [c for c in conditioner.columns if c in {*wanted, *init.card.columns}]
         if (theirs := network_of(init.card)) != shape:
             raise InputError(f"--init {init.card.name}: its network is {theirs!r}, expected {shape!r}")
+    shows = settings.shows
+    if shape.channels > 1 and (shows.iod not in (None, "SC") or shows.upsampler):
+        raise InputError("model.shows: RGB images are written as SC, and are not enlarged; leave both out")
+    if shows.slices > 1 and settings.law is not None and how.budget is not None:
+        raise InputError(
+            "model.law: a private law does not know a slice's place; leave it out, or shows.slices"
+        )
     images = Images.read(data, shape.size, shape.channels)
     code = select(conditioner.encode(images.profiles), conditioner.columns, wanted)
+    if shows.slices > 1:
+        if not np.isfinite(images.places).any():
+            raise InputError(
+                f"model.shows.slices: {shows.slices} slices are to be drawn, but no image lies in a stack; "
+                "expected NIfTI volumes, multi-frame files, or DICOM slices with their series and position"
+            )
+        wanted, code = [*wanted, *stack.COLUMNS], np.hstack([code, stack.code_of(images.places)])
     torch.manual_seed(how.seed)
     module = ImageDiffusion(wanted, shape, training)
     if init is not None:

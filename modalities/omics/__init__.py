@@ -16,6 +16,7 @@ from ...core.weights import Weights, find, load, read_card
 
 if TYPE_CHECKING:
     from ...core.train import Fit
+    from ...core.watermark import Mark, Tally
 
 WEIGHTS = "omics"
 
@@ -105,6 +106,18 @@ class Omics:
         from .claims import claims
 
         return claims(folder, patient_ids)
+
+    def mark(self, record: Record, mark: "Mark", patient_id: str) -> Record:
+        """With a watermark; see core.watermark.Marking."""
+        from . import watermark
+
+        return watermark.mark(record, mark, patient_id)
+
+    def marks(self, record: Record, mark: "Mark", patient_id: str) -> "Tally":
+        """How far a record agrees with a watermark."""
+        from . import watermark
+
+        return watermark.marks(record, mark, patient_id)
 
     def views(self) -> list[View]:
         """Expression and subtype."""

@@ -11,7 +11,10 @@ from ...core.config import Settings, parse
 from ...core.errors import InputError
 from ...core.modality import Conditioner, Record, TrainingSet, View
 from ...core.profile import PatientProfile
-from . import data, export, metrics, model
+from . import data, export, metrics, model, rules
+from .case import Case
+from .course import courses
+from .notes.audit import contradictions
 from .story import story_of
 
 if TYPE_CHECKING:
@@ -20,9 +23,11 @@ if TYPE_CHECKING:
 
 
 class Options(Settings):
-    """`mess`: how many errors of entry, 0 (none) to 1. `formats`: what is written besides NDJSON."""
+    """`mess`: how many errors of entry, 0 (none) to 1. `formats`: what is written besides NDJSON and notes.
+    `courses`: a folder of courses of disease that are added to ours, or replace those of the same file name."""
 
     mess: float = Field(0.0, ge=0, le=1)
+    courses: Path | None = None
     formats: list[Literal["bundles", "omop", "csv"]] = Field(default_factory=list)
 
 
@@ -43,8 +48,8 @@ class Records:
         return True
 
     def generator(self, columns: Sequence[str]) -> model.RecordRules:
-        """The rules; the code's columns are not used, the profile itself is."""
-        return model.RecordRules(self.options.mess)
+        """The rules; the code's columns are not used, the profile itself is. Raises InputError for a course."""
+        return model.RecordRules(courses(self.options.courses), self.options.mess)
 
     def weights(self) -> list[str]:
         """None: nothing is learnt."""
@@ -74,11 +79,11 @@ class Records:
     def export(
         self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path
     ) -> list[Path]:
-        """One piece, fhir/<Resource>.ndjson below folder, of these patients in order."""
+        """One piece, fhir/<Resource>.ndjson and notes/<kind>.jsonl below folder, of these patients in order."""
         return export.write_piece(records, folder)
 
     def assemble(self, pieces: Sequence[Path], folder: Path) -> list[Path]:
-        """The pieces one after the other in fhir/<Resource>.ndjson below folder, and the further formats.
+        """The pieces one after the other in the same files below folder, and the further formats.
 
         Raises InputError.
         """
@@ -87,15 +92,19 @@ class Records:
     def read(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
         """These patients' records back from a cohort. Raises InputError for a file that is not NDJSON."""
         delivered = data.read_patients(folder / data.FOLDER, patient_ids)
-        true = {}
+        notes = data.read_notes(folder / data.NOTES, patient_ids)
+        true, true_notes = {}, {}
         if (folder / data.TRUTH).is_dir():
             true = data.read_patients(folder / data.TRUTH, patient_ids)
+            true_notes = data.read_notes(folder / data.TRUE_NOTES, patient_ids)
         found: dict[str, Record] = {}
         for patient_id, resources in delivered.items():
             if resources:
                 truth = true.get(patient_id, resources)
-                told = {"resources": resources, "story": story_of(truth)}
-                found[patient_id] = Record({}, told | ({"truth": truth} if true else {}))
+                told = {"resources": resources, "story": story_of(truth), "notes": notes[patient_id]}
+                if true:
+                    told |= {"truth": truth, "true_notes": true_notes[patient_id]}
+                found[patient_id] = Record({}, told)
         return found
 
     def claims(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Claim]]:
@@ -103,6 +112,16 @@ class Records:
         from .claims import claims
 
         return claims(folder, patient_ids)
+
+    def breaches(self, record: Record) -> list[tuple[str, str]]:
+        """Rules that the record breaks, notes included; entry errors that were asked for are not among them."""
+        told = record.facts
+        resources = told.get("truth", told["resources"])
+        case = Case(resources)
+        found = [(v.rule, f"{v.resource}: {v.says}") for v in rules.check(resources)]
+        for note in told.get("true_notes", told["notes"]):
+            found += [("notes-state-the-record", says) for says in contradictions(note, case)]
+        return found
 
     def views(self) -> list[View]:
         """None: the record has no real counterpart; rules.check and metrics.check_references judge it."""

@@ -120,7 +120,7 @@ def moments(resource: Resource) -> Iterator[tuple[str, datetime]]:
     """Every clinical date of a resource, with the element's name."""
     for name in (
         "onsetDateTime", "abatementDateTime", "recordedDate", "effectiveDateTime", "authoredOn",
-        "performedDateTime", "started",
+        "performedDateTime", "started", "issued", "date",
     ):  # fmt: skip
         if name in resource:
             yield name, moment(resource[name])

@@ -24,7 +24,19 @@ from ...core.claims import (
 from .case import Case, code_of, moment
 from .chart import INDEX
 from .codes import codes
-from .data import FOLDER, GENES, PATIENT_IDS, SUBTYPES, TRUTH, Resource, read_patients
+from .data import (
+    FOLDER,
+    GENES,
+    NOTES,
+    PATIENT_IDS,
+    SUBTYPES,
+    TRUE_NOTES,
+    TRUTH,
+    Resource,
+    read_notes,
+    read_patients,
+)
+from .notes.claims import noted
 from .rules_time import TIME
 
 ORDER, IN_ORDER = "order of events", "in order"
@@ -37,9 +49,14 @@ _RECEPTORS = {
 
 def claims(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Claim]]:
     """See core.claims.Claiming."""
-    place = folder / (TRUTH if (folder / TRUTH).is_dir() else FOLDER)
-    read = read_patients(place, patient_ids)
-    return {patient_id: list(_of(Case(own))) for patient_id, own in read.items() if own}
+    messy = (folder / TRUTH).is_dir()
+    read = read_patients(folder / (TRUTH if messy else FOLDER), patient_ids)
+    notes = read_notes(folder / (TRUE_NOTES if messy else NOTES), patient_ids)
+    return {
+        patient_id: [*_of(Case(own)), *noted(notes[patient_id], patient_id)]
+        for patient_id, own in read.items()
+        if own
+    }
 
 
 def _of(case: Case) -> Iterator[Claim]:

@@ -215,14 +215,31 @@ def _formula(formula: Expression | None, names: set[str], at: str) -> None:
 
 
 @cache
-def shipped() -> dict[str, Course]:
-    """All courses of configs/courses by file name, in order. Raises InputError where two set one level."""
-    folder = Path(str(files("polyclinic.configs"))) / "courses"
-    found = {path.stem: read_course(read_yaml(path), str(path)) for path in sorted(folder.glob("*.yaml"))}
+def courses(folder: Path | None = None) -> dict[str, Course]:
+    """The courses of configs/courses by file name, in order; those of a folder go before them by name.
+
+    Raises InputError: no such folder, no course in it, a file that does not read, two that set one level.
+    """
+    found = _paths(Path(str(files("polyclinic.configs"))) / "courses")
+    if folder is not None:
+        if not folder.is_dir():
+            raise InputError(f"records.courses: {folder}: no such folder; expected one of YAML courses")
+        own = _paths(folder)
+        if not own:
+            raise InputError(f"records.courses: {folder}: expected courses (*.yaml), found none")
+        found |= own
+    read = {name: read_course(read_yaml(path), str(path)) for name, path in sorted(found.items())}
     owner: dict[str, str] = {}
-    for name, course in found.items():
+    for name, course in read.items():
         for level in course.body:
             if level in owner:
-                raise InputError(f"{folder / name}.yaml: body.{level} is set by {owner[level]} already")
+                raise InputError(
+                    f"{found[name]}: body.{level} is set by {found[owner[level]]} already; take it out, or name "
+                    f"the file {found[owner[level]].name} to replace that course"
+                )
             owner[level] = name
-    return found
+    return read
+
+
+def _paths(folder: Path) -> dict[str, Path]:
+    return {path.stem: path for path in folder.iterdir() if path.suffix in (".yaml", ".yml")}

@@ -19,9 +19,12 @@ TYPES = (
     "Procedure",
     "ImagingStudy",
     "DiagnosticReport",
+    "DocumentReference",
 )
 FOLDER = "fhir"  # what is delivered
 TRUTH = "fhir_truth"  # the same patients before any mess was made; only where there is mess
+NOTES = "notes"
+TRUE_NOTES = "notes_truth"
 
 ACT_REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 HTEST = {"system": ACT_REASON, "code": "HTEST", "display": "test health data"}
@@ -61,6 +64,11 @@ REPORTS = {  # kind: LOINC code, its name, HL7 v2-0074 section, its name
     "pathology": ("60568-3", "Pathology Synoptic report", "SP", "Surgical Pathology"),
     "tumour-expression": ("51969-4", "Genetic analysis report", "GE", "Genetics"),
 }
+DOCUMENTS = {  # kind: LOINC code, its name, a title
+    "discharge-summary": ("18842-5", "Discharge summary", "Discharge summary"),
+    "visit-note": ("34108-1", "Outpatient Note", "Visit note"),
+}
+NOTE_KINDS = (*DOCUMENTS, *REPORTS)  # the order of a patient's notes
 
 
 def patient_of(resource: Resource) -> str:
@@ -109,4 +117,15 @@ def read_patients(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Re
             for resource in read_resources(path):
                 if (owner := patient_of(resource)) in wanted:
                     wanted[owner].append(resource)
+    return wanted
+
+
+def read_notes(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Notes of these patients from a folder of JSONL files, as Note.to_dict gives them, in the order of NOTE_KINDS."""
+    wanted: dict[str, list[dict[str, Any]]] = {patient_id: [] for patient_id in patient_ids}
+    for kind in NOTE_KINDS:
+        path = folder / f"{kind}.jsonl"
+        for note in read_resources(path) if path.exists() else ():
+            if (owner := note["meta"]["patient"]) in wanted:
+                wanted[owner].append(note)
     return wanted

@@ -1,40 +1,53 @@
-"""FHIR bulk files: one NDJSON a resource type, written as pieces and joined in patient order; then other formats."""
+"""FHIR bulk files and notes: one NDJSON a kind, written as pieces and joined in patient order; then other formats."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ...core.errors import InputError
 from ...core.modality import Record
 from ...core.weights import write_atomic
-from .data import FOLDER, TRUTH, TYPES, Resource, line
+from .data import FOLDER, NOTE_KINDS, NOTES, TRUE_NOTES, TRUTH, TYPES, line
+
+_FHIR = tuple(f"{kind}.ndjson" for kind in TYPES)
+_TEXT = tuple(f"{kind}.jsonl" for kind in NOTE_KINDS)
+# What is written: the fact, its folder, the file names in order
+_PLACES = (
+    ("resources", FOLDER, _FHIR),
+    ("truth", TRUTH, _FHIR),
+    ("notes", NOTES, _TEXT),
+    ("true_notes", TRUE_NOTES, _TEXT),
+)
 
 
 def write_piece(records: Sequence[Record], folder: Path) -> list[Path]:
-    """fhir/<Resource>.ndjson below folder for these patients, and fhir_truth/ where there is mess; the paths."""
-    delivered = [record.facts["resources"] for record in records]
-    true = [record.facts["truth"] for record in records if "truth" in record.facts]
-    return _write(delivered, folder / FOLDER) + _write(true, folder / TRUTH)
+    """fhir/<Resource>.ndjson and notes/<kind>.jsonl below folder for these patients; the paths.
 
-
-def _write(patients: Sequence[Sequence[Resource]], folder: Path) -> list[Path]:
-    lines: dict[str, list[str]] = {}
-    for resources in patients:
-        for resource in resources:
-            lines.setdefault(resource["resourceType"], []).append(line(resource))
-    if lines:
-        folder.mkdir(parents=True, exist_ok=True)
+    Where there is mess, the truth beside them in fhir_truth/ and notes_truth/.
+    """
     paths = []
-    for kind in TYPES:
-        if kind in lines:
-            path = folder / f"{kind}.ndjson"
-            write_atomic(path, "".join(lines[kind]).encode())
-            paths.append(path)
+    for fact, place, names in _PLACES:
+        lines: dict[str, list[str]] = {}
+        for record in records:
+            for entry in record.facts.get(fact, ()):
+                lines.setdefault(_file_of(entry), []).append(line(entry))
+        for name in names:
+            if name in lines:
+                path = folder / place / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomic(path, "".join(lines[name]).encode())
+                paths.append(path)
     return paths
 
 
+def _file_of(entry: Mapping[str, Any]) -> str:
+    """The file of a resource or of a note."""
+    return f"{entry['resourceType']}.ndjson" if "resourceType" in entry else f"{entry['meta']['kind']}.jsonl"
+
+
 def join(pieces: Sequence[Path], folder: Path, formats: Sequence[str] = ()) -> list[Path]:
-    """Each type's pieces in the order given, into fhir/<Resource>.ndjson below folder; the paths written.
+    """Each file's pieces in the order given, into the same file below folder; the paths written.
 
     formats are made from the joined files. The bytes do not depend on how the patients were sliced.
     Memory stays flat. Raises InputError for a piece that is not there.
@@ -45,11 +58,11 @@ def join(pieces: Sequence[Path], folder: Path, formats: Sequence[str] = ()) -> l
                 f"{piece}: no such folder; expected a slice of patients, run again with --resume"
             )
     paths = []
-    for place in (FOLDER, TRUTH):
-        for kind in TYPES:
-            parts = [p for piece in pieces if (p := piece / place / f"{kind}.ndjson").exists()]
+    for _, place, names in _PLACES:
+        for name in names:
+            parts = [p for piece in pieces if (p := piece / place / name).exists()]
             if parts:
-                paths.append(_join(parts, folder / place / f"{kind}.ndjson"))
+                paths.append(_join(parts, folder / place / name))
     if "bundles" in formats:
         from .bundles import write_bundles
 

@@ -77,11 +77,16 @@ class Writer:
 
     # -- parts
 
-    def time(self, at: float) -> str | None:
-        """Days from the index date as a moment, to the minute; None without a calendar."""
+    def moment(self, at: float) -> datetime | None:
+        """Days from the index date on the calendar, to the minute; None without one."""
         if self._midnight is None:
             return None
-        return (self._midnight + timedelta(minutes=round(at * 1440))).isoformat() + "Z"
+        return self._midnight + timedelta(minutes=round(at * 1440))
+
+    def time(self, at: float) -> str | None:
+        """The same as ISO text."""
+        moment = self.moment(at)
+        return None if moment is None else moment.isoformat() + "Z"
 
     def day(self, at: float) -> str | None:
         """Days from the index date as a date, never before birth."""

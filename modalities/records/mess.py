@@ -5,6 +5,7 @@ their references hold; what they say is wrong, missing, twice there or late.
 """
 
 import copy
+import re
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
@@ -12,9 +13,12 @@ from typing import Any
 from ...core.profile import seed_for
 from .codes import codes
 from .data import Resource
+from .notes.text import Note, Span
 
 # Chances at full dial. At 0.1 about one laboratory value in fifty is wrong or missing.
 MISSING, MIXED_UP, TWICE, LATE, MISTYPED = 0.10, 0.05, 0.05, 0.15, 0.10
+SLIPPED = 0.05  # of the words of a note
+_WORD = re.compile(r"[^\W\d_]{5,}")  # words long enough to be recognised still
 ABSENT = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 
 # The same quantity in another unit, written down without changing the unit: factor and offset.
@@ -99,6 +103,29 @@ def slip(text: str, rng: Random) -> str:
     if kind == 0:
         return text[:place] + text[place + 1] + text[place] + text[place + 2 :]
     return text[:place] + text[place + 1 :] if kind == 1 else text[:place] + text[place] + text[place:]
+
+
+def messy_note(note: Note, dial: float, seed: int) -> Note:
+    """The note as typed in a hurry; dial in [0, 1]. Spans keep to their words, and their values are the truth.
+
+    Only words of letters are struck: numbers in notes stay.
+    """
+    rng = Random(seed_for(seed, note.reference, "typing"))
+    chance = SLIPPED * dial
+    words: list[str] = []
+    spans: list[Span] = []
+    done = at = 0
+
+    def typed(text: str) -> str:
+        return _WORD.sub(lambda m: slip(m[0], rng) if rng.random() < chance else m[0], text)
+
+    for span in note.spans:
+        before, own = typed(note.text[done : span["start"]]), typed(note.text[span["start"] : span["end"]])
+        start = at + len(before)
+        at, done = start + len(own), span["end"]
+        words += [before, own]
+        spans.append({**span, "start": start, "end": at, "text": own})
+    return note.but("".join([*words, typed(note.text[done:])]), spans)
 
 
 def _said(words: str) -> str:

@@ -7,8 +7,20 @@ from typing import Any
 
 from ...core.modality import View
 from .bundles import patients
-from .case import Violation
-from .data import FOLDER, HTEST, TRUTH, TYPES, Resource, patient_of, read_resources
+from .case import Case, Violation
+from .data import (
+    FOLDER,
+    HTEST,
+    NOTE_KINDS,
+    NOTES,
+    TRUE_NOTES,
+    TRUTH,
+    TYPES,
+    Resource,
+    patient_of,
+    read_resources,
+)
+from .notes.audit import contradictions
 from .rules import check
 
 
@@ -26,6 +38,24 @@ def violations(folder: Path) -> Iterator[tuple[str, Violation]]:
     for patient_id, resources in patients(place if place.is_dir() else folder / FOLDER):
         for violation in check(resources):
             yield patient_id, violation
+
+
+def misstatements(folder: Path) -> Iterator[tuple[str, str]]:
+    """(patient, what a note says and the record does not) of a cohort folder; of the truth where there is mess.
+
+    Raises InputError if a file is missing or is not NDJSON.
+    """
+    messy = (folder / TRUTH).is_dir()
+    texts: dict[str, list[dict[str, Any]]] = {}
+    for kind in NOTE_KINDS:
+        path = folder / (TRUE_NOTES if messy else NOTES) / f"{kind}.jsonl"
+        for note in read_resources(path) if path.exists() else ():
+            texts.setdefault(note["meta"]["patient"], []).append(note)
+    for patient_id, resources in patients(folder / (TRUTH if messy else FOLDER)):
+        case = Case(resources)
+        for note in texts.get(patient_id, ()):
+            for says in contradictions(note, case):
+                yield patient_id, says
 
 
 def check_references(folder: Path) -> list[str]:
@@ -93,7 +123,8 @@ def _images(study: Resource, folder: Path) -> Iterator[str]:
         held.add((header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID))
     for identifier in study.get("identifier", []):
         uid = str(identifier.get("value", "")).removeprefix("urn:oid:")
-        for series in study.get("series", []):
-            for instance in series.get("instance", []):
-                if (uid, series["uid"], instance["uid"]) not in held:
-                    yield f"no DICOM file of study {uid}, instance {instance['uid']}"
+        said = {(uid, series["uid"], one["uid"]) for series in study["series"] for one in series["instance"]}
+        for _, _, instance in sorted(said - held):
+            yield f"no DICOM file of study {uid}, instance {instance}"
+        for _, _, instance in sorted(found for found in held - said if found[0] == uid):
+            yield f"the DICOM file of study {uid}, instance {instance} is not listed"

@@ -1,30 +1,33 @@
 """RecordRules: one patient's health record, from the profile, the courses of its diseases and the others' facts.
 
 Facts of a record, plain JSON: `resources`, the FHIR R4 resources in the order of data.TYPES; `story`, the same
-as a list of dated events (see story.py), from which notes are rendered; with mess, `resources` are what is
-delivered and `truth` what is true, and the story tells the truth.
+as a list of dated events (see story.py); `notes`, the texts with their spans (see notes/text.py). With mess,
+`resources` and `notes` are what is delivered, `truth` and `true_notes` what is true, and the story tells the truth.
 """
 
 from collections.abc import Mapping
 
 from ...core.modality import Batch, Facts, Record
 from ...core.profile import PatientProfile
-from .chart import INDEX_STARTS
-from .course import shipped
+from .course import Course
 from .data import Resource
+from .documents import attach, documents
 from .fhir import Writer
 from .journey import play
-from .mess import messy
+from .mess import messy, messy_note
+from .notes import Note, notes_of
 from .story import story_of
-from .studies import ecg, image, pathology, tumour
+from .studies import ecg, image, pathology, tumour, tumour_place
 
 
 class RecordRules:
-    """The Generator of health records; a record depends on the profile, the row's seed and the facts alone."""
+    """The Generator of health records; a record depends on the profile, the row's seed and the facts alone.
 
-    def __init__(self, mess: float = 0.0) -> None:
-        self.mess = mess
-        self.courses = shipped()
+    courses are the diseases' by name; mess is the dial of errors.
+    """
+
+    def __init__(self, courses: Mapping[str, Course], mess: float = 0.0) -> None:
+        self.courses, self.mess = courses, mess
 
     def sample(self, batch: Batch) -> list[Record]:
         """One record a row: no arrays; facts as the module says. Raises InputError."""
@@ -35,14 +38,28 @@ class RecordRules:
         ]
 
     def _record(self, profile: PatientProfile, facts: Mapping[str, Facts], seed: int) -> Record:
-        resources = self.resources(profile, facts, seed)
-        told = {"resources": resources, "story": story_of(resources)}
+        true, notes = self.draw(profile, facts, seed)
+        told = {"resources": true, "story": story_of(true), "notes": [note.to_dict() for note in notes]}
         if self.mess > 0:
-            told |= {"resources": messy(resources, self.mess, seed), "truth": resources}
+            delivered = [messy_note(note, self.mess, seed) for note in notes]
+            told |= {
+                "resources": attach(messy(true, self.mess, seed), delivered),
+                "notes": [note.to_dict() for note in delivered],
+                "truth": true,
+                "true_notes": told["notes"],
+            }
         return Record({}, told)
 
-    def resources(self, profile: PatientProfile, facts: Mapping[str, Facts], seed: int) -> list[Resource]:
-        """A patient's true resources; studies and reports only of the modalities that are in facts."""
+    def draw(
+        self, profile: PatientProfile, facts: Mapping[str, Facts], seed: int
+    ) -> tuple[list[Resource], list[Note]]:
+        """A patient's true resources, studies and reports only of the modalities in facts; and the notes."""
+        writer = self._written(profile, facts, seed)
+        notes = notes_of(writer, facts, seed)
+        documents(writer, notes)
+        return attach(writer.in_order(), notes), notes
+
+    def _written(self, profile: PatientProfile, facts: Mapping[str, Facts], seed: int) -> Writer:
         chart = play(self.courses, profile, facts, seed)
         writer = Writer(profile, chart)
         writer.write()
@@ -50,17 +67,9 @@ class RecordRules:
             image(writer, facts["imaging"])
         if "signals" in facts:
             ecg(writer, facts["signals"])
-        expression = None
         for report in chart.reports:
             if report.kind == "pathology":
                 pathology(writer, report)
-            else:
-                expression = report
         if "omics" in facts:
-            at, visit = (
-                (INDEX_STARTS + 0.1, chart.index_visit)
-                if expression is None
-                else (expression.at, expression.visit)
-            )
-            tumour(writer, facts["omics"], at, visit)
-        return writer.in_order()
+            tumour(writer, facts["omics"], *tumour_place(chart))
+        return writer

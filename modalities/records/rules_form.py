@@ -8,8 +8,9 @@ from typing import Any
 from ...core.vocabulary import ICD10, LOINC, SNOMED
 from .case import Case
 from .codes import HGNC, RXNORM, codes
-from .data import GENES, HTEST, REPORTS
+from .data import DOCUMENTS, GENES, HTEST, REPORTS
 from .fhir import ROUTES
+from .studies import instance_uids
 
 Found = Iterator[tuple[str, str]]  # resource, in words
 CLINICAL = (ICD10, LOINC, SNOMED, RXNORM, HGNC)
@@ -21,6 +22,7 @@ def bundled() -> Mapping[tuple[str, str], str]:
     return {
         **codes().displays(),
         **{(LOINC, report[0]): report[1] for report in REPORTS.values()},
+        **{(LOINC, document[0]): document[1] for document in DOCUMENTS.values()},
         **{(SNOMED, code): display for code, display in ROUTES.values()},
         **{(HGNC, code): gene for gene, code in GENES.items()},
     }
@@ -82,12 +84,9 @@ def images_are_files(case: Case) -> Found:
         return
     for study in case.of("ImagingStudy"):
         series = study["series"][0]
-        said = (
-            study["identifier"][0]["value"].removeprefix("urn:oid:"),
-            series["uid"],
-            series["instance"][0]["uid"],
-        )
-        if facts is None or said != (facts["study_uid"], facts["series_uid"], facts["instance_uid"]):
+        uid = study["identifier"][0]["value"].removeprefix("urn:oid:")
+        said = (uid, series["uid"], *(instance["uid"] for instance in series["instance"]))
+        if facts is None or said != (facts["study_uid"], facts["series_uid"], *instance_uids(facts)):
             yield Case.name(study), "no image has these UIDs"
 
 

@@ -1,24 +1,55 @@
 """What the other modalities measured, stated: the image with its UIDs, the ECG, the tumour's expression."""
 
+from datetime import datetime, time, timedelta
 from typing import Any
 
 from ...core.errors import InputError
 from ...core.modality import Facts
+from ...core.profile import slice_uid, study_begins
 from ...core.vocabulary import ICD10, SNOMED, field
-from .chart import INDEX_STARTS, Reading, Report, Visit
+from .chart import INDEX_STARTS, Chart, Reading, Report, Visit
 from .codes import DICOM, HGNC, UCUM, codes
 from .data import ANSWERS, GENE_UNIT, GENES, MODALITIES, RHYTHMS, SOP_CLASSES, SUBTYPES, Resource
 from .fhir import Writer, concept
 
-_RECEPTORS = {
+RECEPTORS = {
     "estrogen_receptor": "estrogen receptor",
     "progesterone_receptor": "progesterone receptor",
     "her2": "HER2",
 }
 
 
+def slices_of(facts: Facts) -> int:
+    """How many images the series of an image has."""
+    return int(facts.get("slices", 1))
+
+
+def instance_uids(facts: Facts) -> list[str]:
+    """UIDs of the images of the series, in order."""
+    uids = (facts["series_uid"], facts["instance_uid"])
+    return [slice_uid(*uids, place) for place in range(slices_of(facts))]
+
+
+def image_time(writer: Writer, facts: Facts) -> float:
+    """When the image was made, in days from the index date; early in the visit without a calendar."""
+    day = writer.profile.index_date
+    if day is None:
+        return INDEX_STARTS + 0.05
+    begun = study_begins(facts["study_uid"], day)
+    return (begun - datetime.combine(day, time())).total_seconds() / 86400
+
+
+def tumour_place(chart: Chart) -> tuple[float, Visit]:
+    """When and at which visit the tumour's expression is reported: where a course says so, else at the index visit."""
+    report = next((r for r in reversed(chart.reports) if r.kind == "tumour-expression"), None)
+    return (INDEX_STARTS + 0.1, chart.index_visit) if report is None else (report.at, report.visit)
+
+
 def image(writer: Writer, facts: Facts) -> None:
-    """The imaging study with the DICOM object's own UIDs, and its report. `started` is the DICOM study date."""
+    """The imaging study with the DICOM objects' own UIDs, and its report.
+
+    `started` is the DICOM study date and time. The report is issued half an hour later.
+    """
     iod = facts.get("iod", "DX")
     visit, view = writer.chart.index_visit, facts.get("view")
     title = f"Frontal chest X-ray{f', {view} view' if view else ''}"
@@ -26,19 +57,25 @@ def image(writer: Writer, facts: Facts) -> None:
         title = f"{MODALITIES[iod]} of the {str(facts.get('body_part', 'chest')).lower()}"
     modality = {"system": DICOM, "code": "OT" if iod == "SC" else iod, "display": MODALITIES[iod]}
     thorax = codes().answers["thorax"]
-    instance = {
-        "uid": facts["instance_uid"],
-        "sopClass": {"system": "urn:ietf:rfc:3986", "code": f"urn:oid:{SOP_CLASSES[iod]}"},
-        "number": 1,
-    }
+    count = slices_of(facts)
+    instances = [
+        {
+            "uid": uid,
+            "sopClass": {"system": "urn:ietf:rfc:3986", "code": f"urn:oid:{SOP_CLASSES[iod]}"},
+            "number": place + 1,
+        }
+        for place, uid in enumerate(instance_uids(facts))
+    ]
+    day = writer.profile.index_date
+    begun = None if day is None else study_begins(facts["study_uid"], day)
     series = {
         "uid": facts["series_uid"],
         "number": 1,
         "modality": modality,
         "description": title,
-        "numberOfInstances": 1,
+        "numberOfInstances": count,
         "bodySite": {"system": SNOMED, "code": thorax.code, "display": thorax.display},
-        "instance": [instance],
+        "instance": instances,
     }
     study = writer.add(
         "ImagingStudy",
@@ -50,9 +87,9 @@ def image(writer: Writer, facts: Facts) -> None:
             "modality": [modality],
             "subject": writer.subject,
             "encounter": writer.refer("Encounter", visit.key),
-            "started": writer.day(INDEX_STARTS),
+            "started": begun and f"{begun.isoformat()}Z",
             "numberOfSeries": 1,
-            "numberOfInstances": 1,
+            "numberOfInstances": count,
             "description": title,
             "series": [series],
         },
@@ -62,7 +99,10 @@ def image(writer: Writer, facts: Facts) -> None:
     more: dict[str, Any] = {"imagingStudy": [{"reference": f"ImagingStudy/{study['id']}"}]}
     if found:
         more["conclusionCode"] = [concept(ICD10, known.code, known.label) for known in found]
-    writer.report("chest-xray", f"{title}. Findings: {said}.", INDEX_STARTS + 0.05, visit, more)
+    if begun is not None:
+        issued = begun + timedelta(minutes=30)
+        more |= {"effectiveDateTime": f"{begun.isoformat()}Z", "issued": f"{issued.isoformat()}Z"}
+    writer.report("chest-xray", f"{title}. Findings: {said}.", image_time(writer, facts), visit, more)
 
 
 def ecg(writer: Writer, facts: Facts) -> None:
@@ -93,7 +133,7 @@ def ecg(writer: Writer, facts: Facts) -> None:
 def pathology(writer: Writer, report: Report) -> None:
     """The pathology report of a tumour: its receptors as read on the chart."""
     read = [r for r in writer.chart.readings if r.key in report.results]
-    said = ", ".join(f"{_RECEPTORS[r.name]} {r.value}" for r in read)
+    said = ", ".join(f"{RECEPTORS[r.name]} {r.value}" for r in read)
     results = [writer.refer("Observation", reading.key) for reading in read]
     writer.report(
         "pathology",

@@ -132,6 +132,20 @@ def imaging_rows(resource: Resource) -> Iterator[Row]:
     }
 
 
+def document_rows(resource: Resource) -> Iterator[Row]:
+    """A DocumentReference; its text is in notes/."""
+    system, code, display = coded(resource["type"])
+    yield {
+        **_head(resource),
+        "encounter": resource["context"]["encounter"][0]["reference"].removeprefix("Encounter/"),
+        "system": system,
+        "code": code,
+        "display": display,
+        "date": resource.get("date", ""),
+        "author": resource["author"][0]["display"],
+    }
+
+
 def report_rows(resource: Resource) -> Iterator[Row]:
     """A DiagnosticReport."""
     yield {
@@ -151,6 +165,7 @@ TABLES = {
     "procedures": ("Procedure", procedure_rows),
     "imaging_studies": ("ImagingStudy", imaging_rows),
     "reports": ("DiagnosticReport", report_rows),
+    "documents": ("DocumentReference", document_rows),
 }
 
 

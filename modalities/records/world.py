@@ -104,7 +104,7 @@ class World:
             if self.profile.has(entry.code):
                 self.chart.diagnose(name, INDEX_STARTS, self.now, self.chart.index_visit)
         visit = self.chart.index_visit
-        visit.reason = visit.reason or next((name for name in _REASONS if self.profile_has(name)), None)
+        visit.reason = next((name for name in _REASONS if self.profile_has(name)), visit.reason)
 
     def _index_kind(self) -> tuple[str, float]:
         """In hospital, watched for a day (with traces of a day), or come and gone; and until when."""

@@ -1,4 +1,4 @@
-"""Signals: 12-lead ECG and hourly vitals, drawn by time-series GANs on physiological priors, written as WFDB."""
+"""Signals: 12-lead ECG and hourly vitals of a patient, one heart rate and rhythm in both, written as WFDB."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,12 +9,14 @@ from pydantic import Field
 from ...core.claims import Claim
 from ...core.config import Settings, parse
 from ...core.errors import InputError
-from ...core.modality import Batch, Conditioner, Generator, Record, TrainingSet, View
+from ...core.modality import Conditioner, Generator, Record, TrainingSet, View
 from ...core.profile import PatientProfile
 from ...core.weights import Weights, find, load
 
 if TYPE_CHECKING:
     from ...core.train import Fit
+    from ...core.watermark import Mark, Tally
+    from .live import Monitor
 
 ECG, VITALS = "ecg", "vitals"
 
@@ -25,23 +27,6 @@ class Config(Settings):
     kind: str
     network: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
-
-
-class SignalsGenerator:
-    """An ECG and a stay's vitals for each row."""
-
-    def __init__(self, ecg: Weights, vitals: Weights, columns: Sequence[str]) -> None:
-        from .ecg_model import EcgSampler
-        from .vitals_model import VitalsSampler
-
-        self.ecg, self.vitals = EcgSampler(ecg, columns), VitalsSampler(vitals, columns)
-
-    def sample(self, batch: Batch) -> list[Record]:
-        """Row i from its own seed; facts: heart_rate and rhythm of the trace, beats, hours of vitals."""
-        return [
-            Record({**ecg.arrays, **vitals.arrays}, {**ecg.facts, **vitals.facts})
-            for ecg, vitals in zip(self.ecg.sample(batch), self.vitals.sample(batch), strict=True)
-        ]
 
 
 class Signals:
@@ -62,6 +47,8 @@ class Signals:
 
     def generator(self, columns: Sequence[str]) -> Generator:
         """The shipped or user's weights named `ecg` and `vitals`."""
+        from .model import SignalsGenerator
+
         return SignalsGenerator(load(find(ECG)), load(find(VITALS)), columns)
 
     def train(
@@ -73,8 +60,7 @@ class Signals:
         init: Weights | None,
     ) -> Weights:
         """Train the ECG or the vitals model, as config's `kind` says. Public data only."""
-        from .ecg_model import train_ecg
-        from .vitals_model import train_vitals
+        from .model import TRAINERS
 
         settings = parse(Config, dict(config), "model")
         if fit.budget is not None:
@@ -83,10 +69,9 @@ class Signals:
             )
         if init is not None:
             raise InputError("signals are trained from scratch; leave out --init")
-        trainers = {ECG: train_ecg, VITALS: train_vitals}
-        if settings.kind not in trainers:
+        if settings.kind not in TRAINERS:
             raise InputError(f"model.kind: expected {ECG} or {VITALS}, got {settings.kind!r}")
-        return trainers[settings.kind](data, conditioner, settings.network, settings.training, fit)
+        return TRAINERS[settings.kind](data, conditioner, settings.network, settings.training, fit)
 
     def load(self, data: TrainingSet) -> list[Record]:
         """Real ECGs or vitals, as the folder's option `kind` says."""
@@ -119,6 +104,30 @@ class Signals:
         from .claims import claims
 
         return claims(folder, patient_ids)
+
+    def live_rules(self) -> Mapping[str, type[Settings]]:
+        """Rules that a live monitor may follow, by name."""
+        from .live_rules import RULES
+
+        return RULES
+
+    def live(self, profile: PatientProfile, record: Record, seed: int, **how: Any) -> "Monitor":
+        """The record at the bedside; `how` as live.Monitor takes it."""
+        from .live import Monitor
+
+        return Monitor(profile, record, seed, **how)
+
+    def mark(self, record: Record, mark: "Mark", patient_id: str) -> Record:
+        """With a watermark; see core.watermark.Marking."""
+        from . import watermark
+
+        return watermark.mark(record, mark, patient_id)
+
+    def marks(self, record: Record, mark: "Mark", patient_id: str) -> "Tally":
+        """How far a record agrees with a watermark."""
+        from . import watermark
+
+        return watermark.marks(record, mark, patient_id)
 
     def views(self) -> list[View]:
         """ECG and vitals, apart."""

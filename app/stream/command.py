@@ -1,0 +1,100 @@
+"""stream_live(): what a user asked for, checked before anything starts, then run to its end and summed up."""
+
+import asyncio
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...core.errors import InputError
+from .address import LOOPBACK, Address, parse_address
+from .run import Pace, Tally, run
+from .sinks import make_sink
+from .ward import SIGNALS, Wanted, Ward, ward_of_cohort, ward_of_population
+
+_TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The command's options, as they were written."""
+
+    to: str
+    folder: Path | None = None
+    cohort: str | None = None
+    patients: int | None = None
+    speed: str = "1"
+    seed: int = 0
+    start: str = "00:00"
+    signals: str = "ecg,vitals"
+    fhir: bool = False
+    scenario: str | None = None
+    when_full: str = ""
+    seconds: float | None = None
+
+
+def stream_live(asked: Asked, tell: Callable[[str], None]) -> Tally:
+    """Stream until it ends or is interrupted; `tell` gets lines for the user. Raises InputError."""
+    address, speed, start = parse_address(asked.to), _speed(asked.speed), _start(asked.start)
+    if asked.when_full not in ("", "drop", "wait"):
+        raise InputError(f"--when-full: expected drop or wait, got {asked.when_full!r}")
+    if asked.seconds is not None and not asked.seconds > 0:
+        raise InputError(f"--seconds must be above 0, got {asked.seconds:g}")
+    wait = asked.when_full == "wait" or (not asked.when_full and speed is None)
+    ward = _ward(asked, address, start)
+    if address.scheme in ("ws", "sse") and address.host not in (LOOPBACK, "localhost", "::1"):
+        tell(f"{address} is open to whoever reaches this machine")
+    tell(f"{ward.name}: beds {ward.beds[0].name} to {ward.beds[-1].name} go to {address}")
+    sink = make_sink(address, wait)
+    tally = asyncio.run(run(ward, sink, Pace(speed, asked.seconds, start, asked.fhir)))
+    tell(_summary(tally))
+    return tally
+
+
+def _ward(asked: Asked, address: Address, start: int) -> Ward:
+    signals = tuple(dict.fromkeys(name.strip() for name in asked.signals.split(",") if name.strip()))
+    if not signals or set(signals) - set(SIGNALS):
+        raise InputError(f"--signals: expected some of {', '.join(SIGNALS)}, got {asked.signals!r}")
+    wanted = Wanted(asked.patients, asked.seed, signals, address.rate, start, asked.scenario)
+    if asked.patients is not None and asked.patients < 1:
+        raise InputError(f"--patients must be 1 or more, got {asked.patients}")
+    if (asked.folder is None) == (asked.cohort is None):
+        raise InputError("expected either the folder of a cohort or --cohort NAME")
+    if asked.folder is not None:
+        return ward_of_cohort(asked.folder, wanted)
+    assert asked.cohort is not None
+    return ward_of_population(asked.cohort, wanted)
+
+
+def _speed(text: str) -> float | None:
+    """Times real time; None for max."""
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not 0 < speed < math.inf:
+        raise InputError(f"--speed: expected a number above 0 or max, got {text!r}")
+    return speed
+
+
+def _start(text: str) -> int:
+    """Seconds after midnight."""
+    found = _TIME.fullmatch(text)
+    if found is None:
+        raise InputError(f"--start: expected a time of day as HH:MM, got {text!r}")
+    return int(found[1]) * 3600 + int(found[2]) * 60
+
+
+def _summary(tally: Tally) -> str:
+    said = [f"{tally.sent} messages sent", f"{tally.dropped} dropped"]
+    if tally.left:
+        said.append(f"{tally.left} not delivered")
+    if tally.lost_by_scenario or tally.duplicated:
+        said.append(f"by the scenario {tally.lost_by_scenario} lost and {tally.duplicated} doubled")
+    if (late := tally.lateness.quantile(0.99)) is not None:
+        middle = tally.lateness.quantile(0.5) or 0.0
+        said.append(f"lateness {1000 * middle:.1f} ms (median), {1000 * late:.1f} ms (99th percentile)")
+    return ", ".join(said)

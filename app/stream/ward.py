@@ -1,0 +1,163 @@
+"""Ward: beds with a patient and a monitor each, from a cohort on disk or drawn for the occasion."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, time
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.cohort import Cohort
+from ...core.config import Settings
+from ...core.errors import InputError
+from ...core.modality import Modality, Record, load_modality
+from ...core.pipeline import Patient, generate
+from ...core.profile import PatientProfile, seed_for
+from ...core.quarantine import require_free
+from .line import Fault, Line
+from .scenario import Event, Scenario, read_scenario
+
+MODALITY = "signals"
+SIGNALS = ("ecg", "vitals")
+
+
+class Source(Protocol):
+    """One patient's signals; each second is asked for once, in order. modalities.signals.live.Monitor is ours."""
+
+    @property
+    def signals(self) -> Sequence[str]:
+        """Those of SIGNALS that this patient has, and that were asked for."""
+        ...
+
+    def vitals(self, second: int) -> Mapping[str, float]:
+        """Channel to value at that second."""
+        ...
+
+    def ecg(self, second: int) -> tuple[Mapping[str, NDArray[np.int16] | None], list[int]]:
+        """A second of each lead in microvolts, None where its electrode is off, and the R peaks' samples."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Signal to what it is and where it comes from, in plain JSON types."""
+        ...
+
+
+@runtime_checkable
+class Live(Protocol):
+    """A modality whose records can be streamed. modalities.signals.Signals is ours."""
+
+    def live_rules(self) -> Mapping[str, type[Settings]]:
+        """What may befall a patient in a scenario, by name."""
+        ...
+
+    def live(self, profile: PatientProfile, record: Record, seed: int, **how: Any) -> Source:
+        """A patient's signals; `how`: signals, rate (Hz of the ECG), start (second of the day), rules."""
+        ...
+
+
+@dataclass(frozen=True)
+class Bed:
+    """A patient in a bed. `midnight` begins the day of the visit, None without a calendar; `lines` by signal."""
+
+    name: str
+    profile: PatientProfile
+    source: Source
+    events: tuple[Event, ...]
+    lines: Mapping[str, Line]
+    midnight: datetime | None
+
+    def describe(self) -> dict[str, Any]:
+        """Who lies there and what the signals are, in plain JSON types."""
+        profile = self.profile
+        known = {"age": profile.age, "sex": profile.sex, "height": profile.height, "weight": profile.weight}
+        return {
+            **{name: value for name, value in known.items() if value is not None},
+            "conditions": sorted(code for code, present in profile.conditions.items() if present),
+            "signals": self.source.describe(),
+            "scenario": [event.describe() for event in self.events],
+        }
+
+
+@dataclass(frozen=True)
+class Ward:
+    """A ward's name and its beds."""
+
+    name: str
+    beds: tuple[Bed, ...]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What of a ward is asked for. `start` is seconds after midnight, `rate` the ECG's in Hz."""
+
+    patients: int | None = None
+    seed: int = 0
+    signals: tuple[str, ...] = SIGNALS
+    rate: int = 500
+    start: int = 0
+    scenario: str | None = None
+
+
+def ward_of_cohort(folder: Path, wanted: Wanted) -> Ward:
+    """The first patients of a finished cohort.
+
+    Raises InputError, also if it has fewer or lacks signals, and Refused if it is in quarantine.
+    """
+    cohort = Cohort.open(folder)
+    require_free(folder)
+    cohort.require_complete()
+    if MODALITY not in cohort.manifest["modalities"]:
+        raise InputError(f"{folder}: the cohort has no {MODALITY}; draw one with --modalities {MODALITY}")
+    if (wanted.patients or 0) > cohort.patients:
+        raise InputError(f"--patients {wanted.patients}: {folder} has {cohort.patients} patients")
+    modality = load_modality(MODALITY)
+    name = str(cohort.manifest["population"].get("name", folder.name))
+    patients = islice(cohort.read([modality]), wanted.patients)
+    return _ward(name, modality, patients, wanted.patients or cohort.patients, wanted)
+
+
+def ward_of_population(name: str, wanted: Wanted) -> Ward:
+    """Patients drawn now, from the weights in force. Raises InputError."""
+    from ...conditioning.encoder import ProfileEncoder
+    from ...conditioning.population import Population
+
+    population, modality = Population.load(name), load_modality(MODALITY)
+    number = 10 if wanted.patients is None else wanted.patients
+    profiles = (population.patient(index, wanted.seed) for index in range(number))
+    patients = generate(profiles, [modality], ProfileEncoder(), wanted.seed)
+    return _ward(population.config.name, modality, patients, number, wanted)
+
+
+def _ward(name: str, modality: Modality, patients: Iterable[Patient], number: int, wanted: Wanted) -> Ward:
+    if number < 1:
+        raise InputError(f"--patients must be 1 or more, got {number}")
+    if not isinstance(modality, Live):
+        raise InputError(f"the modality {MODALITY!r} that is installed cannot be streamed")
+    scenario = Scenario()
+    if wanted.scenario is not None:
+        scenario = read_scenario(wanted.scenario, modality.live_rules(), number)
+    beds = tuple(_beds(modality, patients, number, wanted, scenario))
+    if not any(bed.source.signals for bed in beds):
+        raise InputError(f"none of these patients has {' or '.join(wanted.signals)}")
+    return Ward(re.sub(r"[^\w.-]+", "-", name) or "ward", beds)
+
+
+def _beds(
+    modality: Live, patients: Iterable[Patient], number: int, wanted: Wanted, scenario: Scenario
+) -> Iterator[Bed]:
+    for place, patient in enumerate(patients, 1):
+        profile, events = patient.profile, tuple(scenario.of(place))
+        seed = seed_for(wanted.seed, profile.patient_id, "stream")
+        source = modality.live(
+            profile, patient.records.get(MODALITY, Record({})), seed, signals=wanted.signals, rate=wanted.rate,
+            start=wanted.start, rules=[event.settings for event in events if not event.is_fault],
+        )  # fmt: skip
+        faults = [event.settings for event in events if isinstance(event.settings, Fault)]
+        lines = {name: Line(faults, seed_for(seed, name, "line")) for name in source.signals}
+        day = profile.index_date
+        midnight = None if day is None else datetime.combine(day, time())
+        yield Bed(f"bed-{place:0{len(str(number))}d}", profile, source, events, lines, midnight)

@@ -1,0 +1,239 @@
+"""Whether one core carries a ward in real time: lateness, processor share and memory of `polyclinic stream`.
+
+    python benchmarks/streams.py [--data DIR] [--quick]
+
+Streams of the cohort icu to a Mosquitto of its own (Debian package mosquitto) at QoS 1; the sender is held to one core,
+the broker and a client that reads all are where the system puts them. --data is accepted for uniformity and not
+used. The soak, 100 beds of vitals and 12-lead ECG at 250 Hz, takes ten minutes (45 s with --quick). Exits 1 when a bar
+falls short. Bars: the 99th percentile of lateness under 50 ms at the sender, from each message's deadline to when it
+was handed over, and at the client, to when it was read, for 1,000 beds of 1 Hz vitals and for 50 beds of ECG; no
+message dropped or missing; memory grows by at most 1 MB a minute. Floor: a loop
+that sends and then sleeps a second, after 15 s of it.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+LATE_BAR = 50.0  # ms
+GROWTH_BAR = 1.0  # MB a minute
+SEED = 7
+NAIVE_SECONDS = 15
+PATHS = "/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/opt/homebrew/sbin"
+
+NAIVE = """
+import json, sys, time
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
+client = Client(CallbackAPIVersion.VERSION2)
+client.max_inflight_messages_set(20)
+client.connect("127.0.0.1", int(sys.argv[1]))
+client.loop_start()
+began = time.time()
+for second in range(int(sys.argv[3])):
+    time.sleep(1)
+    for bed in range(int(sys.argv[2])):
+        values = {"HR": 80 + second % 5, "O2Sat": 97, "Temp": 36.8, "SBP": 121, "MAP": 88, "DBP": 71, "Resp": 15}
+        due = round(began + second + 1, 4)
+        message = {"bed": bed, "signal": "vitals", "seq": second, "due": due, "values": values}
+        client.publish(f"bench/naive/{bed}/vitals", json.dumps(message), qos=1)
+time.sleep(3)
+client.publish("bench/naive/status", json.dumps({"state": "ended"}), qos=1).wait_for_publish()
+client.disconnect()
+"""
+
+
+@contextmanager
+def broker() -> Iterator[int]:
+    """The port of a Mosquitto of our own."""
+    program = shutil.which("mosquitto", path=PATHS)
+    if program is None:
+        sys.exit("this benchmark needs mosquitto (Debian: apt-get install mosquitto)")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = int(taken.getsockname()[1])
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "m.conf"
+        config.write_text(
+            f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nlog_dest none\n"
+        )
+        process = subprocess.Popen([program, "-c", config])
+        try:
+            while process.poll() is None:
+                with socket.socket() as knock:
+                    if knock.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.02)
+            yield port
+        finally:
+            process.terminate()
+            process.wait()
+
+
+@dataclass
+class Reader:
+    """A client that notes how late each message was, in ms, and keeps the last status."""
+
+    late: list[float] = field(default_factory=list)
+    status: dict[str, Any] = field(default_factory=dict)
+
+    def note(self, client: Any, data: Any, message: Any) -> None:
+        now, payload = time.time(), message.payload
+        if message.topic.endswith("/status"):
+            self.status = json.loads(payload)
+        elif (
+            at := payload.find(b'"due":')
+        ) >= 0:  # early in the message; parsing all of it would be late itself
+            end = payload.index(b",", at)
+            self.late.append(1000 * (now - float(payload[at + 6 : end])))
+
+
+@contextmanager
+def reading(port: int, topics: str) -> Iterator[Reader]:
+    """A reader of these topics, in a thread of its own."""
+    reader = Reader()
+    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+    client.on_message = reader.note
+    client.on_connect = lambda client, *_: client.subscribe(topics, qos=1)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    try:
+        yield reader
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was measured: lateness in ms, processor share of the sender, memory in MB and its growth a minute."""
+
+    sender: tuple[float, float]
+    client: tuple[float, float]
+    missing: int
+    share: float
+    memory: float
+    growth: float
+
+
+def streamed(port: int, beds: int, signals: str, seconds: int) -> Run:
+    """One stream of the command line, watched from outside."""
+    core = max(os.sched_getaffinity(0))
+    command = [
+        "taskset", "-c", str(core), sys.executable, "-m", "polyclinic", "stream", "--cohort", "icu",
+        "--patients", str(beds), "--seed", str(SEED), "--signals", signals, "--seconds", str(seconds),
+        "--to", f"mqtt://127.0.0.1:{port}/bench?rate=250",
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with reading(port, "bench/icu/#") as reader:
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        watched = psutil.Process(process.pid)
+        while not reader.late and process.poll() is None:
+            time.sleep(0.05)
+        began, before, memory = time.monotonic(), watched.cpu_times(), []
+        spent, now = before, began
+        while process.poll() is None and reader.status.get("state") != "ended":
+            with contextlib.suppress(psutil.NoSuchProcess):
+                spent, now = watched.cpu_times(), time.monotonic()
+                memory.append((now - began, watched.memory_info().rss / 1e6))
+            time.sleep(0.5)
+        said = process.communicate()[1]
+        time.sleep(0.5)
+    if process.returncode or not reader.late:
+        sys.exit(f"the stream failed: {said}")
+    steady = np.array(memory[len(memory) // 2 :])
+    growth = 60 * float(np.polyfit(steady[:, 0], steady[:, 1], 1)[0])
+    used = spent.user + spent.system - before.user - before.system
+    late = reader.status["late_ms"]
+    return Run(
+        (late["p50"], late["p99"]),
+        (float(np.median(reader.late)), float(np.quantile(reader.late, 0.99))),
+        beds * len(signals.split(",")) * seconds - len(reader.late),
+        used / (now - began),
+        float(steady[:, 1].max()),
+        growth,
+    )
+
+
+def naive(port: int, beds: int, seconds: int) -> tuple[float, float]:
+    """Median and 99th percentile of the lateness, ms, of a loop that sends and sleeps."""
+    core = max(os.sched_getaffinity(0))
+    with reading(port, "bench/naive/#") as reader:
+        command = [
+            "taskset",
+            "-c",
+            str(core),
+            sys.executable,
+            "-c",
+            NAIVE,
+            str(port),
+            str(beds),
+            str(seconds),
+        ]
+        subprocess.run(command, check=True)
+        time.sleep(1)
+    return float(np.median(reader.late)), float(np.quantile(reader.late, 0.99))
+
+
+def main() -> int:
+    """Print the table; 0 if all bars are met."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", default="../shared/data")
+    parser.add_argument("--quick", action="store_true", help="35 s a ward, and 45 s of soak")
+    quick = parser.parse_args().quick
+    seconds, soak = (35, 45) if quick else (120, 600)
+    machine = platform.processor() or platform.machine()
+    cores = len(os.sched_getaffinity(0))
+    print(f"{machine}, {cores} cores allowed, load {os.getloadavg()[0]:.1f}, seed {SEED}\n")
+    wards = (
+        ("1,000 beds of vitals", 1000, "vitals", seconds),
+        ("50 beds of ECG, 12 leads, 250 Hz", 50, "ecg", seconds),
+        (f"{soak} s of 100 beds, both", 100, "ecg,vitals", soak),
+    )
+    met = True
+    with broker() as port:
+        middle, late = naive(port, 1000, NAIVE_SECONDS)
+        print(f"{'figure':74}{'value':>9}{'floor':>9}{'bar':>7}  verdict", flush=True)
+        for name, beds, signals, length in wards:
+            run = streamed(port, beds, signals, length)
+            floor = late if signals == "vitals" else None
+            rows = [
+                ("ms late at the sender, 99th percentile", run.sender[1], None, LATE_BAR),
+                ("ms late at the client, 99th percentile", run.client[1], floor, LATE_BAR),
+                ("messages dropped or missing", float(run.missing), None, 0.0),
+                ("MB of memory more a minute", run.growth, None, GROWTH_BAR),
+                ("ms late at the sender, median", run.sender[0], None, None),
+                ("ms late at the client, median", run.client[0], middle if floor else None, None),
+                ("share of a core that the sender took", run.share, None, None),
+                ("MB of memory", run.memory, None, None),
+            ]
+            for figure, value, under, bar in rows:
+                verdict = "reported" if bar is None else "met" if value <= bar else "MISSED"
+                met = met and verdict != "MISSED"
+                cells = "".join(
+                    f"{'-' if x is None else f'{x:.{d}f}':>{w}}" for x, w, d in ((under, 9, 1), (bar, 7, 0))
+                )
+                print(f"{f'{name}: {figure}':74}{value:9.2f}{cells}  {verdict}", flush=True)
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

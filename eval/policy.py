@@ -1,0 +1,95 @@
+"""Policy: what a cohort must show before it leaves, as a YAML file says it; written before anybody has measured."""
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from ..core.config import Settings
+
+Role = Literal["owner", "generator", "validator", "steward"]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+PublicKey = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class Strict(Settings):
+    """Settings whose numbers are finite: a limit that is NaN would forbid, or allow, everything."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Limits(Strict):
+    """Gate one, for one kind of record.
+
+    The distances are over the upper end of what two groups of real patients show. `useful` is the share of what
+    real records teach above chance, for each task that real records teach.
+    """
+
+    ks_above_real_at_most: Share
+    frechet_above_real_at_most: Annotated[float, Field(ge=0)]
+    told_apart_at_most: Share
+    useful_at_least: Annotated[float, Field(ge=0)]
+
+
+class Fidelity(Strict):
+    """Gate one: limits for every view, others for the views named, and what holds for the patients as a whole.
+
+    tasks_at_least: so many tasks a modality must be measurable, whatever may be unmeasured.
+    """
+
+    limits: Limits
+    views: dict[str, Limits] = Field(default_factory=dict)
+    tasks_at_least: Count = 1
+    link_at_least: Share
+    contradictions_at_most: Count = 0
+    violations_at_most: Count = 0
+
+    def of(self, view: str) -> Limits:
+        """The limits of one view."""
+        return self.views.get(view, self.limits)
+
+
+class Privacy(Strict):
+    """Gate two; exact copies and identifiers are never allowed.
+
+    auc_upper: the upper end of an attack's 95 % interval; attacks that are named have limits of their own.
+    near_copies: which share of the cohort may lie near a training record, beyond what lies near control records.
+    """
+
+    auc_upper_at_most: Share
+    auc_upper_for: dict[str, Share] = Field(default_factory=dict)
+    tpr_at_1_fpr_at_most: Share
+    attacks_at_least: Annotated[int, Field(ge=1)] = 1  # measured, a modality
+    near_copies_above_control_at_most: Share
+    public_weights: bool
+    epsilon_at_most: Annotated[float, Field(gt=0)]
+    audit: bool  # whether weights learnt privately must have been audited
+
+
+class Terms(Strict):
+    """Who may get how much, for how long, and who must have agreed.
+
+    keys: public keys, in hex, that may speak for a role; for a role that is not named any key may. With
+    `separate`, one key speaks for one role only.
+    """
+
+    patients_at_least: Annotated[int, Field(ge=1)]
+    patients_at_most: int | None = None
+    modalities: list[str] | None = None  # None: any
+    roles: Annotated[list[Role], Field(min_length=1)]
+    keys: dict[Role, list[PublicKey]] = Field(default_factory=dict)
+    separate: bool = True
+    retention_days: Annotated[int, Field(ge=1)]
+
+
+class Policy(Strict):
+    """The whole of it. may_be_unmeasured: patterns of checks that may have no figure, such as `useful/vitals/*`."""
+
+    name: str
+    about: str = ""
+    since: date | None = None
+    terms: Terms
+    gate_one: Fidelity
+    gate_two: Privacy
+    may_be_unmeasured: list[str] = Field(default_factory=list)

@@ -1,0 +1,44 @@
+"""Rules: which clinical rules the records of a cohort break, for modalities that state any."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from ..core.modality import Modality, Record
+
+if TYPE_CHECKING:
+    from .report import Judged
+
+NAMED = 20  # breaches told in full
+
+
+@runtime_checkable
+class Ruled(Protocol):
+    """A modality whose records must keep rules. Our health record is one."""
+
+    def breaches(self, record: Record) -> list[tuple[str, str]]:
+        """(name of the rule, what breaks it) for each rule that a record breaks."""
+        ...
+
+
+def rules(cohort: "Judged", modalities: Sequence[Modality]) -> dict[str, Any]:
+    """How many patients were checked and which rules their records break, in plain JSON types."""
+    patients, counts, named = 0, Counter[str](), list[dict[str, str]]()
+    for modality in modalities:
+        if not isinstance(modality, Ruled):
+            continue
+        for patient in cohort.records(modality):
+            patients += 1
+            for rule, says in modality.breaches(patient.records[modality.name]):
+                counts[rule] += 1
+                if len(named) < NAMED:
+                    named.append({"patient_id": patient.profile.patient_id, "rule": rule, "says": says})
+    total = counts.total()
+    said = f"{total or 'No'} breaches of clinical rules in the records of {patients} patients."
+    return {
+        "patients": patients,
+        "violations": total,
+        "by_rule": dict(sorted(counts.items())),
+        "first": named,
+        "in_words": said if patients else "Not measured: no record states rules.",
+    }

@@ -1,0 +1,48 @@
+"""A volume as its slices: where each lies, as columns of the model's code, and noise that neighbours share."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+WAVES = 3
+COLUMNS = ("slice", *(f"slice~cos{k}" for k in range(1, WAVES + 1)), "slice?")
+
+
+def places(stacks: Sequence[str], heights: Sequence[float | None]) -> NDArray[np.float64]:
+    """(row,) place of each slice in its stack, 0 lowest to 1 highest; NaN where it lies in none.
+
+    heights are along the normal of the slices' plane, in any unit.
+    """
+    out = np.full(len(stacks), np.nan)
+    known: dict[str, list[int]] = {}
+    for row, (stack, height) in enumerate(zip(stacks, heights, strict=True)):
+        if stack and height is not None:
+            known.setdefault(stack, []).append(row)
+    for rows in known.values():
+        own = np.array([heights[row] for row in rows], dtype=float)
+        if (length := np.ptp(own)) > 0:
+            out[rows] = (own - own.min()) / length
+    return out
+
+
+def spaced(slices: int) -> NDArray[np.float64]:
+    """(slice,) places of a drawn stack."""
+    return np.linspace(0, 1, slices)
+
+
+def code_of(place: NDArray[np.float64]) -> NDArray[np.float32]:
+    """(row, column) of COLUMNS: the place from -1 to 1, cosines of it, and whether it is known; else zeros."""
+    known = np.isfinite(place)
+    p = np.where(known, place, 0.0)
+    waves = [np.cos(math.pi * k * p) for k in range(1, WAVES + 1)]
+    code = np.stack([2 * p - 1, *waves, np.ones(len(p))], axis=1)
+    return (code * known[:, None]).astype(np.float32)
+
+
+def turned(one: Tensor, other: Tensor, place: float) -> Tensor:
+    """Noise that turns from one draw into another along a stack: unit variance at any place, smooth in it."""
+    angle = math.pi / 2 * place
+    return math.cos(angle) * one + math.sin(angle) * other

@@ -1,0 +1,17 @@
+"""The watermark of an image: parity of its grey levels (12 bits) or colour levels (8 bits)."""
+
+from ...core.modality import Record
+from ...core.watermark import Mark, Tally
+
+IMAGE = "image"
+
+
+def mark(record: Record, key: Mark, patient_id: str) -> Record:
+    """The record with a marked image; no level moves by more than one."""
+    image = key.put(record.arrays[IMAGE], patient_id, IMAGE)
+    return Record({**record.arrays, IMAGE: image}, record.facts)
+
+
+def marks(record: Record, key: Mark, patient_id: str) -> Tally:
+    """How far the image agrees with the marks."""
+    return key.read(record.arrays[IMAGE], patient_id, IMAGE)

@@ -1,0 +1,135 @@
+"""Sections of a summary on what was measured: vital signs, laboratory, ECG, film, echocardiogram; again at the end."""
+
+from ....core.vocabulary import ICD10, SNOMED
+from ..chart import Reading
+from ..data import RHYTHMS
+from .episode import Episode
+from .phrases import signs_of
+from .reports import heart_rate
+from .text import Mention, Parts, capital, enumerated
+
+_VITALS = ("temperature", "heart_rate", "blood_pressure", "respiration", "oxygen_saturation")
+_CALM = {  # within which a patient leaves "stable"
+    "temperature": (35.5, 37.9), "heart_rate": (50, 100), "systolic": (95, 165), "diastolic": (50, 100),
+    "respiration": (10, 22), "oxygen_saturation": (92, 100),
+}  # fmt: skip
+
+
+def examination(e: Episode) -> Parts:
+    """The first vital signs."""
+    read = [e.early[name] for name in (*_VITALS, "height", "weight") if name in e.early]
+    return [*capital(_vitals(e, read)), "."] if read else []
+
+
+def _vitals(e: Episode, readings: list[Reading]) -> Parts:
+    return enumerated([e.s.measured(r, e.s.author.says_units) for r in readings], ", ")
+
+
+def labs(e: Episode) -> Parts:
+    """The first laboratory values."""
+    s = e.s
+    read = [
+        r
+        for r in e.early.values()
+        if s.own.observations[r.name].group == "laboratory" and isinstance(r.value, int | float)
+    ]
+    if not read:
+        return []
+    items = [s.measured(r, s.author.says_units or r.name in ("egfr", "lactate")) for r in read]
+    listed = s.author.own(2, "labs listed")
+    out = s.author.listed([capital(i) for i in items]) if listed else [*capital(enumerated(items, ", ")), "."]
+    if shown := signs(e, adjectives=False):
+        said = s.say("labs_said", signs_had=enumerated(shown))
+        out += ["\n" if listed else " ", *capital(said)]
+    return out
+
+
+def signs(e: Episode, adjectives: bool) -> list[Parts]:
+    """What the first readings show, as adjectives of the patient or as nouns."""
+    out: list[Parts] = []
+    for reading in e.early.values():
+        value = reading.value
+        for name, number in (value if isinstance(value, dict) else {reading.name: value}).items():
+            for sign in signs_of(name):
+                if bool(sign.adjectives) is not adjectives or isinstance(number, str):
+                    continue
+                if sign.shown(number, e.chart.female):
+                    words = e.s.pick(sign.adjectives if adjectives else sign.nouns)
+                    place = e.s.reference("Observation", reading.key)
+                    out.append([Mention(words, "FINDING", sign.code, ICD10, place)])
+    return out
+
+
+def studies(e: Episode) -> Parts:
+    """The ECG, the film and the echocardiogram of this visit."""
+    s = e.s
+    lines = [line for line in (_ecg(e), _image(e), _echo(e)) if line]
+    return s.told([capital(line) for line in lines])
+
+
+def _ecg(e: Episode) -> Parts:
+    s, facts = e.s, e.facts.get("signals", {})
+    if facts.get("heart_rate") is None:
+        return []
+    value, unit = heart_rate(s, float(facts["heart_rate"]))
+    report = s.reference("DiagnosticReport", "report-ecg")
+    words = s.word("procedures", "ecg")
+    ecg = Mention(words, "PROCEDURE", s.own.procedures["ecg"].code, SNOMED, report)
+    rate: Parts = [value, " ", *unit]
+    if (rhythm := facts.get("rhythm")) is None:
+        return s.say("studies/rate_only", ecg=ecg, rate=rate)
+    answer = s.own.answers[RHYTHMS[rhythm]]
+    place = s.reference("Observation", "ecg-rhythm")
+    said = "sinus rhythm" if rhythm == "sinus" else s.word("conditions", "atrial_fibrillation")
+    mention = Mention(said, "FINDING", answer.code, SNOMED, place, value=rhythm)
+    return s.say("studies/ecg", ecg=ecg, rhythm=mention, rate=rate)
+
+
+def _image(e: Episode) -> Parts:
+    s, facts = e.s, e.facts.get("imaging", {})
+    if "study_uid" not in facts or facts.get("iod", "DX") not in ("DX", "CR"):
+        return []
+    words = s.word("procedures", "chest_xray")
+    code, place = s.own.procedures["chest_xray"].code, s.reference("ImagingStudy", "chest-xray")
+    study = Mention(words, "PROCEDURE", code, SNOMED, place)
+    by_code = {entry.code: name for name, entry in s.own.conditions.items()}
+    named = [by_code[code] for code in facts.get("findings", ()) if by_code.get(code) in e.chart.problems]
+    if not named:
+        return s.say("studies/image_normal", study=study) if not facts.get("findings") else []
+    found = [[s.condition(name)._replace(label="FINDING")] for name in named]
+    return s.say("studies/image", study=study, list=enumerated(found))
+
+
+def _echo(e: Episode) -> Parts:
+    s = e.s
+    reading = next((r for r in e.readings if r.name == "ejection_fraction"), None)
+    done = next((p for p in e.chart.procedures if p.visit is e.visit and p.name == "echocardiography"), None)
+    if reading is None or done is None or not isinstance(reading.value, int | float):
+        return []
+    place = s.reference("Observation", reading.key)
+    value = s.value(reading.name, reading.value, place)
+    unit = s.unit(s.own.observations[reading.name].unit, place)
+    return s.say(
+        "studies/ejection", lab=s.lab(reading.name, place), value=value, unit=unit, echo=s.procedure(done)
+    )
+
+
+def condition(e: Episode) -> Parts:
+    """The last vital signs, where they were taken again."""
+    if e.dead or not e.visit.is_stay:
+        return []
+    last = {r.name: r for r in e.readings if r.at > e.visit.start + 0.5 and r.name in _VITALS}
+    read = [last[name] for name in _VITALS if name in last]
+    if len(read) < 2:
+        return []
+    key = "condition/calm" if all(_calm(r) for r in read) else "condition/plain"
+    return capital(e.s.say(key, vitals=_vitals(e, read)))
+
+
+def _calm(reading: Reading) -> bool:
+    values = reading.value if isinstance(reading.value, dict) else {reading.name: reading.value}
+    return all(
+        isinstance(value, int | float) and low <= value <= high
+        for name, value in values.items()
+        for low, high in (_CALM[name],)
+    )

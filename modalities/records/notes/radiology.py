@@ -1,0 +1,152 @@
+"""The report of an image: what it is, its view, the findings it was given, and some that it was not."""
+
+from ....core.claims import CHEST_FINDINGS
+from ....core.modality import Facts
+from ....core.vocabulary import ICD10, SNOMED
+from ..chart import Visit
+from ..fhir import Writer
+from ..studies import image_time, slices_of
+from .scribe import Scribe
+from .text import Mention, Note, Part, Parts, capital, enumerated
+
+# A finding is not denied beside one that looks like it.
+_ALIKE = {"R91.8": {"J18.9", "J81.0", "J84.10", "J98.11", "R91.1"}, "J18.9": {"R91.8"}, "R91.1": {"R91.8"}}
+_LUNGS = {"J18.9", "J43.9", "J81.0", "J84.10", "J98.11", "R91.1", "R91.8"}
+_OFTEN_DENIED = {"J90": 0.85, "J93.9": 0.85, "J18.9": 0.6, "J81.0": 0.5, "R91.1": 0.3}
+_RARELY = 0.12  # the others
+_CHEST_FILM = ("DX", "CR")
+
+
+def radiology(writer: Writer, facts: Facts, seed: int) -> Note:
+    """The report of an image: what it is, its view, the findings it was given, and some that it was not."""
+    s = Scribe(writer, "radiology", "radiology", "chest-xray", seed)
+    at, visit = image_time(writer, facts), writer.chart.index_visit
+    report, study = (
+        s.reference("DiagnosticReport", "report-chest-xray"),
+        s.reference("ImagingStudy", "chest-xray"),
+    )
+    iod, view = facts.get("iod", "DX"), facts.get("view")
+    chest = _shows_chest(facts)
+    film = s.own.procedures["chest_xray"] if chest and iod in _CHEST_FILM else None
+    own = Mention("", "PROCEDURE", film.code if film else None, SNOMED if film else None, study)
+    views: Part = Mention(view, "VIEW", reference=study, value=view) if view else ""
+    if view and film:
+        title = s.say("study/view", own, view=views)
+    else:
+        body = str(facts.get("body_part", "chest")).lower()
+        code = s.names.anatomy_code(body) if chest else None
+        title = s.say(
+            f"study/{'DX' if iod == 'CR' else iod}", own,
+            body=Mention(body, "ANATOMY", code, SNOMED if code else None, study),
+        )  # fmt: skip
+    parts = s.author.headed(s.usually("headings/exam"), capital(title))
+    parts += s.dated(at, study)
+    parts += s.author.headed(s.usually("headings/indication"), _indication(s, at, visit))
+    if s.author.own(2, "comparison"):
+        parts += s.author.headed(s.usually("headings/comparison"), s.say("comparison"))
+    said = _findings(s, facts, report, views if view == "AP" and film else "")
+    if (count := slices_of(facts)) > 1:
+        number = Mention(str(count), "VALUE", reference=study, value=count)
+        said = [*s.say("series", count=number), " ", *said]
+    parts += s.author.headed(s.usually("headings/findings"), said)
+    parts += s.author.headed(s.usually("headings/impression"), _impression(s, facts, report))
+    return s.note("chest-xray", ("DiagnosticReport", "report-chest-xray"), visit, writer.time(at), parts)
+
+
+def _dated(s: Scribe, at: float, reference: str) -> Parts:
+    """A line with the date, where there is a calendar."""
+    return ["Date: ", s.date(at, reference), "\n"] if s.day(at) is not None else []
+
+
+def _indication(s: Scribe, at: float, visit: Visit) -> Parts:
+    """Who it is and what for: the reason of the visit, if it is on record."""
+    who = s.who(at)
+    if visit.reason is None or visit.reason not in s.chart.present(at):
+        return capital(s.say("indication/unknown", who=who))
+    return capital(s.say("indication/known", who=who, reason=s.condition(visit.reason)))
+
+
+def _finding(s: Scribe, code: str, report: str, negated: bool = False) -> Mention:
+    """A finding without words yet: a condition on record, or what the report alone says."""
+    known = any(s.own.conditions[name].code == code for name in s.chart.problems)
+    reference = s.reference("Condition", f"condition-{code}") if known and not negated else report
+    return Mention("", "FINDING", code, ICD10, reference, negated=negated)
+
+
+def _shows_chest(facts: Facts) -> bool:
+    return str(facts.get("body_part", "CHEST")) == "CHEST"
+
+
+def _absent(s: Scribe, facts: Facts) -> list[str]:
+    """Findings of a chest that were sought and are not there."""
+    if not _shows_chest(facts):
+        return []
+    present = set(facts.get("findings", ()))
+    known = s.profile.conditions
+    return [code for code in CHEST_FINDINGS if code not in present and known.get(code) is False]
+
+
+def _findings(s: Scribe, facts: Facts, report: str, bedside: Part) -> Parts:
+    present, absent = list(facts.get("findings", ())), _absent(s, facts)
+    said = [capital(s.say(f"present/{code}", _finding(s, code, report))) for code in present]
+    s.rng.shuffle(said)
+    denied = [
+        code
+        for code in absent
+        if not _ALIKE.get(code, set()) & set(present) and s.chance(_OFTEN_DENIED.get(code, _RARELY))
+    ]
+    if bedside and s.chance(0.4):
+        said.insert(0, capital(s.say("bedside", view=bedside)))
+    if set(absent) >= _LUNGS and s.chance(0.6):
+        clear = Mention("", "NORMAL", reference=report, negated=True)
+        said.append(capital(s.say("clear", clear)))
+        denied = [code for code in denied if code not in _LUNGS]
+    if "I51.7" in absent and s.chance(0.8):
+        said.insert(
+            s.rng.randrange(len(said) + 1), capital(s.say("absent/I51.7", _finding(s, "I51.7", report, True)))
+        )
+    elif "I51.7" in present and bedside and s.chance(0.5):
+        said.append(s.say("magnified", view=bedside))
+    denied = [code for code in denied if code != "I51.7"]
+    if "J90" in denied and s.chance(0.25):
+        said.append(capital(s.say("absent/J90", _finding(s, "J90", report, True))))
+        denied.remove("J90")
+    said += _denied(s, denied, report)
+    if not said:
+        said = [s.say("impression/unassessed")]
+    return s.told(said)
+
+
+def _denied(s: Scribe, codes: list[str], report: str) -> list[Parts]:
+    """Findings that are not there, in one sentence or two."""
+    s.rng.shuffle(codes)
+    nouns = [
+        [_finding(s, code, report, True)._replace(surface=s.pick(s.book[f"nouns/{code}"]).text)]
+        for code in codes
+    ]
+    cut = s.rng.randrange(1, len(nouns)) if len(nouns) > 2 and s.chance(0.5) else len(nouns)
+    groups = [group for group in (nouns[:cut], nouns[cut:]) if group]
+    return [capital(s.say("none", list=enumerated(group, " or "))) for group in groups]
+
+
+def _told(s: Scribe, sentences: list[Parts]) -> Parts:
+    """One after the other, or a line each."""
+    if s.author.terse:
+        return s.author.listed(sentences)
+    return [part for place, own in enumerate(sentences) for part in ([" "] if place else []) + own]
+
+
+def _impression(s: Scribe, facts: Facts, report: str) -> Parts:
+    present = list(facts.get("findings", ()))
+    if not present:
+        if len(_absent(s, facts)) < len(CHEST_FINDINGS):
+            return s.say("impression/unassessed")
+        return s.say("impression/normal", Mention("", "NORMAL", reference=report, negated=True))
+    items: list[Parts] = [
+        [_finding(s, code, report)._replace(surface=s.pick(s.book[f"nouns/{code}"]).text)] for code in present
+    ]
+    advice = [s.say(f"advice/{code}") for code in present if f"advice/{code}" in s.book and s.chance(0.4)][:1]
+    if len(items) > 1 and s.author.bullet:
+        return s.author.listed([*(capital([*item, "."]) for item in items), *advice])
+    told = s.say("impression/one" if len(items) == 1 else "impression/many", list=enumerated(items))
+    return [*capital(told), *(part for sentence in advice for part in (" ", *sentence))]

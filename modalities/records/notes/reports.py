@@ -1,0 +1,183 @@
+"""Reports of the ECG, the biopsy and the tumour's expression, each from its own facts."""
+
+from ....core.modality import Facts
+from ....core.vocabulary import ICD10, LOINC, SNOMED
+from ..chart import INDEX_STARTS, Report, Visit
+from ..codes import HGNC
+from ..data import GENE_UNIT, GENES, RHYTHMS, SUBTYPES
+from ..fhir import Writer
+from ..studies import RECEPTORS
+from .scribe import Scribe
+from .text import Mention, Note, Part, Parts, capital, enumerated
+
+_ON_THE_TRACE = (  # known conditions that a reader of the trace is told
+    "left_bundle_branch_block", "right_bundle_branch_block", "atrial_premature_beats", "ventricular_premature_beats",
+    "pacemaker", "old_infarction",
+)  # fmt: skip
+FAST, SLOW = 100, 60  # /min, of an ECG's words
+
+
+def ecg(writer: Writer, facts: Facts, seed: int) -> Note:
+    """The report of a trace: the heart rate and rhythm of that trace, and what they make of each other."""
+    s = Scribe(writer, "ecg", "cardiology", "ecg", seed)
+    at, visit = INDEX_STARTS + 0.02, writer.chart.index_visit
+    report = s.reference("DiagnosticReport", "report-ecg")
+    code = s.own.procedures["ecg"].code
+    parts = [*capital(s.usually("title", Mention("", "PROCEDURE", code, SNOMED, report))), "\n"]
+    parts += s.dated(at, report)
+    reason = visit.reason if visit.reason in s.chart.present(at) else None
+    who = s.who(at)
+    why = s.say("indication", who=who, reason=s.condition(reason)) if reason else s.say("routine", who=who)
+    parts += s.author.headed(s.usually("headings/indication"), capital(why))
+    conduction = [[s.condition(name)] for name in _ON_THE_TRACE if name in s.chart.present(at)]
+    if conduction:
+        told = s.say("history", list=enumerated(conduction))
+        parts += s.author.headed(s.usually("headings/history"), capital(told))
+    measured, read = _trace(s, facts, report)
+    if measured:
+        parts += s.author.headed(s.usually("headings/measurements"), measured)
+    parts += s.author.headed(s.usually("headings/interpretation"), s.told(read))
+    return s.note("ecg", ("DiagnosticReport", "report-ecg"), visit, writer.time(at), parts)
+
+
+def heart_rate(s: Scribe, rate: float) -> tuple[Mention, Parts]:
+    """The rate of a trace in whole beats, and its unit."""
+    entry, reference = s.own.observations["ecg_heart_rate"], s.reference("Observation", "ecg-heart-rate")
+    exact = entry.rounded(rate)
+    value = Mention(f"{exact:.0f}", "VALUE", entry.code, LOINC, reference, value=exact, unit=entry.unit)
+    return value, s.unit(entry.unit, reference, "")
+
+
+def _trace(s: Scribe, facts: Facts, report: str) -> tuple[Parts, list[Parts]]:
+    """What was measured, and the sentences of the reading."""
+    rate, rhythm = facts.get("heart_rate"), facts.get("rhythm")
+    measured: Parts = []
+    speed = "normal"
+    if rate is not None:
+        value, unit = heart_rate(s, float(rate))
+        lab = s.lab("ecg_heart_rate", str(value.reference))
+        measured = capital(s.say("measured", lab=lab, value=value, unit=unit))
+        speed = "fast" if int(value.surface) > FAST else "slow" if int(value.surface) < SLOW else "normal"
+    if (beats := facts.get("beats")) is not None and s.author.own(2, "beats"):
+        counted = Mention(str(beats), "VALUE", reference=report, value=int(beats))
+        measured += [" "] * bool(measured) + s.say("beats", beats=counted)
+    read: list[Parts] = []
+    if rhythm is not None:
+        answer = s.own.answers[RHYTHMS[rhythm]]
+        own = Mention(
+            "", "FINDING", answer.code, SNOMED, s.reference("Observation", "ecg-rhythm"), value=rhythm
+        )
+        slots: dict[str, Part | Parts] = {}
+        if speed != "normal":
+            name = {"fast": "tachycardia", "slow": "bradycardia"}[speed]
+            icd = s.own.conditions[name].code if rhythm == "sinus" else None
+            reference = s.reference("Observation", "ecg-heart-rate")
+            slots["sign"] = Mention(name, "FINDING", icd, ICD10 if icd else None, reference)
+        read.append(capital(s.say(f"{RHYTHMS[rhythm]}/{speed}", own, **slots)))
+        if rhythm == "sinus" and "atrial_fibrillation" not in s.chart.problems and s.chance(0.3):
+            other = s.own.answers["fibrillation"]
+            read.append(s.say("not_af", own._replace(code=other.code, negated=True, value=None)))
+    known = s.profile.conditions.get("R94.31")
+    if known:
+        read.append(s.say("verdict/abnormal", s.condition("abnormal_ecg")))
+    elif known is False and speed == "normal" and rhythm == "sinus":
+        read.append(s.say("verdict/normal", Mention("", "NORMAL", "R94.31", ICD10, report, negated=True)))
+    return measured, read or [["Rate as above."]]
+
+
+def pathology(writer: Writer, report: Report, seed: int) -> Note:
+    """The report of a biopsy: what the tumour is and its receptors as read on the chart."""
+    s = Scribe(writer, "pathology", "pathology", "pathology", seed)
+    reference = s.reference("DiagnosticReport", "report-pathology")
+    parts = [*capital(s.usually("title")), "\n", *s.dated(report.at, reference)]
+    taken = next(
+        (p for p in reversed(s.chart.procedures) if p.name == "breast_biopsy" and p.at <= report.at), None
+    )
+    if taken is not None:
+        mention = s.procedure(taken)
+        date = s.date(taken.at, str(mention.reference))
+        told = s.say("specimen/dated", procedure=mention, date=date)
+        parts += s.author.headed(s.usually("headings/specimen"), capital(told))
+    if s.author.own(2, "history"):
+        told = capital(s.say("history", who=s.who(report.at)))
+        parts += s.author.headed(s.usually("headings/history"), told)
+    name = "breast_cancer_woman" if s.chart.female else "breast_cancer_man"
+    told = capital(s.say("diagnosis", s.condition(name)))
+    parts += s.author.headed(s.usually("headings/diagnosis"), told)
+    read = {r.name: r for r in s.chart.readings if r.key in report.results}
+    lines = []
+    for receptor in sorted(read, key=list(RECEPTORS).index):
+        reading, place = read[receptor], s.reference("Observation", read[receptor].key)
+        value = s.value(receptor, str(reading.value), place)
+        lines.append(capital(s.usually("receptor", lab=s.lab(receptor, place), value=value)))
+    parts += s.author.headed(s.usually("headings/receptors"), s.author.listed(lines))
+    if (comment := _comment({n: str(r.value) for n, r in read.items()})) and s.chance(0.7):
+        own = Mention("", "FINDING", reference=reference)
+        parts += s.author.headed(s.usually("headings/comment"), capital(s.say(f"comment/{comment}", own)))
+    return s.note(
+        "pathology", ("DiagnosticReport", "report-pathology"), report.visit, writer.time(report.at), parts
+    )
+
+
+def _comment(receptors: dict[str, str]) -> str | None:
+    """Which comment the receptors deserve."""
+    if len(receptors) < len(RECEPTORS):
+        return None
+    hormone = "positive" in (receptors["estrogen_receptor"], receptors["progesterone_receptor"])
+    her2 = receptors["her2"] == "positive"
+    return {(True, True): "both", (True, False): "hormone", (False, True): "her2"}.get(
+        (hormone, her2), "triple"
+    )
+
+
+def genomics(writer: Writer, facts: Facts, at: float, visit: Visit, seed: int) -> Note:
+    """The report of a tumour's expression: PAM50 subtype and receptor genes."""
+    s = Scribe(writer, "genomics", "genomics", "tumour-expression", seed)
+    parts = [*capital(s.usually("title")), "\n"]
+    parts += s.dated(at, s.reference("DiagnosticReport", "report-tumour-expression"))
+    present = s.chart.present(at)
+    cancer = next((n for n in ("breast_cancer_woman", "breast_cancer_man") if n in present), None)
+    who = s.who(at)
+    why = s.say("history", who=who, reason=s.condition(cancer)) if cancer else s.say("plain", who=who)
+    parts += s.author.headed(s.usually("headings/history"), capital(why))
+    if s.author.own(2, "method"):
+        parts += s.author.headed(s.usually("headings/method"), s.say("method"))
+    if (subtype := facts.get("pam50")) is not None:
+        place = s.reference("Observation", "pam50")
+        words = str(SUBTYPES.get(subtype, subtype))
+        shown = str(subtype) if s.author.brevity > 0.5 and subtype in ("LumA", "LumB") else words
+        lab = Mention(s.pick(("PAM50 subtype", "PAM50")), "LAB", reference=place)
+        value = Mention(shown, "VALUE", reference=place, value=words)
+        parts += s.author.headed(
+            s.usually("headings/result"), capital(s.say("subtype", lab=lab, subtype=value))
+        )
+    levels = {gene: round(float(facts[gene]), 2) for gene in GENES if facts.get(gene) is not None}
+    if levels:
+        lines = [_gene(s, gene, level) for gene, level in levels.items()]
+        told = s.author.listed(lines) if s.author.own(2, "lines") else [*enumerated(lines, ", "), "."]
+        parts += s.author.headed(s.usually("headings/genes"), told)
+    agreeing = [(g, name) for g, name in (("ESR1", "estrogen_receptor"), ("ERBB2", "her2")) if g in levels]
+    said = []
+    for gene, name in agreeing:
+        reading = next((r for r in s.chart.readings if r.name == name and r.at <= at), None)
+        if reading is not None and s.chance(0.6):
+            place = s.reference("Observation", reading.key)
+            said.append(s.say(
+                "agrees", gene=_named(s, gene), lab=s.lab(name, place), value=s.value(name, str(reading.value), place)
+            ))  # fmt: skip
+    if said:
+        parts += s.author.headed(s.usually("headings/interpretation"), s.told(said))
+    return s.note(
+        "tumour-expression", ("DiagnosticReport", "report-tumour-expression"), visit, writer.time(at), parts
+    )
+
+
+def _named(s: Scribe, gene: str) -> Mention:
+    return Mention(gene, "GENE", GENES[gene], HGNC, s.reference("Observation", f"gene-{gene}"))
+
+
+def _gene(s: Scribe, gene: str, level: float) -> Parts:
+    named = _named(s, gene)
+    shown = f"{level:.2f}" if s.author.padded else f"{level:g}"
+    value = Mention(shown, "VALUE", named.code, HGNC, named.reference, value=level, unit=GENE_UNIT)
+    return s.usually("gene", gene=named, value=value, unit=s.unit(GENE_UNIT, str(named.reference), ""))

@@ -1,0 +1,37 @@
+"""The watermark of an ECG: parity of the free leads' steps, so that Einthoven's law still holds in whole microvolts.
+
+I and II are stored in steps of 2 microvolts and V1 to V6 in steps of 1; the other limb leads follow from I and II.
+Vital signs carry none: they are charted in whole numbers, where a step would show.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.modality import Record
+from ...core.watermark import Mark, Tally
+from .data import twelve
+from .export import ECG_GAIN
+
+ECG = "ecg"
+FREE = (0, 1, 6, 7, 8, 9, 10, 11)  # I, II, V1 to V6 of twelve leads
+STEP = np.array([2, 2, 1, 1, 1, 1, 1, 1])[:, None]  # microvolts
+
+
+def mark(record: Record, key: Mark, patient_id: str) -> Record:
+    """The record with a marked ECG, where it has one."""
+    if ECG not in record.arrays:
+        return record
+    levels = key.put(_levels(record.arrays[ECG]), patient_id, ECG)
+    return Record({**record.arrays, ECG: twelve(levels * STEP / ECG_GAIN)}, record.facts)
+
+
+def marks(record: Record, key: Mark, patient_id: str) -> Tally:
+    """How far the ECG agrees with the marks."""
+    if ECG not in record.arrays:
+        return Tally()
+    return key.read(_levels(record.arrays[ECG]), patient_id, ECG)
+
+
+def _levels(ecg: NDArray[np.float32]) -> NDArray[np.int64]:
+    """(free lead, sample) whole steps of (12, sample) mV."""
+    return np.rint(ecg[FREE, :].astype(np.float64) * ECG_GAIN / STEP).astype(np.int64)
