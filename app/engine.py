@@ -34,6 +34,7 @@ Options = Mapping[str, Mapping[str, Any]]  # modality name -> its settings
 SOFTWARE = (
     "polyclinic",
     "anndata",
+    "edfio",
     "h5py",
     "numpy",
     "pandas",

@@ -26,9 +26,10 @@ CATALOGUE = "DICOMDIR"
 KIND = ("Modality", "BodyPartExamined", "PresentationIntentType")
 ALIKE = {"CR": "CR or DX", "DX": "CR or DX"}  # both are radiographs on a digital detector
 CHEST = ("CHEST", "THORAX", "")  # where PA and AP are views of the chest, as far as is known
+WAVEFORMS = "1.2.840.10008.5.1.4.1.1.9."  # how the SOP classes of ECGs and other traces begin
 A_YEAR = {"D": 365.25, "W": 365.25 / 7, "M": 12.0, "Y": 1.0}  # in the units of PatientAge
 TAGS = (
-    *KIND, "Rows", "SOPInstanceUID", "PatientID", "PatientAge", "PatientBirthDate", "StudyDate",
+    *KIND, "Rows", "SOPClassUID", "SOPInstanceUID", "PatientID", "PatientAge", "PatientBirthDate", "StudyDate",
     "PatientSex", "PatientSize", "PatientWeight", "ViewPosition",
 )  # fmt: skip
 
@@ -62,10 +63,10 @@ def read_tags(
     """The images among the DICOM files that match, in the order of their paths; pixels are not read.
 
     keep: tag keyword -> value or values; images without one of these are left out. So are objects without
-    pixels (reports, presentation states), and `besides`, paths known to be something else, as the table. A
-    number out of the vocabulary's public range counts as unknown, with one warning. Raises InputError: no
-    image, unreadable files (listed), or a mixture of modalities, body parts or presentation intents that
-    `keep` does not name.
+    pixels (reports, presentation states; waveforms too, unless `keep` names their Modality), and `besides`,
+    paths known to be something else, as the table. A number out of the vocabulary's public range counts as
+    unknown, with one warning. Raises InputError: no image, unreadable files (listed), or a mixture of
+    modalities, body parts or presentation intents that `keep` does not name.
     """
     wanted = _wanted(keep or {}, folder)
     images: list[TaggedImage] = []
@@ -80,7 +81,8 @@ def read_tags(
         except InputError as error:
             unreadable.append(f"{record} ({error})")
             continue
-        if "Rows" not in tags or not _kept(tags, wanted):
+        traced = "Modality" in wanted and _text(tags, "SOPClassUID").startswith(WAVEFORMS)
+        if not ("Rows" in tags or traced) or not _kept(tags, wanted):
             continue
         for name in KIND:
             kinds[name][_word(tags, name)] += 1

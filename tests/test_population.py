@@ -3,12 +3,15 @@
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from polyclinic.conditioning.population import Population
 from polyclinic.conditioning.settings import CohortConfig
@@ -233,3 +236,10 @@ def test_shipped_cohorts_assess_the_ecg_and_the_chest(
     chest = {"I51.7", *names[names.index("J18.9") : names.index("R91.8") + 1]}
     assert ecg | chest <= set(crowd[1][0].conditions)
     assert all(BY_NAME[code].kind == "condition" for code in ecg | chest)
+
+
+@given(st.floats(0, 110), st.dates(date(1990, 1, 1), date(2060, 1, 1)))
+def test_birth_date_gives_the_age_on_the_index_date(age: float, day: date) -> None:
+    born = PatientProfile("p", age, index_date=day).birth_date
+    assert born is not None
+    assert day.year - born.year - ((day.month, day.day) < (born.month, born.day)) == int(age)

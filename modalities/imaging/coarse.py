@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ...core.condition import conditional_normal
 from ...core.config import Settings
 from ...core.errors import InputError
+from ...core.moments import clip, denoised, sum_of_squares, symmetric_noise
 from ...core.profile import PatientProfile, Value
 from ...core.vocabulary import field
 
@@ -161,37 +162,6 @@ def class_sums(rows: Array, place: NDArray[np.int64], classes: int) -> Array:
     vectors = np.hstack([np.full((len(rows), 1), COUNT_WEIGHT), clip(rows)]) / np.hypot(1, COUNT_WEIGHT)
     return np.stack([vectors[place == i].sum(0) for i in range(classes)])
 
-
-def sum_of_squares(rows: Array) -> Array:
-    """(number, number): products of clipped rows, summed; one row moves it by 1 at most."""
-    clipped = clip(rows)
-    return np.asarray(clipped.T @ clipped)
-
-
-def clip(rows: Array) -> Array:
-    """(row, number) with no row longer than 1."""
-    return rows / np.maximum(1.0, np.linalg.norm(rows, axis=1, keepdims=True))
-
-
-def symmetric_noise(size: int, random: np.random.Generator) -> Array:
-    """(size, size) noise of a symmetric matrix whose Frobenius norm is the sensitivity.
-
-    Off-diagonal entries appear twice in that norm, so each needs only 1 / sqrt(2) of the noise.
-    """
-    upper = np.triu(random.standard_normal((size, size)), 1) / np.sqrt(2)
-    return upper + upper.T + np.diag(random.standard_normal(size))
-
-
-def denoised(covariance: Array, noise: float) -> Array:
-    """A covariance less symmetric noise, whose standard deviation on the diagonal is `noise`.
-
-    What is beside the diagonal is shrunk: noise alone has eigenvalues up to the edge of Wigner's
-    semicircle, sqrt(2 size) times the noise, and adds to a true one in squares.
-    """
-    diagonal, size = np.diag(np.maximum(np.diag(covariance), noise)), len(covariance)
-    scale, directions = np.linalg.eigh(covariance - diagonal)
-    kept = np.sign(scale) * np.sqrt(np.maximum(scale**2 - 2 * size * noise**2, 0))
-    return np.asarray(diagonal + (directions * kept) @ directions.T)
 
 
 def root_of(covariance: Array) -> Array:

@@ -12,6 +12,8 @@ from ...core.errors import InputError
 from ...core.modality import Conditioner, Generator, Record, TrainingSet, View
 from ...core.profile import PatientProfile
 from ...core.weights import Weights, find, load
+from .layout import ECG_GAIN
+from .recorder import Recorder, SignalsOptions
 
 if TYPE_CHECKING:
     from ...core.train import Fit
@@ -37,6 +39,9 @@ class Signals:
     shared = False
     indication = "every patient has a 12-lead ECG and hourly vitals of one day"
 
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        self.options = parse(SignalsOptions, dict(options or {}), "signals options")
+
     def indicated(self, profile: PatientProfile) -> bool:
         """Everyone."""
         return True
@@ -49,7 +54,10 @@ class Signals:
         """The shipped or user's weights named `ecg` and `vitals`."""
         from .model import SignalsGenerator
 
-        return SignalsGenerator(load(find(ECG)), load(find(VITALS)), columns)
+        return Recorder(
+            SignalsGenerator(load(find(ECG)), load(find(VITALS)), columns, self.options.recorder),
+            self.options,
+        )
 
     def train(
         self,
@@ -59,19 +67,13 @@ class Signals:
         fit: "Fit",
         init: Weights | None,
     ) -> Weights:
-        """Train the ECG or the vitals model, as config's `kind` says. Public data only."""
+        """Train the ECG or the vitals model, as config's `kind` says; ECGs under a budget start from `init`."""
         from .model import TRAINERS
 
         settings = parse(Config, dict(config), "model")
-        if fit.budget is not None:
-            raise InputError(
-                "signals cannot be trained under a privacy budget yet; use --public for data that are public"
-            )
-        if init is not None:
-            raise InputError("signals are trained from scratch; leave out --init")
         if settings.kind not in TRAINERS:
             raise InputError(f"model.kind: expected {ECG} or {VITALS}, got {settings.kind!r}")
-        return TRAINERS[settings.kind](data, conditioner, settings.network, settings.training, fit)
+        return TRAINERS[settings.kind](data, conditioner, settings.network, settings.training, fit, init)
 
     def load(self, data: TrainingSet) -> list[Record]:
         """Real ECGs or vitals, as the folder's option `kind` says."""
@@ -84,10 +86,10 @@ class Signals:
     def export(
         self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path
     ) -> list[Path]:
-        """WFDB records."""
+        """WFDB records, and the other formats asked for."""
         from .export import export
 
-        return export(records, profiles, folder)
+        return export(records, profiles, folder, self.options)
 
     def assemble(self, pieces: Sequence[Path], folder: Path) -> list[Path]:
         """Nothing is shared."""
@@ -121,6 +123,10 @@ class Signals:
         """With a watermark; see core.watermark.Marking."""
         from . import watermark
 
+        if self.options.ecg_gain != ECG_GAIN:
+            raise InputError(
+                f"signals.ecg_gain: a watermark needs {ECG_GAIN} steps a mV, got {self.options.ecg_gain}"
+            )
         return watermark.mark(record, mark, patient_id)
 
     def marks(self, record: Record, mark: "Mark", patient_id: str) -> "Tally":

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ...core.condition import columns_of, select
 from ...core.config import Settings, parse
@@ -19,6 +20,7 @@ from ...core.weights import Weights
 from .beats import KNOTS, Decomposed, decompose, padded
 from .cards import card
 from .data import FREE, read_ecgs, twelve
+from .ecg_private import adapt
 from .ectopic import EctopicLaw, cut
 from .export import RATE
 from .heart import Heart, HeartLaw, HeartSpace
@@ -26,6 +28,7 @@ from .noise import measure
 from .rhythm import ATRIAL, FIBRILLATION, SINUS, VENTRICULAR, Beat, Ectopy, Variability, draw_beats
 from .trace import blocks, marks, strip
 
+KIND = "copula of registered beats and noise"
 AF, VENTRICULAR_EARLY, ATRIAL_EARLY = "I48.91", "I49.3", "I49.1"
 
 
@@ -51,26 +54,45 @@ def usable(record: Record) -> bool:
     return 25 < record.facts["heart_rate"] < 220 and record.facts["beats"] >= 5
 
 
-def train_ecg(
-    data: Sequence[TrainingSet], conditioner: Conditioner, network: Mapping[str, Any],
-    training: Mapping[str, Any], how: Fit,
-) -> Weights:  # fmt: skip
-    """Take records apart into beats and noise, and fit the law of hearts, of early beats and of intervals.
+@dataclass(frozen=True)
+class _Taken:
+    """Usable records of all sets, taken apart, with their profiles and the place of their set."""
 
-    Each data set is a recorder with a look of its own: one column each joins the profile's code.
-    """
-    shape = parse(EcgModel, dict(network), "model.network")
-    settings = parse(EcgTraining, dict(training), "model.training")
-    began = time.monotonic()
-    parts: list[Decomposed] = []
-    profiles: list[PatientProfile] = []
-    recorder: list[int] = []
+    parts: list[Decomposed]
+    profiles: list[PatientProfile]
+    recorder: list[int]
+
+
+def _take(data: Sequence[TrainingSet]) -> _Taken:
+    taken = _Taken([], [], [])
     for place, part in enumerate(data):
         for record, profile in zip(read_ecgs(part), part.profiles, strict=True):
             if usable(record):
-                parts.append(decompose(record.arrays["ecg"][list(FREE)], record.arrays["r_peaks"]))
-                profiles.append(profile.but(measurements=record.facts["baseline"]))
-                recorder.append(place)
+                taken.parts.append(decompose(record.arrays["ecg"][list(FREE)], record.arrays["r_peaks"]))
+                taken.profiles.append(profile.but(measurements=record.facts["baseline"]))
+                taken.recorder.append(place)
+    return taken
+
+
+def train_ecg(
+    data: Sequence[TrainingSet], conditioner: Conditioner, network: Mapping[str, Any],
+    training: Mapping[str, Any], how: Fit, init: Weights | None = None,
+) -> Weights:  # fmt: skip
+    """Take records apart into beats and noise, and fit the law of hearts, of early beats and of intervals.
+
+    Each data set is a recorder with a look of its own: one column each joins the profile's code. Under a budget the
+    law of `init`, learnt from public records, is moved to these patients; early beats and intervals stay those of
+    `init`.
+    """
+    began = time.monotonic()
+    shape = parse(EcgModel, dict(network), "model.network")
+    settings = parse(EcgTraining, dict(training), "model.training")
+    if how.budget is not None:
+        return _train_private(data, conditioner, how, init, began)
+    if init is not None:
+        raise InputError("public ECG weights are learnt from scratch; leave out --init")
+    taken = _take(data)
+    parts, profiles = taken.parts, taken.profiles
     if len(parts) < 2 * max(shape.p, shape.qrs, shape.t, shape.noise):
         raise InputError(
             f"{len(parts)} records with regular beats: expected at least {2 * shape.qrs} for {shape.qrs} components; "
@@ -78,9 +100,9 @@ def train_ecg(
         )
     columns = columns_of(conditioner.columns, ["heart_rate", *(f for part in data for f in part.fields)])
     code = select(conditioner.encode(profiles), conditioner.columns, columns)
-    fibrillation = np.array([p.has(AF) for p in profiles])
     beats, noises = [part.beat for part in parts], [measure(part) for part in parts]
-    space = HeartSpace.of(beats, noises, {"p": shape.p, "qrs": shape.qrs, "t": shape.t, "noise": shape.noise})
+    counts = {"p": shape.p, "qrs": shape.qrs, "t": shape.t, "noise": shape.noise}
+    space = HeartSpace.of(beats, noises, counts)
     scores = space.scores(beats, noises)
     again = [
         decompose(*_redrawn(part, space.heart(row), how.seed + i))
@@ -88,7 +110,8 @@ def train_ecg(
     ]
     law = HeartLaw.fit(
         space, scores, space.scores([part.beat for part in again], [measure(part) for part in again]),
-        np.concatenate([code, np.eye(len(data), dtype=np.float32)[recorder]], axis=1), settings.ridge, settings.shrink,
+        np.concatenate([code, np.eye(len(data), dtype=np.float32)[taken.recorder]], axis=1),
+        settings.ridge, settings.shrink,
     )  # fmt: skip
     early = [
         beat
@@ -99,17 +122,48 @@ def train_ecg(
     ectopic = EctopicLaw.fit(early)
     rhythm = Variability.fit(
         [np.rint(part.peaks).astype(np.int64) for part in parts], RATE,
-        np.array([np.nan if p.age is None else p.age for p in profiles]), fibrillation,
+        np.array([np.nan if p.age is None else p.age for p in profiles]), np.array([p.has(AF) for p in profiles]),
     )  # fmt: skip
-    tensors = law.tensors() | ({} if ectopic is None else ectopic.tensors())
     own = card(
-        "copula of registered beats and noise", "ecg", data, len(parts), time.monotonic() - began, columns,
+        KIND, "ecg", data, len(parts), time.monotonic() - began, columns,
         {"network": shape.model_dump(), "rhythm": asdict(rhythm), "recorders": [part.source.name for part in data]},
         {"records": float(len(parts)), "early_beats": float(len(early))},
     )  # fmt: skip
-    return Weights(
-        {name: tensor.half() if tensor.numel() > 4096 else tensor for name, tensor in tensors.items()}, own
-    )
+    return Weights(_stored(law.tensors() | ({} if ectopic is None else ectopic.tensors())), own)
+
+
+def _stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Bases in half precision, as they are many numbers of which none needs more."""
+    return {name: tensor.half() if tensor.numel() > 4096 else tensor for name, tensor in tensors.items()}
+
+
+def _train_private(
+    data: Sequence[TrainingSet], conditioner: Conditioner, how: Fit, init: Weights | None, began: float
+) -> Weights:
+    if init is None or "recorders" not in init.card.model:
+        raise InputError("ECGs under a budget start from public ECG weights: add --init ecg")
+    if how.resume:
+        raise InputError("private ECG training takes seconds and keeps no checkpoint; leave out --resume")
+    taken = _take(data)
+    code = select(conditioner.encode(taken.profiles), conditioner.columns, init.card.columns)
+    law, rest = HeartLaw.of(init.tensors), len(init.card.model["recorders"])
+    columns = len(init.card.columns)
+    line = np.concatenate(
+        [law.line[: columns + 1], law.line[columns + rest :]]
+    )  # one recorder: theirs, like the first
+    law = replace(law, line=line)
+    beats, noises = [part.beat for part in taken.parts], [measure(part) for part in taken.parts]
+    law, spent = adapt(
+        law, law.space.scores(beats, noises), np.concatenate([code, np.ones((len(code), 1))], axis=1),
+        [profile.patient_id for profile in taken.profiles], how, "+".join(part.source.name for part in data),
+    )  # fmt: skip
+    kept = {name: tensor for name, tensor in init.tensors.items() if name.startswith("ectopic.")}
+    name = "+".join(part.source.name for part in data)
+    own = card(
+        f"{KIND}, private moments on a public law", "ecg", data, 2, time.monotonic() - began, init.card.columns,
+        {**init.card.model, "recorders": [name]}, {}, spent, init.card.data,
+    )  # fmt: skip
+    return Weights(_stored(law.tensors()) | kept, own)
 
 
 def _redrawn(part: Decomposed, heart: Heart, seed: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -131,7 +131,8 @@ class HeartLaw:
 
     `line` (column + 1, score); `quantiles` (QUANTILES, score) of the residuals; `root` (score, score), the Cholesky
     factor of the correlation of their normal scores; `limits` (2, score), beyond which no score goes, so that rare
-    profiles do not carry the line to hearts that nobody has.
+    profiles do not carry the line to hearts that nobody has. Of measuring: `bias` (score,), by how much a measured
+    score is off, and `own` (score,), the share of the measured residuals' variance that is not measuring's.
     """
 
     space: HeartSpace
@@ -139,6 +140,8 @@ class HeartLaw:
     quantiles: Array
     root: Array
     limits: Array
+    bias: Array
+    own: Array
 
     @classmethod
     def fit(
@@ -171,13 +174,8 @@ class HeartLaw:
         quantiles = np.asarray(np.quantile(rest, QUANTILES, axis=0), dtype=np.float64)
         middle = quantiles[len(QUANTILES) // 2]
         limits = np.quantile(scores, [QUANTILES[0], QUANTILES[-1]], axis=0) - bias
-        return cls(
-            space,
-            line,
-            middle + (quantiles - middle) * np.sqrt(share),
-            np.asarray(np.linalg.cholesky(true)),
-            limits,
-        )
+        quantiles = middle + (quantiles - middle) * np.sqrt(share)
+        return cls(space, line, quantiles, np.asarray(np.linalg.cholesky(true)), limits, bias, share)
 
     def draw(self, rng: np.random.Generator, code: NDArray[np.float32]) -> Heart:
         """A heart for a (column,) code."""
@@ -191,7 +189,8 @@ class HeartLaw:
 
     def tensors(self) -> dict[str, Tensor]:
         """For a weight file; `of` reads them."""
-        own = {"line": self.line, "quantiles": self.quantiles, "root": self.root, "limits": self.limits}
+        own = {"line": self.line, "quantiles": self.quantiles, "root": self.root, "limits": self.limits,
+               "bias": self.bias, "own": self.own}  # fmt: skip
         out = {f"heart.{name}": value for name, value in own.items()}
         for name, basis in self.space.bases.items():
             out |= {f"heart.{name}.mean": basis.mean, f"heart.{name}.axes": basis.axes}
@@ -204,7 +203,15 @@ class HeartLaw:
             n.removeprefix("heart."): t.double().numpy() for n, t in tensors.items() if n.startswith("heart.")
         }
         bases = {name: Basis(own[f"{name}.mean"], own[f"{name}.axes"]) for name in (*WAVES, "noise")}
-        return cls(HeartSpace(bases), own["line"], own["quantiles"], own["root"], own["limits"])
+        return cls(
+            HeartSpace(bases),
+            own["line"],
+            own["quantiles"],
+            own["root"],
+            own["limits"],
+            own["bias"],
+            own["own"],
+        )
 
 
 def _trimmed(error: Array) -> Array:

@@ -13,8 +13,10 @@ TRAINERS = {"ecg": train_ecg, "vitals": train_vitals}
 class SignalsGenerator:
     """An ECG and a stay's vitals for each row."""
 
-    def __init__(self, ecg: Weights, vitals: Weights, columns: Sequence[str]) -> None:
-        self.ecg, self.vitals = EcgSampler(ecg, columns), VitalsSampler(vitals, columns)
+    def __init__(
+        self, ecg: Weights, vitals: Weights, columns: Sequence[str], recorder: str | None = None
+    ) -> None:
+        self.ecg, self.vitals = EcgSampler(ecg, columns, recorder), VitalsSampler(vitals, columns)
 
     def sample(self, batch: Batch) -> list[Record]:
         """Row i from its own seed; facts: heart_rate and rhythm of the trace, beats, kinds, waves, hours of vitals."""

@@ -6,6 +6,7 @@ Magn Reson Med 2006;56:411), so that any sum of such logarithms is a covariance 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +25,13 @@ EDGES = np.array(
 BANDS = len(EDGES) - 1
 UPPER = np.triu_indices(LEADS)
 SLOW = 6.0  # Hz, below which quiet stretches are too short to measure in
+STEEPEST = 3.6  # Hz, below which power falls as the square of frequency within a band
 ROUGH = 12.0  # Hz, above which noise comes and goes from one tenth of a second to the next
 # of noise that does not come and go: log of measured over true level, and the spreads of its log level, in
 # common and a lead's own
 STEADY_LEVEL, STEADY = -0.78, np.array([0.18, 0.36])
 BLOCK = 10000  # samples drawn at once; neighbours overlap by half
+WIDE = np.abs(np.gradient(KNOTS) - 0.008) < 1e-4  # knots of equal spacing, beside the QRS
 TEXTURE = ("beside waves", "common swing", "lead swing", "on the QRS", "beat size")
 
 
@@ -45,10 +48,11 @@ class Noise:
 
 
 def slopes(beat: Array) -> Array:
-    """(lead, knot) root mean square change in mV a 4 ms, over 9 knots around."""
+    """(lead, knot) root mean square change in mV a 4 ms over 9 knots, above that of the beat's stillest third."""
     steep = np.gradient(beat, KNOTS, axis=1) * 0.004
     window = np.full(9, 1 / 9)
-    return np.sqrt(np.stack([np.convolve(np.square(lead), window, "same") for lead in steep]))
+    size = np.sqrt(np.stack([np.convolve(np.square(lead), window, "same") for lead in steep]))
+    return np.maximum(size - np.quantile(size[:, WIDE], 1 / 3, axis=1, keepdims=True), 0.0)
 
 
 def symmetric(upper: Array) -> Array:
@@ -176,11 +180,14 @@ def _block(
     swing: NDArray[np.float32],
     window: NDArray[np.float32],
 ) -> tuple[Array, Array]:
-    hertz = np.fft.rfftfreq(BLOCK, 1 / RATE)
+    hertz = np.fft.rfftfreq(BLOCK, 1 / RATE).astype(np.float64)
     edge = np.searchsorted(hertz, EDGES)
+    tilt = _tilt(hertz, edge)
     white = rng.standard_normal((LEADS, len(hertz), 2), dtype=np.float32).view(np.complex64)[..., 0]
     for b in range(BANDS):
-        white[:, edge[b] : edge[b + 1]] = root[b] @ white[:, edge[b] : edge[b + 1]]
+        white[:, edge[b] : edge[b + 1]] = root[b] @ (
+            white[:, edge[b] : edge[b + 1]] * tilt[edge[b] : edge[b + 1]]
+        )
     white[:, : edge[0]] = 0
     split = int(np.searchsorted(hertz, ROUGH))
     size = np.float32(np.sqrt(BLOCK / 2))
@@ -194,6 +201,16 @@ def _block(
     unit[:, middle] = rng.standard_normal(shape, dtype=np.float32).view(np.complex64)[..., 0]
     flat = fft.irfft(unit, BLOCK) * np.float32(BLOCK / np.sqrt(4 * shape[1]))
     return (slow + fast * swings) * window, flat * window
+
+
+def _tilt(hertz: Array, edge: NDArray[np.integer]) -> NDArray[np.float32]:
+    """(bin,) share of a band's amplitude: as 1 / f in the bands of wander, whose power falls steeply; 1 elsewhere."""
+    tilt = np.ones(len(hertz), dtype=np.float32)
+    for low, high in pairwise(edge):
+        if high > low and hertz[high - 1] < STEEPEST:
+            own = 1 / hertz[low:high]
+            tilt[low:high] = own / np.sqrt(np.square(own).mean())
+    return tilt
 
 
 def _wave(rng: np.random.Generator, rows: int, seconds: float) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ from torch.utils.data import TensorDataset
 
 from ...core.condition import columns_of, select
 from ...core.config import parse
+from ...core.errors import InputError
 from ...core.modality import Batch, Conditioner, Record, TrainingSet
 from ...core.train import Fit, fit
 from ...core.weights import Weights, figures, restore
@@ -21,9 +22,15 @@ from .vitals import VitalsGan, VitalsGenerator, VitalsModel, VitalsTraining, to_
 
 def train_vitals(
     data: Sequence[TrainingSet], conditioner: Conditioner, network: Mapping[str, Any],
-    training: Mapping[str, Any], how: Fit,
+    training: Mapping[str, Any], how: Fit, init: Weights | None = None,
 ) -> Weights:  # fmt: skip
     """Likelihood, then adversarial training on the first hours of stays; baselines are each stay's medians."""
+    if how.budget is not None:
+        raise InputError(
+            "vitals cannot be trained under a privacy budget yet; use --public for data that are public"
+        )
+    if init is not None:
+        raise InputError("vitals are trained from scratch; leave out --init")
     shape = parse(VitalsModel, dict(network), "model.network")
     settings = parse(VitalsTraining, dict(training), "model.training")
     grids, lengths, profiles = [], [], []

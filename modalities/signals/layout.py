@@ -1,0 +1,77 @@
+"""What a signals record holds: leads and channels, their order, units and rates, and the steps they are stored in."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.modality import Facts
+from ...core.profile import PatientProfile, study_begins, uid_for
+
+LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+RATE = 500  # Hz
+ECG_GAIN = 1000  # steps a mV: one step is a microvolt
+CHANNELS = ("HR", "O2Sat", "Temp", "SBP", "MAP", "DBP", "Resp")
+VITALS_UNITS = ("/min", "%", "Cel", "mmHg", "mmHg", "mmHg", "/min")
+VITALS_RATE = 1 / 3600  # Hz: one value an hour
+VITALS_GAIN = 100  # steps a unit
+ABSENT = -32768  # WFDB's invalid sample in format 16, and in our EDF files too
+BEATS = {"N": "normal beat", "V": "premature ventricular beat", "A": "premature atrial beat"}  # by WFDB code
+STUDY = ("study_uid", "series_uid", "instance_uid")
+SYNTHETIC = "SYNTHETIC: drawn by a model, not measured on a person"
+
+
+@dataclass(frozen=True)
+class Tracing:
+    """Signals of a file as they stand there: a name, a unit and a rate (Hz) each; NaN = marked invalid."""
+
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+    rates: tuple[float, ...]
+    values: Sequence[NDArray[np.floating[Any]]]
+
+
+def millivolts(steps: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+    """Microvolt integers as float32 mV, the nearest float of each: what an ECG array holds."""
+    return (steps / ECG_GAIN).astype(np.float32)
+
+
+def ecg_steps(ecg: NDArray[np.floating[Any]], gain: int = ECG_GAIN) -> NDArray[np.int16]:
+    """(12, sample) mV as the nearest of `gain` whole steps a mV."""
+    steps = np.rint(ecg.astype(np.float64) * gain)
+    assert np.abs(steps).max(initial=0) < -ABSENT, f"an ECG beyond {-ABSENT / gain:g} mV does not fit"
+    return steps.astype(np.int16)
+
+
+def vitals_steps(vitals: NDArray[np.floating[Any]]) -> NDArray[np.int16]:
+    """(hour, 7) as hundredths of the unit; ABSENT where nothing was charted."""
+    charted = ~np.isnan(vitals)
+    steps = np.full(vitals.shape, ABSENT, dtype=np.float64)
+    steps[charted] = np.rint(vitals[charted].astype(np.float64) * VITALS_GAIN)
+    assert np.abs(steps[charted]).max(initial=0) < -ABSENT, "a vital sign beyond 327.67 does not fit"
+    return steps.astype(np.int16)
+
+
+def study_of(seed: int) -> dict[str, str]:
+    """Facts that name the ECG's study, series and instance, from the record's seed."""
+    return {name: uid_for(seed, name.removesuffix("_uid")) for name in STUDY}
+
+
+def taken(facts: Facts, day: date) -> datetime:
+    """When the ECG of these facts was taken on that day: two minutes into its study."""
+    assert "study_uid" in facts, "an ECG needs the facts of layout.study_of to know when it was taken"
+    return study_begins(facts["study_uid"], day) + timedelta(minutes=2)
+
+
+def hour_taken(facts: Facts, hours: int) -> int:
+    """Which hour of vitals, which begin at midnight, the ECG falls into; the last one of a shorter chart."""
+    return min(taken(facts, date.min).hour, hours - 1)
+
+
+def described(profile: PatientProfile) -> dict[str, Any]:
+    """What headers say of the patient, as far as it is known."""
+    known = {"age": profile.age, "sex": profile.sex, "index date": profile.index_date}
+    return {name: value for name, value in known.items() if value is not None}
