@@ -185,6 +185,8 @@ def trainers(quick: bool) -> Iterator[tuple[str, Any, Budget, int]]:
         assert card.delta is not None
         budget = Budget(card.epsilon, card.delta)
         yield f"recipe of {weights}", make(budget), budget, runs * often
+    between = Budget(3.0, 1e-4)
+    yield "recipe of omics_private, epsilon 3", _omics(between), between, 20 * often
     for epsilon in (10.0, 1.0):
         budget = Budget(epsilon, 1e-5)
         yield "profiles: graphical model", TableModelOf(budget), budget, 5 * often

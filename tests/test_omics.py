@@ -17,12 +17,15 @@ from polyclinic.core.ledger import Ledger
 from polyclinic.core.privacy import Budget, compose
 from polyclinic.core.weights import Weights, load
 from polyclinic.modalities.omics import private
+from polyclinic.modalities.omics.followup import FollowUp
 from polyclinic.modalities.omics.generator import BLOCK, OmicsGenerator
 from polyclinic.modalities.omics.law import Law
 from polyclinic.modalities.omics.marginals import Marginals
 from polyclinic.modalities.omics.model import residue
 from polyclinic.modalities.omics.modules import RNA, members
 from polyclinic.modalities.omics.private import Mechanisms, clipped, learn
+from polyclinic.modalities.omics.shrinkage import shrunk, shrunk_together
+from polyclinic.modalities.omics.survival import DECADES, LATE, NORM, Survival, fit, fit_sums, rows_of
 from polyclinic.modalities.omics.tumours import SUBTYPES, Layout, Tumours
 
 GENES = [f"{gene}" for names in RNA.values() for gene in names.split()[:8]]
@@ -57,6 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     people = pd.DataFrame(
         {"patient_id": ids, "age": rng.integers(30, 85, PATIENTS), "pam50": [SUBTYPES[k] for k in subtype]}
     )
+    people["days"], people["died"] = rng.integers(0, 3000, PATIENTS), rng.integers(0, 2, PATIENTS)
     people.to_csv(root / "patients.csv", index=False)
     pd.DataFrame(rna, index=ids, columns=GENES).to_csv(root / "rna.csv", index_label="id")
     pd.DataFrame(meth, index=ids, columns=PROMOTERS).iloc[::3].to_csv(root / "meth.csv", index_label="id")
@@ -66,6 +70,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "fields": {"age": {"column": "age"}, "pam50": {"column": "pam50"}},
         "options": {"modality": "omics", "assays": {"rna": "rna.csv", "meth": "meth.csv"}},
     }
+    described["options"]["survival"] = {"file": "patients.csv", "time": "days", "event": "died"}
     (root / "dataset.yaml").write_text(yaml.safe_dump(described))
     return root
 
@@ -204,7 +209,8 @@ def test_a_subset_of_assays_is_the_same_tumour(public: Weights) -> None:
     for one, other in zip(alone, both, strict=True):
         assert set(one.arrays) == {"meth", "meth_var"}
         assert np.array_equal(one.arrays["meth"], other.arrays["meth"])
-        assert set(one.facts) == {"pam50"}
+        assert set(one.facts) == {"pam50", "os_months", "os_event"}
+        assert one.facts["os_months"] == other.facts["os_months"]
     with pytest.raises(InputError, match=r"omics\.assays: .* no 'protein'; expected some of: meth, rna"):
         generator(public, "protein")
 
@@ -291,11 +297,24 @@ def test_the_factors_of_all_patients_have_mean_zero_whatever_their_age() -> None
     assert np.abs(factors.line).max() > 0.5
 
 
-def test_private_training_charges_four_mechanisms_within_the_budget(folder: Path, tmp_path: Path) -> None:
+def test_what_goes_together_is_told_from_noise_together() -> None:
+    rng = np.random.default_rng(0)
+    true = rng.normal(size=(4000, 1)) * [[1.0, 0.8, -0.9]]
+    error = np.full(true.shape, 0.8)
+    noisy = true + error * rng.standard_normal(true.shape)
+    each = np.stack([shrunk(noisy[:, k], error[:, k]) for k in range(3)], axis=1)
+    together = shrunk_together(noisy, error)
+    lost, kept = (np.square(found - true).mean() for found in (each, together))
+    assert kept < 0.7 * lost
+    assert np.abs(shrunk_together(error * rng.standard_normal(true.shape), error)).mean() < 0.1
+    assert shrunk_together(true, np.full(true.shape, 1e-3)) == pytest.approx(true, abs=0.01)
+
+
+def test_private_training_charges_all_mechanisms_within_the_budget(folder: Path, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.jsonl"
     weights = learnt(folder, tmp_path / "omics.safetensors", Privacy(10.0, 1e-4, ledger))
     entries = Ledger(ledger).entries()
-    assert [e.purpose for e in entries] == list(private.RELEASES)
+    assert [e.purpose for e in entries] == [*private.RELEASES, private.SURVIVAL]
     total = compose([e.plan() for e in entries], 1e-4, "prv")
     assert 9.5 < total <= 10.0
     assert weights.card.epsilon == pytest.approx(total, abs=0.01)
@@ -310,7 +329,7 @@ def test_too_few_patients_are_told_how_many_would_do(folder: Path, tmp_path: Pat
         learnt(folder, tmp_path / "omics.safetensors", Privacy(0.5, 1e-4, ledger))
     assert not ledger.exists()
     need = int(str(error.value).split(" patients would do")[0].split()[-1])
-    noise = private.noise_limit(Budget(0.5, 1e-4))
+    noise = private.noise_limit(Budget(0.5, 1e-4), survival=True)
     assert noise > private.MOST_NOISE * (need - 1)
     assert noise <= private.MOST_NOISE * need
 
@@ -335,3 +354,77 @@ def test_a_module_needs_three_of_its_genes() -> None:
     found: Mapping[str, list[int]] = members("rna", ["ESR1", "PGR", "GATA3", "ERBB2", "GRB7"], False)
     assert found == {"luminal": [0, 1, 2]}
     assert members("mirna", ["hsa-mir-17", "hsa_mir_19a", "hsa_mir_93"], True) == {"growth": [0, 1, 2]}
+
+
+# survival
+
+TRUE = Survival(np.array([-1.0, 0.5, 1.2, 0.0, 0.6, 0.0, 0.0]), np.array([1.0]))
+
+
+def followed(count: int) -> tuple[list[PatientProfile], np.ndarray, FollowUp]:
+    """Patients whose survival is drawn by TRUE."""
+    rng = np.random.default_rng(0)
+    subtype = rng.integers(5, size=count)
+    profiles = [
+        PatientProfile(
+            f"p{i}", age=rng.uniform(35, 85), traits={"tumor_stage": ("I", "II", "III", "IV")[i % 4]}
+        )
+        for i in range(count)
+    ]
+    drawn = [
+        TRUE.draw(p.age, p.traits["tumor_stage"], int(k), rng) for p, k in zip(profiles, subtype, strict=True)
+    ]
+    months, event = np.array(drawn, dtype=np.float64).T
+    return profiles, subtype, FollowUp(months, event)
+
+
+def test_survival_is_learnt_from_patients_and_from_sums_alike() -> None:
+    profiles, subtype, ends = followed(6000)
+    rows = rows_of(profiles, subtype, ends)
+    assert np.linalg.norm(rows, axis=1).max() <= NORM
+    for law in (fit(profiles, subtype, ends), fit_sums(rows.sum(0), 0.0, len(profiles))):
+        assert law.hazard == pytest.approx(TRUE.hazard, abs=0.2)
+        assert law.ending == pytest.approx(TRUE.ending, abs=0.1)
+
+
+def test_where_noise_is_large_survival_is_what_is_expected() -> None:
+    profiles, subtype, ends = followed(100)
+    noise = 1e4 * np.random.default_rng(1).standard_normal(22)
+    law = fit_sums(rows_of(profiles, subtype, ends).sum(0) + noise, 1e4, len(profiles))
+    assert law.hazard[1:] == pytest.approx([0.3, 1.0, 0.3, 0.5, 0.4, 0.2], abs=0.05)
+    assert np.isfinite(law.ending).all()
+
+
+def test_survival_worsens_with_age_and_stage_and_is_average_where_unknown() -> None:
+    def months(age: float | None, stage: str | None) -> float:
+        draws = [TRUE.draw(age, stage, 0, np.random.default_rng(i)) for i in range(2000)]
+        assert min(time for time, _ in draws) > 0
+        return float(np.mean([died for _, died in draws]))
+
+    assert months(40, "I") < months(60, "I") < months(60, LATE[0])
+    assert months(60, "I") < months(None, None) < months(60, LATE[1])
+    assert months(60 + 10 * DECADES, "I") == months(120, "I")
+
+
+def test_patients_without_follow_up_add_nothing() -> None:
+    profiles, subtype, ends = followed(50)
+    nobody = FollowUp(np.full(50, np.nan), np.full(50, np.nan))
+    assert not rows_of(profiles, subtype, nobody).any()
+    blank = [PatientProfile(p.patient_id) for p in profiles]
+    rows = rows_of(blank, np.full(50, -1), ends)
+    assert rows[:, 0] == pytest.approx(0.2 * np.nan_to_num(ends.event) * (ends.months <= 120))
+
+
+def test_expression_follows_the_fields_asked_for(folder: Path, tmp_path: Path) -> None:
+    weights = learnt(folder, tmp_path / "omics.safetensors", steer=["pam50"])
+    assert not any(column.startswith("age") for column in weights.card.columns)
+    with pytest.raises(
+        InputError, match=r"model\.steer: no data set maps 'weight'; expected some of: age, pam50"
+    ):
+        learnt(folder, tmp_path / "other.safetensors", steer=["weight"])
+
+
+def test_data_without_follow_up_make_tumours_without_survival(public: Weights) -> None:
+    tensors = {name: own for name, own in public.tensors.items() if not name.startswith("survival.")}
+    records = generator(replace(public, tensors=tensors)).sample(batch(people(2)))
+    assert not any("os_months" in record.facts for record in records)

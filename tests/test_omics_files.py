@@ -27,7 +27,7 @@ from polyclinic.core.weights import Card, DataUsed
 from polyclinic.modalities.omics import genes, pieces, reading, store
 from polyclinic.modalities.omics.annotation import provenance_of
 from polyclinic.modalities.omics.counts import Counted, counts
-from polyclinic.modalities.omics.data import MARKERS, read_assays, records_of
+from polyclinic.modalities.omics.data import MARKERS, read_assays, read_survival, records_of
 from polyclinic.modalities.omics.export import assemble
 
 pytestmark = [  # of other writers and readers
@@ -276,6 +276,51 @@ def test_bad_input_is_refused_in_one_line(
     assert "\n" not in str(refusal.value)
 
 
+def followed(folder: Path, **change: Any) -> TrainingSet:
+    """A training folder with follow-up of its patients but the last, in years; `change` alters the columns."""
+    FRAME.to_csv(folder / "rna.csv")
+    values = {
+        "id": [f"t{i}" for i in range(6)],
+        "years": ["0", "1", "2.5", "", "-1", "4"],
+        "dead": list("010101"),
+    }
+    pd.DataFrame(values | change).to_csv(folder / "ends.csv", index=False)
+    columns = {"file": "ends.csv", "time": "years", "event": "dead", "unit": "years"}
+    return training_set(folder, {"assays": {"rna": "rna.csv"}, "survival": columns})
+
+
+def test_follow_up_is_read_in_months_and_may_be_unknown(tmp_path: Path) -> None:
+    data = followed(tmp_path)
+    ends = read_survival(data)
+    assert ends is not None
+    np.testing.assert_array_equal(ends.months, [0, 12, 30, np.nan, np.nan, 48, np.nan])
+    np.testing.assert_array_equal(ends.event, [0, 1, 0, np.nan, np.nan, 1, np.nan])
+    facts = [record.facts for record in records_of(data)]
+    assert facts[1]["os_months"] == 12
+    assert facts[1]["os_event"] is True
+    assert "os_months" not in facts[3]
+    assert read_survival(plain(tmp_path)) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"years": ["soon"] * 6}, "years of t0 is 'soon'; expected a number"),
+        ({"dead": ["2"] * 6}, r"dead of t0 is '2'; expected 1 \(died\) or 0"),
+        ({"id": ["t0"] * 6}, "record 't0' is there twice"),
+    ],
+)
+def test_impossible_follow_up_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_survival(followed(tmp_path, **change))
+
+
+def test_a_table_without_the_columns_of_survival_is_refused(tmp_path: Path) -> None:
+    data = plain(tmp_path, options={"survival": {"file": "rna.csv", "time": "days", "event": "dead"}})
+    with pytest.raises(InputError, match="no column 'days' for survival; it has: "):
+        read_survival(data)
+
+
 def test_a_modality_that_mudata_lacks_is_refused(tmp_path: Path) -> None:
     write_matrix("h5mu", tmp_path / "a.h5mu")
     with pytest.raises(InputError, match=r"no modality 'mirna'; it has: meth, rna"):
@@ -403,7 +448,8 @@ def tumour(i: int) -> Record:
     arrays |= {"rna_id": ENTREZ, "rna_counts": rng.integers(0, 99, 50).astype(np.int32)}
     levels = {gene: float(arrays["rna"][k]) for k, gene in enumerate(MARKERS)}
     subtype = "Her2" if i == 5 else ("LumA", "Basal", None)[i % 3]
-    return Record(arrays, {"pam50": subtype, **levels})
+    outcome = {} if i % 4 == 1 else {"os_months": 0.5 + i, "os_event": i % 3 == 0}
+    return Record(arrays, {"pam50": subtype, **levels, **outcome})
 
 
 def cohort(folder: Path, count: int, cut: int = 16, form: Any = "zarr") -> Path:

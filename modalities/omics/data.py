@@ -11,6 +11,7 @@ from pydantic import Field
 from ...core.config import Settings, parse
 from ...core.errors import InputError
 from ...core.modality import Record, TrainingSet
+from .followup import Columns, FollowUp, read_followup
 from .matrices import Matrix, read_matrix
 
 MARKERS = ("ESR1", "PGR", "ERBB2", "MKI67")  # stated in the record: receptors and proliferation
@@ -37,6 +38,7 @@ class Options(Settings):
     assays: dict[str, str | Source] = Field(default={"rna": "rna.csv.gz"}, min_length=1)
     values: Literal["log2", "counts"] = "log2"
     key: str | None = None
+    survival: Columns | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def read_assays(data: TrainingSet) -> dict[str, Assay]:
     log2(counts per million + 1), so that 0 stays exactly 0. Raises InputError, naming file and patient: what
     matrices.read_matrix refuses; a value that is missing, infinite or no logarithm; a patient without any assay.
     """
-    options = parse(Options, {k: v for k, v in data.options.items() if k != "constants"}, _options(data))
+    options = _parsed(data)
     if not data.records:
         raise InputError(f"{data.root}: omics needs a table that lists its patients; name it as `table`")
     if len(set(data.records)) < len(data.records):
@@ -81,9 +83,15 @@ def read_assays(data: TrainingSet) -> dict[str, Assay]:
     return assays
 
 
+def read_survival(data: TrainingSet) -> FollowUp | None:
+    """Follow-up of the set's patients; None if its options name none. Raises what read_followup does."""
+    columns = _parsed(data).survival
+    return None if columns is None else read_followup(data, columns)
+
+
 def records_of(data: TrainingSet) -> list[Record]:
-    """Real records of a set, as the generator draws them. Raises what read_assays does."""
-    assays = read_assays(data)
+    """Real records of a set, as the generator draws them. Raises what read_assays and read_survival do."""
+    assays, followed = read_assays(data), read_survival(data)
     return [
         Record(
             {
@@ -92,7 +100,7 @@ def records_of(data: TrainingSet) -> list[Record]:
                 if assay.present[row]
                 for key, array in ((name, assay.values[row]), (f"{name}_var", assay.symbols))
             },
-            {"pam50": profile.traits.get("pam50"), **_markers(assays, row)},
+            {"pam50": profile.traits.get("pam50"), **_markers(assays, row), **_outcome(followed, row)},
         )
         for row, profile in enumerate(data.profiles)
     ]
@@ -104,6 +112,17 @@ def _markers(assays: Mapping[str, Assay], row: int) -> dict[str, float]:
     if rna is None or not rna.present[row]:
         return {}
     return {m: float(rna.values[row, i]) for i, m in enumerate(rna.symbols.tolist()) if m in MARKERS}
+
+
+def _outcome(followed: FollowUp | None, row: int) -> dict[str, float | bool]:
+    """Overall survival, if it is known."""
+    if followed is None or not followed.known[row]:
+        return {}
+    return {"os_months": round(float(followed.months[row]), 1), "os_event": bool(followed.event[row])}
+
+
+def _parsed(data: TrainingSet) -> Options:
+    return parse(Options, {k: v for k, v in data.options.items() if k != "constants"}, _options(data))
 
 
 def _options(data: TrainingSet) -> str:

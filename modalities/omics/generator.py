@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from ...core.condition import field_of, select
 from ...core.errors import InputError
 from ...core.modality import Batch, Record
-from ...core.profile import seed_for
+from ...core.profile import PatientProfile, seed_for
 from ...core.weights import Weights, restore
 from .data import MARKERS
 from .law import Law
 from .marginals import Marginals
+from .survival import Survival
 from .tumours import SUBTYPES, Layout, plain
 from .vae import Decoder
 
@@ -42,6 +43,11 @@ class Sampler:
         self.law = Law.restored(dict(weights.tensors))
         self.factors = weights.tensors["factors"].float()
         self.spread = weights.tensors["spread"].float().numpy()
+        self.survival = (
+            Survival(*(weights.tensors[f"survival.{k}"].double().numpy() for k in ("hazard", "ending")))
+            if "survival.hazard" in weights.tensors
+            else None
+        )
         self.marginals = Marginals(
             *(weights.tensors[f"marginals.{k}"].float().numpy() for k in ("threshold", "quantiles"))
         )
@@ -135,10 +141,19 @@ class OmicsGenerator:
                 {
                     "pam50": SUBTYPES[subtype[row]] if told else None,
                     **{m: round(float(values["rna"][row, i]), 3) for m, i in self.markers.items()},
+                    **self._outcome(batch.profiles[row], subtype[row], batch.seeds[row]),
                 },
             )
             for row in range(len(batch))
         ]
+
+    def _outcome(self, profile: PatientProfile, subtype: int, seed: int) -> dict[str, float | bool]:
+        """Overall survival, if the weights know it."""
+        if self.sampler.survival is None:
+            return {}
+        stage = profile.traits.get("tumor_stage")
+        months, died = self.sampler.survival.draw(profile.age, stage, subtype, _rng(seed, "survival"))
+        return {"os_months": months, "os_event": died}
 
     def _subtype(self, asked: str | None, seed: int) -> int:
         if asked is not None:

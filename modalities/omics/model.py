@@ -22,8 +22,10 @@ from ...core.weights import Card, DataUsed, Weights, figures
 from .generator import Sampler
 from .law import Law
 from .marginals import Marginals
-from .private import MOST_NOISE, RELEASES, Mechanisms, Moments, learn, noise_limit, noise_of
+from .private import MOST_NOISE, RELEASES, SURVIVAL, Mechanisms, Moments, learn, noise_limit, noise_of
 from .scales import Public
+from .survival import NORM, Survival, fit_sums, rows_of
+from .survival import fit as fit_survival
 from .tumours import SUBTYPES, Tumours, plain, read_tumours
 from .vae import Network, OmicsVae, Training
 
@@ -35,16 +37,20 @@ LEAST_PATIENTS = 20  # of public data, for marginals to mean anything
 
 
 class Config(Settings):
-    """The `model` part of a training YAML; network and training are of the public VAE."""
+    """The `model` part of a training YAML; network and training are of the public VAE.
+
+    steer: the fields of the profile that expression follows; others may still bear on survival.
+    """
 
     assays: list[str] = Field(default_factory=list)  # empty: all that the data have
+    steer: list[str] = Field(default_factory=list)  # empty: all that the data map
     network: Network = Field(default_factory=Network)
     training: Training = Field(default_factory=Training)
 
 
 def train(data: Sequence[TrainingSet], conditioner: Conditioner, config: Config, how: Fit) -> Weights:
     """Weights from all rows of the sets. Raises InputError: too few patients, or what read_tumours refuses."""
-    tumours = read_tumours(data, conditioner, config.assays)
+    tumours = read_tumours(data, conditioner, config.assays, config.steer)
     if how.budget is not None:
         return _privately(tumours, data, how, how.budget)
     if len(tumours.patients) < LEAST_PATIENTS:
@@ -77,6 +83,8 @@ def _publicly(tumours: Tumours, data: Sequence[TrainingSet], config: Config, how
     )  # fmt: skip
     tensors = {f"decoder.{k}": v for k, v in module.decoder.state_dict().items()} | law.tensors()
     tensors |= {"factors": torch.from_numpy(factors), "spread": torch.from_numpy(spread)}
+    if tumours.followed is not None:
+        tensors |= _survival(fit_survival(tumours.profiles, tumours.subtype, tumours.followed))
     card = _card(tumours, data, config.network.width, config.network.latent, "public")
     card = card.model_copy(
         update={
@@ -126,35 +134,46 @@ def _calibrated(
     return Weights(tensors | _halves(marginals.calibrated(whole)), card)
 
 
+def _survival(law: Survival) -> dict[str, Tensor]:
+    return {f"survival.{name}": torch.from_numpy(value) for name, value in vars(law).items()}
+
+
 def _halves(marginals: Marginals) -> dict[str, Tensor]:
     return {f"marginals.{k}": torch.from_numpy(v).half() for k, v in vars(marginals).items()}
 
 
 def _privately(tumours: Tumours, data: Sequence[TrainingSet], how: Fit, budget: "Budget") -> Weights:
-    """Four Gaussian mechanisms, all booked before the first; the decoder is the line they give."""
+    """Four Gaussian mechanisms, and one for survival, booked before the first; the decoder is the line they give."""
     if how.resume:
         raise InputError("private omics learns in one go; leave out --resume")
     count = len(tumours.patients)
     budget.check(count)
-    if (limit := noise_limit(budget)) > MOST_NOISE * count:
+    survival = tumours.followed is not None
+    if (limit := noise_limit(budget, survival)) > MOST_NOISE * count:
         raise InputError(
             f"epsilon {budget.epsilon:g} at delta {budget.delta:g}: {count} patients are too few, the noise would "
             f"hide the subtypes; {int(np.ceil(limit / MOST_NOISE))} patients would do, or a larger epsilon"
         )
-    detail, noise = noise_of(budget, count)
+    detail, noise = noise_of(budget, count, survival)
+    releases = [*RELEASES, *[SURVIVAL] * survival]
     plans = {
         what: PrivacyPlan.once(count, multiplier, budget.delta, what)
-        for what, multiplier in zip(RELEASES, noise, strict=True)
+        for what, multiplier in zip(releases, noise, strict=True)
     }
     paid = pay(how, plans, tumours.source.name)
     began = time.monotonic()
     rng = np.random.Generator(np.random.Philox(secrets.randbits(128)))  # the operating system's entropy
-    moments = learn(tumours, Mechanisms(noise, detail, rng))
+    mechanisms = Mechanisms(noise, detail, rng)
+    moments = learn(tumours, mechanisms)
+    tensors = _of_moments(moments, tumours)
+    if tumours.followed is not None:
+        rows = rows_of(tumours.profiles, tumours.subtype, tumours.followed)
+        tensors |= _survival(fit_sums(*mechanisms.sum(rows, NORM, releases.index(SURVIVAL)), count))
     card = _card(tumours, data, 0, moments.loadings.shape[1], paid["privacy"])
     card = card.model_copy(
         update={
             "kind": "private moments of public gene modules",
-            "steps": len(RELEASES),
+            "steps": len(releases),
             "seconds": round(time.monotonic() - began, 1),
             "epsilon": paid["epsilon"],
             "delta": paid["delta"],
@@ -162,7 +181,7 @@ def _privately(tumours: Tumours, data: Sequence[TrainingSet], how: Fit, budget: 
     )
     shares_card = {**card.model, "subtype_shares": _shares(moments.factors.shares)}
     card = card.model_copy(update={"model": shares_card})
-    return Weights(_of_moments(moments, tumours), card)
+    return Weights(tensors, card)
 
 
 def _of_moments(moments: Moments, tumours: Tumours) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 OBS = "obs.arrow"
 VALUES, COUNTS = "values", "counts"
+OUTCOMES = {"os_months": "double", "os_event": "bool"}  # facts that obs has as columns -> arrow type
 TOGETHER = 256  # tables of pieces joined at once; thousands of tiny ones cost more memory than their rows
 
 
@@ -58,17 +59,28 @@ def write(records: Sequence[Record], profiles: Sequence[PatientProfile], folder:
 
     An assay is a pair of arrays "<assay>", (feature,) float32, and "<assay>_var", (feature,) names, with
     "<assay>_id", (feature,) identifiers, and "<assay>_counts", (feature,) int32, where there are any. All
-    records of an assay have the same features. A subtype that the profile leaves open is the record's.
+    records of an assay have the same features. A subtype that the profile leaves open is the record's; overall
+    survival always is.
     """
     known = [
         profile.but(traits={"pam50": record.facts["pam50"]}) if record.facts.get("pam50") else profile
         for record, profile in zip(records, profiles, strict=True)
     ]
-    paths = [_save(folder / OBS, columns(known, {}))]
+    paths = [_save(folder / OBS, _with_outcomes(columns(known, {}), records))]
     for assay in sorted({name for record in records for name in record.arrays if _is_assay(name, record)}):
         rows = [i for i, record in enumerate(records) if assay in record.arrays]
         paths.append(_save(folder / f"{assay}.arrow", _table(assay, rows, [records[i] for i in rows])))
     return paths
+
+
+def _with_outcomes(table: "pa.Table", records: Sequence[Record]) -> "pa.Table":
+    import pyarrow as pa
+
+    for name, kind in OUTCOMES.items():
+        values = [record.facts.get(name) for record in records]
+        if any(value is not None for value in values):
+            table = table.append_column(name, pa.array(values, pa.type_for_alias(kind)))
+    return table
 
 
 def gather(pieces: Sequence[Path]) -> tuple["pa.Table", dict[str, AssayPieces]]:

@@ -1,4 +1,4 @@
-"""Private moments: all that a private omics model takes from patients, in four Gaussian mechanisms.
+"""Private moments: all that a private omics model takes from patients' tumours, in four Gaussian mechanisms.
 
 Each is one sum over patients of a clipped vector, plus noise: feature means; feature spreads and shares not
 detected; second moments of subtype and scores of public gene modules; products of every feature with the scores.
@@ -15,6 +15,7 @@ from ...core.condition import field_of
 from ...core.privacy import Budget, noise_for
 from .modules import MEMBER, members
 from .scales import Public
+from .shrinkage import shrunk, shrunk_together
 from .tumours import SUBTYPES, Layout, Tumours, plain
 
 Array = NDArray[np.float64]
@@ -29,6 +30,8 @@ RELEASES = (
 )
 DETAILED = (0.17, 0.03, 0.15, 0.65)
 COARSE = (0.45, 0.02, 0.25, 0.28)
+SURVIVAL = "deaths and follow-up by age, stage and subtype"  # a fifth release, of data that tell survival
+SURVIVAL_SHARE = 0.05  # beside the others' 1
 ENOUGH = 0.004  # noise on a mean over patients of numbers up to 1, below which small modules can be told
 MOST_NOISE = 0.03  # the same, above which even the subtypes are hidden
 COUNT_WEIGHT = 0.15  # of the count of patients with an assay, beside all its features
@@ -88,28 +91,23 @@ class Mechanisms:
         return total + deviation * self.rng.standard_normal(total.shape), deviation
 
 
-def noise_of(budget: Budget, patients: int) -> tuple[bool, list[float]]:
+def noise_of(budget: Budget, patients: int, survival: bool = False) -> tuple[bool, list[float]]:
     """Whether small modules can be told under the budget, and the noise multiplier of each release."""
-    noise = noise_for(budget, DETAILED)
+    beside = (SURVIVAL_SHARE,) * survival
+    noise = noise_for(budget, DETAILED + beside)
     detail = noise[2] < ENOUGH * patients
-    return detail, noise if detail else noise_for(budget, COARSE)
+    return detail, noise if detail else noise_for(budget, COARSE + beside)
 
 
-def noise_limit(budget: Budget) -> float:
+def noise_limit(budget: Budget, survival: bool = False) -> float:
     """The noise multiplier that hides the subtypes of too few patients: see MOST_NOISE."""
-    return noise_for(budget, COARSE)[2]
+    return noise_for(budget, COARSE + (SURVIVAL_SHARE,) * survival)[2]
 
 
 def clipped(rows: Array, norm: float) -> Array:
     """(row, column) with each row shortened to at most that L2 norm."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows * np.minimum(1.0, norm / np.maximum(lengths, 1e-12)))
-
-
-def shrunk(noisy: Array, error: Array, centre: float = 0.0) -> Array:
-    """Empirical Bayes: towards the centre, as far as noise of that standard deviation explains the spread."""
-    wide = max(0.0, float(np.average((noisy - centre) ** 2 - error**2, weights=1 / error**2)))
-    return np.asarray(centre + (noisy - centre) * wide / (wide + error**2))
 
 
 def learn(data: Tumours, noise: Mechanisms) -> Moments:
@@ -285,9 +283,8 @@ def _loadings(
     scale = gains * _kept(gains)
     loadings = prior.copy()
     for place in layout.slices().values():
-        for column, k in enumerate(shown):
-            rest = found[place, 1 + column] / scale[column] - prior[place, k]
-            loadings[place, k] += shrunk(rest, fault[place] / scale[column])
+        rest = found[place, 1:] / scale - prior[place][:, shown]
+        loadings[place, shown] += shrunk_together(rest, fault[place, None] / scale)
     return loadings, shift
 
 

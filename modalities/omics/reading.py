@@ -13,15 +13,16 @@ from ...core.errors import InputError
 from ...core.modality import Record
 from ...core.tables import open_store
 from .data import MARKERS
-from .pieces import COUNTS
+from .pieces import COUNTS, OUTCOMES
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Of an assay on disk: the row of each patient, the subtypes, names and identifiers of the features."""
+    """Of an assay on disk: each patient's row, subtypes, survival by fact, names and identifiers of the features."""
 
     rows: dict[str, int]
     subtypes: list[str | None]
+    outcomes: dict[str, list[Any]]
     names: NDArray[np.str_]
     ids: NDArray[np.str_] | None
 
@@ -45,7 +46,9 @@ def read(folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
                 own[f"{assay}_var"] = labels.names
                 if labels.ids is not None:
                     own[f"{assay}_id"] = labels.ids
-                about["pam50"] = labels.subtypes[labels.rows[patient]]
+                place = labels.rows[patient]
+                about["pam50"] = labels.subtypes[place]
+                about |= {k: v[place] for k, v in labels.outcomes.items() if v[place] is not None}
                 if assay == "rna":
                     about |= {m: float(own["rna"][i]) for m, i in _markers(labels.names)}
     wanted = [patient for patient in patient_ids if patient in arrays]
@@ -75,9 +78,17 @@ def _labels(store: Path, assay: str, stamp: int) -> Labels:
         obs, var = group["obs"], read_elem(group["var"])
         patients = [str(patient) for patient in read_elem(obs["patient_id"])]
         subtypes = [x if isinstance(x, str) else None for x in read_elem(obs["pam50"])]
+        outcomes = {name: _known(read_elem(obs[name])) for name in OUTCOMES if name in obs}
     names = np.array([str(value) for value in var["symbol"]])
     ids = np.array([str(value) for value in var["source_id"]]) if "source_id" in var.columns else None
-    return Labels({patient: row for row, patient in enumerate(patients)}, subtypes, names, ids)
+    return Labels({patient: row for row, patient in enumerate(patients)}, subtypes, outcomes, names, ids)
+
+
+def _known(column: Any) -> list[Any]:
+    """Values of a column of numbers or truths, None where unknown."""
+    import pandas as pd
+
+    return [None if pd.isna(value) else value for value in pd.Series(column).tolist()]
 
 
 def _values(store: Path, assay: str, rows: Sequence[int]) -> dict[str, NDArray[Any]]:

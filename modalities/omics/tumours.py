@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from ...core.condition import columns_of, field_of, select
 from ...core.errors import InputError
 from ...core.modality import Conditioner, DatasetSource, TrainingSet
-from .data import read_assays
+from ...core.profile import PatientProfile
+from .data import read_assays, read_survival
+from .followup import FollowUp
 
 SUBTYPES = ("LumA", "LumB", "Basal", "Her2", "Normal")
 
@@ -40,7 +42,10 @@ class Layout:
 
 @dataclass(frozen=True)
 class Tumours:
-    """values (patient, feature) float32, NaN where an assay is missing; code (patient, column) of `columns`."""
+    """values (patient, feature) float32, NaN where an assay is missing; code (patient, column) of `columns`.
+
+    profiles: of the same patients; followed: their survival, None if no set tells it.
+    """
 
     values: NDArray[np.float32]
     layout: Layout
@@ -48,6 +53,8 @@ class Tumours:
     columns: tuple[str, ...]
     patients: tuple[str, ...]
     source: DatasetSource
+    profiles: tuple[PatientProfile, ...] = ()
+    followed: FollowUp | None = None
 
     @property
     def subtype(self) -> NDArray[np.int64]:
@@ -72,18 +79,26 @@ def plain(columns: Sequence[str]) -> list[int]:
 
 
 def read_tumours(
-    data: Sequence[TrainingSet], conditioner: Conditioner, wanted: Sequence[str] | None
+    data: Sequence[TrainingSet],
+    conditioner: Conditioner,
+    wanted: Sequence[str] | None,
+    steer: Sequence[str] = (),
 ) -> Tumours:
-    """All rows of the sets. `wanted` names the assays to learn (default: all there are).
+    """All rows of the sets. `wanted` names the assays to learn, `steer` the fields of the code; default: all.
 
-    Raises InputError: what read_assays refuses; an assay that no set has; one whose features differ
-    between sets; a patient with several samples.
+    Raises InputError: what read_assays and read_survival refuse; an assay or field that no set has; an assay
+    whose features differ between sets; a patient with several samples.
     """
     read = [read_assays(part) for part in data]
     found = list(dict.fromkeys(name for assays in read for name in assays))
     names = list(wanted) if wanted else found
     if absent := [name for name in names if name not in found]:
         raise InputError(f"model.assays: no data set has {absent[0]!r}; expected some of: {', '.join(found)}")
+    fields = list(dict.fromkeys(field for part in data for field in part.fields))
+    if absent := [name for name in steer if name not in fields]:
+        raise InputError(
+            f"model.steer: no data set maps {absent[0]!r}; expected some of: {', '.join(fields)}"
+        )
     symbols: dict[str, tuple[str, ...]] = {}
     for part, assays in zip(data, read, strict=True):
         for name in names:
@@ -111,8 +126,9 @@ def read_tumours(
         twice = next(p for i, p in enumerate(patients) if p in patients[:i])
         raise InputError(f"patient {twice!r} has several samples; expected one tumour a patient")
     kept = ~np.isnan(values).all(1)
-    columns = columns_of(conditioner.columns, [field for part in data for field in part.fields])
+    columns = columns_of(conditioner.columns, steer or fields)
     code = select(conditioner.encode(profiles), conditioner.columns, columns)
+    followed = _followed(data)
     return Tumours(
         values[kept],
         layout,
@@ -120,4 +136,18 @@ def read_tumours(
         tuple(columns),
         tuple(p for p, k in zip(patients, kept, strict=True) if k),
         data[0].source,
+        tuple(p for p, k in zip(profiles, kept, strict=True) if k),
+        followed and FollowUp(followed.months[kept], followed.event[kept]),
+    )
+
+
+def _followed(data: Sequence[TrainingSet]) -> FollowUp | None:
+    """Follow-up of all rows; unknown in sets that do not tell it, None if none does."""
+    parts = [read_survival(part) for part in data]
+    if not any(parts):
+        return None
+    unknown = [np.full(len(part), np.nan) for part in data]
+    return FollowUp(
+        np.concatenate([own.months if own else u for own, u in zip(parts, unknown, strict=True)]),
+        np.concatenate([own.event if own else u for own, u in zip(parts, unknown, strict=True)]),
     )

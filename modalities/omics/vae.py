@@ -20,7 +20,7 @@ class Network(Settings):
     latent: int = 64
     width: int = 256
     factors: int = 128
-    blur: float = 0.75
+    blur: float = 1.0
 
 
 class Training(Settings):

@@ -1,0 +1,127 @@
+"""Survival: overall survival given age, stage and subtype, a Weibull law with proportional hazards.
+
+It is learnt from two tables, deaths and follow-up by age, stage and subtype, to which noise may have been added, and
+from what is publicly known, which is all that remains where the noise is large.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+
+from ...core.profile import PatientProfile
+from .followup import FollowUp
+from .tumours import SUBTYPES
+
+Array = NDArray[np.float64]
+
+# Groups of the tables: ages up to 45, 60, 75 and above, with the age that stands for each; stage I or II, III or IV.
+AGES, MIDDLES = (45.0, 60.0, 75.0), (38.0, 53.0, 67.0, 81.0)
+LATE = ("III", "IV")
+# Usual shares of the groups, for patients of whom age, stage or subtype is not known
+AGE_SHARES, LATE_SHARE, SUBTYPE_SHARES = (0.2, 0.35, 0.3, 0.15), 0.25, (0.5, 0.2, 0.17, 0.08, 0.05)
+SIZES = (len(MIDDLES), 2, len(SUBTYPES))
+HORIZON = 120.0  # months; later follow-up is not looked at
+SHAPE = 1.2  # of the Weibull laws of death and of the end of follow-up
+DECADES = 2.5  # from the age of 60, beyond which risk no longer changes
+# What the literature makes one expect (logarithms of hazards, the second number its doubt): some 15 % dead after ten
+# years; more by age and stage; luminal A does best (Sorlie et al., PNAS 98:10869, 2001).
+EXPECTED = np.array([-2.2, 0.3, 1.0, 0.3, 0.5, 0.4, 0.2])
+DOUBT = np.array([1.0, 0.15, 0.5, 0.5, 0.5, 0.5, 0.5])
+FOLLOW_WEIGHT = 1.5  # of follow-up, at most 1 a patient, beside death
+NORM = float(np.sqrt(len(SIZES) * (1 + FOLLOW_WEIGHT**2)))  # of a patient's row
+
+
+@dataclass(frozen=True)
+class Survival:
+    """hazard (term,): log rate of death and what each of _terms adds; ending (1,): log rate of the end of follow-up.
+
+    Rates are in (months / HORIZON) ** SHAPE.
+    """
+
+    hazard: Array
+    ending: Array
+
+    def draw(
+        self, age: float | None, stage: str | None, subtype: int, rng: np.random.Generator
+    ) -> tuple[float, bool]:
+        """Months that a patient was followed, to a tenth, and whether death ended them."""
+        late = LATE_SHARE if stage is None else float(stage in LATE)
+        terms = _terms(60.0 if age is None else age, late, np.eye(len(SUBTYPES))[subtype])
+        rates = np.exp([terms @ self.hazard, self.ending[0]])
+        death, end = HORIZON * (rng.exponential(size=2) / rates) ** (1 / SHAPE)
+        return max(0.1, round(float(min(death, end)), 1)), bool(death <= end)
+
+
+def rows_of(profiles: Sequence[PatientProfile], subtype: NDArray[np.int64], followed: FollowUp) -> Array:
+    """(patient, 22): death, then follow-up times its weight, by groups of age, stage and subtype.
+
+    A row is no longer than NORM; it is 0 for those of whom nothing is known.
+    """
+    groups = np.concatenate(_groups(profiles, subtype), axis=1)
+    time, died = _within(followed)
+    return np.concatenate([groups * died[:, None], groups * time[:, None] * FOLLOW_WEIGHT], axis=1)
+
+
+def fit(profiles: Sequence[PatientProfile], subtype: NDArray[np.int64], followed: FollowUp) -> Survival:
+    """From patients themselves: follow-up in all combinations of groups, no noise."""
+    age, stage, kind = _groups(profiles, subtype)
+    time, died = _within(followed)
+    cells = np.einsum("p,pa,ps,pk->ask", time, age, stage, kind)
+    deaths = np.concatenate([died @ own for own in (age, stage, kind)])
+    return _solved(deaths, cells, float(followed.known.sum()), 0.0)
+
+
+def fit_sums(sums: Array, deviation: float, patients: int) -> Survival:
+    """From the sum of rows_of with noise of that standard deviation; post-processing.
+
+    Follow-up in combinations of groups is what it would be if they were independent.
+    """
+    deaths, times = np.split(sums, 2)
+    cuts = np.cumsum(SIZES)[:-1]
+    margins = [np.maximum(own, 1e-3) for own in np.split(times / FOLLOW_WEIGHT, cuts)]
+    whole = max(float(np.mean([own.sum() for own in margins])), 0.02 * patients)
+    age, stage, kind = (own / own.sum() for own in margins)
+    return _solved(deaths, whole * np.einsum("a,s,k->ask", age, stage, kind), patients, deviation)
+
+
+def _solved(deaths: Array, cells: Array, patients: float, deviation: float) -> Survival:
+    """The most likely law given deaths by groups, follow-up by cells, and what is expected."""
+    late, kinds = np.arange(2.0), np.eye(len(SUBTYPES))
+    terms = np.stack([[[_terms(a, s, k) for k in kinds] for s in late] for a in MIDDLES])
+    scale = np.sqrt(np.maximum(deaths, 1.0) + deviation**2)
+
+    def residuals(hazard: Array) -> Array:
+        dying = cells * np.exp(terms @ hazard)
+        found = np.concatenate([dying.sum((1, 2)), dying.sum((0, 2)), dying.sum((0, 1))])
+        return np.concatenate([(found - deaths) / scale, (hazard - EXPECTED) / DOUBT])
+
+    hazard = least_squares(residuals, EXPECTED).x
+    dead = float((cells * np.exp(terms @ hazard)).sum())
+    return Survival(hazard, np.log([max(patients - dead, 0.1 * patients) / cells.sum()]))
+
+
+def _terms(age: float, late: float, subtype: Array) -> Array:
+    """(term,): 1, decades from 60, late stage, and the subtypes but the first."""
+    decades = float(np.clip((age - 60) / 10, -DECADES, DECADES))
+    return np.array([1.0, decades, late, *subtype[1:]])
+
+
+def _groups(profiles: Sequence[PatientProfile], subtype: NDArray[np.int64]) -> tuple[Array, Array, Array]:
+    """(patient, group) of age, stage and subtype: 1 in a patient's own group, the usual shares if it is not known."""
+    stages = [p.traits.get("tumor_stage") for p in profiles]
+    late = np.array([LATE_SHARE if s is None else float(s in LATE) for s in stages])
+    age = [
+        AGE_SHARES if p.age is None else np.eye(len(MIDDLES))[np.searchsorted(AGES, p.age)] for p in profiles
+    ]
+    kind = np.concatenate([np.eye(len(SUBTYPES)), [SUBTYPE_SHARES]])[subtype]
+    return np.array(age), np.stack([1 - late, late], axis=1), kind
+
+
+def _within(followed: FollowUp) -> tuple[Array, Array]:
+    """(patient,) follow-up within the horizon, from 0 to 1, and death within it; 0 where nothing is known."""
+    months = np.nan_to_num(followed.months)
+    died = np.where(months <= HORIZON, np.nan_to_num(followed.event), 0.0)
+    return (np.minimum(months, HORIZON) / HORIZON) ** SHAPE, died
