@@ -29,6 +29,7 @@ from polyclinic.core.privacy import Budget, noise_for
 from polyclinic.core.weights import find
 from polyclinic.core.weights import load as load_weights
 from polyclinic.eval.manifold import frechet, kernel_distance, overlap
+from polyclinic.modalities.imaging.adapters import Trainable
 from polyclinic.modalities.imaging.coarse import CoarseLaw, LawSettings, fit_private, fit_public
 from polyclinic.modalities.imaging.data import read_images
 from polyclinic.modalities.imaging.generator import ImageGenerator
@@ -105,19 +106,35 @@ def laws(
     return found
 
 
+@dataclass(frozen=True)
+class Hospital:
+    """cxr_kermany: a train image of each patient key in random order, its finding, and the test rows."""
+
+    x: Pixels
+    y: NDArray[np.bool_]
+    test: Pixels
+    truth: NDArray[np.bool_]
+
+    @classmethod
+    def read(cls, data: Path, random: np.random.Generator) -> "Hospital":
+        """From the data folder."""
+        images, owners = read("imaging_private", "cxr_kermany", data, "train")
+        test, judged = read("imaging_private", "cxr_kermany", data, "test")
+        order = random.permutation(len(owners))
+        _, one_each = np.unique([owners[i].patient_id for i in order], return_index=True)
+        chosen = random.permutation(order[one_each])
+        ill = [np.array([bool(p.has(PNEUMONIA)) for p in group]) for group in (owners, judged)]
+        return cls(images[chosen], ill[0][chosen], test, ill[1])
+
+
 def p1(table: Table, data: Path, quick: bool, seed: int) -> None:
     """Public MedNIST, private cxr_kermany."""
     prior = load_weights(find("imaging_prior"))
     generator = ImageGenerator(prior, ENCODER.columns)
     space = judges.FeatureSpace(find("imaging_features"))
-    images, owners = read("imaging_private", "cxr_kermany", data, "train")
-    test, judged = read("imaging_private", "cxr_kermany", data, "test")
     random = np.random.default_rng(seed)
-    order = random.permutation(len(owners))
-    _, one_each = np.unique([owners[i].patient_id for i in order], return_index=True)
-    chosen = random.permutation(order[one_each])
-    x, y = images[chosen], np.array([bool(owners[i].has(PNEUMONIA)) for i in chosen])
-    truth = np.array([bool(p.has(PNEUMONIA)) for p in judged])
+    hospital = Hospital.read(data, random)
+    x, y, test, truth = hospital.x, hospital.y, hospital.test, hospital.truth
     profiles = [PatientProfile(str(i), conditions={PNEUMONIA: bool(label)}) for i, label in enumerate(y)]
     z = coordinates(generator, x)
     scale = generator.net.basis.flatten(1).norm(dim=1).double().numpy()
@@ -157,7 +174,8 @@ def p1(table: Table, data: Path, quick: bool, seed: int) -> None:
         )
     steps = 8 if quick else 60
     for name, start in (("without a prior", None), ("from the prior, few layers", prior)):
-        pixels = peers.dp_sgd(x, y, wanted, Budget(10.0, DELTA), steps, 256, seed, start)
+        kind: Trainable = "all" if start is None else "modulation"
+        pixels = peers.dp_sgd(x, y, wanted, Budget(10.0, DELTA), steps, 256, seed, start, kind)
         score(f"DP-SGD {name}, {steps} steps, epsilon 10", pixels)
 
 

@@ -12,6 +12,7 @@ from torch.utils.data import TensorDataset
 from polyclinic.core.privacy import Budget, PrivacyPlan, noise_for
 from polyclinic.core.train import Fit, fit
 from polyclinic.core.weights import Weights
+from polyclinic.modalities.imaging.adapters import Trainable, restrict
 from polyclinic.modalities.imaging.model import (
     Denoiser,
     ImageDiffusion,
@@ -102,19 +103,20 @@ def dp_sgd(
     batch: int,
     seed: int,
     prior: Weights | None,
+    trainable: Trainable = "all",
+    multiplicity: int = 1,
 ) -> Pixels:
     """DP-SGD of the flow with the finding as condition, the whole budget on it.
 
-    From random weights and white noise all of the network learns; from the public prior its condition, time
-    and output layers do.
+    It starts from random weights and white noise, or from the public prior.
     """
     shape = ImageModel(components=0) if prior is None else network_of(prior.card)
-    layers = () if prior is None else ("condition.", "time_emb", "conv_out")
     torch.manual_seed(seed)
-    training = ImageTraining(hide=0.0, learning_rate=1e-3, trainable=layers)
+    training = ImageTraining(hide=0.0, learning_rate=1e-3, multiplicity=multiplicity)
     module = ImageDiffusion(("J18.9",), shape, training)
     if prior is not None:
         start(module.net, prior, ("J18.9",))
+    restrict(module.net, trainable, training.rank)
     plan = PrivacyPlan.for_budget(budget, len(x), batch, steps, 0.3)
     data = TensorDataset(
         torch.from_numpy((x * 255).round().astype(np.uint8))[:, None],

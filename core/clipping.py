@@ -57,11 +57,13 @@ class Clipper:
 
     Layers in RULES are kept book of, at little more than the cost of plain training. If any other layer owns a
     parameter that learns, the whole module runs forward and backward for each row by itself, which is
-    slower and needs no rule. Raises InputError when a layer mixes rows by construction.
+    slower and needs no rule. A module with a `multiplicity` hands that many examples of each row, one after the
+    other, to its layers. Raises InputError when a layer mixes rows by construction.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
+        self.together = int(getattr(module, "multiplicity", 1))
         for name, layer in module.named_modules():
             _refuse_mixing(name, layer)
         self.names = {p: name for name, p in module.named_parameters() if p.requires_grad}
@@ -102,11 +104,11 @@ class Clipper:
         parts: dict[nn.Parameter, Part] = {}
 
         def record(name: str, layer: nn.Module, grad: Tensor, find: Finder) -> None:
-            _rows_lead(name, grad, rows)
+            _rows_lead(name, grad, rows * self.together)
             for own, part in find().items():
                 parameter = getattr(layer, own)
                 if parameter in self.names:
-                    before = parts.get(parameter)
+                    part, before = part.folded(self.together), parts.get(parameter)
                     parts[parameter] = (
                         part if before is None else Whole((before.whole() + part.whole()).contiguous())
                     )
@@ -185,8 +187,9 @@ class Clipper:
         own = 0
 
         def record(name: str, layer: nn.Module, grad: Tensor, find: Finder) -> None:
-            _rows_lead(name, grad, len(two[0]))
-            if bool(grad[1 - own].nan_to_num().any()):  # 0 times what is not a number is none
+            _rows_lead(name, grad, len(two[0]) * self.together)
+            other = grad.reshape(2, self.together, *grad.shape[1:])[1 - own]
+            if bool(other.nan_to_num().any()):  # 0 times what is not a number is none
                 raise InputError(
                     f"the model cannot be trained privately: at layer {name} the loss of one row depends on another row"
                 )

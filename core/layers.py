@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .recurrence import Recurrence
+
 CACHED = 1 << 18  # numbers that a core's cache holds while several passes are made over them
 
 
@@ -43,6 +45,12 @@ class Whole:
         values = self.values if self.axes is None else self.values.permute(0, *(1 + a for a in self.axes))
         return values.float()
 
+    def folded(self, together: int) -> "Whole":
+        """Of rows that are this many examples each: their sums, float32."""
+        if together == 1:
+            return self
+        return Whole(_together(self.values, together).sum(1, dtype=torch.float32), self.axes)
+
     def _small(self) -> bool:
         """Whether all rows are handled at once; long ones go one by one, each in the cache."""
         return self.values[0].numel() < CACHED // 16
@@ -63,9 +71,21 @@ class Outer:
         """Sum over rows, each times its factor."""
         return (self.left * factors[:, None]).T @ self.right
 
+    def folded(self, together: int) -> "Whole | Outer":
+        """Of rows that are this many examples each: their sums."""
+        if together == 1:
+            return self
+        left, right = (_together(part, together) for part in (self.left, self.right))
+        return Whole(torch.bmm(left.transpose(1, 2), right))
+
     def whole(self) -> Tensor:
         """(row, *shape of the parameter)."""
         return self.left[:, :, None] * self.right[:, None, :]
+
+
+def _together(values: Tensor, together: int) -> Tensor:
+    """(example, ...) as (row, example, ...)."""
+    return values.reshape(-1, together, *values.shape[1:])
 
 
 Part = Whole | Outer
@@ -171,12 +191,18 @@ def _embedding(layer: nn.Embedding, x: Tensor, grad: Tensor) -> dict[str, Part]:
     return {"weight": Whole(out)}
 
 
+def _recurrence(layer: Recurrence, x: Tensor, grad: Tensor) -> dict[str, Part]:
+    weight, bias = layer.row_gradients(x, grad)
+    return {"weight": Whole(weight), "bias": Whole(bias)}
+
+
 RULES: Mapping[type[nn.Module], Rule] = {
     nn.Linear: _linear,
     nn.Conv1d: _conv,
     nn.Conv2d: _conv,
     nn.LayerNorm: _layer_norm,
     nn.Embedding: _embedding,
+    Recurrence: _recurrence,
 }
 
 

@@ -173,3 +173,27 @@ def test_a_law_is_read_again_as_it_was_released(tmp_path: Path) -> None:
     assert again.header() == law.header()
     for name, array in law.tensors().items():
         np.testing.assert_array_equal(again.tensors()[name], array)
+
+
+def test_the_law_of_a_stressed_field_is_stretched_about_the_middle() -> None:
+    """And only there: what is not known, and fields without a factor, are as the law has them."""
+    columns = ["sex=F", "sex=M", "sex?", "J90", "J90?"]
+    line = np.zeros((1, 4, 6))
+    line[0, 0] = [1.0, -1.0, 0.0, 0.5, 0.0, 0.2]
+    law = coarse.CoarseLaw(None, (None,), np.ones(1), line, np.full((1, 4, 4), 1e-9))
+    card = Card(
+        name="flow", modality="imaging", kind="x", data=[], privacy="public", steps=0, columns=columns,
+        model={**SMALL.model_dump(), "law": law.header()},
+    )  # fmt: skip
+    tensors = {f"law.{name}": torch.from_numpy(array) for name, array in law.tensors().items()}
+    drawn = generator.ImageGenerator(Weights({**net(5).state_dict(), **tensors}, card), columns)
+    code = np.array([[1, 0, 1, 1, 1], [0, 1, 1, 1, 1], [0, 0, 0, 1, 1], [1, 0, 1, 0, 0]], dtype=np.float32)
+    asked = []
+    draw_as_before = generator.draw
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            generator, "draw", lambda *args, **k: asked.append(args[4]) or draw_as_before(*args, **k)
+        )
+        drawn.draw(Batch((PatientProfile("a"),) * 4, code, (1, 2, 3, 4)))
+    stretch = generator.EMPHASIS["sex"]
+    np.testing.assert_allclose(asked[0][:, 0], [0.7 + stretch, 0.7 - stretch, 0.7, 0.2 + stretch], atol=1e-5)

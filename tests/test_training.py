@@ -123,7 +123,7 @@ NET = {
 TWO_PHASES = {"likelihood_steps": 2, "adversarial_steps": 2, "batch_size": 4}
 MODELS: dict[str, dict[str, object]] = {
     "imaging": {"network": NET, "training": {"steps": 3, "batch_size": 8, "patients_per_step": 4}},
-    "ecg": {"kind": "ecg", "network": {"latent": 2, "width": 8}, "training": TWO_PHASES},
+    "ecg": {"kind": "ecg", "network": {"p": 1, "qrs": 2, "t": 1, "noise": 1}},
     "vitals": {"kind": "vitals", "network": {"hours": 6, "width": 8}, "training": TWO_PHASES},
     "omics": {
         "network": {"latent": 3, "width": 8, "factors": 2},

@@ -163,7 +163,6 @@ def class_sums(rows: Array, place: NDArray[np.int64], classes: int) -> Array:
     return np.stack([vectors[place == i].sum(0) for i in range(classes)])
 
 
-
 def root_of(covariance: Array) -> Array:
     """A square root of the nearest covariance whose variances are at least LEAST_VARIANCE."""
     scale, directions = np.linalg.eigh(covariance)

@@ -15,6 +15,7 @@ from torch.nn import functional
 from ...core.condition import FieldDropout
 from ...core.config import Settings
 from ...core.weights import Card
+from .adapters import Trainable
 from .stack import turned
 
 
@@ -36,7 +37,11 @@ class ImageModel(Settings):
 
 
 class ImageTraining(Settings):
-    """How the network is trained; `trainable` are name prefixes (all parameters if empty).
+    """How the network is trained.
+
+    `trainable` says what learns: everything; `modulation` is condition, time, normalisation, first and last layer;
+    `lora` are condition, time and output layers and updates of `rank` of all others. `multiplicity` draws of noise
+    and time are averaged for each image, which lessens a patient's gradient in nothing but its own noise.
 
     `kept` are the numbers of leading components that start and end of the flow may share; with 64, say, the
     coarse picture is what the start says and the network draws the rest. Under a budget, `law_share` of it
@@ -51,7 +56,9 @@ class ImageTraining(Settings):
     fine: float = 10.0
     kept: tuple[int, ...] = (0,)
     compile: bool = False
-    trainable: tuple[str, ...] = ()
+    trainable: Trainable = "all"
+    rank: int = Field(default=4, ge=1)
+    multiplicity: int = Field(default=1, ge=1)
     law_share: float = Field(default=0.5, ge=0, le=1)
     patients_per_step: int = 64
     max_grad_norm: float = 0.3
@@ -71,7 +78,7 @@ class Shows(Settings):
     extent_mm: float = 360.0
     upsampler: str | None = None
     slices: int = Field(default=1, ge=1)
-    slice_spacing_mm: float = Field(default=5.0, gt=0)
+    slice_spacing_mm: float | None = Field(default=None, gt=0)
     plane: Literal["axial", "coronal", "sagittal"] = "axial"
     hounsfield: tuple[float, float] | None = None
 
@@ -79,6 +86,8 @@ class Shows(Settings):
     def _holds_slices(self) -> "Shows":
         if self.slices > 1 and self.iod not in ("CT", "MR"):
             raise ValueError(f"a series of {self.slices} slices is written as iod CT or MR")
+        if self.slices > 1 and self.slice_spacing_mm is None:
+            raise ValueError(f"a series of {self.slices} slices needs slice_spacing_mm")
         return self
 
 
@@ -167,18 +176,19 @@ class ImageDiffusion(pl.LightningModule):
     def __init__(self, columns: Sequence[str], shape: ImageModel, training: ImageTraining) -> None:
         super().__init__()
         self.training_settings = training
+        self.multiplicity = training.multiplicity  # examples a row, for the clipper
         self.net = Denoiser(len(columns), shape).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.hide = FieldDropout(columns, training.hide)
         self.kept = torch.tensor(training.kept)
-        if training.trainable:
-            for name, parameter in self.net.named_parameters():
-                parameter.requires_grad = any(part in name for part in training.trainable)
         if training.compile:
             self.net.compile()
 
     def losses(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """(row,) squared error of the velocity at uniform times; fine detail, of little energy, weighs more."""
-        images, condition = batch
+        """(row,) squared error of the velocity at uniform times; fine detail, of little energy, weighs more.
+
+        With multiplicity K, the mean of K draws of a row's start and time (De et al. 2022).
+        """
+        images, condition = (part.repeat_interleave(self.multiplicity, dim=0) for part in batch)
         x = scaled(images)
         kept = self.kept[torch.randint(len(self.kept), (len(x),))].to(x.device)
         weights = torch.randn(len(x), len(self.net.basis), device=x.device)
@@ -192,7 +202,8 @@ class ImageDiffusion(pl.LightningModule):
         error = velocity.float() - (source - x)
         fine = error - functional.avg_pool2d(error, 5, stride=1, padding=2, count_include_pad=False)
         weight = self.training_settings.fine
-        return error.square().mean(dim=(1, 2, 3)) + weight * fine.square().mean(dim=(1, 2, 3))
+        losses = error.square().mean(dim=(1, 2, 3)) + weight * fine.square().mean(dim=(1, 2, 3))
+        return losses.view(-1, self.multiplicity).mean(1)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         loss = self.losses(batch).mean()

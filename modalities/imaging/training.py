@@ -4,7 +4,6 @@ import json
 import math
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,14 +20,14 @@ from ...core.errors import InputError
 from ...core.ledger import pay
 from ...core.modality import Conditioner, TrainingSet
 from ...core.privacy import PrivacyPlan, noise_for
-from ...core.profile import PatientProfile
 from ...core.train import Outcome
 from ...core.train import fit as run
-from ...core.weights import Card, DataUsed, Weights, figures, write_atomic
+from ...core.weights import Card, Weights, figures, write_atomic
 from . import stack
+from .adapters import merge, restrict
 from .coarse import MEAN_SHARE, CoarseLaw, LawSettings, fit_private, fit_public
-from .data import read_slices, to_unit
 from .features import FeatureModel, FeatureTrainer, FeatureTraining
+from .images import Images
 from .model import Denoiser, ImageDiffusion, ImageModel, ImageTraining, Shows, network_of, scaled
 from .upsample import UpsamplerModel, UpsamplerTrainer, UpsamplerTraining, renewed, shrunk
 
@@ -47,48 +46,6 @@ class Config(Settings):
     training: dict[str, Any] = Field(default_factory=dict)
     law: LawSettings | None = None
     shows: Shows = Shows()
-
-
-@dataclass(frozen=True)
-class Images:
-    """Training images as 8-bit (row, channel, y, x), whose they are, and which data set each is of."""
-
-    pixels: Tensor
-    profiles: tuple[PatientProfile, ...]
-    places: NDArray[np.float64]  # in its stack, NaN where it lies in none
-    origin: NDArray[np.int64]
-    parts: tuple[TrainingSet, ...]
-
-    @classmethod
-    def read(cls, data: Sequence[TrainingSet], size: int, channels: int) -> "Images":
-        """All rows of all sets. Raises InputError."""
-        read = [read_slices(part, size, channels) for part in data]
-        return cls(
-            torch.from_numpy(np.concatenate([to_unit(pixels) for pixels, _, _ in read])),
-            tuple(profile for _, own, _ in read for profile in own),
-            np.concatenate([places for _, _, places in read]),
-            np.repeat(np.arange(len(read)), [len(own) for _, own, _ in read]),
-            tuple(data),
-        )
-
-    @property
-    def patients(self) -> list[str]:
-        """Of each row."""
-        return [profile.patient_id for profile in self.profiles]
-
-    def used(self, spent: str) -> list[DataUsed]:
-        """For the card."""
-        return [
-            DataUsed(
-                **vars(part.source),
-                rows=int(np.count_nonzero(self.origin == i)),
-                patients=len({p for p, o in zip(self.patients, self.origin, strict=True) if o == i})
-                if part.records
-                else None,
-                privacy=spent,
-            )
-            for i, part in enumerate(self.parts)
-        ]
 
 
 def train(
@@ -146,9 +103,11 @@ def train_flow(
         module.net.fit_source(scaled(images.pixels))
     elif settings.law is not None:
         raise InputError("a private law is one of public components: start from public weights, with --init")
+    restrict(module.net, training.trainable, training.rank)
     law, outcome, spent = (_public if how.budget is None else _private)(
         module, images, code, settings, training, how
     )
+    merge(module.net)
     used = images.used(spent["privacy"])
     before = [] if init is None else [d for d in init.card.data if d not in used]
     model = {**shape.model_dump(), "shows": settings.shows.model_dump()}

@@ -132,6 +132,7 @@ def decompose(ecg: NDArray[np.floating], peaks: NDArray[np.integer]) -> Decompos
             rest = np.where(weight > 0, leads - fitted, np.median(leads - fitted, axis=1, keepdims=True))
             high = leads - dsp.sosfiltfilt(slow, rest, axis=1, padlen=min(3 * RATE, samples - 1))
         at, scale = _settle(high, beat, at, odd)
+        scale /= scale[~odd].mean() if (~odd).any() else 1.0  # the beat itself says how large beats are
     return Decomposed(beat, at, scale, odd, fitted, leads - fitted)
 
 

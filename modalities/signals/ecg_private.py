@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 MEAN_SHARE = 0.3  # of the budget, as squared signal
 MEAN_NORM, SPREAD_NORM = 1.0, 1.1  # in sqrt(scores), the length of a public heart: where vectors are clipped
 LEAST, MOST = 0.3, 3.0  # of a score's public spread
+FARTHEST = 2.0  # public spreads that a hospital's mean may be off
 
 
 def one_each(patients: Sequence[str]) -> NDArray[np.int64]:
@@ -64,7 +65,9 @@ def adapt(
     size = rest.shape[1]
     bound = MEAN_NORM * np.sqrt(size)
     mean = (clip(rest / bound).sum(0) + noise["mean"] * random.standard_normal(size)) * bound / len(first)
-    mean *= max(0.0, 1 - size * (noise["mean"] * bound / len(first)) ** 2 / float(mean @ mean))
+    # what noise alone would come to (and two deviations of that) is taken off, after James and Stein (1961)
+    alone = size * (noise["mean"] * bound / len(first)) ** 2 * (1 + 2 * np.sqrt(2 / size))
+    mean = np.clip(mean * max(0.0, 1 - alone / float(mean @ mean)), -FARTHEST, FARTHEST)
     bound = SPREAD_NORM * np.sqrt(size)
     squares = sum_of_squares((rest - mean) / bound) + noise["covariance"] * symmetric_noise(size, random)
     unit = bound**2 / len(first)

@@ -160,7 +160,7 @@ class HeartLaw:
         penalty[-1, -1] = 1e-6
         line: Array = np.linalg.solve(design.T @ design + penalty, design.T @ scores).astype(np.float64)
         rest = np.asarray(scores - design @ line, dtype=np.float64)
-        spread = rest.std(0)
+        spread = np.maximum(rest.std(0), 1e-9)  # a score may be the same in all
         share = np.clip(1 - np.diag(extra) / np.square(spread), LEAST, 1)
         rank = rest.argsort(0).argsort(0)
         seen = np.corrcoef(ndtri((rank + 0.5) / len(rest)).T)
