@@ -29,7 +29,7 @@ class Recurrence(nn.Module):
 
     def step(self, x: Tensor, h: Tensor) -> Tensor:
         """The next state, (row, width)."""
-        reset, keep, fresh, _ = self._gates(x, h)
+        _, keep, fresh, _ = self._gates(x, h)
         return keep * h + (1 - keep) * fresh
 
     def _gates(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

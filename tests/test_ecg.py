@@ -81,7 +81,9 @@ def test_a_record_is_taken_apart_into_its_beat_and_the_rest() -> None:
     shift = np.median(found.peaks - peaks)
     assert np.abs(found.peaks - peaks - shift).max() < 0.25
     seen = np.stack([np.interp(KNOTS - shift / RATE, KNOTS, lead) for lead in found.beat])
-    inside = (KNOTS > -0.2) & (KNOTS < 0.5)  # a trace without wander has mean 0, which moves the level between beats
+    inside = (KNOTS > -0.2) & (
+        KNOTS < 0.5
+    )  # a trace without wander has mean 0, which moves the level between beats
     off = (seen - beat)[:, inside]
     assert np.abs(off - np.median(off, axis=1, keepdims=True)).max() < 0.03
     assert not found.odd.any()
