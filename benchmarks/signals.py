@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import signals_ecg
+import signals_vitals
 from signals_ecg import Row
 
 
@@ -41,6 +42,8 @@ def main() -> int:
     missed = 0
     if options.only in ("", "ecg"):
         missed += show(signals_ecg.rows(options.data, (0,) if options.quick else (0, 1)))
+    if options.only in ("", "vitals"):
+        missed += signals_vitals.main(["--data", str(options.data), *(["--quick"] if options.quick else [])])
     if options.only == "private":
         missed += show(signals_ecg.private_rows(options.data, (0,) if options.quick else (0, 1)))
     print(f"{missed} bars missed")

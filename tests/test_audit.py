@@ -138,7 +138,7 @@ def test_each_private_trainer_stays_under_its_claim(trainer: Any, runs: int) -> 
     ("trainer", "runs"),
     [
         (trainers.CoarseMoments(Budget(10.0, 1e-5)), 20),
-        (trainers.OmicsMoments(Budget(10.0, 1e-5), detail=True), 10),
+        (trainers.OmicsMoments(Budget(10.0, 1e-5), detail=True), 20),
     ],
     ids=["imaging", "omics"],
 )

@@ -1,8 +1,8 @@
-"""What the trainers of ECG and vitals share: the card of their weights, and the two phases of their training."""
+"""What the trainers of ECG and vitals share: the card of their weights."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 from ...core.modality import TrainingSet
 from ...core.weights import Card, DataUsed
@@ -25,20 +25,3 @@ def card(
         name=name, modality="signals", kind=kind, data=[*used, *before], steps=steps,
         seconds=round(seconds), columns=list(columns), model=model, figures=measured, **spent,
     )  # fmt: skip
-
-
-class _Phased(Protocol):
-    adversarial: bool
-
-
-class _Share(Protocol):
-    likelihood_steps: int
-    adversarial_steps: int
-    share: float
-
-
-def phases(module: _Phased, settings: _Share) -> Iterator[tuple[str, int, float]]:
-    """Name, steps and share of time of each phase; the module is switched as the loop goes on."""
-    yield "likelihood", settings.likelihood_steps, settings.share
-    module.adversarial = True
-    yield "adversarial", settings.adversarial_steps, 1 - settings.share

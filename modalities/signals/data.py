@@ -13,16 +13,6 @@ from .export import CHANNELS, RATE, read_ecg
 
 MODEL_RATE = 250  # Hz, of the generator
 FREE = (0, 1, 6, 7, 8, 9, 10, 11)  # leads that are not combinations of I and II
-# lowest, highest, step of the bins, finest reading: public ranges of bedside monitors
-GRID: dict[str, tuple[float, float, float, float]] = {
-    "HR": (30, 180, 2, 1),
-    "O2Sat": (70, 100, 1, 1),
-    "Temp": (33, 41, 0.1, 0.1),
-    "SBP": (60, 220, 2.5, 1),
-    "MAP": (40, 160, 2, 1),
-    "DBP": (25, 130, 2, 1),
-    "Resp": (4, 45, 1, 1),
-}
 PLAUSIBLE = {
     "HR": (20, 250), "O2Sat": (40, 100), "Temp": (30, 43), "SBP": (40, 260),
     "MAP": (25, 200), "DBP": (15, 180), "Resp": (3, 70),
@@ -119,17 +109,20 @@ def beats(record: Record) -> Beats:
 def read_vitals(data: TrainingSet, hours: int) -> list[Record]:
     """First `hours` of each stay: (hour, channel) float32, NaN where not charted or not plausible.
 
-    Options: `series`, the parquet file of hourly rows; `key` and `hour`, its columns. Stays that are
-    shorter keep NaN at the end.
+    Options: `series`, the parquet file of hourly rows; `key` and `hour`, its columns; `onset`, a column that
+    turns from 0 to 1 `lead` hours before the onset of sepsis. Stays that are shorter keep NaN at the end.
+    Facts: hours in the window, baseline (medians by field), and sepsis_onset, hours from the stay's first.
     """
     import pandas as pd
 
     path = data.root / str(data.options.get("series", "series.parquet"))
     key, hour = str(data.options.get("key", "patient_id")), str(data.options.get("hour", "hour"))
+    onset = data.options.get("onset")
     if not path.exists():
         raise InputError(f"{path}: no such file; expected the hourly series")
     table = pd.read_parquet(path)
-    if missing := [c for c in (key, hour, *CHANNELS) if c not in table.columns]:
+    needed = (key, hour, *CHANNELS, *([str(onset)] if onset else []))
+    if missing := [c for c in needed if c not in table.columns]:
         raise InputError(f"{path}: no column {missing[0]!r}; the table has: {', '.join(table.columns[:12])}")
     place = {patient: i for i, patient in enumerate(data.records)}
     row = table[key].astype(str).map(place)
@@ -143,8 +136,23 @@ def read_vitals(data: TrainingSet, hours: int) -> list[Record]:
         values[(values[:, c] < low) | (values[:, c] > high), c] = np.nan
     grid[row[inside].to_numpy(np.int64), since[inside].astype(np.int64)] = values
     length = np.bincount(row[inside].to_numpy(np.int64), minlength=len(data))
+    starts: dict[int, float] = {}
+    if onset:
+        on = (row.notna() & (table[str(onset)] > 0)).to_numpy()
+        begun = np.full(len(data), np.inf)
+        np.minimum.at(begun, row[on].to_numpy(np.int64), since[on])
+        # a label that is on from the first row began before it: nobody knows when
+        known = np.flatnonzero(np.isfinite(begun) & (begun > 0))
+        starts = {int(i): float(begun[i] + data.options.get("lead", 0)) for i in known}
     return [
-        Record({"vitals": grid[i]}, {"hours": int(length[i]), "baseline": baselines(grid[i])})
+        Record(
+            {"vitals": grid[i]},
+            {
+                "hours": int(length[i]),
+                "baseline": baselines(grid[i]),
+                **({"sepsis_onset": starts[i]} if i in starts else {}),
+            },
+        )
         for i in range(len(data))
     ]
 

@@ -1,94 +1,153 @@
-"""Train the vitals model, and draw hourly vitals from its weights."""
+"""Train the vitals model, publicly or under a budget, and draw hourly vitals from its weights."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import TensorDataset
 
 from ...core.condition import columns_of, select
 from ...core.config import parse
 from ...core.errors import InputError
+from ...core.ledger import pay
 from ...core.modality import Batch, Conditioner, Record, TrainingSet
+from ...core.privacy import PrivacyPlan
 from ...core.train import Fit, fit
 from ...core.weights import Weights, figures, restore
-from .cards import card, phases
+from .cards import card
 from .data import VITAL_FIELDS, read_vitals
 from .export import CHANNELS
-from .vitals import VitalsGan, VitalsGenerator, VitalsModel, VitalsTraining, to_bins, to_readings
+from .vitals import Stays, VitalsTrainer, VitalsTraining, held_out_loss
+from .vitals_anchor import anchored, coherent
+from .vitals_chart import charts
+from .vitals_course import StayCourse
+from .vitals_grid import Tokens, to_readings
+from .vitals_levels import PLACES
+from .vitals_net import DRAWS, VitalsModel, VitalsNet
 
 
 def train_vitals(
     data: Sequence[TrainingSet], conditioner: Conditioner, network: Mapping[str, Any],
     training: Mapping[str, Any], how: Fit, init: Weights | None = None,
 ) -> Weights:  # fmt: skip
-    """Likelihood, then adversarial training on the first hours of stays; baselines are each stay's medians."""
-    if how.budget is not None:
-        raise InputError(
-            "vitals cannot be trained under a privacy budget yet; use --public for data that are public"
-        )
+    """By likelihood, on the first hours of stays; baselines are each stay's medians.
+
+    Under a budget all that touches patients is DP-SGD: lattices and scales are public, and nobody is held out.
+    """
     if init is not None:
-        raise InputError("vitals are trained from scratch; leave out --init")
+        raise InputError("vitals are learnt from scratch; leave out --init")
     shape = parse(VitalsModel, dict(network), "model.network")
     settings = parse(VitalsTraining, dict(training), "model.training")
-    grids, lengths, profiles = [], [], []
-    for part in data:
-        for record, profile in zip(read_vitals(part, shape.hours), part.profiles, strict=True):
-            grid = record.arrays["vitals"]
-            grids.append(grid)
-            lengths.append(min(record.facts["hours"], shape.hours))
-            profiles.append(profile.but(measurements=record.facts["baseline"]))
     columns = columns_of(conditioner.columns, [*VITAL_FIELDS, *(f for part in data for f in part.fields)])
-    code = select(conditioner.encode(profiles), conditioner.columns, columns)
-    bins, present = to_bins(torch.from_numpy(np.stack(grids)))
-    torch.manual_seed(how.seed)
-    module = VitalsGan(columns, shape, settings)
-    rows = TensorDataset(bins.to(torch.int16), present, torch.tensor(lengths), torch.from_numpy(code))
-    # small recurrent steps: reduced precision costs more in casts than it saves
-    outcomes = [
-        fit(
-            module, rows, replace(how, max_minutes=how.max_minutes and how.max_minutes * share, precision="32-true"),
-            name=f"vitals_{name}", steps=steps, batch_size=settings.batch_size, ema=0.995,
+    stays, patients = read_stays(data, conditioner, columns, shape.hours)
+    plan, spent = None, {"privacy": "public"}
+    tried = held_out(patients, settings.held_out, how.seed)
+    if how.budget is not None:
+        tried[:] = False
+        plan = PrivacyPlan.for_budget(
+            how.budget, len(set(patients)), settings.patients_per_step, settings.steps, settings.max_grad_norm
         )
-        for name, steps, share in phases(module, settings)
-    ]  # fmt: skip
-    own = card(
-        "autoregressive GRU-GAN", "vitals", data, sum(o.steps for o in outcomes), sum(o.seconds for o in outcomes),
-        columns, shape.model_dump(), figures(nats_an_hour=outcomes[-1].loss),
+        spent = pay(how, plan, "+".join(part.source.name for part in data), "vitals")
+    torch.manual_seed(how.seed)
+    module = VitalsTrainer(columns, shape, settings)
+    rows, kept = stays.tensors(), torch.from_numpy(~tried)
+    outcome = fit(
+        module, TensorDataset(*(part[kept] for part in rows)), how, name="vitals", steps=settings.steps,
+        batch_size=settings.batch_size, plan=plan,
+        patients=[p for p, out in zip(patients, tried, strict=True) if not out], ema=settings.ema,
     )  # fmt: skip
-    return Weights({k: v.half() for k, v in module.generator.state_dict().items()}, own)
+    measured = figures(
+        nats_an_hour=outcome.loss, held_out_nats_an_hour=held_out_loss(module, [part[~kept] for part in rows])
+    )
+    own = card(
+        "autoregressive GRU", "vitals", data, outcome.steps, outcome.seconds, columns, shape.model_dump(),
+        measured, spent,
+    )  # fmt: skip
+    return Weights({k: v.half() for k, v in module.net.state_dict().items()}, own)
+
+
+def read_stays(
+    data: Sequence[TrainingSet], conditioner: Conditioner, columns: Sequence[str], hours: int
+) -> tuple[Stays, list[str]]:
+    """All rows of all sets, and whose they are."""
+    grids, lengths, onsets, profiles = [], [], [], []
+    for part in data:
+        for record, profile in zip(read_vitals(part, hours), part.profiles, strict=True):
+            grids.append(record.arrays["vitals"])
+            lengths.append(record.facts["hours"])
+            onsets.append(record.facts.get("sepsis_onset", np.nan))
+            profiles.append(profile.but(measurements=record.facts["baseline"]))
+    code = select(conditioner.encode(profiles), conditioner.columns, columns)
+    tokens = Tokens.of(np.stack(grids))
+    length = torch.tensor(lengths)
+    stays = Stays(
+        tokens, charts(tokens, length), length, torch.from_numpy(code),
+        torch.tensor(onsets, dtype=torch.float32),
+    )  # fmt: skip
+    return stays, [profile.patient_id for profile in profiles]
+
+
+def held_out(patients: Sequence[str], share: float, seed: int) -> NDArray[np.bool_]:
+    """(row,) whether the row's patient is one of the share that only measures."""
+    names = sorted(set(patients))
+    chosen = np.random.default_rng(seed).permutation(len(names))[: round(share * len(names))]
+    return np.isin(patients, [names[i] for i in chosen])
 
 
 class VitalsSampler:
-    """Hourly vitals from trained weights, in blocks of fixed size, so that rows cannot touch each other."""
+    """Hourly vitals from trained weights, in blocks of fixed size, so that rows cannot touch each other.
 
-    ROWS = 16
+    `hours` is how many are drawn, as many as in training if not said. A stay may end before (its later hours
+    stay empty) unless `ends` is false, which asks for hours the data do not have of stays that end early.
+    """
 
-    def __init__(self, weights: Weights, columns: Sequence[str]) -> None:
+    ROWS = 64
+
+    def __init__(
+        self, weights: Weights, columns: Sequence[str], course: StayCourse | None = None,
+        hours: int | None = None, ends: bool = True,
+    ) -> None:  # fmt: skip
         self.card, self.columns = weights.card, columns
         self.shape = VitalsModel(**weights.card.model)
-        self.net = VitalsGenerator(len(weights.card.columns), self.shape)
+        self.course, self.hours, self.ends = course or StayCourse(), hours or self.shape.hours, ends
+        self.net = VitalsNet(len(weights.card.columns), self.shape)
         restore(self.net, weights)
 
     def sample(self, batch: Batch) -> list[Record]:
-        """One record a row; see SignalsGenerator."""
-        code = select(batch.condition, self.columns, self.card.columns)
-        hours, n = self.shape.hours, len(CHANNELS)
+        """One record a row: "vitals" (hour, 7), coherent and at the profile's own levels; facts: hours, course."""
+        self.course.check(batch.profiles)
+        code, onset = self.course.steer(
+            select(batch.condition, self.columns, self.card.columns), self.card.columns
+        )
+        return [
+            record
+            for start in range(0, len(batch), self.ROWS)
+            for record in self._block(batch, slice(start, min(start + self.ROWS, len(batch))), code, onset)
+        ]
+
+    def _block(
+        self, batch: Batch, rows: slice, code: NDArray[np.float32], onset: NDArray[np.float32]
+    ) -> list[Record]:
+        """Up to ROWS records. A block has always as many rows: the sums of a product depend on its shape."""
+        seeds, profiles = batch.seeds[rows], batch.profiles[rows]
+        context = np.zeros((self.ROWS, code.shape[1]), dtype=np.float32)
+        starts = np.full(self.ROWS, np.nan, dtype=np.float32)
+        context[: len(seeds)], starts[: len(seeds)] = code[rows], onset[rows]
+        uniforms = np.full((self.ROWS, self.hours, len(CHANNELS), DRAWS), 0.5, dtype=np.float32)
+        first = np.full((self.ROWS, PLACES), 0.5, dtype=np.float32)
+        for row, seed in enumerate(seeds):
+            random = np.random.Generator(np.random.PCG64([seed, 1]))
+            first[row] = random.random(PLACES, dtype=np.float32)
+            uniforms[row] = random.random(uniforms.shape[1:], dtype=np.float32)
+        drawn = self.net.draw(*map(torch.from_numpy, (context, starts, uniforms, first)))
+        bins, half, present, length = (part.numpy() for part in drawn)
+        readings = to_readings(bins, half, present)
         out = []
-        for start in range(0, len(batch), self.ROWS):
-            seeds = batch.seeds[start : start + self.ROWS]
-            rngs = [np.random.Generator(np.random.PCG64([seed, 1])) for seed in seeds]
-            context = torch.zeros(self.ROWS, code.shape[1] + self.shape.latent)
-            uniforms = torch.full((self.ROWS, hours, n, 2), 0.5)
-            for row, rng in enumerate(rngs):
-                latent = rng.standard_normal(self.shape.latent, dtype=np.float32)
-                context[row] = torch.from_numpy(np.concatenate([code[start + row], latent]))
-                uniforms[row] = torch.from_numpy(rng.random((hours, n, 2), dtype=np.float32))
-            bins = self.net.draw(context, hours, uniforms).numpy()
-            out += [
-                Record({"vitals": to_readings(bins[row], rng)}, {"hours": hours})
-                for row, rng in enumerate(rngs)
-            ]
+        for row, profile in enumerate(profiles):
+            hours = int(length[row]) if self.ends else self.hours
+            own = np.full((self.hours, len(CHANNELS)), np.nan, dtype=np.float32)
+            own[:hours] = coherent(self.course.apply(anchored(readings[row, :hours], profile.measurements)))
+            out.append(Record({"vitals": own}, {"hours": hours, **self.course.facts()}))
         return out

@@ -1,0 +1,58 @@
+"""A drawn stay made its patient's own: pressures that cohere, and levels at the measured baseline."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .data import VITAL_FIELDS
+from .export import CHANNELS
+from .vitals_grid import HIGH, LOW, STEP
+
+SBP, MAP, DBP = (CHANNELS.index(name) for name in ("SBP", "MAP", "DBP"))
+# a median that is off by no more than this is left as it was drawn
+NEAR = {"HR": 1.5, "O2Sat": 1.0, "Temp": 0.15, "SBP": 3.0, "DBP": 2.0, "Resp": 1.0}
+ODD = 0.2  # share of odd readings from which a unit does not chart even numbers only
+
+
+def coherent(readings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(hour, channel) with diastolic < mean < systolic wherever charted; what breaks this is moved the least."""
+    out = readings.copy()
+    s, m, d = out[:, SBP], out[:, MAP], out[:, DBP]
+    with np.errstate(invalid="ignore"):
+        d[:] = np.where(d > s - 2, s - 2, d)
+        m[:] = np.where(m > s - 1, s - 1, m)
+        m[:] = np.where(m < d + 1, d + 1, m)
+    return out
+
+
+def anchored(readings: NDArray[np.float32], baseline: Mapping[str, float]) -> NDArray[np.float32]:
+    """(hour, channel) moved as a whole where a channel's median is far from the baseline (profile field: value).
+
+    The mean pressure goes along with systolic and diastolic. Moves are whole steps of the lattice, of two
+    where the unit charts even numbers; a reading that would leave its range stays at the end of it.
+    """
+    out = readings.astype(np.float64)
+    moves = np.zeros(len(CHANNELS))
+    for field, channel in VITAL_FIELDS.items():
+        c = CHANNELS.index(channel)
+        charted = out[np.isfinite(out[:, c]), c]
+        if field in baseline and len(charted):
+            gap = baseline[field] - float(np.median(charted))
+            if abs(gap) > NEAR[channel]:
+                moves[c] = _on_lattice(gap, charted, c)
+    mean = out[np.isfinite(out[:, MAP]), MAP]
+    if len(mean):
+        moves[MAP] = _on_lattice((moves[SBP] + 2 * moves[DBP]) / 3, mean, MAP)
+    moved = moves != 0
+    out[:, moved] = np.clip(out[:, moved] + moves[moved], LOW[moved], HIGH[moved])
+    return np.round(out, 2).astype(np.float32)
+
+
+def _on_lattice(gap: float, charted: NDArray[np.float64], c: int) -> float:
+    """The gap in whole steps, in even ones where hardly any reading is odd; towards zero when in doubt."""
+    steps = (charted - LOW[c]) / STEP[c]
+    whole = steps[np.abs(steps - np.rint(steps)) < 0.1]
+    even = len(whole) > 3 and STEP[c] == 1 and float((np.rint(whole) % 2 == 1).mean()) < ODD
+    unit = STEP[c] * (2 if even else 1)
+    return float(unit * np.trunc(gap / unit + 0.49 * np.sign(gap)))

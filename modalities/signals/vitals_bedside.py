@@ -1,0 +1,140 @@
+"""The bedside monitor: one reading a second whose hourly means are the charted values. Rule-based."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+
+from ...core.errors import InputError
+from .export import CHANNELS
+from .vitals_grid import USUAL
+
+SECONDS = 3600
+BASIS = "rule-based: seconds are made up between charted hours, not learnt"
+HR, O2, TEMP, SBP, MAP, DBP, RESP = (
+    CHANNELS.index(name) for name in ("HR", "O2Sat", "Temp", "SBP", "MAP", "DBP", "Resp")
+)
+FULL = 100.0  # %, the most that blood can be saturated
+# Parts that add up to the readings: every one stays above 0, so that diastolic < mean < systolic each second.
+PARTS = ("HR", "O2Sat", "Temp", "DBP", "MAP - DBP", "SBP - MAP", "Resp")
+# how far a part wanders from its hourly course, as a share of it, and how many seconds it remembers
+WANDER = np.array([0.03, 0.0, 0.0015, 0.03, 0.06, 0.06, 0.06])
+MEMORY = np.array([40.0, 60.0, 600.0, 30.0, 30.0, 30.0, 15.0])
+# rise and fall with each breath, as a share: sinus arrhythmia, and the pressures a quarter of a breath later
+BREATH = np.array([0.012, 0.0, 0.0, 0.01, 0.02, 0.02, 0.0])
+MOST = 0.2  # share by which a part may leave its course
+HEADROOM = 0.25  # share of what is left to 100 % that saturation may move
+FIBRILLATION = "atrial fibrillation"
+
+
+def bedside(
+    vitals: NDArray[np.floating], seed: int, hours: int | None = None, rhythm: str = "sinus"
+) -> Iterator[NDArray[np.float32]]:
+    """Yield (3600, 7) readings an hour, one a second, of (hour, 7) charted vitals with NaN; constant memory.
+
+    The mean of each hour is the charted value, up to float32; an hour that was not charted lies between those
+    that were. Readings go on across hours without a jump, pressures cohere at every second, and heart rate and
+    pressures swing with the breath; in atrial fibrillation the heart rate does not, and is less steady. Raises
+    InputError: more hours than vitals, or pressures that do not cohere.
+    """
+    table = np.asarray(vitals, dtype=np.float64)
+    hours = len(table) if hours is None else hours
+    if not 0 < hours <= len(table):
+        raise InputError(
+            f"bedside: expected 1 to {len(table)} hours, as many as there are vitals, got {hours}"
+        )
+    return _seconds(_parts(_filled(table)), seed, hours, rhythm)
+
+
+def _filled(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Hours that were not charted: between the neighbours, or pressures from the other two; usual if never."""
+    out = table.copy()
+    s, m, d = out[:, SBP], out[:, MAP], out[:, DBP]
+    with np.errstate(invalid="ignore"):
+        if (bad := np.flatnonzero((d >= m) | (m >= s) | (d >= s))).size:
+            raise InputError(
+                f"bedside: hour {bad[0]}: expected diastolic < mean < systolic, got {d[bad[0]]:g}, "
+                f"{m[bad[0]]:g}, {s[bad[0]]:g} mmHg"
+            )
+    # (systolic + 2 diastolic) / 3 for whichever of the three is missing
+    m[:] = np.where(np.isnan(m), (s + 2 * d) / 3, m)
+    d[:] = np.where(np.isnan(d), (3 * m - s) / 2, d)
+    s[:] = np.where(np.isnan(s), 3 * m - 2 * d, s)
+    hour = np.arange(len(out))
+    for c in range(len(CHANNELS)):
+        known = np.isfinite(out[:, c])
+        out[:, c] = np.interp(hour, hour[known], out[known, c]) if known.any() else USUAL[c]
+    # between charted hours the three are interpolated apart: keep them in order there too
+    free = np.isnan(table)
+    s[:] = np.where(free[:, SBP], np.maximum(s, d + 6), s)
+    d[:] = np.where(free[:, DBP], np.minimum(d, s - 6), d)
+    m[:] = np.where(free[:, MAP], np.clip(m, d + 2, s - 2), m)
+    s[:] = np.where(free[:, SBP], np.maximum(s, m + 2), s)
+    d[:] = np.where(free[:, DBP], np.minimum(d, m - 2), d)
+    return out
+
+
+def _parts(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(hour, part) of (hour, channel)."""
+    out = table.copy()
+    out[:, [DBP, MAP, SBP]] = 0
+    out[:, 3:6] = np.stack(
+        [table[:, DBP], table[:, MAP] - table[:, DBP], table[:, SBP] - table[:, MAP]], axis=1
+    )
+    return out
+
+
+def _readings(parts: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Inverse of _parts, of (second, part)."""
+    out = parts.copy()
+    low, lower, upper = parts[:, 3:6].T
+    out[:, DBP], out[:, MAP], out[:, SBP] = low, low + lower, low + lower + upper
+    return out.astype(np.float32)
+
+
+def _knot(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(part,) where two hours meet: half-way, yet low enough for both to keep their means without reaching 0."""
+    knot = np.minimum((before + after) / 2, 1.5 * np.minimum(before, after))
+    knot[O2] = max(before[O2], after[O2])  # else a fully saturated hour would have to pass 100 %
+    return knot
+
+
+def _course(
+    start: NDArray[np.float64], mean: NDArray[np.float64], end: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(second, part) two straight lines from knot to knot over the middle that gives the hour its mean."""
+    half = SECONDS // 2
+    rise = (np.arange(half) + 0.5)[:, None] / half
+    middle = 2 * mean - (start + end) / 2
+    return np.concatenate([start + (middle - start) * rise, middle + (end - middle) * rise])
+
+
+def _seconds(parts: NDArray[np.float64], seed: int, hours: int, rhythm: str) -> Iterator[NDArray[np.float32]]:
+    rng = np.random.Generator(np.random.PCG64([seed, 2]))
+    wander, breath = WANDER.copy(), BREATH.copy()
+    if rhythm == FIBRILLATION:
+        wander[HR], breath[HR] = 2.5 * wander[HR], 0.0
+    keep = np.exp(-1 / MEMORY)
+    state, phase = rng.standard_normal(len(PARTS)), rng.uniform(0, 2 * np.pi)
+    # a smooth hump of mean 1 that is 0 at both ends: takes an hour's mean away without a jump
+    hump = 1 - np.cos(2 * np.pi * (np.arange(SECONDS) + 0.5) / SECONDS)
+    knot = _knot(parts[0], parts[0])
+    for hour in range(hours):
+        mean = parts[hour]
+        following = _knot(mean, parts[min(hour + 1, len(parts) - 1)])
+        course = _course(knot, mean, following)
+        steps = rng.standard_normal((SECONDS, len(PARTS))) * np.sqrt(1 - keep**2)
+        drift = np.stack(
+            [lfilter([1], [1, -k], steps[:, i], zi=[k * state[i]])[0] for i, k in enumerate(keep)], axis=1
+        )
+        state, knot = drift[-1], following
+        turns = phase + np.cumsum(2 * np.pi * course[:, RESP] / 60)
+        phase = float(turns[-1] % (2 * np.pi))
+        swing = np.sin(turns[:, None] - np.where(np.arange(len(PARTS)) == HR, 0, np.pi / 2))
+        share = MOST * np.tanh((wander * drift + breath * swing) / MOST)
+        away = share * course
+        # saturation wanders below 100 %: as far as there is room, which is most where the hump is highest
+        away[:, O2] = HEADROOM * np.tanh(drift[:, O2]) * (FULL - course[:, O2])
+        away -= hump[:, None] * away.mean(0)
+        yield _readings(course + away)
