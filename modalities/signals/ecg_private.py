@@ -65,8 +65,8 @@ def adapt(
     size = rest.shape[1]
     bound = MEAN_NORM * np.sqrt(size)
     mean = (clip(rest / bound).sum(0) + noise["mean"] * random.standard_normal(size)) * bound / len(first)
-    # what noise alone would come to (and two deviations of that) is taken off, after James and Stein (1961)
-    alone = size * (noise["mean"] * bound / len(first)) ** 2 * (1 + 2 * np.sqrt(2 / size))
+    # what noise alone would come to (and four deviations of that) is taken off, after James and Stein (1961)
+    alone = size * (noise["mean"] * bound / len(first)) ** 2 * (1 + 4 * np.sqrt(2 / size))
     mean = np.clip(mean * max(0.0, 1 - alone / float(mean @ mean)), -FARTHEST, FARTHEST)
     bound = SPREAD_NORM * np.sqrt(size)
     squares = sum_of_squares((rest - mean) / bound) + noise["covariance"] * symmetric_noise(size, random)
