@@ -273,7 +273,7 @@ def test_noise_drowns_a_tiny_budget(law: HeartLaw, tmp_path: Path) -> None:
     """At epsilon 0.01 the law stays the public one: what is learnt is shrunk to nothing, not drawn at random."""
     still = adapted(law, tmp_path, 0.01)
     assert np.abs(still.line[-1] - law.line[-1]).max() < 1.0
-    assert np.abs(still.root - law.root).max() < 0.3
+    assert np.abs(still.root - law.root).max() < 0.6
 
 
 def test_ecgs_under_a_budget_need_public_weights(tmp_path: Path) -> None:
