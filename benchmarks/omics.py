@@ -240,7 +240,7 @@ def main() -> int:
     if options.plot:
         plot(found, floor, options.plot)
     print(f"\n{len(seeds)} seeds, {len(real.train.subtype)} train and {len(real.test.subtype)} test patients")
-    print(f"{missed} bars missed" if missed else "all bars met")
+    print(f"{missed} bars missed" if missed else "no bar missed")
     return 1 if missed else 0
 
 
