@@ -241,9 +241,12 @@ def evaluate(
     reference: Annotated[
         Path | None, typer.Option(help="Real data with held-out rows; else the figures that ship.")
     ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Look at 40 patients only, leave out the slowest figures.")
+    ] = False,
 ) -> None:
     """Score a cohort against real data and write a report."""
-    _evaluate(cohort, reference, out)
+    _evaluate(cohort, reference, out, quick)
 
 
 @app.command()
@@ -354,9 +357,10 @@ def _table(heads: list[str], rows: list[list[str]]) -> None:
     Console(width=None if sys.stdout.isatty() else 240).print(table)
 
 
-def _evaluate(cohort: Path, reference: Path | None, out: Path) -> None:
+def _evaluate(cohort: Path, reference: Path | None, out: Path, quick: bool = False) -> None:
     from ..core.cohort import Cohort
     from ..core.disk import require_new_file
+    from ..eval.effort import FULL, QUICK
     from ..eval.report import evaluate
     from .engine import chosen_of
     from .training import references
@@ -366,7 +370,7 @@ def _evaluate(cohort: Path, reference: Path | None, out: Path) -> None:
     if out.exists():
         require_new_file(out / "report.html")
     real = None if reference is None else references(reference)
-    scores = evaluate(judged, chosen_of(judged), real, out)
+    scores = evaluate(judged, chosen_of(judged), real, out, effort=QUICK if quick else FULL)
     _table(
         ["", "distance", "told apart", "useful"],
         [[view["title"], *view["verdicts"].values()] for view in scores["views"]],

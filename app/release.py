@@ -12,6 +12,7 @@ from ..core.cohort import MANIFEST, Cohort
 from ..core.config import load
 from ..core.errors import InputError, Refused, listed
 from ..core.journal import APPROVED, EVALUATED, JUDGED, PURGED, REDRAWN, Event, Journal
+from ..core.ledger import Ledger
 from ..core.modality import TrainingSet
 from ..core.signing import BY, Signer
 from ..core.watermark import Mark
@@ -43,12 +44,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Desk:
-    """What a steward brings to every cohort: key, policy, reference data, ledgers, the watermark's key."""
+    """What a steward brings to every cohort: key, policy, reference data, files of ledgers, the watermark's key."""
 
     signer: Signer
     policy: Policy
     reference: Pairs | None
-    ledgers: tuple[dict[str, Any], ...] = ()
+    ledgers: tuple[Path, ...] = ()
     watermark: Path | None = None
 
     @classmethod
@@ -61,11 +62,13 @@ class Desk:
         watermark: Path | None = None,
     ) -> "Desk":
         """Read all of it. Raises InputError before anything is measured."""
+        for path in ledgers:
+            certificate.ledger_of(path)
         return cls(
             Signer.load(key),
             load(Policy, policy, "policy")[0],
             None if reference is None else references(reference),
-            tuple(certificate.ledger_of(path) for path in ledgers),
+            tuple(ledgers),
             watermark,
         )
 
@@ -111,7 +114,7 @@ class Desk:
             verdict,
             reference=self.told,
             cards=cards,
-            ledgers=self.ledgers,
+            ledgers=[certificate.ledger_of(path) for path in self.ledgers],
             watermark=_found(cohort, key) if mark else None,
         )
         _papers(cohort, {**body, BY: self.signer.public}, details)
@@ -143,6 +146,16 @@ class Desk:
         who = [s.records for _, pairs in sorted(self.reference.items()) for pair in pairs for s in pair]
         return {"kind": "folder", "sha256": fingerprint({"sets": rows, "records": who}), "data": rows}
 
+    def touched(self, purpose: str) -> None:
+        """Put down in the ledgers that real people whom they know were looked at, which no budget is charged for."""
+        sets = [s for pairs in (self.reference or {}).values() for pair in pairs for s in pair]
+        for book in (Ledger(path) for path in self.ledgers):
+            for population in dict.fromkeys(entry.population for entry in book.entries()):
+                own = [s for s in sets if s.source.name in population.split("+")]
+                if own:
+                    people = {p.patient_id for s in own for p in s.profiles}
+                    book.note(population, purpose, len(people))
+
     def _scores(
         self, cohort: Cohort, events: Sequence[Event], subject: str, progress: Callable[[str], None]
     ) -> dict[str, Any]:
@@ -158,6 +171,7 @@ class Desk:
             ):
                 scores: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
                 return scores
+        self.touched(f"scores of cohort {cohort.folder.name} ({subject[:12]}) on real rows")
         # no picture of a real record may leave with the cohort
         scores = evaluate(
             cohort, chosen_of(cohort), self.reference, cohort.folder, show_real=False, progress=progress
@@ -208,6 +222,7 @@ def release(
         new = draw_again(first, out, anew, number, watermark=desk.watermark, workers=workers)
         told = {"cohort": out.name, "manifest_sha256": digest(out / MANIFEST), "anew": dict(anew)}
         Journal(cohort.folder).append(REDRAWN, before, desk.signer, told, once=True)
+        desk.touched(f"selection: {out.name} drawn for the scores of {cohort.folder.name} ({before[:12]})")
         cohort, outcome = new, desk.decide(new, progress)
     return outcome
 

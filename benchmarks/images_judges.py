@@ -1,7 +1,5 @@
 """What judges images in benchmarks/images.py: classifiers, the feature net, diversity, copies. No bars here."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,8 +8,10 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from polyclinic.core.weights import load, restore
-from polyclinic.modalities.imaging.features import FeatureModel, FeatureNet, embed
+from polyclinic.eval.shapes import likeness
+from polyclinic.modalities.imaging.features import FeatureSpace
+
+__all__ = ["FeatureSpace", "likeness"]  # evaluate's own, for the benchmarks that judge images
 
 Pixels = NDArray[np.float32]  # (image, y, x) in [0, 1]
 Labels = NDArray[np.bool_]
@@ -72,19 +72,6 @@ def auroc(scores: NDArray[np.float64], truth: Labels) -> float:
     return float(roc_auc_score(truth, scores))
 
 
-class FeatureSpace:
-    """The shipped medical feature net."""
-
-    def __init__(self, path: Path) -> None:
-        weights = load(path)
-        self.net = FeatureNet(FeatureModel(**weights.card.model))
-        restore(self.net, weights)
-        self.net.eval()
-
-    def __call__(self, images: Pixels) -> NDArray[np.float64]:
-        return embed(self.net, images)
-
-
 def age_probe(x: Pixels, age: NDArray[np.float64], test: Pixels, space: FeatureSpace) -> NDArray[np.float64]:
     """(test image,) ages, by ridge regression on coarse pixels and features."""
 
@@ -93,20 +80,6 @@ def age_probe(x: Pixels, age: NDArray[np.float64], test: Pixels, space: FeatureS
         return np.hstack([coarse * 8, space(images)])
 
     return np.asarray(Ridge(alpha=30.0).fit(inputs(x), age).predict(inputs(test)))
-
-
-def likeness(images: Pixels, pairs: int, seed: int) -> float:
-    """Mean multi-scale structural similarity between random pairs (Wang et al. 2003; three scales at 64 px)."""
-    from monai.metrics.regression import compute_ms_ssim
-
-    random = np.random.default_rng(seed)
-    a = random.integers(len(images), size=pairs)
-    b = (a + random.integers(1, len(images), size=pairs)) % len(images)
-    one, two = (torch.from_numpy(images[rows])[:, None] for rows in (a, b))
-    values = compute_ms_ssim(
-        one, two, spatial_dims=2, kernel_size=7, kernel_sigma=1.0, weights=(0.2, 0.4, 0.4)
-    )
-    return float(values.mean())
 
 
 def nearest_rank_correlation(images: Pixels, originals: Pixels) -> NDArray[np.float64]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import gaussian_kde, ks_2samp, ttest_ind
-from sklearn.cluster import AgglomerativeClustering
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -14,8 +13,11 @@ from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from polyclinic.eval.measure import Group
+from polyclinic.eval.shapes import discoveries, kaplan_meier, modules
+
 Array = NDArray[np.float32]
-TOP, FALSE_DISCOVERY = 200, 0.05
+TOP = 200
 LUMA, BASAL = 0, 2
 
 
@@ -76,7 +78,7 @@ def genes(synthetic: Cohort, test: Cohort) -> dict[str, float]:
     sign, p = _differential(test)
     own_sign, own_p = _differential(synthetic)
     top = np.argsort(p)[:TOP]
-    called = _discoveries(own_p) & (sign == own_sign)
+    called = discoveries(own_p) & (sign == own_sign)
     found["DE recall of the top 200"] = float(called[top].mean())
     found["  top 200 shared"] = len(set(top) & set(np.argsort(own_p)[:TOP])) / TOP
     tests = [ks_2samp(x["rna"][:, g], y["rna"][:, g]).statistic for g in range(0, y["rna"].shape[1], 5)]
@@ -92,35 +94,10 @@ def _differential(cohort: Cohort) -> tuple[Array, Array]:
     return np.sign(result.statistic), np.nan_to_num(result.pvalue, nan=1.0)
 
 
-def _discoveries(p: Array) -> NDArray[np.bool_]:
-    """Benjamini and Hochberg 1995."""
-    order = np.argsort(p)
-    passed = np.flatnonzero(p[order] <= FALSE_DISCOVERY * np.arange(1, len(p) + 1) / len(p))
-    found = np.zeros(len(p), dtype=bool)
-    found[order[: passed[-1] + 1 if len(passed) else 0]] = True
-    return found
-
-
-def preservation(synthetic: Array, real: Array, modules: int = 12) -> float:
-    """Share of the real modules' density (mean correlation within, beyond that of all genes) that is kept.
-
-    Modules: average-linkage clusters of 1 - correlation among real test genes, as WGCNA cuts them, of 20
-    genes or more. After Langfelder et al. 2011 (density preservation).
-    """
-    correlation = _correlations(real, real)
-    label = AgglomerativeClustering(modules, metric="precomputed", linkage="average").fit_predict(
-        1 - np.clip(correlation, -1, 1)
-    )
-    ours = _correlations(synthetic, synthetic)
-    kept = []
-    for k in range(modules):
-        own = np.flatnonzero(label == k)
-        if len(own) >= 20:
-            inside = np.ix_(own, own)
-            kept.append(
-                (ours[inside].mean() - ours.mean()) / (correlation[inside].mean() - correlation.mean())
-            )
-    return float(np.mean(np.clip(kept, 0, 1)))
+def preservation(synthetic: Array, real: Array) -> float:
+    """Share of the real modules' density that is kept: evaluate's own figure."""
+    sides = (Group(x.astype(np.float64), (), np.arange(len(x))) for x in (real, synthetic))
+    return modules(next(sides))(next(sides))
 
 
 def survival(synthetic: Cohort, test: Cohort) -> dict[str, float]:
@@ -161,9 +138,7 @@ def cox(clinical: NDArray[np.float64], rounds: int = 20) -> NDArray[np.float64]:
 def alive(clinical: NDArray[np.float64], months: float) -> float:
     """Share alive after so many months: Kaplan and Meier 1958."""
     rows = clinical[~np.isnan(clinical[:, 2:]).any(1)]
-    times = np.unique(rows[(rows[:, 3] == 1) & (rows[:, 2] <= months), 2])
-    left = [1 - ((rows[:, 2] == t) & (rows[:, 3] == 1)).sum() / (rows[:, 2] >= t).sum() for t in times]
-    return float(np.prod(left))
+    return float(kaplan_meier(rows[:, 2:], np.array([months]))[0])
 
 
 def told_apart(

@@ -1,6 +1,6 @@
-"""Attacks on what ships and on generators of known faults; and audits of the private trainers.
+"""Attacks on what ships, on generators of known faults and on peers; shadow models; audits of the private trainers.
 
-    python benchmarks/privacy.py [--data DIR] [--quick] [--only omics]
+    python benchmarks/privacy.py [--data DIR] [--quick] [--only attacks|peers|lira|audit] [--kind ecg] [--write]
 
 First table: `polyclinic evaluate`'s own attacks on cohorts of our weights (profiles of the shipped populations,
 never of real patients), on a Gaussian copula of the training rows, on a copier that moves each training row a little
@@ -11,16 +11,19 @@ widened for having been chosen, must reach down to 0.50 for private and 0.55 for
 attack on noise; no exact copy, near ones no more than twice those of controls; copies must be found: the copier
 and the training rows with a range above 0.50, nine of ten rows that were copied in. The bar of noise was added when
 the children's X-rays, whose test set is the publisher's own, missed 0.50 and noise missed it as far.
-LiRA: shadow models (16, quick 8) of the copula and the copier, reported.
-Second table: one-run audits of the recipes of the shipped private weights and of the other private trainers, with
+Peers: the same attacks, and the same scores, on a copula, a copier, tsgm and NeuroKit2; reported.
+LiRA: shadow models (16, quick 8) of the generators that train in seconds. Bars: the copier is found (range above
+0.50); what was learnt under a budget of epsilon 1 is not.
+Audits: one-run audits of the recipes of the shipped private weights and of the other private trainers, with
 canaries in place of patients. Bars: the lower bound stays under the claim, and the ceiling, which is the bound
-if all guesses were right, is above zero. Exits 1 if a bar falls short.
+if all guesses were right, is above zero. --write keeps those of shipped weights beside them. Exits 1 if a bar falls
+short.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +31,16 @@ import numpy as np
 from privacy_arms import (
     COPIED,
     Real,
-    copier,
-    copula,
     faulty,
     first_rows,
     noise,
     real_views,
-    shadow_auc,
     shipped,
 )
-from privacy_trainers import CoarseMoments, OmicsMoments, PrivateSteps, TableModelOf
+from privacy_peers import HEAD as PEERS_HEAD
+from privacy_peers import compared, peers
+from privacy_shadows import SHADOWS, Shadowed, lira, planted, too_long, trained
+from privacy_trainers import CoarseMoments, HeartMoments, OmicsMoments, PrivateSteps, TableModelOf
 
 from polyclinic import load_modality
 from polyclinic.app.training import references
@@ -45,16 +48,16 @@ from polyclinic.conditioning.dataset import read_training_set
 from polyclinic.core.config import TrainConfig, load
 from polyclinic.core.modality import TrainingSet
 from polyclinic.core.privacy import Budget
-from polyclinic.core.weights import find, read_card
+from polyclinic.core.weights import Card, available, read_card
+from polyclinic.eval import audited as on_file
 from polyclinic.eval.attacks import attack
 from polyclinic.eval.audit import audit
-from polyclinic.eval.exposure import outscored
 from polyclinic.modalities.omics.private import noise_of
 
 PATIENTS, QUICK = 600, 250
 PUBLIC, PRIVATE = 0.55, 0.50
 FOUND = 0.9
-SHADOWS = (16, 8)
+KINDS = ("adults", "children", "ecg", "vitals", "tumours")
 
 Pair = tuple[TrainingSet, TrainingSet]
 # modality, kind of record, weights ("": those in force), whether private
@@ -119,7 +122,7 @@ def attacked(data: Path, quick: bool, only: str) -> Iterator[bool | None]:
     before: tuple[str, str] | None = None
     floors: dict[str, float] = {}  # by view
     for name, kind, weights, private in OURS:
-        if only not in ("", name):
+        if only not in ("", kind):
             continue
         modality = load_modality(name)
         if before != (name, kind):
@@ -135,32 +138,61 @@ def attacked(data: Path, quick: bool, only: str) -> Iterator[bool | None]:
                 bars = {"neighbour copier": "found", "10% copied in": "copies", "training rows": "found"}
                 for arm, make in faulty(real, ours, seed=6).items():
                     yield row(real, arm, make(), bars.get(arm, ""))[0]
-                shadowed(real, quick)
         before = (name, kind)
 
 
-def shadowed(real: Real, quick: bool) -> None:
-    """Reported: shadow models of the two generators that learn in no time."""
-    pool = first_rows(real, QUICK if quick else PATIENTS)
-    for name, make in (
-        ("plain copula", lambda own, rng: copula(own, len(own), rng)),
-        ("neighbour copier", lambda own, rng: copier(own, rng.integers(len(own), size=len(own)), rng)),
-    ):
-        scores, seen = shadow_auc(pool, make, SHADOWS[quick], 7)
-        value = outscored(scores[seen], scores[~seen])
-        print(
-            f"{real.view.title[:23]:24}{name:22}{'LiRA, ' + str(SHADOWS[quick]) + ' shadow models':42}{value:6.3f}",
-            flush=True,
-        )
+def beside_peers(data: Path, quick: bool, only: str) -> None:
+    """The same attacks and scores on peers."""
+    print(f"\n{PEERS_HEAD}")
+    for name, kind, weights in dict.fromkeys(own[:3] for own in OURS if not own[3] or own[1] == "children"):
+        if only not in ("", kind):
+            continue
+        modality, pair = load_modality(name), pair_of(data, name, kind)
+        for real in real_views(modality, pair):
+            ours = shipped(modality, real.view, kind, weights, QUICK if quick else PATIENTS, seed=5)
+            compared(real, "ours", ours)
+            for peer, make in peers(real, modality, pair[0], ours, quick):
+                compared(real, peer, make if isinstance(make, str) else make())
+            compared(real, "noise", noise(real, ours, 6))
 
 
-def audited(quick: bool) -> Iterator[bool | None]:
-    """The second table."""
+def shadowed(data: Path, quick: bool, only: str) -> Iterator[bool | None]:
+    """Shadow models: the copula and the copier on each kind of record, then our own trainers."""
+    print(f"\n{'LiRA':46}{'patients':>9}{'AUC':>7}{'range':>14}{'by chance':>14}{'at 1 % false alarms':>21}")
+    for name, kind, _, private in OURS:
+        if not private and only in ("", kind):
+            modality = load_modality(name)
+            for real in real_views(modality, pair_of(data, name, kind)):
+                for target in planted(kind, first_rows(real, QUICK if quick else PATIENTS)):
+                    yield _lira(target, quick, "found" if "copier" in target.name else "")
+    for target in trained(data, only):
+        yield _lira(target, quick, "hidden" if target.name.endswith("epsilon 1") else "")
+    for line in too_long() if not only else ():
+        print(line)
+
+
+def _lira(target: Shadowed, quick: bool, bar: str) -> bool | None:
+    found = lira(target, SHADOWS[quick], 7)
+    assert found.auc is not None
+    assert found.interval is not None
+    assert found.floor is not None
+    met = {"found": found.interval[0] > 0.5, "hidden": found.interval[0] <= 0.5, "": None}[bar]
+    caught = "not measured" if found.tpr_at_1_fpr is None else f"{found.tpr_at_1_fpr:.1%}"
+    print(
+        f"{target.name:46}{len(target.rows):9}{found.auc:7.3f}{_range(found.interval):>14}{_range(found.floor):>14}"
+        f"{caught:>21}  {'reported' if met is None else 'met' if met else 'MISSED'}",
+        flush=True,
+    )
+    return met
+
+
+def audited(quick: bool, write: bool, only: str) -> Iterator[bool | None]:
+    """The last table."""
     print(
         f"\n{'trainer':36}{'claimed':>9}{'canaries':>10}{'guesses':>9}{'right':>7}{'bound':>8}{'ceiling':>9}"
         f"{'Gaussian':>10}{'ceiling':>9}"
     )
-    for name, trainer, budget, runs in trainers(quick):
+    for name, trainer, budget, runs in trainers(quick, only):
         found = audit(trainer.train, trainer.canaries(), trainer.score, budget, runs=runs, seed=8)
         met = not found.refuted and found.ceiling > 0
         print(
@@ -169,34 +201,61 @@ def audited(quick: bool) -> Iterator[bool | None]:
             f"  {'met' if met else 'MISSED'}",
             flush=True,
         )
+        if write and (weights := name.partition("recipe of ")[2]) in available():
+            on_file.write(
+                found, available()[weights], f"{type(trainer).__name__} of benchmarks/privacy_trainers.py"
+            )
         yield met
 
 
-def trainers(quick: bool) -> Iterator[tuple[str, Any, Budget, int]]:
+def trainers(quick: bool, only: str) -> Iterator[tuple[str, Any, Budget, int]]:
     """Each private trainer, the claim it is held to, and how often it is run."""
     often = 1 if quick else 4
-    for weights, make, runs in (
-        ("imaging_private", CoarseMoments, 50),
-        ("omics_private", _omics, 20),
-        ("omics_private1", _omics, 20),
-    ):
-        card = read_card(find(weights))
-        assert card.epsilon is not None
-        assert card.delta is not None
-        budget = Budget(card.epsilon, card.delta)
-        yield f"recipe of {weights}", make(budget), budget, runs * often
+    for weights, path in sorted(available().items()):
+        card = read_card(path)
+        if card.epsilon is None or card.delta is None:
+            continue
+        budget, (make, runs) = Budget(card.epsilon, card.delta), RECIPES[weights]
+        if only in ("", weights):
+            yield f"recipe of {weights}", make(budget, card), budget, runs * often
+    if only:
+        return
     between = Budget(3.0, 1e-4)
-    yield "recipe of omics_private, epsilon 3", _omics(between), between, 20 * often
+    yield "omics moments, epsilon 3", OmicsMoments(between, detail=True), between, 20 * often
     for epsilon in (10.0, 1.0):
         budget = Budget(epsilon, 1e-5)
         yield "profiles: graphical model", TableModelOf(budget), budget, 5 * often
         steps = PrivateSteps.under(budget, 1000)
         yield "DP-SGD, 20 steps, rate 0.3", steps, budget, often
+        yield "ECGs: moments of hearts", HeartMoments(budget), budget, 20 * often
 
 
-def _omics(budget: Budget) -> OmicsMoments:
-    patients = next(d.patients for d in read_card(find("omics_private")).data if d.patients)
-    return OmicsMoments(budget, noise_of(budget, patients)[0])
+def _images(budget: Budget, card: Card) -> CoarseMoments:
+    return CoarseMoments(budget)
+
+
+def _omics(budget: Budget, card: Card) -> OmicsMoments:
+    return OmicsMoments(budget, noise_of(budget, _patients(card))[0])
+
+
+def _vitals(budget: Budget, card: Card) -> PrivateSteps:
+    """The card's steps; the share of patients a step is that of the training YAML."""
+    how = load(TrainConfig, "vitals_private", "train")[0].model["training"]
+    return PrivateSteps.under(budget, 1000, card.steps, how["patients_per_step"] / _patients(card))
+
+
+def _patients(card: Card) -> int:
+    return next(used.patients for used in card.data if used.patients)
+
+
+# trainer of each shipped private weight file, and how often it is run; one that is not here has no audit
+RECIPES: dict[str, tuple[Callable[[Budget, Card], Any], int]] = {
+    "imaging_private": (_images, 50),
+    "omics_private": (_omics, 20),
+    "omics_private1": (_omics, 20),
+    "vitals_private": (_vitals, 1),
+    "vitals_private1": (_vitals, 1),
+}
 
 
 def main() -> int:
@@ -204,14 +263,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} patients a cohort, fewer canaries")
-    parser.add_argument("--only", default="", help="one modality, without the audits; or `audit`")
+    parser.add_argument("--only", choices=["attacks", "peers", "lira", "audit"], default="")
+    parser.add_argument(
+        "--kind", choices=[*KINDS, "profiles"], default="", help="one kind of record, no audits"
+    )
+    parser.add_argument(
+        "--weights", choices=[*RECIPES], default="", help="the audit of one shipped file alone"
+    )
+    parser.add_argument("--write", action="store_true", help="keep audits of shipped weights beside them")
     options = parser.parse_args()
     began = time.monotonic()
     met: list[bool | None] = []
-    if options.only != "audit":
-        met += attacked(options.data, options.quick, options.only)
-    if options.only in ("", "audit"):
-        met += audited(options.quick)
+    if options.only in ("", "attacks"):
+        met += attacked(options.data, options.quick, options.kind)
+    if options.only in ("", "peers"):
+        beside_peers(options.data, options.quick, options.kind)
+    if options.only in ("", "lira"):
+        met += shadowed(options.data, options.quick, options.kind)
+    if options.only in ("", "audit") and not options.kind:
+        met += audited(options.quick, options.write, options.weights)
     missed = sum(own is False for own in met)
     print(
         f"\n{np.sum([own is not None for own in met])} bars, {missed} missed, {time.monotonic() - began:.0f} s"

@@ -90,7 +90,7 @@ def of_inputs(
     like = real.train.take(rows)
     table = pd.DataFrame(values, columns=list(like.inputs.columns))
     own = tuple(p.but(patient_id=f"s{i}") for i, p in enumerate(people or like.profiles))
-    return replace(like, inputs=table, features=table, profiles=own, shown=[])
+    return replace(like, inputs=table, features=table, profiles=own, shown=[], panels={})
 
 
 def copula(train: Values, size: int, rng: np.random.Generator) -> Values:
@@ -144,8 +144,9 @@ def faulty(real: Real, ours: Sample, seed: int) -> dict[str, Callable[[], Sample
             task: np.concatenate([own.labels[task], real.train.labels[task][taken]]) for task in own.labels
         }
         return replace(
-            own, inputs=table, features=table, profiles=(*own.profiles, *people), labels=labels, shown=[]
-        )
+            own, inputs=table, features=table, profiles=(*own.profiles, *people), labels=labels,
+            shown=[], panels={},
+        )  # fmt: skip
 
     return {
         "plain copula": lambda: of_inputs(real, copula(train, len(rows), rng), rows, ours.profiles),
@@ -155,32 +156,7 @@ def faulty(real: Real, ours: Sample, seed: int) -> dict[str, Callable[[], Sample
     }
 
 
-# -- shadow models
-
-
-def shadow_auc(
-    pool: Values, make: Callable[[Values, np.random.Generator], Values], shadows: int, seed: int
-) -> tuple[Values, NDArray[np.bool_]]:
-    """(row,) log-likelihood ratios of LiRA (Carlini et al. 2022), and which rows the attacked generator saw.
-
-    Each generator learns from a random half of the pool; a row's statistic is the log distance to its nearest
-    synthetic row, normal among shadows that saw it and among those that did not, with one spread for both.
-    """
-    rng = np.random.default_rng(seed)
-    scaled = pool / np.maximum(pool.std(0), 1e-9)
-    seen, found = [], []
-    for _ in range(shadows + 1):
-        half = np.zeros(len(pool), dtype=bool)
-        half[rng.permutation(len(pool))[: len(pool) // 2]] = True
-        drawn = make(pool[half], rng) / np.maximum(pool.std(0), 1e-9)
-        seen.append(half)
-        found.append(np.log(cdist(scaled, drawn).min(1) + 1e-9))
-    was, value = np.array(seen[1:]), np.array(found[1:])
-    inside = (value * was).sum(0) / np.maximum(was.sum(0), 1)
-    outside = (value * ~was).sum(0) / np.maximum((~was).sum(0), 1)
-    spread = np.where(was, value - inside, value - outside).var(0) + 1e-4
-    ratio = ((found[0] - outside) ** 2 - (found[0] - inside) ** 2) / (2 * spread)
-    return np.asarray(ratio), seen[0]
+# -- rows for shadow models
 
 
 def first_rows(real: Real, most: int) -> Values:

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from unittest.mock import patch
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import ndtri
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
@@ -22,12 +24,15 @@ from polyclinic import PatientProfile
 from polyclinic.conditioning import mechanism
 from polyclinic.conditioning.graph import JunctionTree
 from polyclinic.core.modality import DatasetSource
+from polyclinic.core.moments import denoised
 from polyclinic.core.privacy import Budget, PrivacyPlan, noise_for
 from polyclinic.core.train import Fit, fit
 from polyclinic.modalities.imaging.coarse import COUNT_WEIGHT, MEAN_SHARE, CoarseLaw, LawSettings, fit_private
 from polyclinic.modalities.omics import private
 from polyclinic.modalities.omics.modules import PAM50
 from polyclinic.modalities.omics.tumours import SUBTYPES, Layout, Tumours
+from polyclinic.modalities.signals import ecg_private
+from polyclinic.modalities.signals.heart import QUANTILES, HeartLaw, HeartSpace
 
 Values = NDArray[np.float64]
 
@@ -85,6 +90,57 @@ class CoarseMoments:
                 odds[own] = np.logaddexp(*likely)
             out.append(odds[1] - odds[0])
         return np.array(out)
+
+
+# -- ECGs: the law of hearts
+
+
+@dataclass(frozen=True)
+class HeartMoments:
+    """signals.ecg_private.adapt under a budget. Canary: a heart far out along one of its scores."""
+
+    budget: Budget
+    scores: int = 100
+
+    @cached_property
+    def noise(self) -> float:
+        """The recipe's own, of the covariance."""
+        return noise_for(self.budget, [ecg_private.MEAN_SHARE, 1 - ecg_private.MEAN_SHARE])[1]
+
+    @property
+    def law(self) -> HeartLaw:
+        """A public law of independent normal scores, wide enough for canaries."""
+        size, ones = self.scores, np.ones(self.scores)
+        return HeartLaw(
+            HeartSpace({}), np.zeros((2, size)), np.repeat(ndtri(QUANTILES)[:, None], size, axis=1), np.eye(size),
+            np.array([-1e6 * ones, 1e6 * ones]), 0 * ones, ones,
+        )  # fmt: skip
+
+    def canaries(self) -> list[int]:
+        """Scores."""
+        return list(range(self.scores))
+
+    def train(self, included: Sequence[int]) -> tuple[HeartLaw, Values]:
+        """The law, and the noisy sum of squares that it was made of, before any shrinking."""
+        rows = np.zeros((len(included), self.scores))
+        rows[np.arange(len(included)), list(included)] = 1e3
+        seen: list[Values] = []
+
+        def tapped(covariance: Values, noise: float) -> Values:
+            seen.append(covariance / noise * self.noise)
+            return denoised(covariance, noise)
+
+        with tempfile.TemporaryDirectory() as folder, patch.object(ecg_private, "denoised", tapped):
+            how = Fit(folder=Path(folder), budget=self.budget)
+            code = np.zeros((len(included), 1), dtype=np.float32)
+            law, _ = ecg_private.adapt(self.law, rows, code, [str(i) for i in included], how, "canaries")
+        return law, seen[0]
+
+    def score(self, released: tuple[HeartLaw, Values], canaries: Sequence[int]) -> Values:
+        """Each canary's own square, and how far the law's mean was moved towards it."""
+        law, squares = released
+        own = np.diag(squares)[list(canaries)] / self.noise**2
+        return np.asarray(own + 0.1 * law.line[-1, list(canaries)])
 
 
 # -- tumours: private moments of gene modules

@@ -39,13 +39,14 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one seed")
     parser.add_argument("--only", choices=("ecg", "vitals", "private"), default="")
     options = parser.parse_args()
-    missed = 0
+    missed, quick = 0, ["--quick"] if options.quick else []
     if options.only in ("", "ecg"):
         missed += show(signals_ecg.rows(options.data, (0,) if options.quick else (0, 1)))
     if options.only in ("", "vitals"):
-        missed += signals_vitals.main(["--data", str(options.data), *(["--quick"] if options.quick else [])])
+        missed += signals_vitals.main(["--data", str(options.data), *quick])
     if options.only == "private":
         missed += show(signals_ecg.private_rows(options.data, (0,) if options.quick else (0, 1)))
+        missed += signals_vitals.main(["--only", "private", "--data", str(options.data), *quick])
     print(f"{missed} bars missed")
     return int(missed > 0)
 

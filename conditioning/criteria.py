@@ -14,7 +14,8 @@ Criteria = Mapping[
 ]  # field: true or false, a word or a list of words, a range [low, high] of numbers
 Range = tuple[float, float]
 WORDS = ("sex", "chest_view", "pam50")
-FROM_HEART_RATE = ("R00.0", "R00.1")  # over 100 and under 60 /min, without atrial fibrillation
+FROM_HEART_RATE = ("R00.0", "R00.1")  # over 100 and under 60 /min, in sinus rhythm
+ATRIAL = ("I48.91", "I48.92")  # rhythms that are not sinus rhythm
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from ..core.tables import read_table
 from ..core.vocabulary import field, with_values
 from .dicom_rows import dicom_rows
 from .dicom_tags import FIELDS
-from .rows import Row, require_column, values_of
+from .rows import Row, groups_of, require_column, values_of
 from .split import is_in, require_apart
 
 
@@ -47,7 +47,7 @@ def table_rows(config: DatasetConfig, name: str, folder: Path, split: str) -> li
     """Rows of a table, one split. Raises InputError."""
     table, where = read_table(folder / name), str(folder / name)
     needed = [config.record, config.patient_id, *([config.split] if config.split else [])]
-    for column in [*needed, *(mapping.column for mapping in config.fields.values())]:
+    for column in [*needed, *(mapping.column for mapping in config.fields.values()), *config.groups.values()]:
         require_column(table, column, where)
     if config.split:
         require_apart(table[config.patient_id], table[config.split], config, where)
@@ -62,6 +62,7 @@ def table_rows(config: DatasetConfig, name: str, folder: Path, split: str) -> li
             str(cells[config.patient_id]),
             {**config.constants, **values_of(cells, config, f"{where}, row {number}")},
             f"{where}, row {number}",
+            groups_of(cells, config),
         )
         for number, cells in zip(table.index + 2, table.to_dict("records"), strict=True)
     ]

@@ -1,51 +1,65 @@
 """Columns of a table as levels: words, numbers in bins, conditions, and missing as a level of its own."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field as Setting
 from pydantic import model_validator
 
 from ..core.config import FieldMap, Settings
-from ..core.errors import InputError, listed
-from ..core.profile import Value
+from ..core.errors import InputError
 from ..core.vocabulary import BY_NAME
 
 Codes = NDArray[np.int64]
-Level = Value | None
 BINS = 20  # of a profile's number, over its public range, where a dataset.yaml gives none
 OTHER = "other"
 ABSENT = ("absent", "present")
-_TRUTH = {"true": 1, "1": 1, "1.0": 1, "yes": 1, "false": 0, "0": 0, "0.0": 0, "no": 0}
+DOMAINS = ("levels", "bins", "patterns", "charged")  # the ways to say which values a column has
+
+
+class Charged(Settings):
+    """A domain that nobody knows: it is learnt within the budget, as at most so many words or filled bins.
+
+    `within` makes it a column of numbers: a range that surely holds them all, which is public.
+    """
+
+    most: int = Setting(default=BINS, ge=2, le=200)
+    within: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Charged":
+        if self.within is not None and not -1e12 <= self.within[0] < self.within[1] <= 1e12:
+            raise ValueError("within must be [low, high], low below high")
+        return self
 
 
 class ColumnConfig(Settings):
-    """How one column of a table is told in levels, all of them public knowledge.
+    """How one column of a table is told in levels, all of them public knowledge unless charged.
 
     Give `levels` (words), `bins` (ascending edges; the last bin holds its upper edge too, and what lies
-    outside goes into the nearest bin) or `patterns` (a regular expression a level, the first that is
-    found counts). A word that is not listed is `other` where that is a level, else an error. `missing:
-    false` says that no cell is empty. `decimals` are those of numbers drawn from bins.
+    outside goes into the nearest bin), `patterns` (a regular expression a level, the first that is
+    found counts) or `charged`. A word that is not listed is `other` where that is a level, else an error.
+    `missing: false` says that no cell is empty. `decimals` are those of numbers drawn from bins.
     """
 
     column: str | None = None
     levels: list[str] | None = Setting(default=None, min_length=1)
     bins: list[float] | None = Setting(default=None, min_length=2)
     patterns: dict[str, str] | None = None
+    charged: Charged | None = None
     missing: bool = True
     decimals: int = Setting(default=0, ge=0, le=6)
 
     @model_validator(mode="after")
     def _possible(self) -> "ColumnConfig":
-        given = [name for name in ("levels", "bins", "patterns") if getattr(self, name) is not None]
+        given = [name for name in DOMAINS if getattr(self, name) is not None]
         if len(given) > 1:
-            raise ValueError(f"give one of levels, bins and patterns, not {' and '.join(given)}")
+            raise ValueError(f"give one of levels, bins, patterns and charged, not {' and '.join(given)}")
         if self.levels is not None and len(set(self.levels)) < len(self.levels):
             raise ValueError("a level is listed twice")
         if self.bins is not None and not all(a < b for a, b in pairwise(self.bins)):
@@ -173,7 +187,11 @@ def _own_column(name: str, config: ColumnConfig, where: str) -> Column:
         return _number(name, tuple(config.bins), config.decimals, config.missing)
     levels = config.levels or [*(config.patterns or {})]
     if not levels:
-        raise InputError(f"{where}: options.columns.{name}: expected levels, bins or patterns")
+        raise InputError(
+            f"{where}: options.columns.{name}: its values are not said; give levels, bins or patterns where they "
+            "are public knowledge, or `charged: {}` (numbers: `charged: {within: [low, high]}`) to learn them "
+            "within the budget"
+        )
     if config.patterns is not None and OTHER not in levels:
         levels = [*levels, OTHER]
     return Column(name, "words", tuple(levels), missing=config.missing)
@@ -182,72 +200,3 @@ def _own_column(name: str, config: ColumnConfig, where: str) -> Column:
 def _number(name: str, edges: tuple[float, ...], decimals: int, missing: bool) -> Column:
     labels = tuple(f"{a:g} to {b:g}" for a, b in pairwise(edges))
     return Column(name, "number", labels, edges, decimals, missing)
-
-
-def encode(
-    table: pd.DataFrame,
-    columns: Sequence[Column],
-    fields: Mapping[str, FieldMap],
-    extra: Mapping[str, ColumnConfig],
-    where: str,
-) -> Codes:
-    """Codes of a raw table, (row, column). Raises InputError naming the column and the cell."""
-    coded = np.empty((len(table), len(columns)), dtype=np.int64)
-    for at, column in enumerate(columns):
-        mapping, config = fields.get(column.name), extra.get(column.name, ColumnConfig())
-        source = mapping.column if mapping else config.column or column.name
-        if source not in table.columns:
-            raise InputError(f"{where}: no column {source!r}; the table has: {listed(list(table.columns))}")
-        # each distinct cell once: a table has far fewer of them than rows
-        places, cells = pd.factorize(table[source], use_na_sentinel=True)
-        codes = [_code_of(str(cell), column, mapping, config, f"{where}: {source}") for cell in cells]
-        empty = _code_of(None, column, mapping, config, f"{where}: {source}") if (places < 0).any() else -1
-        coded[:, at] = np.array([*codes, empty], dtype=np.int64)[places]
-    return coded
-
-
-def _code_of(
-    cell: str | None, column: Column, mapping: FieldMap | None, config: ColumnConfig, where: str
-) -> int:
-    value: Level = cell
-    if mapping is not None and mapping.pattern is not None:
-        value = bool(re.search(mapping.pattern, cell or ""))
-    elif cell is not None and mapping is not None and mapping.values is not None:
-        if cell not in mapping.values:
-            raise InputError(f"{where} is {cell!r}, expected one of: {', '.join(mapping.values)}")
-        value = mapping.values[cell]
-    elif cell is not None and config.patterns is not None:
-        value = next((name for name, p in config.patterns.items() if re.search(p, cell)), OTHER)
-    if value is None:
-        if not column.missing:
-            raise InputError(f"{where} has an empty cell, and options.columns.{column.name}.missing is false")
-        return len(column.levels)
-    if column.kind == "condition":
-        return _truth(value, mapping, where)
-    if column.kind == "number":
-        number = _float(value, where) * (mapping.scale if mapping else 1.0)
-        return int(np.clip(np.searchsorted(column.edges, number, "right") - 1, 0, len(column.levels) - 1))
-    if value not in column.levels:
-        if OTHER not in column.levels:
-            raise InputError(f"{where} is {value!r}, expected one of: {listed(list(column.levels))}")
-        value = OTHER
-    return column.levels.index(str(value))
-
-
-def _truth(value: Value, mapping: FieldMap | None, where: str) -> int:
-    if mapping is not None and mapping.above is not None:
-        return int(_float(value, where) > mapping.above)
-    word = str(value).lower()
-    if word not in _TRUTH:
-        raise InputError(f"{where} is {value!r}, expected true or false (or say `above` or `pattern`)")
-    return _TRUTH[word]
-
-
-def _float(value: Value, where: str) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        number = float("nan")
-    if not np.isfinite(number):
-        raise InputError(f"{where} must be a number, got {value!r}")
-    return number

@@ -98,7 +98,8 @@ HEIGHT = Quantity(162, 6.7, 138, 205, men=13.5, per_decade=-0.6)  # cm
 BODY_MASS_INDEX = Quantity(
     26.5, 0.18, 15.5, 55, log=True, men=1.02, effects={_DIABETES: 1.14, _PRESSURE: 1.06, _EMPHYSEMA: 0.92}
 )  # kg/m2
-DIASTOLIC_SHARE = Quantity(0.61, 0.05, 0.42, 0.78, per_decade=-0.015)  # of systolic pressure
+# Of systolic pressure; women have the wider pulse pressure from middle age on
+DIASTOLIC_SHARE = Quantity(0.6, 0.05, 0.42, 0.78, men=0.015, per_decade=-0.015)
 
 QUANTITIES: dict[str, Quantity] = {
     "heart_rate": Quantity(
@@ -138,10 +139,11 @@ QUANTITIES: dict[str, Quantity] = {
         },
     ),
     "oxygen_saturation": Quantity(
-        97.3,
+        97.5,
         1.1,
         75,
         100,
+        men=-0.3,
         per_decade=-0.2,
         effects={
             _OEDEMA: -6,

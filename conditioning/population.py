@@ -13,7 +13,7 @@ from ..core.errors import InputError
 from ..core.profile import PatientProfile, seed_for
 from ..core.vocabulary import BREAST_CANCER, BY_NAME, ONLY_SEX, checked, field
 from .case_mix import TABLE, CaseMix, Crowd, open_table
-from .criteria import FROM_HEART_RATE, Wanted
+from .criteria import ATRIAL, FROM_HEART_RATE, Wanted
 from .design import CANDIDATES, Design, effective_share
 from .physiology import QUANTITIES, SEVERITY, USED, measured
 from .settings import MAX_FACTOR, CohortConfig, Prevalence
@@ -137,7 +137,7 @@ class Population:
         fixed = {name: float(known[0]) for name, known in crowd.measured.items() if not np.isnan(known[0])}
         fixed |= {name: twin[name] for name in twin if name in QUANTITIES or name == SEVERITY}
         values = measured(age, sex, conditions, u, fixed)
-        regular = not conditions.get("I48.91", False)
+        regular = not any(conditions.get(code, False) for code in ATRIAL)
         fast, slow = FROM_HEART_RATE
         days = self.config.index_date
         after = int(u["index_date"] * ((days.last - days.first).days + 1))

@@ -12,19 +12,23 @@ from ..core.errors import InputError
 from ..core.profile import PatientProfile, Value
 from ..core.vocabulary import field, with_values
 
+UNTOLD = ("", "not reported", "unknown")
+
 
 @dataclass(frozen=True)
 class Row:
-    """A record, its patient, what is known of that patient then, and where that is written."""
+    """A record, its patient, what is known of that patient then, where that is written, and the patient's origin."""
 
     record: str
     patient_id: str
     values: Mapping[str, Value]
     where: str
+    groups: Mapping[str, str] | None = None
 
     def profile(self) -> PatientProfile:
         """The values, checked against the vocabulary. Raises InputError."""
-        return with_values(PatientProfile(self.patient_id), dict(self.values), self.where)
+        known = with_values(PatientProfile(self.patient_id), dict(self.values), self.where)
+        return known.but(traits=self.groups) if self.groups else known
 
 
 def require_column(table: pd.DataFrame, column: str, where: str) -> None:
@@ -42,6 +46,12 @@ def values_of(cells: Mapping[Any, Any], config: DatasetConfig, where: str) -> di
         if value is not None:
             values[name] = value
     return values
+
+
+def groups_of(cells: Mapping[Any, Any], config: DatasetConfig) -> dict[str, str]:
+    """The row's origin, where config.groups names a column of it that tells one."""
+    told = {name: cells[column] for name, column in config.groups.items()}
+    return {n: str(v) for n, v in told.items() if not pd.isna(v) and str(v).lower() not in UNTOLD}
 
 
 def _value(name: str, raw: Any, mapping: FieldMap, where: str) -> Value | None:

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 PATIENT, SEX, AGE = "patient id", "sex", "age"
 RHYTHM, FINDINGS, SUBTYPE = "rhythm", "chest findings", "tumour subtype"
 STUDY_DATE, IMAGE, VIEW = "date of the studies", "UIDs of the image", "X-ray view"
+SURVIVAL = "survival, months from the index date"  # of who is not known to have died: from so many on
 VITALS = {  # profile field: how far two claims may lie apart, in the field's unit
     "heart_rate": 3.0, "systolic": 10.0, "diastolic": 10.0, "respiration": 3.0,
     "oxygen_saturation": 2.0, "temperature": 0.5,
@@ -17,7 +18,12 @@ CHEST_FINDINGS = (
     "I51.7", "J18.9", "J43.9", "J81.0", "J84.10", "J90", "J93.9", "J98.11", "R91.1", "R91.8",
 )  # fmt: skip
 NO_FINDING = "none"
-SINUS, FIBRILLATION = "sinus", "atrial fibrillation"
+SINUS, FIBRILLATION, FLUTTER = "sinus", "atrial fibrillation", "atrial flutter"
+
+
+def rhythm(codes: Sequence[str]) -> str:
+    """The rhythm that a patient with these conditions has (ICD-10-CM codes)."""
+    return FIBRILLATION if "I48.91" in codes else FLUTTER if "I48.92" in codes else SINUS
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -37,6 +37,7 @@ class DatasetConfig(Settings):
 
     `dicom` is a pattern of DICOM files whose tags say who the patients are, so that a table is not needed;
     `keep` chooses among them by tag. `test_share` is the share of patients held out where no split is given.
+    `groups` names columns of the table that tell a patient's origin: evaluate shows errors by them; not learnt.
     """
 
     name: str = ""
@@ -53,6 +54,7 @@ class DatasetConfig(Settings):
     dicom: str | None = None
     keep: dict[str, str | list[str]] = Field(default_factory=dict)
     fields: dict[str, FieldMap] = Field(default_factory=dict)
+    groups: dict[Literal["race", "ethnicity"], str] = Field(default_factory=dict)
     constants: dict[str, str | float | bool] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
 

@@ -14,6 +14,7 @@ from .privacy import DP_SGD, Budget, PrivacyPlan, compose
 if TYPE_CHECKING:
     from .train import Fit
 
+UNCHARGED = "exact figures, not charged"
 RUN_FILE = "run.json"  # beside a run's checkpoints: which entries of the ledger are its own
 
 
@@ -32,20 +33,22 @@ class Entry:
     epsilon_prv: float
     mode: str = DP_SGD
     run: str = ""
+    failure: float = 0.0
 
     @classmethod
     def of(cls, population: str, purpose: str, plan: PrivacyPlan, run: str = "") -> "Entry":
         """The entry of a planned mechanism."""
         return cls(
             population, purpose, plan.patients, plan.sample_rate, plan.noise_multiplier, plan.steps, plan.delta,
-            round(plan.epsilon("rdp"), 4), round(plan.epsilon("prv"), 4), plan.mode, run,
+            round(plan.epsilon("rdp"), 4), round(plan.epsilon("prv"), 4), plan.mode, run, plan.failure,
         )  # fmt: skip
 
     def plan(self) -> PrivacyPlan:
         """The mechanism again, for composition."""
         return PrivacyPlan(
-            self.patients, self.sample_rate, self.noise_multiplier, self.steps, self.delta, 1.0, self.mode
-        )
+            self.patients, self.sample_rate, self.noise_multiplier, self.steps, self.delta, 1.0, self.mode,
+            self.failure,
+        )  # fmt: skip
 
 
 class Ledger:
@@ -61,7 +64,14 @@ class Ledger:
 
     def spent(self, population: str, delta: float, accountant: str = "rdp") -> float:
         """Epsilon of all runs on that population together."""
-        return compose([e.plan() for e in self.entries() if e.population == population], delta, accountant)
+        return compose(_paid(self.entries(), population), delta, accountant)
+
+    def note(self, population: str, purpose: str, patients: int) -> None:
+        """Put down a touch that no budget is charged for, as scores on real rows are; the very same only once."""
+        entry = Entry(population, purpose, patients, 1.0, 0.0, 0, 0.0, 0.0, 0.0, UNCHARGED)
+        with self.chain.held() as held:
+            if entry not in self._parse(held.lines):
+                held.append(asdict(entry))
 
     def charge(self, population: str, purpose: str, plan: PrivacyPlan, limit: Budget | None) -> Entry:
         """Book one mechanism before it runs; see charge_all."""
@@ -87,8 +97,7 @@ class Ledger:
                     )
                 return own
             if limit is not None:
-                paid = [entry.plan() for entry in before if entry.population == population]
-                total = compose([*paid, *plans.values()], limit.delta, "prv")
+                total = compose([*_paid(before, population), *plans.values()], limit.delta, "prv")
                 if total > limit.epsilon:
                     raise BudgetExceeded(
                         f"{population}: this run would bring the total to epsilon {total:.2f} "
@@ -105,6 +114,11 @@ class Ledger:
             ]
         except TypeError:
             raise InputError(f"{self.path}: expected a ledger, its lines are of another kind") from None
+
+
+def _paid(entries: Sequence[Entry], population: str) -> list[PrivacyPlan]:
+    """The mechanisms that a population was charged for."""
+    return [entry.plan() for entry in entries if entry.population == population and entry.steps]
 
 
 def pay(

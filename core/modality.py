@@ -116,13 +116,29 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Panel:
+    """A closer look at the records of a view, for measures of one kind; eval.catalogue says which there are.
+
+    rows: records -> (record, named number), NaN where a record does not tell. contrast: a task of the view and
+    two of its classes, for kinds that compare patients of two classes.
+    """
+
+    name: str
+    title: str
+    kind: str
+    rows: Callable[[Sequence[Record]], "DataFrame"]
+    about: str
+    contrast: tuple[str, str, str] | None = None
+
+
+@dataclass(frozen=True)
 class View:
     """How eval may look at a modality without knowing it; records without the array `needs` are left out.
 
     features: records -> finite numbers (record, named feature), on which distances run; `about` says in
     plain words what they are, `blind` what they cannot see. inputs: what classifiers see, where that is
-    more than the features. picture: draws real rows beside synthetic ones (or synthetic ones alone) on
-    a matplotlib Figure and returns the alternative text.
+    more than the features. panels: closer looks, for measures of their own. picture: draws real rows beside
+    synthetic ones (or synthetic ones alone) on a matplotlib Figure and returns the alternative text.
     """
 
     name: str
@@ -134,6 +150,7 @@ class View:
     about: str
     blind: tuple[str, ...] = ()
     inputs: Callable[[Sequence[Record]], "DataFrame"] | None = None
+    panels: tuple[Panel, ...] = ()
 
 
 class Modality(Protocol):

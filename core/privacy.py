@@ -50,7 +50,8 @@ class PrivacyPlan:
 
     sample_rate is the chance of each patient to be in a step, noise_multiplier the noise's standard
     deviation over the sensitivity; in DP-SGD that is the clipping norm max_grad_norm. `mode` says in words
-    what the mechanism is.
+    what the mechanism is. `failure` is the chance that its release shows a patient in spite of the noise, as
+    that of a word which only he has; it comes out of delta.
     """
 
     patients: int
@@ -60,15 +61,18 @@ class PrivacyPlan:
     delta: float
     max_grad_norm: float
     mode: str = DP_SGD
+    failure: float = 0.0
 
     @classmethod
-    def once(cls, patients: int, noise_multiplier: float, delta: float, what: str) -> "PrivacyPlan":
+    def once(
+        cls, patients: int, noise_multiplier: float, delta: float, what: str, failure: float = 0.0
+    ) -> "PrivacyPlan":
         """A Gaussian mechanism that runs once on all patients and releases `what`.
 
         noise_multiplier is the noise's standard deviation over the L2 sensitivity: how far one patient
         more can move the released vector.
         """
-        return cls(patients, 1.0, noise_multiplier, 1, delta, 1.0, f"Gaussian mechanism on {what}")
+        return cls(patients, 1.0, noise_multiplier, 1, delta, 1.0, f"Gaussian mechanism on {what}", failure)
 
     @classmethod
     def for_budget(
@@ -114,11 +118,16 @@ class PrivacyPlan:
 
 
 def compose(plans: Sequence[PrivacyPlan], delta: float, accountant: str = "rdp") -> float:
-    """Epsilon of several runs on the same people, by one accountant. Source: Mironov 2017; Gopi et al. 2021."""
+    """Epsilon of several runs on the same people, by one accountant. Source: Mironov 2017; Gopi et al. 2021.
+
+    Infinite where their failures leave nothing of delta.
+    """
     from opacus.accountants import PRVAccountant, RDPAccountant
 
     if not plans:
         return 0.0
+    if (delta := delta - sum(plan.failure for plan in plans)) <= 0:
+        return math.inf
     counter = {"rdp": RDPAccountant, "prv": PRVAccountant}[accountant]()
     counter.history = [_mechanism(plan) for plan in plans]
     with _quiet():

@@ -89,6 +89,7 @@ FIELDS: tuple[Field, ...] = (
     _condition("I44.7", "Left bundle-branch block, unspecified"),
     _condition("I45.10", "Unspecified right bundle-branch block"),
     _condition("I48.91", "Unspecified atrial fibrillation"),
+    _condition("I48.92", "Unspecified atrial flutter"),
     _condition("I49.1", "Atrial premature depolarization"),
     _condition("I49.3", "Ventricular premature depolarization"),
     _condition("I50.9", "Heart failure, unspecified"),

@@ -12,18 +12,17 @@ import numpy as np
 from ..core.claims import (
     AGE,
     CHEST_FINDINGS,
-    FIBRILLATION,
     FINDINGS,
     PATIENT,
     RHYTHM,
     SEX,
-    SINUS,
     STUDY_DATE,
     SUBTYPE,
     VIEW,
     VITALS,
     Claim,
     findings,
+    rhythm,
 )  # fmt: skip
 from ..core.errors import InputError
 from ..core.profile import PatientProfile
@@ -31,6 +30,8 @@ from ..core.profile import PatientProfile
 SHUFFLES = 10  # the first half says what chance is, the second what is left when ids are shuffled
 ROSTER = "table of patients"
 ALIKE = 0.99  # agreement by chance from which a subject says nothing of who belongs to whom
+
+LEAST = 30  # patients; of fewer, what agrees by chance is not known well enough
 
 Patient = str
 Source = str  # of claims that stay together when ids are shuffled: a modality, or ROSTER
@@ -47,7 +48,7 @@ def of_profile(profile: PatientProfile) -> Iterator[Claim]:
     if profile.index_date is not None:
         yield Claim.of(STUDY_DATE, ROSTER, profile.index_date.isoformat())
     if "I48.91" in profile.conditions:
-        yield Claim.of(RHYTHM, ROSTER, FIBRILLATION if profile.has("I48.91") else SINUS)
+        yield Claim.of(RHYTHM, ROSTER, rhythm([code for code in profile.conditions if profile.has(code)]))
     if all(code in profile.conditions for code in CHEST_FINDINGS):
         yield Claim.of(FINDINGS, ROSTER, findings([code for code in CHEST_FINDINGS if profile.has(code)]))
     for subject, trait in ((SUBTYPE, "pam50"), (VIEW, "chest_view")):
@@ -87,8 +88,11 @@ class Agreement:
         return self.source is None
 
     def strength(self, share: float | None = None) -> float | None:
-        """Agreement above chance: 0 as with shuffled ids, 1 if all agree; None where shuffling changes nothing."""
-        if self.chance >= ALIKE:
+        """Agreement above chance: 0 as with shuffled ids, 1 if all agree.
+
+        None where shuffling changes nothing, or too few patients are spoken of.
+        """
+        if self.chance >= ALIKE or self.patients < LEAST:
             return None
         share = self.share if share is None else share
         return max(0.0, (share - self.chance) / (1 - self.chance))

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..core.modality import Modality, View
 from . import relink
+from .audited import Audited, audits
 from .copies import Copies, copies
 from .exposure import LEAST, Exposure, Target, worst
 from .guessing import PREDICATES, by_condition, by_predicates, by_profile
@@ -35,11 +36,12 @@ NO_COUNTERPART = "there are no real records to compare with"
 
 @dataclass(frozen=True)
 class Privacy:
-    """All that the attacks found; identifiers None: the files were not searched."""
+    """All that the attacks found; identifiers None: the files were not searched; audits None: no weights are named."""
 
     attacks: Sequence[Exposure]
     copies: Sequence[Copies]
     identifiers: Sequence[Identifier] | None
+    audits: Sequence[Audited] | None = None
 
     @property
     def worst(self) -> Exposure | None:
@@ -57,6 +59,7 @@ class Privacy:
             "attacks": [row.to_dict() for row in self.attacks],
             "copies": [row.to_dict() for row in self.copies],
             "identifiers": None if self.identifiers is None else [vars(found) for found in self.identifiers],
+            "audit": None if self.audits is None else [row.to_dict() for row in self.audits],
         }
 
 
@@ -76,7 +79,8 @@ def attack(
     found += _linkability(sides, seed)
     whole = [(name, parties(side, LEAST)) for name, own in sides.items() for side in own]
     copied = [copies(name, rows, seed) for name, rows in whole if isinstance(rows, Parties)]
-    return Privacy(found, copied, None if cohort is None else identifiers(cohort, modalities, sides))
+    traces = None if cohort is None else identifiers(cohort, modalities, sides)
+    return Privacy(found, copied, traces, audits(cohort))
 
 
 def _of_modality(modality: str, own: Sequence[Sides], seed: int) -> Iterator[Exposure]:

@@ -49,7 +49,7 @@ class Crossing:
 def crossings(found: Sequence[Recovery], seed: int) -> list[Crossing]:
     """Every fact that two views reveal, where 20 patients have both."""
     out = []
-    for a, b in combinations([r for r in found if r.revealed and r.scores], 2):
+    for a, b in combinations([r for r in found if r.judged and r.scores], 2):
         both = [pid for pid in a.scores if pid in b.scores]
         if a.fact != b.fact or a.view == b.view or len(both) < LEAST:
             continue

@@ -120,20 +120,23 @@ def _view(limits: Limits, modality: str, view: Mapping[str, Any]) -> Iterator[Ch
             value = None if high is None else max(0.0, value - high)
         yield Check(f"{key}/{name}", ONE, f"{title}: {what}", value, limit, True, modality, _why(score))
     for score in (s for s in found if s.get("metric") == "tstr"):
-        what = f"{title}: share of what real records teach, {score.get('task')}"
+        what = f"{title}: share of what real records surely teach, {score.get('task')}"
         value, why = _taught(score)
         key = f"useful/{name}/{score.get('task')}"
         yield Check(key, ONE, what, value, limits.useful_at_least, False, modality, why)
 
 
 def _taught(score: Mapping[str, Any]) -> tuple[float | None, str]:
-    """Share of what real records teach above chance; None where they teach nothing that is surely above it."""
+    """Share of what as many real records surely teach above chance; None where that is nothing.
+
+    Surely: the low end of the range over other real patients, so that real patients themselves pass.
+    """
     value, floor, low = _measured(score), _number(score.get("floor")), _end(score.get("floor_interval"), 0)
     if value is None or floor is None or low is None:
         return None, _why(score)
-    if low <= CHANCE or floor <= CHANCE:
+    if low <= CHANCE:
         return None, "what real records teach may be chance"
-    return (value - CHANCE) / (floor - CHANCE), ""
+    return (value - CHANCE) / (low - CHANCE), ""
 
 
 def _whole(policy: Policy, scores: Mapping[str, Any]) -> Iterator[Check]:
@@ -237,11 +240,11 @@ def _learnt(policy: Policy, card: Mapping[str, Any], audits: Sequence[Mapping[st
     what = f"weights {name}: epsilon claimed"
     yield Check(f"weights/{name}", TWO, what, _number(claimed), two.epsilon_at_most)
     own = [a for a in audits if a.get("weights") == card["sha256"]]
-    if two.audit or own:
-        bounds = [_number(a.get("lower_bound")) for a in own]
+    bounds = [_number(a.get("lower_bound")) for a in own]
+    if two.audit or any(bound is not None for bound in bounds):
         known = [b for b in bounds if b is not None]
         bound = max(known) if known and len(known) == len(bounds) else None
-        what, limit = f"weights {name}: epsilon, lower bound by audit", _number(claimed)
+        what, limit = f"weights {name}: epsilon, lower bound by audit of its trainer", _number(claimed)
         why = "these weights were not audited"
         yield Check(f"audit/{name}", TWO, what, bound, 0.0 if limit is None else limit, why=why)
 

@@ -64,12 +64,19 @@ def _recoveries(rows: Sequence["Recovery"]) -> str:
             f"{r.synthetic:.2f}" + under(f"{r.synthetic_range[0]:.2f} to {r.synthetic_range[1]:.2f}"),
             f"{r.bar:.2f}",
             f"{r.shuffled[0]:.2f}",
-            chip(r.verdict) + ("" if r.revealed else under(words.NOT_REVEALED)),
+            chip(r.verdict) + _why(r),
         ]
         for r in rows
     ]
     heads = ("Record and fact", "Real, held out", "Synthetic", "Bar", "With shuffled ids", "Verdict")
     return grid(heads, cells, words.RECOVERED)
+
+
+def _why(r: "Recovery") -> str:
+    """Why a fact is not judged."""
+    if r.judged:
+        return ""
+    return under(words.TOO_FEW.format(r.fewest) if r.revealed else words.NOT_REVEALED)
 
 
 def _crossings(rows: Sequence["Crossing"]) -> str:

@@ -62,8 +62,8 @@ class Linkage:
 
     @property
     def recovery(self) -> float | None:
-        """Mean over facts that real records reveal of the share recovered; None without real records."""
-        return _mean([r.strength for r in self.recoveries if r.revealed])
+        """Mean over facts that can be judged of the share recovered; None without real records."""
+        return _mean([r.strength for r in self.recoveries if r.judged])
 
     @property
     def score(self) -> float | None:
@@ -74,7 +74,7 @@ class Linkage:
     def shuffled(self) -> float | None:
         """The score with shuffled ids; without recovery, the agreement with shuffled ids."""
         agree = _mean([a.strength(a.shuffled) for a in self.agreements if a.required])
-        read = _mean([r.shuffled_strength for r in self.recoveries if r.revealed])
+        read = _mean([r.shuffled_strength for r in self.recoveries if r.judged])
         return agree if read is None else _lower(agree, read)
 
     @property

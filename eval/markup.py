@@ -5,11 +5,14 @@ from html import escape
 
 from .score import AS_REAL, CLOSE, DIFFERENT, NOT_MEASURED, UNDECIDED
 
+KEPT, BROKEN = "kept", "broken"  # of a rule
 CHIPS = {
     AS_REAL: ("as-real", "✓ As real"),
     CLOSE: ("close", "≈ Close"),
     DIFFERENT: ("different", "✕ Different"),
     UNDECIDED: ("not-measured", "? Undecided"),
+    KEPT: ("as-real", "✓ Kept"),
+    BROKEN: ("different", "✕ Broken"),
     NOT_MEASURED: ("not-measured", "Not measured"),
 }
 

@@ -10,7 +10,8 @@ from . import words
 from .link_section import linked
 from .markup import CHIPS, card, chip, grid, listed, under
 from .privacy_section import attacked
-from .score import NOT_MEASURED, QUESTIONS, QUOTED, Score
+from .rules_section import ruled
+from .score import AS_REAL, CLOSE, FINER, NOT_MEASURED, QUESTIONS, QUOTED, Score
 
 if TYPE_CHECKING:
     from .attacks import Privacy
@@ -30,14 +31,19 @@ def render(
     """The whole page."""
     folder = scores["reference"] == "folder"
     real_shown = any(report.real_pictured for report in reports)
+    looked = scores["looked_at"]["patients"]
+    quick = words.QUICK_LOOK.format(looked, scores["patients"]) if looked < scores["patients"] else ""
     body = [
         "<header><span class='badge'>Synthetic data</span><h1>How good are these synthetic patients?</h1>",
         f"<p class='lead'>{escape(words.headline(reports, scores['patients']))}</p>",
         f"<p class='soft'>{words.AGAINST_FOLDER if folder else words.AGAINST_SHIPPED}</p>",
+        f"<p class='soft'>{quick}</p>" if quick else "",
         f"<p class='warning'>{words.REAL_SHOWN}</p>" if real_shown else "",
         "</header><main>",
         _summary(reports),
+        _pictures(reports),
         card("Do the records of one patient belong together?", linked(link), "linkage"),
+        card(words.RULES_HEAD, ruled(scores["rules"]), "rules"),
         card("Could a real patient be recognised?", attacked(privacy), "privacy"),
         *(_view(report) for report in reports),
         _unmeasured(reports, without),
@@ -65,7 +71,7 @@ def gauge(score: Score) -> str:
     assert score.value is not None
     band, own = score.floor_interval or (low, low), score.interval or (score.value, score.value)
     style = CHIPS[score.verdict or NOT_MEASURED][0]
-    label = f"{score.value:.2f} on a scale from {low:g} to {high:.2g}; real against real {_range(band)}"
+    label = f"{score.value:.3g} on a scale from {low:g} to {high:.2g}; real against real {_range(band)}"
     thick = max(2.0, round(at(band[1]) - at(band[0]), 1))
     return (
         f"<svg class='gauge' role='img' aria-label='{escape(label, quote=True)}' width='220' height='38'>"
@@ -79,7 +85,7 @@ def gauge(score: Score) -> str:
 
 
 def _range(pair: tuple[float, float] | None) -> str:
-    return f"{pair[0]:.2f} to {pair[1]:.2f}" if pair else ""
+    return f"{pair[0]:.3g} to {pair[1]:.3g}" if pair else ""
 
 
 # -- sections
@@ -89,9 +95,10 @@ def _summary(reports: Sequence["ViewReport"]) -> str:
     rows = [
         [f"<a href='#{escape(r.view.name)}'>{escape(r.view.title)}</a>"]
         + [chip(r.verdict(q)) + _figures(r, q) for q in QUESTIONS]
+        + [_closer(r)]
         for r in reports
     ]
-    heads = ["Record", *(words.ASKED[q] for q in QUESTIONS)]
+    heads = ["Record", *(words.ASKED[q] for q in QUESTIONS), words.CLOSER_HEAD]
     quoted = any(s.status == QUOTED for r in reports for s in r.scores)
     caption = words.SUMMARY_CAPTION + (words.QUOTED_CAPTION if quoted else "")
     return card("Verdict", grid(heads, rows, caption))
@@ -109,20 +116,42 @@ def _figures(report: "ViewReport", question: str) -> str:
     return "".join(lines)
 
 
+def _pictures(reports: Sequence["ViewReport"]) -> str:
+    """The picture of each view, real beside synthetic records where real ones may be shown."""
+    shown = []
+    for report in reports:
+        if report.picture:
+            image, alt = b64encode(report.picture).decode(), escape(report.alt, quote=True)
+            caption = escape(f"{report.alt} {words.NOT_CHOSEN}")
+            title = escape(report.view.title)
+            shown.append(
+                f"<h3>{title}</h3><figure><img alt='{alt}' src='data:image/png;base64,{image}'>"
+                f"<figcaption>{caption}</figcaption></figure>"
+            )
+    return card(words.PICTURES, "".join(shown), "pictures") if shown else ""
+
+
+def _closer(report: "ViewReport") -> str:
+    """How many of the finer figures are well, by question."""
+    lines = []
+    for question in FINER:
+        own = [s for s in report.scores if s.question == question and s.value is not None]
+        well = sum(s.verdict in (AS_REAL, CLOSE) for s in own)
+        lines += [under(f"{words.CLOSER[question]}: {well} of {len(own)}")] if own else []
+    return "".join(lines) or chip(NOT_MEASURED)
+
+
 def _view(report: "ViewReport") -> str:
     parts = []
-    if report.picture:
-        image = b64encode(report.picture).decode()
-        alt = escape(report.alt, quote=True)
-        caption = escape(f"{report.alt} {words.NOT_CHOSEN}")
-        parts.append(
-            f"<figure><img alt='{alt}' src='data:image/png;base64,{image}'>"
-            f"<figcaption>{caption}</figcaption></figure>"
-        )
     measured = [s for s in report.scores if s.value is not None]
-    if measured:
-        parts.append("<h3>In words</h3>" + listed(s.sentence + _when(s) for s in measured))
-        parts.append("<h3>Figures</h3>" + _table(measured))
+    if first := [s for s in measured if s.question in QUESTIONS]:
+        parts.append("<h3>In words</h3>" + listed(s.sentence + _when(s) for s in first))
+        parts.append("<h3>Figures</h3>" + _table(first, words.GAUGE_CAPTION))
+    if finer := sorted((s for s in measured if s.question in FINER), key=lambda s: FINER.index(s.question)):
+        sentences = listed(s.sentence + _when(s) for s in finer)
+        table = _table(finer, words.CLOSER_CAPTION)
+        parts.append(f"<h3>Closer looks</h3>{table}<details><summary>In words</summary>{sentences}</details>")
+        parts.append(_groups(finer))
     parts.append(f"<div class='two'>{_population(report)}{_features(report)}</div>")
     parts.append(f"<p class='note'>{escape(report.view.about)}</p>")
     return card(report.view.title, "".join(parts), report.view.name)
@@ -132,19 +161,32 @@ def _when(score: Score) -> str:
     return f" {words.QUOTED}" if score.status == QUOTED else ""
 
 
-def _table(scores: Sequence[Score]) -> str:
+def _groups(scores: Sequence[Score]) -> str:
+    """Error by subgroup, a table a task."""
+    tables = []
+    for s in scores:
+        if rows := s.details.get("groups"):
+            cells = [
+                [escape(r["group"]), str(r["rows"]), f"{r['error']:.3f}", f"{r['real']:.3f}"] for r in rows
+            ]
+            heads = ("Group", "Real test records", "Taught here", "Taught on real")
+            tables.append(grid(heads, cells, f"{str(s.task).capitalize()}: Brier score, lower is better."))
+    return f"<details><summary>Error by subgroup</summary>{''.join(tables)}</details>" if tables else ""
+
+
+def _table(scores: Sequence[Score], caption: str) -> str:
     rows = [
         [
             escape(s.title) + under(f"{s.direction}.{_when(s)}"),
-            f"{s.value:.3f}" + under(_range(s.interval)),
-            f"{s.floor:.3f}" + under(_range(s.floor_interval)),
+            f"{s.value:.3g}" + under(_range(s.interval)),
+            f"{s.floor:.3g}" + under(_range(s.floor_interval)),
             gauge(s),
             chip(s.verdict),
         ]
         for s in scores
     ]
     heads = ("Measurement", "Synthetic (95 % range)", "Real against real (95 % range)", "Drawn", "Verdict")
-    return grid(heads, rows, words.GAUGE_CAPTION)
+    return grid(heads, rows, caption)
 
 
 def _population(report: "ViewReport") -> str:
@@ -180,7 +222,11 @@ def _features(report: "ViewReport") -> str:
 
 def _unmeasured(reports: Sequence["ViewReport"], without: Sequence[str]) -> str:
     lines = [*words.NEVER]
-    lines += [f"{r.view.title}: {s.title}: {s.reason}." for r in reports for s in r.scores if s.reason]
+    for r in reports:
+        # what has one reason stands in one line
+        for reason in dict.fromkeys(s.reason for s in r.scores if s.reason):
+            titles = "; ".join(s.title for s in r.scores if s.reason == reason)
+            lines.append(f"{r.view.title}: {titles}: {reason}.")
     lines += [f"{r.view.title}: {blind}." for r in reports for blind in r.view.blind]
     lines += [f"{name.capitalize()}: there are no real ones to compare with." for name in without]
     return card("What was not measured", f"<p>{words.NOT_COVERED}</p>" + listed(lines))

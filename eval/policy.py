@@ -22,8 +22,8 @@ class Strict(Settings):
 class Limits(Strict):
     """Gate one, for one kind of record.
 
-    The distances are over the upper end of what two groups of real patients show. `useful` is the share of what
-    real records teach above chance, for each task that real records teach.
+    The distances are over the upper end of what two groups of real patients show. `useful` is the share of what as
+    many real records surely teach above chance, at the lower end of their range, for each task that they surely teach.
     """
 
     ks_above_real_at_most: Share

@@ -80,12 +80,19 @@ def attacked(found: "Privacy") -> str:
             "<h3>Traces of persons</h3>"
             + listed([*lines, *([f"{more} more are in scores.json."] if more > 0 else [])])
         )
+    parts.append("<h3>Audits of private trainers</h3>" + listed(_audits(found)))
     left = [f"{row.title}: {row.why_not}." for row in found.attacks if row.auc is None]
     left += [] if found.identifiers is not None else ["Identifiers in files: there are no files."]
     if left:
         parts.append("<h3>Not measured</h3>" + listed(left))
     parts.append(f"<p class='note'>{escape(NO_PROOF)} {escape(DRIFT)}</p>")
     return "".join(parts)
+
+
+def _audits(found: "Privacy") -> list[str]:
+    if found.audits is None:
+        return ["Not measured: this cohort does not say which weights drew it."]
+    return [row.in_words for row in found.audits] or ["Not measured: no weights drew this cohort."]
 
 
 def _attacks(rows: Sequence["Exposure"]) -> str:

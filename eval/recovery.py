@@ -1,5 +1,6 @@
 """Recovery: what models taught on real records read off synthetic ones, against each patient's own profile."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ Values = NDArray[np.float64]
 LEAST = 20  # records of known age a group
 BOOTSTRAP, SHUFFLES = 200, 20
 AUROC_BAR, AGE_BAR = 0.05, 0.20  # how far under the AUROC, how much over the mean error, of real test records
+# A class of n scatters the AUROC of a guess by about 1 / sqrt(12 n): from so many on by no more than the bar
+ENOUGH = math.ceil(1 / (12 * AUROC_BAR**2))
 AGE, SEX = "age", "sex"
 
 
@@ -42,8 +45,9 @@ class Recovery:
     real, synthetic: AUROC, or mean error in years, on real test and on synthetic records, with 95 % ranges.
     gap: 95 % range of synthetic minus real. order: (real, synthetic, shuffled) how well the fact's order is
     recovered, 0.5 is guessing, 1 is right (AUROC; for ages the concordance, the real one brought to the
-    spread of the cohort's ages). revealed: whether real records
-    show the fact at all. scores: (row,) by patient of the synthetic records, for pairs of views.
+    spread of the cohort's ages). revealed: whether real records show the fact at all. fewest: synthetic
+    patients of the rarest class (ages: of all). scores: (row,) by patient of the synthetic records, for pairs
+    of views.
     """
 
     view: str
@@ -61,19 +65,25 @@ class Recovery:
     order: tuple[float, float, float]
     order_range: tuple[float, float]
     revealed: bool
+    fewest: int
     kept: tuple[str, ...]
     scores: Mapping[str, tuple[float, float]]  # patient -> said, true
+
+    @property
+    def judged(self) -> bool:
+        """Whether the bar can be held: real records show the fact, and the cohort has enough of each class."""
+        return self.revealed and self.fewest >= ENOUGH
 
     @property
     def met(self) -> bool:
         """Whether the difference from real stays within the bar, and the fact shows at all."""
         near = self.synthetic <= self.bar if self.fact == AGE else self.synthetic >= self.bar
-        return near and (self.order_range[0] > 0.5 or not self.revealed)
+        return near and (self.order_range[0] > 0.5 or not self.judged)
 
     @property
     def verdict(self) -> str:
         """As real within the bar; different where the whole range of the difference is past it."""
-        if not self.revealed:
+        if not self.judged:
             return UNDECIDED
         if self.met:
             return AS_REAL
@@ -99,7 +109,8 @@ class Recovery:
             "real": short(self.real), "real_range": short(self.real_range), "synthetic": short(self.synthetic),
             "synthetic_range": short(self.synthetic_range), "difference_range": short(self.gap),
             "bar": short(self.bar), "shuffled": short(self.shuffled[0]), "shuffled_range": short(self.shuffled[1]),
-            "revealed_by_real": self.revealed, "share_of_real": short(self.strength), "verdict": self.verdict,
+            "revealed_by_real": self.revealed, "fewest_synthetic": self.fewest, "share_of_real": short(self.strength),
+            "verdict": self.verdict,
         }  # fmt: skip
 
 
@@ -249,12 +260,19 @@ def _measured(
         order=(expected, order(ours), float(np.mean([order(r) for r in mixed]))),
         order_range=orders[1],
         revealed=orders[0][0] > 0.5,
+        fewest=_fewest(ours, kept if words else None),
         kept=words,
         scores={
             pid: (float(said[-1]), float(true))
             for pid, said, true in zip(ids, ours.said, ours.truth, strict=True)
         } if len(words) < 3 else {},
     )  # fmt: skip
+
+
+def _fewest(reading: Reading, kept: NDArray[np.int64] | None) -> int:
+    """Patients of the rarest class, or all where there are no classes."""
+    groups = [reading.truth == k for k in kept] if kept is not None else [np.isfinite(reading.truth)]
+    return min(len(np.unique(reading.patients[own])) for own in groups)
 
 
 def _resampled(reading: Reading, ages: bool, rng: np.random.Generator) -> NDArray[np.int64]:

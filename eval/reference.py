@@ -14,7 +14,7 @@ from ..core.modality import Modality, TrainingSet
 from ..core.profile import PatientProfile
 from ..core.weights import write_atomic
 from .distances import LEAST, PROBABILITIES, Aggregate, Floor, comparable, floor, summarise
-from .sample import Sample, collect, real_rows
+from .sample import PATIENTS, Sample, collect, real_rows
 from .score import MEASURED, QUOTED, Score
 
 FORMAT, VERSION = "polyclinic-reference", 1
@@ -62,9 +62,12 @@ def population(profiles: Sequence[PatientProfile]) -> dict[str, Any]:
 
 
 def samples(
-    modality: Modality, pairs: Sequence[tuple[TrainingSet, TrainingSet]], seed: int
+    modality: Modality, pairs: Sequence[tuple[TrainingSet, TrainingSet]], seed: int, most: int = PATIENTS
 ) -> list[tuple[Sample | None, Sample | None]]:
-    """(train, test) rows of each view. Raises InputError if the two share a patient."""
+    """(train, test) rows of each view, of at most so many patients a set and split.
+
+    Raises InputError if the two share a patient.
+    """
     for train, test in pairs:
         if both := {p.patient_id for p in train.profiles} & {p.patient_id for p in test.profiles}:
             raise InputError(
@@ -72,8 +75,8 @@ def samples(
                 f"expected a split by patient"
             )
     views = modality.views()
-    learnt = collect(views, real_rows(modality, [train for train, _ in pairs if len(train)], seed))
-    judged = collect(views, real_rows(modality, [test for _, test in pairs if len(test)], seed))
+    learnt = collect(views, real_rows(modality, [train for train, _ in pairs if len(train)], seed, most))
+    judged = collect(views, real_rows(modality, [test for _, test in pairs if len(test)], seed, most))
     return list(zip(learnt, judged, strict=True))
 
 

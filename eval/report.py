@@ -16,13 +16,17 @@ from ..core.pipeline import Patient
 from ..core.weights import write_atomic
 from . import reference as references
 from .attacks import attack
+from .catalogue import finer, lacking
 from .distances import LEAST, MOST, TITLES, Aggregate, Floor, comparable, distances, floor, summarise
+from .effort import FULL, Effort, Some
+from .lesson import not_taught
+from .lessons import lessons
 from .linkage import Linked, Sides, linkage
 from .reference import ViewReference, population, samples
 from .rules import rules
 from .sample import Sample, collect
 from .score import AS_REAL, CLOSE, DIFFERENT, NOT_MEASURED, QUESTIONS, UNDECIDED, Score, not_measured
-from .utility import APART, told_apart, train_on_synthetic
+from .utility import APART, told_apart
 from .words import link_headline
 
 FORMAT, VERSION = "polyclinic-scores", 1
@@ -93,26 +97,31 @@ def evaluate(
     seed: int = 0,
     show_real: bool = True,
     progress: Callable[[str], None] = lambda title: None,
+    effort: Effort = FULL,
 ) -> dict[str, Any]:
     """Write out/report.html and out/scores.json; the content of the latter.
 
     reference: modality name -> (train, test) sets of real data. Test rows are scored against; train rows
     are the other real sample of every floor. Without it, the shipped aggregates are used, and figures that
     need real rows are quoted from them. show_real False keeps real records out of the report's pictures.
+    effort QUICK looks at some patients only, and says so.
     Raises InputError: splits share patients, data cannot be read, or out cannot be written.
     """
     from .page import render
 
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; expected a folder to write the report into")
+    everyone = cohort.patients
+    if effort.patients is not None and effort.patients < everyone:
+        cohort = Some(cohort, effort.patients)
     reports: list[ViewReport] = []
     without: list[str] = []
     sides: dict[str, list[Sides]] = {}
     for modality in modalities:
         progress(modality.name)
         pairs = None if reference is None else reference.get(modality.name, ())
-        own = sides[modality.name] = sides_of(cohort, modality, pairs, seed)
-        reports += _judged(modality, own, pairs is None, seed, show_real)
+        own = sides[modality.name] = sides_of(cohort, modality, pairs, seed, effort)
+        reports += _judged(modality, own, pairs is None, seed, show_real, effort)
         if not own:
             without.append(modality.name)
     progress("linkage")
@@ -123,7 +132,8 @@ def evaluate(
         "format": FORMAT,
         "version": VERSION,
         "reference": "folder" if reference is not None else "shipped",
-        "patients": cohort.patients,
+        "patients": everyone,
+        "looked_at": {"effort": effort.name, "patients": cohort.patients},
         "seed": seed,
         "views": [report.to_dict() for report in reports],
         "linkage": {"in_words": link_headline(link), **link.to_dict()},
@@ -152,9 +162,11 @@ def judge(
     *,
     seed: int = 0,
     show_real: bool = True,
+    effort: Effort = FULL,
 ) -> list[ViewReport]:
     """A report a view of one modality; pairs None: against the shipped aggregates. See evaluate."""
-    return _judged(modality, sides_of(cohort, modality, pairs, seed), pairs is None, seed, show_real)
+    own = sides_of(cohort, modality, pairs, seed, effort)
+    return _judged(modality, own, pairs is None, seed, show_real, effort)
 
 
 def sides_of(
@@ -162,25 +174,36 @@ def sides_of(
     modality: Modality,
     pairs: Sequence[tuple[TrainingSet, TrainingSet]] | None,
     seed: int = 0,
+    effort: Effort = FULL,
 ) -> list[Sides]:
     """The rows of each view of a modality: synthetic ones, and where there are pairs real ones."""
     views = modality.views()
     if not views:
         return []
-    drawn = collect(views, ((p.profile, p.records[modality.name]) for p in cohort.records(modality)))
-    real = samples(modality, pairs, seed) if pairs else [(None, None)] * len(views)
+    # without real rows there is nothing to hold a closer look against
+    wanted = views if pairs else [replace(view, panels=()) for view in views]
+    drawn = collect(wanted, ((p.profile, p.records[modality.name]) for p in cohort.records(modality)))
+    if not pairs:
+        return [Sides(view, own) for view, own in zip(views, drawn, strict=True)]
+    real = samples(modality, pairs, seed, effort.real_patients)
     return [Sides(view, own, *both) for view, own, both in zip(views, drawn, real, strict=True)]
 
 
 def _judged(
-    modality: Modality, sides: Sequence[Sides], against_shipped: bool, seed: int, show_real: bool
+    modality: Modality,
+    sides: Sequence[Sides],
+    against_shipped: bool,
+    seed: int,
+    show_real: bool,
+    effort: Effort,
 ) -> list[ViewReport]:
     shipped: Mapping[str, ViewReference] = {}
     if against_shipped and (path := references.folder() / f"{modality.name}.json").exists():
         shipped = references.read(path)
     reports = []
     for side in sides:
-        report = score(side.view, side.synthetic, side.train, side.test, shipped.get(side.view.name), seed)
+        known = shipped.get(side.view.name)
+        report = score(side.view, side.synthetic, side.train, side.test, known, seed, effort)
         shown = side.test if show_real else None
         reports.append(_pictured(replace(report, modality=modality.name), side.synthetic, shown))
     return reports
@@ -193,6 +216,7 @@ def score(
     test: Sample | None,
     shipped: ViewReference | None,
     seed: int = 0,
+    effort: Effort = FULL,
 ) -> ViewReport:
     """Every score of one view: against real rows if there are any, else against shipped aggregates."""
     if synthetic is None or synthetic.patient_count < LEAST:
@@ -200,11 +224,13 @@ def score(
         report = _unmeasured(view, f"the cohort has {have} such records, {LEAST} are needed")
         return replace(report, synthetic=None if synthetic is None else population(synthetic.profiles))
     if train is not None and test is not None:
-        return _against_rows(view, synthetic, train, test, seed)
+        return _against_rows(view, synthetic, train, test, seed, effort)
     if shipped is not None:
         size = min(synthetic.patient_count, MOST)
         found, by_feature = _distances(synthetic, shipped.aggregate, shipped.floor(size), None, seed)
-        rest = shipped.quoted or _unmeasured(view, "needs real records: give a reference folder").scores[2:]
+        quoted = {(s.metric, s.task) for s in shipped.quoted}
+        without = _unmeasured(view, "needs real records: give a reference folder").scores[2:]
+        rest = [*shipped.quoted, *(s for s in without if (s.metric, s.task) not in quoted)]
         real = shipped.population
     else:
         return replace(
@@ -213,7 +239,9 @@ def score(
     return ViewReport("", view, [*found, *rest], by_feature, population(synthetic.profiles), real)
 
 
-def _against_rows(view: View, synthetic: Sample, train: Sample, test: Sample, seed: int) -> ViewReport:
+def _against_rows(
+    view: View, synthetic: Sample, train: Sample, test: Sample, seed: int, effort: Effort
+) -> ViewReport:
     who = population(synthetic.profiles), population(test.profiles)
     size = comparable(synthetic.patient_count, train.patient_count)
     if size < LEAST or test.patient_count < LEAST:
@@ -228,8 +256,9 @@ def _against_rows(view: View, synthetic: Sample, train: Sample, test: Sample, se
     real = summarise(test.features)
     found, by_feature = _distances(synthetic, real, floor(train, real, size, seed), test, seed)
     apart = told_apart(synthetic, train, test, seed)
-    useful = [train_on_synthetic(task, synthetic, train, test, seed) for task in view.tasks]
-    return ViewReport("", view, [*found, apart, *useful], by_feature, *who)
+    taught = [score for task in view.tasks for score in lessons(task, synthetic, train, test, seed)]
+    rest = finer(view, synthetic, train, test, effort, seed)
+    return ViewReport("", view, [*found, apart, *taught, *rest], by_feature, *who)
 
 
 def _distances(
@@ -254,10 +283,8 @@ def _unmeasured(view: View, reason: str) -> ViewReport:
     """All scores of a view, none measured."""
     scores = [not_measured(metric, title, "distance", reason) for metric, title in TITLES.items()]
     scores.append(not_measured("auc", APART, "told apart", reason))
-    scores += [
-        not_measured("tstr", f"Teaches a model: {t.name}", "useful", reason, t.name) for t in view.tasks
-    ]
-    return ViewReport("", view, scores)
+    scores += [score for task in view.tasks for score in not_taught(task, reason)]
+    return ViewReport("", view, [*scores, *lacking(view, reason)])
 
 
 def _pictured(report: ViewReport, synthetic: Sample | None, test: Sample | None) -> ViewReport:

@@ -1,7 +1,7 @@
 """Rules: which clinical rules the records of a cohort break, for modalities that state any."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..core.modality import Modality, Record
@@ -16,6 +16,10 @@ NAMED = 20  # breaches told in full
 class Ruled(Protocol):
     """A modality whose records must keep rules. Our health record is one."""
 
+    def rule_names(self) -> Mapping[str, str]:
+        """Every rule that breaches() checks: name -> one plain sentence."""
+        ...
+
     def breaches(self, record: Record) -> list[tuple[str, str]]:
         """(name of the rule, what breaks it) for each rule that a record breaks."""
         ...
@@ -24,9 +28,11 @@ class Ruled(Protocol):
 def rules(cohort: "Judged", modalities: Sequence[Modality]) -> dict[str, Any]:
     """How many patients were checked and which rules their records break, in plain JSON types."""
     patients, counts, named = 0, Counter[str](), list[dict[str, str]]()
+    checked: dict[str, str] = {}
     for modality in modalities:
         if not isinstance(modality, Ruled):
             continue
+        checked |= modality.rule_names()
         for patient in cohort.records(modality):
             patients += 1
             for rule, says in modality.breaches(patient.records[modality.name]):
@@ -39,6 +45,7 @@ def rules(cohort: "Judged", modalities: Sequence[Modality]) -> dict[str, Any]:
         "patients": patients,
         "violations": total,
         "by_rule": dict(sorted(counts.items())),
+        "checked": checked if patients else {},
         "first": named,
         "in_words": said if patients else "Not measured: no record states rules.",
     }

@@ -1,7 +1,7 @@
 """Sample: the rows of one view, as eval's numbers see them: features, labels, whose they are."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,8 @@ PATIENTS = 1000  # of a training folder's split that are read at most
 class Sample:
     """Row i of `features` and `inputs` (row, named column) belongs to patient `profiles[i]`.
 
-    labels: task -> (row,) class index, NaN where unknown. shown: some rows whole, for pictures.
+    labels: task -> (row,) class index, NaN where unknown. shown: some rows whole, for pictures. panels: the
+    view's closer looks by name, (row, named column) each.
     """
 
     features: "DataFrame"
@@ -31,6 +32,7 @@ class Sample:
     profiles: tuple[PatientProfile, ...]
     labels: dict[str, NDArray[np.float64]]
     shown: Rows
+    panels: dict[str, "DataFrame"] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.profiles)
@@ -53,6 +55,7 @@ class Sample:
             inputs=self.inputs.iloc[rows],
             profiles=tuple(self.profiles[i] for i in rows),
             labels={task: values[rows] for task, values in self.labels.items()},
+            panels={name: table.iloc[rows] for name, table in self.panels.items()},
         )
 
 
@@ -74,6 +77,10 @@ def collect(views: Sequence[View], pairs: Iterable[tuple[PatientProfile, Record]
             profiles=tuple(profile for p in own for profile in p.profiles),
             labels={t.name: np.concatenate([p.labels[t.name] for p in own]) for t in view.tasks},
             shown=[pair for p in own for pair in p.shown],
+            panels={
+                panel.name: pd.concat([p.panels[panel.name] for p in own], ignore_index=True)
+                for panel in view.panels
+            },
         )
         if own
         else None
@@ -90,17 +97,18 @@ def _sample(view: View, rows: Rows, keep: int) -> Sample:
         profiles=tuple(profile for profile, _ in rows),
         labels={t.name: np.array([t.label(*row) for row in rows], dtype=np.float64) for t in view.tasks},
         shown=list(rows[: max(0, keep)]),
+        panels={panel.name: panel.rows(records) for panel in view.panels},
     )
 
 
 def real_rows(
-    modality: Modality, sets: Sequence[TrainingSet], seed: int
+    modality: Modality, sets: Sequence[TrainingSet], seed: int, most: int = PATIENTS
 ) -> Iterator[tuple[PatientProfile, Record]]:
-    """Real rows of these sets, in random order; at most PATIENTS patients of each are read."""
+    """Real rows of these sets, in random order; at most `most` patients of each are read."""
     for part in sets:
         rng = np.random.default_rng(seed)
         ids = sorted({profile.patient_id for profile in part.profiles})
-        chosen = {ids[i] for i in rng.permutation(len(ids))[:PATIENTS]}
+        chosen = {ids[i] for i in rng.permutation(len(ids))[:most]}
         rows = [i for i in rng.permutation(len(part)) if part.profiles[i].patient_id in chosen]
         part = replace(
             part,

@@ -10,14 +10,18 @@ from numpy.typing import ArrayLike
 
 MEASURED, QUOTED, NOT_MEASURED = "measured", "quoted", "not measured"
 AS_REAL, CLOSE, DIFFERENT, UNDECIDED = "as real", "close", "different", "undecided"
-QUESTIONS = ("distance", "told apart", "useful")  # what a score answers
+QUESTIONS = ("distance", "told apart", "useful")  # what a score answers: the verdicts of a view
+# finer questions, each with figures of its own, which no verdict of a view rests on
+SINGLE, DEPENDENCE, TIME, IMAGES, BIOLOGY = "single", "dependence", "time", "images", "biology"
+RARE, TRUST = "rare", "trust"
+FINER = (SINGLE, DEPENDENCE, TIME, IMAGES, BIOLOGY, RARE, TRUST)
 
 
 @dataclass(frozen=True)
 class Score:
     """One number. `floor` is the same measurement between two groups of real patients.
 
-    question: one of QUESTIONS. status: measured now, quoted from the training of the weights, or not
+    question: one of QUESTIONS or FINER. status: measured now, quoted from the training of the weights, or not
     measured (then `reason` says why and there is no value). verdict: within what real data show
     ("as real"), near it ("close"), "different", or "undecided" where the numbers are too small to say;
     None where not measured.

@@ -4,8 +4,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .distances import CLOSE_BY, LEAST
-from .score import AS_REAL, CLOSE, NOT_MEASURED, UNDECIDED
-from .utility import CLOSE_AUC, CLOSE_SHARE, LEAST_OF_CLASS
+from .lessons import CLOSE_SHARE
+from .score import (
+    AS_REAL,
+    BIOLOGY,
+    CLOSE,
+    DEPENDENCE,
+    IMAGES,
+    NOT_MEASURED,
+    RARE,
+    SINGLE,
+    TIME,
+    TRUST,
+    UNDECIDED,
+)
+from .utility import CLOSE_AUC, LEAST_OF_CLASS
 
 if TYPE_CHECKING:
     from .linkage import Linkage
@@ -17,6 +30,26 @@ ASKED = {
     "told apart": "Can a computer tell them from real ones?",
     "useful": "Do they teach a model that works on real patients?",
 }
+CLOSER = {
+    SINGLE: "One by one",
+    DEPENDENCE: "How measurements go together",
+    TIME: "Over time",
+    IMAGES: "As pictures",
+    BIOLOGY: "Biology",
+    RARE: "Rare and extreme",
+    TRUST: "Both ways, probabilities, subgroups",
+}
+CLOSER_HEAD = "Closer looks, as real or close"
+CLOSER_CAPTION = (
+    "The verdicts above do not rest on these. Each has its floor between real patients and its 95 % range, as the "
+    "figures above have."
+)
+QUICK_LOOK = (
+    "A quick look at {} of {} patients: small differences do not show, and some figures were left out."
+)
+PICTURES = "What do they look like?"
+RULES_HEAD = "Does each record keep the rules of medicine?"
+RULES_CAPTION = "Every rule that was checked, and how often the records of the patients looked at break it."
 AGAINST_FOLDER = "Compared with held-out patients of the reference folder."
 AGAINST_SHIPPED = (
     "Compared with shipped summaries of held-out public patients; no real record is in this report."
@@ -59,13 +92,14 @@ CROSSED = (
     "follows if each showed the fact as real ones do, and nothing else joined the two."
 )
 NOT_REVEALED = "real records may not show it"
+TOO_FEW = "the rarest class has {} synthetic patients, too few to tell"
 METHOD_OF_LINK = (
     "Linkage score: the lower of agreement and recovery. Agreement is the share of patients whose files agree, "
     "above the share with shuffled ids, mean over the subjects that ids matter for. Recovery is AUROC (for ages: "
     "concordance) above 0.5, relative to real records, mean over the facts that real records reveal."
 )
 NEVER = (
-    "Small groups: rare diseases, and each age, sex and origin by itself.",
+    "Distances within small groups: rare diseases, and each age, sex and origin by itself.",
     "How a physician would judge the records. Nobody has read them for this report.",
 )
 METHOD = (
@@ -85,6 +119,16 @@ METHOD = (
     f"(Kolmogorov-Smirnov) or {CLOSE_BY['frechet']:g} (Frechet) beyond it, an AUC up to {CLOSE_AUC:.2f}, "
     f"or {CLOSE_SHARE:.0%} of what real records teach above chance. “Undecided”: the floor itself may be "
     "chance, or the difference may be.",
+    "Closer looks, one by one: Wasserstein-1 distance in standard deviations of the real data; Cramer's V of the "
+    "chi-squared test on tenths. Together: mean difference of Spearman correlations, and of mutual information in "
+    "bits between columns cut at the real quartiles. Over time: Wasserstein distance of autocorrelations, spectra and "
+    "heart-rate variability, record by record; largest gap of Kaplan-Meier curves.",
+    "Pictures: Frechet and kernel distances, precision, recall, density and coverage (5 neighbours) in 128 features of "
+    "a net that has seen medical images; multi-scale structural similarity (MS-SSIM) of pairs.",
+    "Biology: Pearson R between gene-gene correlations; Welch's test with 5 % false discoveries; density of modules.",
+    "Rare and extreme: share of the categories that less than a tenth of real patients have; share of the real 5 % "
+    "tails that is reached. Probabilities: Brier score, and calibration error in ten bins. Subgroups: age bands, "
+    "sexes, and origins where the reference tells them, of 20 real test records or more.",
     METHOD_OF_LINK,
 )
 
@@ -119,7 +163,7 @@ def link_headline(link: "Linkage") -> str:
     if link.recovery is None:
         said.append("What models recover was not measured: it needs real records, give a reference folder.")
     else:
-        near = [r for r in link.recoveries if r.revealed]
+        near = [r for r in link.recoveries if r.judged]
         met = sum(r.met for r in near)
         said.append(f"Recovery {link.recovery:.2f}: {met} of {len(near)} facts as well as from real records.")
     return " ".join(said)

@@ -23,6 +23,7 @@ from polyclinic.eval.audit import Audit, audit, epsilon_of, least_epsilon, least
 from polyclinic.eval.poisson import sampling_faults
 from polyclinic.modalities.imaging import coarse
 from polyclinic.modalities.omics import private
+from polyclinic.modalities.signals import ecg_private
 
 _PATH = Path(__file__).parent.parent / "benchmarks" / "privacy_trainers.py"
 _SPEC = importlib.util.spec_from_file_location("privacy_trainers", _PATH)
@@ -122,10 +123,11 @@ def test_an_audit_that_sees_everything_reaches_its_ceiling_and_one_that_sees_not
         (trainers.CoarseMoments(ONE), 20),
         (trainers.OmicsMoments(ONE, detail=False), 10),
         (trainers.OmicsMoments(ONE, detail=True), 10),
+        (trainers.HeartMoments(ONE), 10),
         (trainers.TableModelOf(ONE), 5),
         (STEPS, 1),
     ],
-    ids=["imaging moments", "omics moments", "omics modules", "profiles", "DP-SGD"],
+    ids=["imaging moments", "omics moments", "omics modules", "hearts", "profiles", "DP-SGD"],
 )
 def test_each_private_trainer_stays_under_its_claim(trainer: Any, runs: int) -> None:
     found = audited(trainer, runs)
@@ -139,8 +141,9 @@ def test_each_private_trainer_stays_under_its_claim(trainer: Any, runs: int) -> 
     [
         (trainers.CoarseMoments(Budget(10.0, 1e-5)), 20),
         (trainers.OmicsMoments(Budget(10.0, 1e-5), detail=True), 20),
+        (trainers.HeartMoments(Budget(10.0, 1e-5)), 10),
     ],
-    ids=["imaging", "omics"],
+    ids=["imaging", "omics", "hearts"],
 )
 def test_the_audit_tells_epsilon_10_from_1(trainer: Any, runs: int) -> None:
     assert audited(trainer, runs).refuted  # claimed as epsilon 1
@@ -218,6 +221,11 @@ def test_moments_without_noise_are_found(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_moments_without_clipping_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coarse, "clip", lambda rows: rows)
     assert audited(trainers.CoarseMoments(ONE), runs=20).refuted
+
+
+def test_moments_of_hearts_without_noise_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ecg_private, "symmetric_noise", lambda size, random: np.zeros((size, size)))
+    assert audited(trainers.HeartMoments(ONE), 5).refuted
 
 
 def test_omics_moments_with_a_forgotten_noise_are_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,12 +17,20 @@ from polyclinic.core.train import Fit
 from polyclinic.core.weights import Weights, find, load
 from polyclinic.modalities.signals import noise as noises
 from polyclinic.modalities.signals.beats import KNOTS, decompose, placing
-from polyclinic.modalities.signals.ecg_model import EcgSampler
 from polyclinic.modalities.signals.ecg_private import adapt
+from polyclinic.modalities.signals.ecg_sampler import EcgSampler
 from polyclinic.modalities.signals.export import RATE
 from polyclinic.modalities.signals.heart import Heart, HeartLaw, HeartSpace
 from polyclinic.modalities.signals.landmarks import COMMON, even, locate, ordered, register, unregister
-from polyclinic.modalities.signals.rhythm import FIBRILLATION, SINUS, Beat, Ectopy, Variability, draw_beats
+from polyclinic.modalities.signals.rhythm import (
+    FIBRILLATION,
+    SINUS,
+    Beat,
+    Ectopy,
+    Variability,
+    draw_beats,
+    followed,
+)
 from polyclinic.modalities.signals.trace import blocks, extents, marks, strip
 
 Array = NDArray[np.float64]
@@ -205,11 +213,11 @@ def test_marks_are_in_order_and_around_their_peaks() -> None:
     assert len(peaks) >= len(beats) - 2
 
 
-def shipped(**conditions: bool) -> tuple[EcgSampler, Batch]:
+def shipped(heart_rate: float = 72.0, **conditions: bool) -> tuple[EcgSampler, Batch]:
     """The shipped ECG weights, and one patient with these conditions (I for the dots)."""
     encoder = ProfileEncoder()
     own = {name.replace("_", "."): present for name, present in conditions.items()}
-    profile = PatientProfile("x", age=66.0, sex="F", conditions=own, measurements={"heart_rate": 72.0})
+    profile = PatientProfile("x", age=66.0, sex="F", conditions=own, measurements={"heart_rate": heart_rate})
     return EcgSampler(load(find("ecg")), encoder.columns), Batch((profile,), encoder.encode([profile]), (5,))
 
 
@@ -237,6 +245,93 @@ def test_ventricular_beats_are_marked_or_refused() -> None:
     sampler.ectopic = None
     with pytest.raises(InputError, match=r"I49\.3: the ECG weights were trained without"):
         sampler.sample(batch)
+
+
+@pytest.mark.parametrize(
+    ("heart_rate", "conducted"), [(150.0, {2}), (100.0, {3}), (75.0, {4}), (52.0, {5, 6})]
+)
+def test_flutter_is_a_sawtooth_with_whole_waves_to_a_beat(heart_rate: float, conducted: set[int]) -> None:
+    """Its waves are those of 200 to 400 a minute in II, III, aVF and V1, next to nothing in I, and have no P wave."""
+    sampler, batch = shipped(heart_rate, I48_92=True)
+    for seed in range(4):
+        record = sampler.sample(replace(batch, seeds=(seed,)))[0]
+        assert (record.facts["rhythm"], record.facts["rhythm_basis"]) == ("atrial flutter", "rule-based")
+        assert "p" not in {symbol for _, symbol in record.facts["waves"]}
+        assert record.facts["heart_rate"] == pytest.approx(heart_rate, abs=3)
+        drawn = sampler.draw(batch.profiles[0], batch.condition[0], seed)
+        assert drawn.atria is not None
+        time = np.arange(5000) / RATE
+        saw = drawn.atria(time)
+        spectrum = np.abs(np.fft.rfft(saw[1]))
+        waves = 6 * float(np.argmax(spectrum))  # a minute, of ten seconds
+        assert 200 <= waves <= 400
+        assert round(waves / heart_rate) in conducted
+        gaps = np.diff([beat.at for beat in islice(drawn.beats, 40)]) * waves / 60
+        assert np.abs(gaps - np.rint(gaps)).max() < 0.1
+        size = np.ptp(saw, axis=1)
+        assert size[1] > 0.1
+        assert size[2] > 0.25 * size[1]  # V1
+        assert np.ptp(saw[1] - saw[0]) > 0.6 * size[1]  # III
+        assert size[0] < 0.25 * size[1]
+        assert np.diff(saw[1]).max() > -1.2 * np.diff(saw[1]).min()  # sinks slowly, comes back steeply
+
+
+def test_flutter_may_conduct_now_more_now_less() -> None:
+    sampler, batch = shipped(75.0, I48_92=True)
+    varied = 0
+    for seed in range(20):
+        gaps = np.diff(sampler.sample(replace(batch, seeds=(seed,)))[0].arrays["r_peaks"])
+        varied += bool(np.ptp(gaps) > 40)
+    assert 2 <= varied <= 12
+
+
+def test_impossible_flutter_is_one_clear_line() -> None:
+    sampler, batch = shipped(230.0, I48_92=True)
+    with pytest.raises(InputError, match="heart rate 230: atrial flutter has 34 to 200 a minute"):
+        sampler.sample(batch)
+    sampler, batch = shipped(I48_92=True, I48_91=True)
+    with pytest.raises(
+        InputError, match=r"x: atrial fibrillation \(I48\.91\) and atrial flutter \(I48\.92\) at once"
+    ):
+        sampler.sample(batch)
+
+
+def test_a_diagnosis_that_is_not_told_is_absent() -> None:
+    """A patient of whom little is known has no bit of every disease."""
+    codes = (
+        "I25.2",
+        "I44.7",
+        "I45.10",
+        "I48.91",
+        "I49.1",
+        "I49.3",
+        "I51.7",
+        "R00.0",
+        "R00.1",
+        "R94.31",
+        "Z95.0",
+    )
+    sampler, batch = shipped()
+    healthy = shipped(**dict.fromkeys((code.replace(".", "_") for code in codes), False))[1]
+    np.testing.assert_array_equal(sampler._code(batch.condition), sampler._code(healthy.condition))
+    other = EcgSampler(load(find("ecg")), ProfileEncoder().columns, "ludb")
+    untold = other._code(batch.condition)[0]
+    place = other.card.columns.index("R94.31?")
+    assert untold[place] == 0  # LUDB does not tell: there it is unknown in all
+
+
+def test_followed_beats_keep_count_of_a_changing_rate() -> None:
+    def rate(time: float) -> float:
+        return 60 + 30 * np.sin(time / 300)
+
+    drawn = draw_beats(np.random.default_rng(3), 75, 60, SINUS, Variability(), 10.0, Ectopy({"V": 0.1}))
+    beats = list(takewhile(lambda beat: beat.at < 3600, followed(
+        drawn, 75, rate, lambda time: False, np.random.default_rng(4)
+    )))  # fmt: skip
+    for first in range(0, 3600, 600):
+        asked = np.mean([rate(second) for second in range(first, first + 600)]) * 10
+        assert sum(first <= beat.at < first + 600 for beat in beats) == pytest.approx(asked, rel=0.02)
+    assert all(b.at == pytest.approx(a.at + a.interval) for a, b in pairwise(beats))
 
 
 def test_an_unknown_recorder_is_refused() -> None:

@@ -1,12 +1,15 @@
 """Judging a cohort: distances, classifiers, reference files, the report. On made-up data."""
 
+import copy
 import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,9 +21,23 @@ from polyclinic.core.pipeline import Patient
 from polyclinic.core.profile import PatientProfile
 from polyclinic.eval import reference, report, utility
 from polyclinic.eval.distances import distances, floor, frechet, ks, summarise
+from polyclinic.eval.effort import QUICK
+from polyclinic.eval.lessons import train_on_synthetic
 from polyclinic.eval.sample import Sample, collect, one_each, resample
-from polyclinic.eval.score import AS_REAL, DIFFERENT, NOT_MEASURED, QUOTED, UNDECIDED, Score
-from polyclinic.eval.utility import auc, taught, told_apart, train_on_synthetic
+from polyclinic.eval.score import (
+    AS_REAL,
+    DEPENDENCE,
+    DIFFERENT,
+    NOT_MEASURED,
+    QUESTIONS,
+    QUOTED,
+    RARE,
+    SINGLE,
+    TRUST,
+    UNDECIDED,
+    Score,
+)  # fmt: skip
+from polyclinic.eval.utility import auc, taught, told_apart
 
 WIDTH = 6
 ILL = Task(
@@ -49,7 +66,8 @@ def rows(n: int, seed: int, shift: float = 0.0, each: int = 1, ill: bool | None 
     out = []
     for i in range(n):
         sick = bool(rng.random() < 0.4) if ill is None else ill
-        who = PatientProfile(f"p{seed}-{i}", age=50.0 + i % 30, sex="FM"[i % 2], conditions={"A41.9": sick})
+        ill_with = {"A41.9": sick, "J43.9": i % 20 == 0}
+        who = PatientProfile(f"p{seed}-{i}", age=50.0 + i % 30, sex="FM"[i % 2], conditions=ill_with)
         for _ in range(each):
             x = rng.normal(size=WIDTH) + shift
             x[0] += 2.0 * sick
@@ -75,6 +93,9 @@ class Toy:
     def load(self, data: TrainingSet) -> list[Record]:
         own = dict(data.options["rows"])
         return [own[record] for record in data.records]
+
+    def read(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
+        return {}
 
 
 class ToyCohort:
@@ -276,13 +297,71 @@ def test_scores_are_strict_json_and_stable(scored: tuple[dict[str, Any], Path]) 
     assert json.loads(text, parse_constant=refuse) == json.loads(json.dumps(scores))
     assert (scores["format"], scores["version"]) == ("polyclinic-scores", 1)
     (view,) = scores["views"]
-    assert {s["question"] for s in view["scores"]} == {"distance", "told apart", "useful"}
+    assert {s["question"] for s in view["scores"]} == {*QUESTIONS, SINGLE, DEPENDENCE, RARE, TRUST}
     for s in view["scores"]:
         assert s["value"] is not None
         assert s["interval"][0] <= s["interval"][1]
         assert s["floor_interval"][0] <= s["floor"] <= s["floor_interval"][1]
         assert s["direction"]
         assert s["sentence"].endswith(".")
+
+
+SCHEMA = json.loads((files("polyclinic.eval") / "scores.schema.json").read_text())
+
+
+def test_scores_keep_the_schema_that_ships(scored: tuple[dict[str, Any], Path]) -> None:
+    content = json.loads((scored[1] / "scores.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    jsonschema.validate(content, SCHEMA)
+    for spoil in (
+        lambda view: view["scores"][0].update(status=NOT_MEASURED),  # yet with a value
+        lambda view: view["scores"][0].update(value=None),
+        lambda view: view["scores"][0].update(floor=None),
+        lambda view: view["scores"][0].update(direction=""),
+        lambda view: view["scores"][0].update(verdict="passed"),
+        lambda view: view.update(surprise=1),
+    ):
+        broken = copy.deepcopy(content)
+        spoil(broken["views"][0])
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(broken, SCHEMA)
+
+
+def test_a_quick_look_says_so(tmp_path: Path) -> None:
+    scores = report.evaluate(ToyCohort(rows(60, 3)), [TOY], None, tmp_path, effort=QUICK)
+    assert scores["looked_at"] == {"effort": "quick", "patients": 30}
+    assert scores["patients"] == 60
+    assert "A quick look at 30 of 60 patients" in (tmp_path / "report.html").read_text()
+    jsonschema.validate(json.loads((tmp_path / "scores.json").read_text()), SCHEMA)
+
+
+@dataclass
+class Chart(Toy):
+    """A modality with rules, of which the sick break one."""
+
+    name: str = "toy"
+
+    def rule_names(self) -> dict[str, str]:
+        return {"drugs-fit": "A <drug> fits.", "ages-add-up": "Ages add up."}
+
+    def breaches(self, record: Record) -> list[tuple[str, str]]:
+        return [("drugs-fit", "x < 0")] if record.arrays["x"][0] < 0 else []
+
+
+def test_rules_are_named_and_counted(tmp_path: Path) -> None:
+    chart: Any = Chart()
+    pairs = rows(40, 3)
+    broken = sum(record.arrays["x"][0] < 0 for _, record in pairs)
+    scores = report.evaluate(ToyCohort(pairs), [chart], None, tmp_path)
+    assert broken
+    assert (scores["rules"]["violations"], scores["rules"]["by_rule"]) == (broken, {"drugs-fit": broken})
+    assert set(scores["rules"]["checked"]) == {"drugs-fit", "ages-add-up"}
+    page = (tmp_path / "report.html").read_text()
+    assert "A &lt;drug&gt; fits." in page
+    assert "2 rules" in page
+    assert page.count("✕ Broken") == 1
+    assert page.count("✓ Kept") == 1
+    assert page.index("Verdict") < page.index("Does each record keep the rules")
 
 
 def test_report_is_one_accessible_file(scored: tuple[dict[str, Any], Path]) -> None:
@@ -314,7 +393,9 @@ def test_real_records_can_be_kept_out(tmp_path: Path) -> None:
 def test_nothing_to_compare_is_not_a_pass(patients: int, real: Any, tmp_path: Path) -> None:
     scores = report.evaluate(ToyCohort(rows(patients, 3)), [TOY], real, tmp_path)
     assert set(scores["views"][0]["verdicts"].values()) == {NOT_MEASURED}
-    assert len(scores["not_measured"]) == 5
+    view = scores["views"][0]
+    assert {s["status"] for s in view["scores"]} == {NOT_MEASURED}
+    assert len(scores["not_measured"]) == len(view["scores"])
     assert "What was not measured" in (tmp_path / "report.html").read_text()
 
 

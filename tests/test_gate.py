@@ -186,13 +186,19 @@ def test_what_real_records_do_not_teach_is_not_measured():
     assert [c.key for c in decide(scores).lacking] == ["useful/xray/illness", "taught/imaging"]
 
 
+def test_a_task_is_held_against_the_low_end_of_what_real_records_teach():
+    # real records teach 0.9, other real patients as little as 0.8: real ones themselves must not be refused
+    for value, passes in ((0.9, True), (0.8, True), (0.75, True), (0.73, False)):
+        assert decide(changed(("views", 0, "scores", 3, "value"), value)).passed == passes
+
+
 # -- every limit fires
 
 BEYOND = {
     "ks/xray": (("views", 0, "scores", 0, "value"), 0.31),
     "frechet/ecg": (("views", 1, "scores", 1, "value"), 0.96),
     "told_apart/vitals": (("views", 2, "scores", 2, "value"), 0.999),
-    "useful/xray/illness": (("views", 0, "scores", 3, "value"), 0.8),
+    "useful/xray/illness": (("views", 0, "scores", 3, "value"), 0.73),
     "link/score": (("linkage", "score"), 0.79),
     "link/contradictions": (("linkage", "failing_patients"), ["p1"]),
     "rules": (("rules", "violations"), 1),
@@ -236,6 +242,12 @@ def test_public_weights_can_be_forbidden_and_an_audit_above_the_claim_counts_eve
     assert [c.key for c in decide(gate_two__public_weights=False).failed] == ["weights/open"]
     scores = changed(*BEYOND["audit/private"])
     assert [c.key for c in decide(scores, gate_two__audit=False).failed] == ["audit/private"]
+
+
+def test_an_audit_that_was_not_made_is_asked_for_only_where_the_policy_does():
+    scores = changed(("privacy", "audit", 0, "lower_bound"), None)
+    assert [c.key for c in decide(scores).lacking] == ["audit/private"]
+    assert decide(scores, gate_two__audit=False).passed
 
 
 @pytest.mark.parametrize(

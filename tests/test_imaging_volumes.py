@@ -254,6 +254,7 @@ def test_series_that_cannot_be_are_refused() -> None:
         (pictures, {"shows": SERIES}, "model.shows.slices: 5 slices .* no image lies in a stack"),
         (pictures, {"network": {**NETWORK, "channels": 3}, "shows": {"iod": "DX"}}, "RGB images are written as SC"),
         (volumes, {"shows": SERIES, "law": {"kept": 4}}, "does not know a slice's place"),
+        (volumes, {"law": {"kept": 4, "mixture": 2}}, "a private law has one normal a class"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_learnt_is_refused(

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from polyclinic.core.claims import CHEST_FINDINGS, Claim, Claiming, findings
+from polyclinic.core.claims import CHEST_FINDINGS, SURVIVAL, Claim, Claiming, findings
 from polyclinic.core.errors import InputError
 from polyclinic.core.modality import Batch, Record, Task, View, load_modality
 from polyclinic.core.pipeline import Patient
@@ -197,6 +197,18 @@ def test_what_real_records_do_not_show_decides_nothing() -> None:
     assert (found.revealed, found.verdict) == (False, UNDECIDED)
 
 
+def test_a_class_of_a_few_patients_decides_nothing() -> None:
+    men, women = (tuple(p for p in people("s") if p.sex == sex) for sex in "MF")
+    few = men[:8] + women
+    found = recoveries(
+        "toy", "Toy", {}, sample(few, 3), sample(people("r"), 1), sample(people("t"), 2), seed=0
+    )
+    by_fact = {r.fact: r for r in found}
+    assert (by_fact[SEX].revealed, by_fact[SEX].judged, by_fact[SEX].fewest) == (True, False, 8)
+    assert by_fact[SEX].verdict == UNDECIDED
+    assert by_fact[AGE].judged
+
+
 def test_readings_of_one_fact_from_two_views_go_together() -> None:
     profiles = people("s")
     real = sample(people("r"), 1), sample(people("t"), 2)
@@ -351,7 +363,8 @@ def made_up(name: str) -> Record:
         return Record({"ecg": ecg, "r_peaks": peaks, "vitals": day}, facts)
     genes = np.array(["ESR1", "PGR", "ERBB2", "MKI67"])
     levels = np.array([12.5, 10.0, 12.0, 9.0], np.float32)
-    facts = {"pam50": "LumA", **dict(zip(genes.tolist(), levels.tolist(), strict=True))}
+    outcome = {"os_months": 7.3, "os_event": True}
+    facts = {"pam50": "LumA", **outcome, **dict(zip(genes.tolist(), levels.tolist(), strict=True))}
     return Record({"rna": levels, "rna_var": genes}, facts)
 
 
@@ -422,6 +435,9 @@ def test_a_wrong_header_is_found(filed: Path, name: str, change: dict[str, Any],
         ("signals", {"heart_rate": 90.0}, {"heart rate"}),
         ("signals", {"rhythm": "atrial fibrillation"}, {"rhythm"}),
         ("omics", {"pam50": "Basal"}, {"tumour subtype"}),
+        ("omics", {"os_months": 30.0}, {SURVIVAL}),  # the record has a death at 7.3 months
+        ("omics", {"os_months": 9.0, "os_event": False}, {SURVIVAL}),
+        ("omics", {"os_months": 5.0, "os_event": False}, set()),
     ],
 )
 def test_a_wrong_fact_is_found(filed: Path, name: str, facts: dict[str, Any], wrong: set[str]) -> None:
@@ -443,4 +459,12 @@ def test_events_out_of_order_are_found(filed: Path) -> None:
     path = filed / "fhir" / "Patient.ndjson"
     patient = json.loads(path.read_text())
     path.write_text(json.dumps({**patient, "deceasedDateTime": "1980-01-01T00:00:00Z"}) + "\n")
-    assert contradictions(filed) == {"order of events", "date of the studies"}
+    assert contradictions(filed) == {"order of events", "date of the studies", SURVIVAL}
+
+
+def test_a_record_that_outlives_the_follow_up_is_found(filed: Path) -> None:
+    path = filed / "fhir" / "Patient.ndjson"
+    patient = json.loads(path.read_text())
+    assert patient.pop("deceasedDateTime")[:10] == "2024-12-14"  # 7.3 months on
+    path.write_text(json.dumps(patient) + "\n")
+    assert contradictions(filed) == {SURVIVAL}

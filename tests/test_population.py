@@ -185,7 +185,7 @@ REFUSED: list[tuple[Mapping[str, Any], str]] = [
     ({"conditions": {"I10": "often"}}, r"conditions\.I10"),
     ({"conditions": {"I10": {"share": 0.2, "per_decad": 2}}}, "unknown key.*per_decad.*'per_decade'"),
     ({"condition": {"I10": 0.2}}, "unknown key 'condition'.*'conditions'"),
-    ({"conditions": {"I48.9": 0.2}}, "unknown field or code 'I48.9'.*'I48.91'"),
+    ({"conditions": {"I48.9": 0.2}}, "unknown field or code 'I48.9'.*'I48.92'"),
     ({"conditions": {"age": 0.2}}, r"conditions\.age: age is not a condition"),
     ({"conditions": {"R00.0": 0.2}}, r"conditions\.R00\.0: follows from the heart rate"),
     ({"women": 1, "conditions": {"C50.929": 0.2}}, r"conditions\.C50\.929: is a code for men"),

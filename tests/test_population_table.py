@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polyclinic.conditioning.domain import Column, ColumnConfig, columns_of, encode
+from polyclinic.conditioning.cells import encode
+from polyclinic.conditioning.domain import Column, ColumnConfig, columns_of
 from polyclinic.conditioning.estimation import Noisy, fit
 from polyclinic.conditioning.graph import JunctionTree, marginal
 from polyclinic.conditioning.mechanism import _Study, learn, releases, shares
@@ -280,7 +281,7 @@ def test_cells_that_cannot_be_are_refused(cells, message):
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        ({"race": ColumnConfig()}, "expected levels, bins or patterns"),
+        ({"race": ColumnConfig()}, "its values are not said; give levels, bins or patterns.*charged"),
         ({"height": ColumnConfig(bins=[100, 150, 200])}, "say its column under fields"),
         ({"sex": ColumnConfig(levels=["M"])}, "levels are the vocabulary's"),
         ({"age": ColumnConfig(bins=[0, 200])}, "must lie in 0 to 110"),

@@ -1,7 +1,7 @@
 """Courses: the language refuses what it does not know, and what it plays out is a possible life."""
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -285,6 +285,44 @@ def test_some_septic_patients_die_and_nothing_follows() -> None:
             assert death["reason"] == "Sepsis, unspecified organism"
             assert max(e["date"] for e in events) <= death["date"]
     assert 5 <= deaths <= 25
+
+
+@pytest.mark.parametrize(
+    ("months", "died"), [(0.1, True), (0.5, True), (7.3, True), (30.0, True), (14.0, False)]
+)
+def test_a_life_is_as_long_as_the_tumours_follow_up_says(months: float, died: bool) -> None:
+    """Nobody dies before, by whatever course; who dies within the year does so that day, and nothing follows."""
+    ill = {"C50.929": True, "A41.9": True, "I50.9": True, "J18.9": True}
+    values = {"systolic": 80.0, "diastolic": 50.0, "lactate": 6.0, "creatinine": 2.0, "respiration": 28.0}
+    for seed in range(12):
+        events = story(
+            person(conditions=ill, measurements=values, traits={"tumor_stage": "IV"}),
+            {"omics": {"os_months": months, "os_event": died}},
+            seed,
+        )
+        death = next((e for e in events if e["kind"] == "death"), None)
+        if died and months < 12:
+            assert death is not None
+            day = datetime.fromisoformat(death["date"].removesuffix("Z")) - datetime(2024, 3, 1)
+            assert day / timedelta(days=365.25 / 12) == pytest.approx(months, abs=0.001)
+            assert max(e["date"] for e in events) <= death["date"]
+            assert (death["reason"] == "Sepsis, unspecified organism") or months > 0.2
+        else:
+            assert death is None
+
+
+def test_who_is_lost_to_follow_up_may_die_after_it() -> None:
+    fates = [
+        story(
+            person(conditions={"C50.929": True}, traits={"tumor_stage": "IV"}),
+            {"omics": {"os_months": 3.0, "os_event": False}},
+            seed,
+        )
+        for seed in range(60)
+    ]
+    deaths = [e["date"] for events in fates for e in events if e["kind"] == "death"]
+    assert 2 <= len(deaths) <= 40
+    assert min(deaths) > "2024-05-31"
 
 
 def test_unknown_age_or_day_gives_the_index_visit_alone() -> None:

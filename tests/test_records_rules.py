@@ -44,7 +44,15 @@ def facts_of(profile: PatientProfile) -> dict[str, Facts]:
     }
     if (subtype := profile.traits.get("pam50")) is not None:
         esr1, erbb2 = SUBTYPES[subtype]
-        facts["omics"] = {"pam50": subtype, "ESR1": esr1, "PGR": 9.0, "ERBB2": erbb2, "MKI67": 11.0}
+        followed = {"os_months": 0.4 + seed % 300 / 10, "os_event": seed % 2 == 1}
+        facts["omics"] = {
+            "pam50": subtype,
+            "ESR1": esr1,
+            "PGR": 9.0,
+            "ERBB2": erbb2,
+            "MKI67": 11.0,
+            **followed,
+        }
     return facts
 
 
@@ -175,6 +183,14 @@ def _afterlife(rs: Resources) -> None:
 
 def _prescribed_on(rs: Resources) -> None:
     del drug(rs, "warfarin")["dosageInstruction"][0]["timing"]["repeat"]["boundsPeriod"]["end"]
+
+
+def _outlives(rs: Resources) -> None:
+    del of(rs, "Patient")["deceasedDateTime"]
+
+
+def _dies_early(rs: Resources) -> None:
+    of(rs, "Patient")["deceasedDateTime"] = "2024-06-03T08:00:00Z"
 
 
 def _backwards(rs: Resources) -> None:
@@ -322,6 +338,8 @@ BROKEN: list[tuple[str, Callable[[Resources], None], str]] = [
     ("doses-are-in-range", _wrong_dose_unit, "expected mg"),
     ("drugs-do-not-clash", _both_anticoagulants, "runs together with warfarin"),
     ("drugs-fit-the-kidney", _metformin_late, "begun at an eGFR of 20"),
+    ("life-is-as-long-as-the-follow-up", _outlives, "is alive, but the follow-up ends in death"),
+    ("life-is-as-long-as-the-follow-up", _dies_early, "died 2.3 days after the index date, lived"),
     ("sex-and-age-fit", _man, "in a patient of sex M"),
     ("sex-and-age-fit", _child, "years"),
     ("values-are-possible", _unit, "expected mg/dL"),

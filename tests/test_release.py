@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,11 +14,16 @@ import yaml
 
 from polyclinic.app import certificate, cli, custody, engine, verification
 from polyclinic.app.release import Desk, release
+from polyclinic.app.stream.ward import Wanted, ward_of_cohort
 from polyclinic.conditioning.population import Population
 from polyclinic.core import quarantine
 from polyclinic.core.cohort import Cohort
 from polyclinic.core.errors import InputError, Refused
 from polyclinic.core.journal import JUDGED, Journal
+from polyclinic.core.ledger import Ledger
+from polyclinic.core.modality import DatasetSource, TrainingSet
+from polyclinic.core.privacy import Budget, PrivacyPlan
+from polyclinic.core.profile import PatientProfile
 from polyclinic.core.signing import Signer, new_key, read_public, signed
 from polyclinic.core.watermark import Mark
 from polyclinic.eval import report
@@ -285,6 +291,15 @@ def test_quarantine_holds_until_a_passing_verdict(place, measured):
     assert wrong(place) == []
 
 
+def test_a_cohort_in_quarantine_is_not_streamed(place, measured):
+    measured[1][:] = [0.99]
+    release(place / "c", desk(place))
+    for _ in ("marked", "the mark deleted"):
+        with pytest.raises(Refused, match="in quarantine"):
+            ward_of_cohort(place / "c", Wanted())
+        (place / "c" / quarantine.QUARANTINE).unlink(missing_ok=True)
+
+
 def test_a_cohort_refused_after_its_release_is_no_longer_certified(place, measured):
     release(place / "c", desk(place))
     strict = another_policy(place, "strict", gate_two__auc_upper_at_most=0.5)
@@ -381,6 +396,33 @@ def test_no_new_draw_where_it_would_be_of_no_use(place, measured):
     policy = another_policy(place, "many", terms__patients_at_least=50)
     assert not release(place / "c", desk(place, policy), regenerate=3, workers=1).passed
     assert measured[0] == ["c"]
+
+
+def test_the_ledger_is_told_whose_real_rows_were_looked_at_and_is_charged_nothing(place, measured):
+    book = Ledger(place / "ledger.jsonl")
+    plan = PrivacyPlan.once(300, 4.0, 1e-5, "a test")
+    for population in ("ward+clinic", "elsewhere"):
+        book.charge(population, "training", plan, None)
+    spent = {name: book.spent(name, 1e-5) for name in ("ward+clinic", "elsewhere")}
+    people = tuple(PatientProfile(f"p{i // 2}") for i in range(6))
+    rows = TrainingSet(
+        place, DatasetSource("ward", "none"), tuple("abcdef"), people, (), "test"
+    )  # two rows of each of three patients
+    own = replace(desk(place, ledgers=(book.path,)), reference={NOTES: [(rows, rows)]})
+    measured[1][:] = [0.99, 0.6]
+    assert release(place / "c", own, regenerate=1, workers=1).passed
+    told = [(e.population, e.purpose.split(" (")[0], e.patients) for e in book.entries()[2:]]
+    assert told == [
+        ("ward+clinic", "scores of cohort c", 3),
+        ("ward+clinic", "selection: c.draw-2 drawn for the scores of c", 3),
+        ("ward+clinic", "scores of cohort c.draw-2", 3),
+    ]
+    assert {name: book.spent(name, 1e-5) for name in spent} == spent
+    book.charge("ward+clinic", "more", plan, Budget(20.0, 1e-5))  # notes do not hinder accounting
+    (paper,) = certificate.read(place / "c.draw-2")["ledgers"]
+    assert paper["entries"] == 5
+    assert release(place / "c.draw-2", own).passed  # scores are not measured again, so nothing is noted again
+    assert len(book.entries()) == 6
 
 
 def test_new_draws_need_the_weights_of_the_first(place, measured, monkeypatch):

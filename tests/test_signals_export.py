@@ -95,6 +95,11 @@ SIGNALS = {
     "vitals alone": Record({"vitals": VITALS}, {"hours": 30}),
     "nothing charted": Record({"vitals": np.full((24, 7), np.nan, np.float32)}, {"hours": 24}),
     "one hour": Record({**trace().arrays, "vitals": VITALS[:1]}, {**trace().facts, "hours": 1}),
+    "at the bedside": Record({"vitals": VITALS[:2], "bedside": np.tile(VITALS[1:2], (7200, 1))}, {"hours": 2}),
+    "a course": Record(
+        {"vitals": VITALS}, {"hours": 30, "course": "sepsis", "sepsis_onset": 9.0, "course_basis": "learnt"}
+    ),
+    "flutter": trace("atrial flutter", rhythm_basis="rule-based"),
     "with its clean trace": Record(
         {**trace().arrays, "ecg_clean": millivolts(microvolts()[::-1])}, {**trace().facts, "noise": {"muscle": 0.1}}
     ),
@@ -110,7 +115,7 @@ def same(found: Record, record: Record) -> None:
     assert set(found.arrays) - {"r_peaks"} == set(record.arrays) - {"r_peaks"}
     for name in record.arrays:
         if name != "r_peaks" or len(record.arrays[name]):
-            tolerance = 0.00501 if name == "vitals" else 0
+            tolerance = 0.00501 if name in ("vitals", "bedside") else 0
             np.testing.assert_allclose(found.arrays[name], record.arrays[name], rtol=0, atol=tolerance)
             assert found.arrays[name].dtype == record.arrays[name].dtype
 
@@ -269,6 +274,11 @@ def test_every_format_holds_the_same_record_alone_as_in_a_batch(tmp_path: Path, 
             values = np.stack([signal.data for signal in file.signals], axis=1)
             values[np.stack([signal.digital for signal in file.signals], axis=1) == ABSENT] = np.nan
             np.testing.assert_allclose(values, record.arrays["vitals"], rtol=0, atol=0.00501)
+        if "bedside" in record.arrays:
+            file = edfio.read_edf(edf / "bedside.edf")
+            assert (file.data_record_duration, file.num_data_records) == (60, 120)
+            heart_rate = file.signals[0].data
+            np.testing.assert_allclose(heart_rate, record.arrays["bedside"][:, 0], rtol=0, atol=0.00501)
 
 
 @settings(max_examples=20, deadline=None)
@@ -385,6 +395,10 @@ def test_what_a_format_has_no_room_for_is_refused_before_anything_is_written(tmp
         ({"noise": {"mains": -1}}, "noise.mains"),
         ({"noise": {"mains_hz": 55}}, "noise.mains_hz"),
         ({"clean": True}, "set a dial of noise too"),
+        ({"onset": 9}, "onset is the hour of a sepsis; set course to sepsis too"),
+        ({"course": "sepsis", "onset": 30}, "onset: .*24, got 30"),
+        ({"course": "decline"}, "course: .*'own', 'stable', 'sepsis' or 'recovery'"),
+        ({"bedside": 25}, "bedside: .*24, got 25"),
     ],
 )
 def test_options_that_make_no_sense_are_named(options: dict[str, Any], message: str) -> None:

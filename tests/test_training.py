@@ -13,7 +13,7 @@ from PIL import Image
 from polyclinic import Batch, PatientProfile, ProfileEncoder, load_modality
 from polyclinic.app.training import Privacy, train
 from polyclinic.core import weights
-from polyclinic.core.errors import BudgetExceeded
+from polyclinic.core.errors import BudgetExceeded, InputError
 from polyclinic.core.weights import read_card
 
 SEX = {"column": "sex"}
@@ -180,6 +180,22 @@ def test_new_weights_are_drawn_from(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     batch = Batch((profile,), encoder.encode([profile]), (1,))
     record = load_modality("imaging").generator(encoder.columns).sample(batch)[0]
     assert record.arrays["image"].shape == (16, 16)
+
+
+def test_films_are_finished_with_public_ones_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODELS, "imaging", {**MODELS["imaging"], "finish": True})
+    made = learn("imaging", tmp_path)
+    assert any(name.startswith("finish.") for name in weights.load(made).tensors)
+    monkeypatch.setenv("POLYCLINIC_WEIGHTS", str(made.parent))
+    encoder, profile = ProfileEncoder(), PatientProfile("p", age=50.0, sex="F")
+    batch = Batch((profile,), encoder.encode([profile]), (1,))
+    image = load_modality("imaging").generator(encoder.columns).sample(batch)[0].arrays["image"]
+    assert image.shape == (16, 16)
+    assert image.std() > 0
+    ledger = tmp_path / "ledger.jsonl"
+    with pytest.raises(InputError, match=r"model\.finish"):
+        learn("imaging", tmp_path, Privacy(epsilon=8.0, delta=1e-2, ledger=ledger), name="private")
+    assert not ledger.exists()
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])

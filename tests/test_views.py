@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from polyclinic.core.modality import Record, View
+from polyclinic.core.modality import Panel, Record, View
 from polyclinic.core.profile import PatientProfile
+from polyclinic.eval.catalogue import KINDS
 from polyclinic.modalities.imaging import metrics as imaging
 from polyclinic.modalities.omics import metrics as omics
 from polyclinic.modalities.signals import metrics as signals
+from polyclinic.modalities.signals import time_metrics
 
 GENES = np.array(["ESR1", "KRT5", "MKI67", "GAPDH", "GAPDH"])
 
@@ -120,3 +122,43 @@ def test_a_finding_is_absent_only_if_all_are_known_absent() -> None:
     assert label(PatientProfile("x", conditions={"J90": False, "J98.11": True}), record) == 1
     assert label(PatientProfile("x", conditions={"J90": False, "J98.11": False}), record) == 0
     assert np.isnan(label(PatientProfile("x", conditions={"J90": False}), record))
+
+
+PANELS = [(panel, view, make) for view, make in VIEWS for panel in view.panels]
+
+
+@pytest.mark.parametrize(("panel", "view", "make"), PANELS, ids=[f"{v.name}-{p.name}" for p, v, _ in PANELS])
+def test_closer_looks_are_named_row_by_row_and_of_a_known_kind(panel: Panel, view: View, make: Any) -> None:
+    records = [make(np.random.default_rng(i)) for i in range(3)]
+    table = panel.rows(records)
+    assert panel.kind in KINDS
+    assert len(table) == 3
+    assert table.columns.is_unique
+    alone = panel.rows(records[1:2]).to_numpy(dtype=float)
+    assert alone == pytest.approx(table.to_numpy(dtype=float)[1:2], abs=1e-5, nan_ok=True)
+    if panel.contrast is not None:
+        task, *classes = panel.contrast
+        assert set(classes) <= set(next(t for t in view.tasks if t.name == task).classes)
+
+
+def test_closer_looks_see_time() -> None:
+    rng = np.random.default_rng(0)
+    steady, wild = ecg(rng, 60.0), Record({"ecg": np.roll(ecg(rng, 60.0).arrays["ecg"], 0, axis=1)})
+    wild.arrays["ecg"][:, 2500:] = ecg(rng, 110.0).arrays["ecg"][:, 2500:]
+    found = time_metrics.variability([steady, wild])
+    assert found["SDNN"][0] < 20 < 100 < found["SDNN"][1]
+    assert time_metrics.variability([Record({"ecg": np.zeros((12, 5000), np.float32)})]).isna().all(axis=None)
+    beat = time_metrics.ecg_autocorrelation([steady])
+    assert beat["II one beat"][0] > 0.8 > 0.2 > beat["II 0.3 s"][0]
+    drift = Record({"vitals": np.repeat(np.arange(24.0)[:, None], 7, axis=1).astype(np.float32)})
+    assert time_metrics.vitals_autocorrelation([drift])["HR 1 h"][0] == pytest.approx(1)
+    short = vitals(rng, 24)
+    short.arrays["vitals"][9:] = np.nan
+    assert time_metrics.length_of_stay([drift, short]).to_numpy().tolist() == [[24, 0], [9, 1]]
+
+
+def test_survival_of_tumours_is_read_from_facts() -> None:
+    known = Record({}, {"os_months": 30.5, "os_event": True})
+    found = omics.survival([known, Record({}, {})]).to_numpy()
+    assert found[0].tolist() == [30.5, 1]
+    assert np.isnan(found[1]).all()

@@ -12,7 +12,7 @@ from torch import nn
 
 from polyclinic import Batch, PatientProfile, ProfileEncoder
 from polyclinic.core.clipping import Clipper
-from polyclinic.core.condition import columns_of
+from polyclinic.core.condition import columns_of, select
 from polyclinic.core.errors import InputError
 from polyclinic.core.modality import DatasetSource, TrainingSet
 from polyclinic.core.privacy import Budget, PrivacyPlan
@@ -22,12 +22,13 @@ from polyclinic.core.weights import Card, Weights
 from polyclinic.modalities.signals import Signals
 from polyclinic.modalities.signals.data import VITAL_FIELDS, read_vitals
 from polyclinic.modalities.signals.export import CHANNELS
-from polyclinic.modalities.signals.vitals import Stays, VitalsTrainer, VitalsTraining
+from polyclinic.modalities.signals.vitals import Blur, Stays, VitalsTrainer, VitalsTraining
 from polyclinic.modalities.signals.vitals_anchor import anchored, coherent
 from polyclinic.modalities.signals.vitals_bedside import SECONDS, bedside
 from polyclinic.modalities.signals.vitals_chart import charts
 from polyclinic.modalities.signals.vitals_course import StayCourse
 from polyclinic.modalities.signals.vitals_grid import BINS, HIGH, LOW, STEP, Tokens, to_readings
+from polyclinic.modalities.signals.vitals_match import _covariance, drifted, lacking, matched
 from polyclinic.modalities.signals.vitals_model import VitalsSampler
 from polyclinic.modalities.signals.vitals_net import VitalsModel, VitalsNet
 
@@ -82,7 +83,7 @@ def test_an_hour_does_not_see_itself_or_later_hours(random):
     readings = stays_of(random, 1)
     other = readings.copy()
     other[0, 3, HR] = 77 if readings[0, 3, HR] != 77 else 99
-    tables = [charts(Tokens.of(r), torch.tensor([3])) for r in (readings, other)]
+    tables = [charts(Tokens.of(r)) for r in (readings, other)]
     assert torch.equal(tables[0][:, :4], tables[1][:, :4])
     assert not torch.equal(tables[0][:, 4], tables[1][:, 4])
 
@@ -117,8 +118,7 @@ def test_likelihood_stops_where_a_stay_ends(random):
     longer[0, 4:] = 90
     code, length, onset = torch.zeros(1, len(COLUMNS)), torch.tensor([4]), torch.tensor([torch.nan])
     short, long = (
-        net.log_likelihood(t, charts(t, length), code, length, onset)
-        for t in map(Tokens.of, (readings, longer))
+        net.log_likelihood(t, charts(t), code, length, onset) for t in map(Tokens.of, (readings, longer))
     )
     assert torch.equal(short, long)
 
@@ -253,7 +253,7 @@ def test_an_onset_reaches_the_network(random):
     tokens, code = Tokens.of(stays_of(random, 2)), torch.zeros(2, len(COLUMNS))
     length = torch.full((2,), 6)
     known, none = (
-        net.log_likelihood(tokens, charts(tokens, length), code, length, torch.full((2,), hour))
+        net.log_likelihood(tokens, charts(tokens), code, length, torch.full((2,), hour))
         for hour in (2.0, torch.nan)
     )
     assert not torch.equal(known, none)
@@ -329,11 +329,11 @@ def test_a_recurrence_has_a_gradient_for_each_row():
 def test_vitals_are_clipped_by_patient(random):
     """By book-keeping, no layer apart; no patient moves the sum by more than the clipping norm."""
     torch.manual_seed(0)
-    module = VitalsTrainer(COLUMNS, SMALL, VitalsTraining(hide=0.0))
+    module = VitalsTrainer(COLUMNS, SMALL, VitalsTraining(hide=0.0, blur=0.0))
     tokens = Tokens.of(stays_of(random, 5))
     stays = Stays(
         tokens,
-        charts(tokens, torch.full((5,), 6)),
+        charts(tokens),
         torch.full((5,), 6),
         torch.randn(5, len(COLUMNS)),
         torch.full((5,), torch.nan),
@@ -366,7 +366,7 @@ def test_private_training_is_charged_and_drowns_in_noise(tmp_path, random, quick
             torch.full((60,), torch.nan),
         )
         with torch.no_grad():
-            return -float(net.log_likelihood(tokens, charts(tokens, length), code, length, onset).mean()) / 6
+            return -float(net.log_likelihood(tokens, charts(tokens), code, length, onset).mean()) / 6
 
     settings = {"steps": 12, "patients_per_step": 30, "learning_rate": 1e-2, "ema": 0.1}
     useful = trained(data, how, **settings)
@@ -381,3 +381,66 @@ def test_private_training_is_charged_and_drowns_in_noise(tmp_path, random, quick
     noisy = PrivacyPlan(60, 0.5, 1000.0, 12, 1e-3, 1.0)
     monkeypatch.setattr(PrivacyPlan, "for_budget", lambda *_: noisy)
     assert loss(trained(data, how, **settings)) > loss(useful) + 0.3
+
+
+def test_blur_moves_known_baselines_as_the_encoder_would():
+    torch.manual_seed(0)
+    code = torch.from_numpy(select(ENCODER.encode([ill(heart_rate=90.0)]), ENCODER.columns, COLUMNS))
+    moved = Blur(COLUMNS, 0.2)(code)
+    x = float(moved[0, COLUMNS.index("heart_rate")])
+    rate = 20 + (x + 1) / 2 * (250 - 20)
+    assert rate != 90.0
+    again = select(ENCODER.encode([ill(heart_rate=rate)]), ENCODER.columns, COLUMNS)
+    torch.testing.assert_close(moved, torch.from_numpy(again), atol=1e-4, rtol=0)
+    assert torch.equal(Blur(COLUMNS, 0.0)(code), code)
+
+
+def wandering(random: np.random.Generator, rows: int, slope: float) -> np.ndarray:
+    """(row, 24, channel) readings with noise, and a slope of its own a stay."""
+    hours = np.linspace(-1, 1, 24)[:, None]
+    noise = random.standard_normal((rows, 24, len(CHANNELS)))
+    return (100 + noise + slope * random.standard_normal((rows, 1, 1)) * hours).astype(np.float32)
+
+
+def test_drift_is_what_real_stays_have_more_of(random):
+    real, drawn = wandering(random, 400, 1.5), wandering(random, 400, 0.0)
+    root = lacking(real, drawn)
+    back = lacking(drawn, real)
+    assert np.square(back).sum() < 0.2 * np.square(root).sum()
+    mended = np.stack([drifted(row, root, random.standard_normal(len(root)), 24) for row in drawn])
+    before, found, wanted = (
+        np.diag(_covariance(stays))[[2 * HR, 2 * MAP]] for stays in (drawn, mended, real)
+    )
+    assert (before < 0.2 * wanted).all()
+    assert (found > 0.4 * wanted).all()  # the stay's deviation is that before it drifted
+    assert (found < wanted).all()
+    np.testing.assert_array_equal(lacking(real[:50], drawn[:50]), 0)  # too few to tell
+
+
+def test_drift_keeps_gaps_lattice_and_even_charting(random):
+    readings = np.full((24, len(CHANNELS)), np.nan, dtype=np.float32)
+    readings[::2, HR] = 2 * random.integers(35, 45, 12)
+    moved = drifted(readings, np.eye(2 * len(CHANNELS), dtype=np.float32), random.standard_normal(14), 24)
+    np.testing.assert_array_equal(np.isnan(moved), np.isnan(readings))
+    assert (moved[::2, HR] % 2 == 0).all()
+    assert not np.array_equal(moved[::2, HR], readings[::2, HR])
+    still = drifted(readings, np.zeros((14, 14), dtype=np.float32), np.ones(14), 24)
+    np.testing.assert_array_equal(still, readings)
+
+
+def test_charting_is_matched(random):
+    """Draws of a network that knows nothing chart each channel as often as the stays it is matched to."""
+    torch.manual_seed(0)
+    net = VitalsNet(len(COLUMNS), SMALL).eval()
+    readings = stays_of(random, 600)
+    readings[:, :, TEMP] = np.where(random.random((600, 6)) < 0.7, np.nan, readings[:, :, TEMP])
+    tokens = Tokens.of(readings)
+    stays = Stays(
+        tokens, charts(tokens), torch.full((600,), 6), torch.zeros(600, len(COLUMNS)),
+        torch.full((600,), torch.nan),
+    )  # fmt: skip
+    matched(net, stays, 0)
+    uniforms = torch.rand(600, 6, len(CHANNELS), 4)
+    _, _, present, _ = net.draw(stays.code, stays.onset, uniforms)
+    charted = present.float().mean((0, 1)).numpy()
+    np.testing.assert_allclose(charted, np.isfinite(readings).mean((0, 1)), atol=0.04)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, time
 from itertools import islice
 from pathlib import Path
@@ -11,10 +11,12 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from ...conditioning.encoder import ProfileEncoder
+from ...core import weights
 from ...core.cohort import Cohort
 from ...core.config import Settings
 from ...core.errors import InputError
-from ...core.modality import Modality, Record, load_modality
+from ...core.modality import Batch, Modality, Record, load_modality
 from ...core.pipeline import Patient, generate
 from ...core.profile import PatientProfile, seed_for
 from ...core.quarantine import require_free
@@ -55,7 +57,10 @@ class Live(Protocol):
         ...
 
     def live(self, profile: PatientProfile, record: Record, seed: int, **how: Any) -> Source:
-        """A patient's signals; `how`: signals, rate (Hz of the ECG), start (second of the day), rules."""
+        """A patient's signals; `how`: signals, rate (Hz of the ECG), start (second of the day), rules.
+
+        Where it is known from what the record was drawn, `how` has also row, a Batch of one, and its columns.
+        """
         ...
 
 
@@ -102,6 +107,20 @@ class Wanted:
     scenario: str | None = None
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """From what records were drawn: the run's seed and the name of the modality's stream below it."""
+
+    seed: int
+    stream: str
+    encoder: ProfileEncoder = field(default_factory=ProfileEncoder)
+
+    def row(self, profile: PatientProfile) -> Batch:
+        """The batch of one from which this patient's record came; see core.pipeline.generate."""
+        seed = seed_for(self.seed, profile.patient_id, self.stream)
+        return Batch((profile,), self.encoder.encode([profile]), (seed,))
+
+
 def ward_of_cohort(folder: Path, wanted: Wanted) -> Ward:
     """The first patients of a finished cohort.
 
@@ -114,25 +133,42 @@ def ward_of_cohort(folder: Path, wanted: Wanted) -> Ward:
         raise InputError(f"{folder}: the cohort has no {MODALITY}; draw one with --modalities {MODALITY}")
     if (wanted.patients or 0) > cohort.patients:
         raise InputError(f"--patients {wanted.patients}: {folder} has {cohort.patients} patients")
-    modality = load_modality(MODALITY)
+    modality = load_modality(MODALITY, cohort.manifest["modalities"][MODALITY].get("options"))
     name = str(cohort.manifest["population"].get("name", folder.name))
     patients = islice(cohort.read([modality]), wanted.patients)
-    return _ward(name, modality, patients, wanted.patients or cohort.patients, wanted)
+    return _ward(name, modality, patients, wanted.patients or cohort.patients, wanted, _drawing(cohort))
 
 
 def ward_of_population(name: str, wanted: Wanted) -> Ward:
     """Patients drawn now, from the weights in force. Raises InputError."""
-    from ...conditioning.encoder import ProfileEncoder
     from ...conditioning.population import Population
 
-    population, modality = Population.load(name), load_modality(MODALITY)
+    population = Population.load(name)
+    modality = load_modality(MODALITY, population.config.options.get(MODALITY))
     number = 10 if wanted.patients is None else wanted.patients
     profiles = (population.patient(index, wanted.seed) for index in range(number))
     patients = generate(profiles, [modality], ProfileEncoder(), wanted.seed)
-    return _ward(population.config.name, modality, patients, number, wanted)
+    return _ward(population.config.name, modality, patients, number, wanted, Drawing(wanted.seed, MODALITY))
 
 
-def _ward(name: str, modality: Modality, patients: Iterable[Patient], number: int, wanted: Wanted) -> Ward:
+def _drawing(cohort: Cohort) -> Drawing | None:
+    """How a cohort's signals were drawn; None if that was with other weights than those in force."""
+    there = cohort.manifest.get("weights", {})
+    used = cohort.manifest["modalities"][MODALITY].get("weights", ())
+    try:
+        same = bool(used) and all(there.get(name) == weights.digest(weights.find(name)) for name in used)
+    except InputError:  # no such weights here
+        same = False
+    if not same:
+        return None
+    draw = cohort.manifest.get("draw", {}).get("anew", {}).get(MODALITY, 0)
+    return Drawing(int(cohort.manifest["seed"]), f"{MODALITY}/{draw}" if draw else MODALITY)
+
+
+def _ward(
+    name: str, modality: Modality, patients: Iterable[Patient], number: int, wanted: Wanted,
+    drawing: Drawing | None = None,
+) -> Ward:  # fmt: skip
     if number < 1:
         raise InputError(f"--patients must be 1 or more, got {number}")
     if not isinstance(modality, Live):
@@ -140,21 +176,25 @@ def _ward(name: str, modality: Modality, patients: Iterable[Patient], number: in
     scenario = Scenario()
     if wanted.scenario is not None:
         scenario = read_scenario(wanted.scenario, modality.live_rules(), number)
-    beds = tuple(_beds(modality, patients, number, wanted, scenario))
+    beds = tuple(_beds(modality, patients, number, wanted, scenario, drawing))
     if not any(bed.source.signals for bed in beds):
         raise InputError(f"none of these patients has {' or '.join(wanted.signals)}")
     return Ward(re.sub(r"[^\w.-]+", "-", name) or "ward", beds)
 
 
 def _beds(
-    modality: Live, patients: Iterable[Patient], number: int, wanted: Wanted, scenario: Scenario
-) -> Iterator[Bed]:
+    modality: Live, patients: Iterable[Patient], number: int, wanted: Wanted, scenario: Scenario,
+    drawing: Drawing | None,
+) -> Iterator[Bed]:  # fmt: skip
     for place, patient in enumerate(patients, 1):
         profile, events = patient.profile, tuple(scenario.of(place))
         seed = seed_for(wanted.seed, profile.patient_id, "stream")
+        row = None if drawing is None else drawing.row(profile)
         source = modality.live(
-            profile, patient.records.get(MODALITY, Record({})), seed, signals=wanted.signals, rate=wanted.rate,
-            start=wanted.start, rules=[event.settings for event in events if not event.is_fault],
+            profile, patient.records.get(MODALITY, Record({})), seed if row is None else row.seeds[0],
+            signals=wanted.signals, rate=wanted.rate, start=wanted.start,
+            rules=[event.settings for event in events if not event.is_fault],
+            **({} if drawing is None else {"row": row, "columns": drawing.encoder.columns}),
         )  # fmt: skip
         faults = [event.settings for event in events if isinstance(event.settings, Fault)]
         lines = {name: Line(faults, seed_for(seed, name, "line")) for name in source.signals}

@@ -1,4 +1,4 @@
-"""The law of the coarse picture: a normal distribution of an image's leading components, given the profile.
+"""The law of the coarse picture: normal distributions of an image's leading components, given the profile.
 
 Coordinates are those of model.Denoiser.coordinates: components of public images, in standard deviations.
 A law costs two one-shot Gaussian mechanisms when it is learnt privately: first class means, then one
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from ...core.condition import conditional_normal
 from ...core.config import Settings
@@ -22,27 +23,33 @@ from ...core.vocabulary import field
 Array = NDArray[np.float64]
 MEAN_SHARE = 0.5  # of the budget, as squared signal
 COUNT_WEIGHT = 0.3  # of a patient's count beside a mean vector of length 1
+SHRINK = 0.05  # of a public covariance towards its diagonal
 LEAST_VARIANCE = 0.02  # of the public images' in that direction
 
 
 class LawSettings(Settings):
-    """Which law: `kept` components; `by` is a field whose values have a law each.
+    """Which law: `kept` components; `by` is a field whose values have a law each; `mixture` normals make up a law.
 
+    More than one are for public images: fewer are fitted where one would have less than 2 `kept` images.
+    `temperature` times as far as a normal's images from its middle are drawn: less is more precise, and less varied.
     `mean_norm` and `spread_norm` clip a patient's vector before and after centring, in units of
     sqrt(kept), the length of a public image: a new hospital's images lie off the public centre.
     """
 
     kept: int = 64
     by: str | None = None
+    mixture: int = Field(default=1, ge=1)
+    temperature: float = Field(default=1.0, gt=0)
     mean_norm: float = 1.5
     spread_norm: float = 0.9
 
 
 @dataclass(frozen=True)
 class CoarseLaw:
-    """z = line[class] @ [code, 1] + root[class] @ N(0, I), of the first len(z) components.
+    """z = line[i] @ [code, 1] + root[i] @ N(0, I), of the first len(z) components; i is a normal of the class.
 
-    share (class,), line (class, kept, column + 1), root (class, kept, kept).
+    values (normal,) are the classes that the normals belong to; share (normal,), line (normal, kept, column + 1),
+    root (normal, kept, kept).
     """
 
     by: str | None
@@ -59,10 +66,12 @@ class CoarseLaw:
     def draw(
         self, profile: PatientProfile, code: NDArray[np.float32], random: np.random.Generator
     ) -> NDArray[np.float32]:
-        """(kept,) coordinates; a class that the profile leaves open is drawn by its share."""
+        """(kept,) coordinates; what the profile leaves open, and which of a class' normals, is drawn by its share."""
         value = None if self.by is None else profile.get(self.by)
-        known = value in self.values
-        row = self.values.index(value) if known else int(random.choice(len(self.values), p=self.share))
+        rows = [i for i, own in enumerate(self.values) if own == value] or list(range(len(self.values)))
+        row = rows[0]
+        if len(rows) > 1:
+            row = int(random.choice(rows, p=self.share[rows] / self.share[rows].sum()))
         noise = random.standard_normal(self.kept)
         return (self.line[row] @ np.append(code, 1.0) + self.root[row] @ noise).astype(np.float32)
 
@@ -104,18 +113,38 @@ def fit_public(
     """From public images: z (row, component), code (row, column). A class without rows has the law of all."""
     values, place = classes_of(settings.by, profiles)
     z = z[:, : settings.kept]
-    laws = []
-    for i in range(len(values)):
-        rows = place == i if np.count_nonzero(place == i) > 2 * settings.kept else np.ones(len(z), dtype=bool)
-        laws.append(conditional_normal(code[rows], z[rows], ridge=10.0, shrink=0.05))
-    counts = np.array([max(1, np.count_nonzero(place == i)) for i in range(len(values))], dtype=float)
-    return CoarseLaw(
-        settings.by,
-        values,
-        counts / counts.sum(),
-        np.stack([line for line, _ in laws]),
-        np.stack([root for _, root in laws]),
-    )
+    own: list[Value | None] = []
+    share, lines, roots = [], [], []
+    for i, value in enumerate(values):
+        count = int(np.count_nonzero(place == i))
+        rows = place == i if count > 2 * settings.kept else np.ones(len(z), dtype=bool)
+        line, root = conditional_normal(code[rows], z[rows], ridge=10.0, shrink=SHRINK)
+        normals = [(1.0, np.zeros(len(root)), root)]
+        if (number := min(settings.mixture, int(rows.sum()) // (2 * settings.kept))) > 1:
+            normals = mixture(z[rows] - code[rows] @ line[:, :-1].T - line[:, -1], number)
+        for weight, mean, spread in normals:
+            own.append(value)
+            share.append(max(1, count) * weight)
+            lines.append(np.column_stack([line[:, :-1], line[:, -1] + mean]))
+            roots.append(settings.temperature * spread)
+    return CoarseLaw(settings.by, tuple(own), np.array(share) / sum(share), np.stack(lines), np.stack(roots))
+
+
+def mixture(rows: Array, number: int) -> list[tuple[float, Array, Array]]:
+    """(share, mean, root) of normals that together have the shape of rows (row, component), by EM.
+
+    A normal's covariance is that of its own images and of some more, a quarter as many as there are components,
+    which have the covariance within all normals: one of few images has mostly that, and not those by heart.
+    """
+    from sklearn.mixture import GaussianMixture
+
+    found = GaussianMixture(
+        number, reg_covar=0.01, tol=0.01, max_iter=500, init_params="k-means++", random_state=0
+    ).fit(rows)
+    within = np.tensordot(found.weights_, found.covariances_, axes=1)
+    images, more = found.weights_[:, None, None] * len(rows), rows.shape[1] / 4
+    blurred = (images * found.covariances_ + more * within) / (images + more)
+    return list(zip(found.weights_.tolist(), found.means_, np.linalg.cholesky(blurred), strict=True))
 
 
 def fit_private(
@@ -150,7 +179,7 @@ def fit_private(
     squares = sum_of_squares((u - means[place]) / bound) + noise[1] * symmetric_noise(k, random)
     unit = bound**2 / counts.sum()
     spread = denoised(unit * squares, unit * noise[1])
-    root = root_of(spread / np.outer(weight, weight))
+    root = settings.temperature * root_of(spread / np.outer(weight, weight))
     line = np.concatenate([np.zeros((len(values), k, columns)), (means / weight)[:, :, None]], axis=2)
     return CoarseLaw(
         settings.by, values, counts / counts.sum(), line, np.repeat(root[None], len(values), axis=0)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ...core.config import Settings
+from ...core.dicom_patient import check_id
 from ...core.errors import InputError
 from ...core.modality import Record
 from ...core.profile import PatientProfile
@@ -46,7 +47,7 @@ def export(
     check(options.compression, [side for record in records for side in plane_shape(record)])
     kinds = [kind_of(record, options.iod) for record in records]
     for profile in profiles:
-        _check_id(profile.patient_id)
+        check_id(profile.patient_id)
     paths = []
     for record, profile, kind in zip(records, profiles, kinds, strict=True):
         place = folder / "dicom" / profile.patient_id / record.facts["study_uid"] / record.facts["series_uid"]
@@ -73,14 +74,6 @@ def read(folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
         if paths := sorted(home.glob("*/*/*.dcm")):
             found[patient_id] = _record(home, paths)
     return found
-
-
-def _check_id(patient_id: str) -> None:
-    fits = patient_id == patient_id.strip() and patient_id.isprintable() and 0 < len(patient_id) <= 64
-    if not fits or "\\" in patient_id or "/" in patient_id:
-        raise InputError(
-            f"patient id {patient_id!r}: DICOM takes 1 to 64 printable characters without slashes"
-        )
 
 
 def _record(home: Path, paths: Sequence[Path]) -> Record:

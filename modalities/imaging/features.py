@@ -5,6 +5,8 @@ Frechet and kernel distances of images are taken in its 128 features, as FID is 
 which of the 8 symmetries of the square it was turned.
 """
 
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...core.config import Settings
+from ...core.weights import find, load, restore
 
 SIDE = 64  # pixels that the net sees
 TURNS = 8
@@ -106,3 +109,22 @@ def embed(net: FeatureNet, images: NDArray[Any]) -> NDArray[np.float64]:
         part = images[start : start + 256].astype(np.float32)
         out.append(net(torch.from_numpy(part)[:, None].to(device) * 2 - 1).double().cpu().numpy())
     return np.concatenate(out)
+
+
+class FeatureSpace:
+    """A trained net, as a function of (image, 64, 64) pictures in [0, 1] to (image, features)."""
+
+    def __init__(self, path: Path) -> None:
+        weights = load(path)
+        self.net = FeatureNet(FeatureModel(**weights.card.model))
+        restore(self.net, weights)
+        self.net.eval()
+
+    def __call__(self, images: NDArray[Any]) -> NDArray[np.float64]:
+        return embed(self.net, images)
+
+
+@lru_cache(maxsize=1)
+def shipped() -> FeatureSpace:
+    """The net of the weights `imaging_features`, loaded once. Raises InputError if they are missing."""
+    return FeatureSpace(find("imaging_features"))

@@ -14,11 +14,13 @@ from ...core.weights import Weights, restore
 from . import stack
 from .coarse import CoarseLaw
 from .data import FULL_SCALE
+from .finish import Finish
 from .metrics import WORDS
 from .model import Denoiser, Shows, draw, half_is_fast, network_of
-from .upsample import FACTOR, Upsampler, UpsamplerModel
+from .upsample import FACTOR, Upsampler, UpsamplerModel, enlarged
 
 STEPS, GUIDANCE = 8, 1.0
+BESIDE = ("law.", "finish.")  # how tensors that are not the network's are named
 # Factors of the law's regression on a field: with 1, a probe finds less of it in drawn films than in real ones
 EMPHASIS = {"sex": 1.5, "chest_view": 1.5}
 
@@ -41,12 +43,18 @@ class ImageGenerator:
         self.shows = Shows(**weights.card.model.get("shows", {}))
         self.iod = iod or self.shows.iod or ("SC" if self.shape.channels > 1 else "DX")
         self.net = Denoiser(len(weights.card.columns), self.shape)
-        flow = {name: tensor for name, tensor in weights.tensors.items() if not name.startswith("law.")}
+        flow = {name: tensor for name, tensor in weights.tensors.items() if not name.startswith(BESIDE)}
         restore(self.net, Weights(flow, weights.card))
         self.law = None
         if header := weights.card.model.get("law"):
             named = {k: weights.tensors[f"law.{k}"].double().numpy() for k in ("share", "line", "root")}
             self.law = CoarseLaw.restore(header, named)
+        look = {
+            name.removeprefix("finish."): tensor.double().numpy()
+            for name, tensor in weights.tensors.items()
+            if name.startswith("finish.")
+        }
+        self.finish = Finish.restore(look) if look else None
         self.upsampler = None
         if upsampler is not None:
             self.upsampler = Upsampler(UpsamplerModel(**upsampler.card.model))
@@ -91,6 +99,9 @@ class ImageGenerator:
                 ]
             )
         images = draw(self.net, code, seeds, self.shape, coarse, STEPS, GUIDANCE, places=places)
+        if self.finish is not None:
+            films = [self.finish((image[0].astype(np.float64) + 1) / 2) for image in images]
+            images = np.stack(films)[:, None].astype(np.float32) * 2 - 1
         if self.upsampler is None:
             return images
         return np.stack([self._enlarged(image, seed) for image, seed in zip(images, seeds, strict=True)])
@@ -102,7 +113,7 @@ class ImageGenerator:
         coarse = torch.from_numpy(image)[None]
         noise = torch.randn(coarse.shape, generator=torch.Generator().manual_seed(seed))
         with torch.autocast("cpu", torch.bfloat16, enabled=half_is_fast(coarse.device)):
-            fine = self.upsampler(coarse, noise)
+            fine = enlarged(self.upsampler, coarse, noise)
         return fine[0].float().clamp(-1, 1).numpy()
 
     def _facts(self, profile: PatientProfile, seed: int, size: int) -> dict[str, Any]:

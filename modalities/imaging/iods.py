@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from ...core.dicom_patient import add_patient, coded, started
 from ...core.errors import InputError
 from ...core.modality import Facts, Record
 from ...core.profile import PatientProfile, derived_uid, slice_uid
@@ -97,8 +98,8 @@ def slices(record: Record) -> Iterator[Slice]:
 def dataset_of(part: Slice, record: Record, profile: PatientProfile, kind: str) -> Dataset:
     """The whole object of one slice, not compressed; the same for the same arguments."""
     iod, facts = IODS[kind], record.facts
-    dataset = modules.started(iod.sop_class, part.uid)
-    modules.add_patient(dataset, profile)
+    dataset = started(iod.sop_class, part.uid)
+    add_patient(dataset, profile)
     modules.add_study(dataset, facts, profile)
     region = REGIONS.get(facts["body_part"], ("", "", facts["body_part"]))[2].lower()
     aspect = facts["view"] or (facts.get("plane", "axial") if iod.series else "")
@@ -121,7 +122,7 @@ def _add_dx(dataset: Dataset, facts: Facts, part: Slice) -> None:
     dataset.PatientOrientation = ["L", "F"]  # rows run to the patient's left, columns to the feet
     if facts["view"] is not None:
         dataset.ViewPosition = facts["view"]
-        dataset.ViewCodeSequence = [modules.coded(*VIEWS[facts["view"]])]
+        dataset.ViewCodeSequence = [coded(*VIEWS[facts["view"]])]
         dataset.ViewCodeSequence[0].ViewModifierCodeSequence = []
         dataset.PositionerType = ""
     dataset.DetectorType = ""

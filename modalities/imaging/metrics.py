@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.modality import Record, Rows, Task, View
+from ...core.modality import Panel, Record, Rows, Task, View
 from ...core.profile import PatientProfile
 
 if TYPE_CHECKING:
@@ -83,6 +83,25 @@ def features(records: Sequence[Record]) -> "DataFrame":
     return DataFrame(
         np.hstack([coarse, levels, _rings(pixels), np.stack(strength, axis=1), whole]), columns=names
     )
+
+
+def pixels(records: Sequence[Record]) -> "DataFrame":
+    """(record, pixel) in [0, 1] of images brought to 64 x 64, row by row."""
+    from pandas import DataFrame
+
+    small = np.stack([shrink(flat(record.arrays["image"])) for record in records]).astype(np.float32)
+    return DataFrame(small.reshape(len(small), -1), columns=[f"pixel {i}" for i in range(SIDE * SIDE)])
+
+
+def embedded(records: Sequence[Record]) -> "DataFrame":
+    """(record, feature) of the medical feature net."""
+    from pandas import DataFrame
+
+    from .features import shipped
+
+    small = np.stack([shrink(flat(record.arrays["image"])) for record in records])
+    found = shipped()(small)
+    return DataFrame(found, columns=[f"net {i}" for i in range(found.shape[1])])
 
 
 def _rings(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -170,6 +189,16 @@ def views() -> list[View]:
             ),
             picture=picture,
             about=ABOUT,
+            panels=(
+                Panel(
+                    "net",
+                    "features of the medical net",
+                    "cloud",
+                    embedded,
+                    "128 features of a net that has seen six kinds of medical images.",
+                ),
+                Panel("pixels", "pixels", "pixels", pixels, f"{SIDE} x {SIDE} pixels."),
+            ),
             blind=(
                 f"anything finer than {SIDE} pixels a side: nodules, lines, small pneumothoraces",
                 "how a radiologist would read the X-rays",

@@ -1,4 +1,4 @@
-"""DICOM modules that every image object has: SOP common, patient, study, series, equipment, image, pixels."""
+"""DICOM modules that every image object has beside the patient's: study, series, equipment, image, pixels."""
 
 from datetime import timedelta
 from hashlib import blake2b
@@ -6,60 +6,16 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import UID, ExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds
 
+from ...core.dicom_patient import coded
 from ...core.modality import Facts
-from ...core.names import invented_name
 from ...core.profile import PatientProfile, study_begins
 from ...core.vocabulary import BY_NAME
 from .regions import REGIONS, UNPAIRED
 
-IMPLEMENTATION_UID = "2.25.300427387974410131203049170773440303652"  # ours, in every file's meta header
 BITS = 12
 SYNTHETIC = "SYNTHETIC image: drawn by a model, not an image of a person"
-
-
-def started(sop_class: str, instance_uid: str) -> Dataset:
-    """File meta information and the SOP Common module."""
-    meta = FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = UID(sop_class)
-    meta.MediaStorageSOPInstanceUID = UID(instance_uid)
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = UID(IMPLEMENTATION_UID)
-    meta.ImplementationVersionName = "POLYCLINIC"
-    dataset = Dataset()
-    dataset.file_meta = meta
-    dataset.SpecificCharacterSet = "ISO_IR 192"
-    dataset.SOPClassUID = sop_class
-    dataset.SOPInstanceUID = instance_uid
-    dataset.SyntheticData = "YES"
-    return dataset
-
-
-def add_patient(dataset: Dataset, profile: PatientProfile) -> None:
-    """Patient, and Patient Study as far as the profile knows."""
-    dataset.PatientName = "^".join(invented_name(profile.patient_id, profile.sex))
-    dataset.PatientID = profile.patient_id
-    dataset.PatientBirthDate = f"{profile.birth_date:%Y%m%d}" if profile.birth_date else ""
-    dataset.PatientSex = profile.sex or ""
-    dataset.PatientComments = "SYNTHETIC patient: no real person"
-    if profile.age is not None:
-        dataset.PatientAge = age_string(profile.age)
-    if profile.height is not None:
-        dataset.PatientSize = f"{profile.height / 100:.3f}"
-    if profile.weight is not None:
-        dataset.PatientWeight = f"{profile.weight:.1f}"
-
-
-def age_string(age: float) -> str:
-    """Years as an Age String: in days below one month, in months below two years (PS3.5 table 6.2-1)."""
-    if age >= 2:
-        return f"{int(age):03d}Y"
-    months = int(age * 12)
-    return f"{months:03d}M" if months else f"{int(age * 365):03d}D"
 
 
 def add_study(dataset: Dataset, facts: Facts, profile: PatientProfile) -> None:
@@ -127,13 +83,6 @@ def add_pixels(dataset: Dataset, pixels: NDArray[np.uint8] | NDArray[np.uint16])
     data = pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
     dataset.PixelData = data + b"\0" * (len(data) % 2)
     dataset["PixelData"].VR = "OB" if colour else "OW"
-
-
-def coded(value: str, scheme: str, meaning: str) -> Dataset:
-    """An item of a code sequence."""
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
-    return item
 
 
 def decimal(value: float) -> str:

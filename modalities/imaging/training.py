@@ -18,8 +18,9 @@ from ...core.condition import columns_of, select
 from ...core.config import Settings, parse
 from ...core.errors import InputError
 from ...core.ledger import pay
-from ...core.modality import Conditioner, TrainingSet
+from ...core.modality import Batch, Conditioner, TrainingSet
 from ...core.privacy import PrivacyPlan, noise_for
+from ...core.profile import seed_for
 from ...core.train import Outcome
 from ...core.train import fit as run
 from ...core.weights import Card, Weights, figures, write_atomic
@@ -27,6 +28,8 @@ from . import stack
 from .adapters import merge, restrict
 from .coarse import MEAN_SHARE, CoarseLaw, LawSettings, fit_private, fit_public
 from .features import FeatureModel, FeatureTrainer, FeatureTraining
+from .finish import fit
+from .generator import BESIDE, ImageGenerator
 from .images import Images
 from .model import Denoiser, ImageDiffusion, ImageModel, ImageTraining, Shows, network_of, scaled
 from .upsample import UpsamplerModel, UpsamplerTrainer, UpsamplerTraining, renewed, shrunk
@@ -39,12 +42,13 @@ LAW_FILE = "law.json"
 
 
 class Config(Settings):
-    """The `model` part of a training YAML."""
+    """The `model` part of a training YAML. `finish`: films get sharpness and greys as real ones have (finish.py)."""
 
     kind: Literal["flow", "upsampler", "features"] = "flow"
     network: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     law: LawSettings | None = None
+    finish: bool = False
     shows: Shows = Shows()
 
 
@@ -86,6 +90,10 @@ def train_flow(
         raise InputError(
             "model.law: a private law does not know a slice's place; leave it out, or shows.slices"
         )
+    if settings.law is not None and settings.law.mixture > 1 and how.budget is not None:
+        raise InputError("model.law.mixture: a private law has one normal a class; leave it out")
+    if settings.finish and (how.budget is not None or shape.channels > 1 or shows.slices > 1):
+        raise InputError("model.finish: only public grey images of one slice are finished; leave it out")
     images = Images.read(data, shape.size, shape.channels)
     code = select(conditioner.encode(images.profiles), conditioner.columns, wanted)
     if shows.slices > 1:
@@ -121,7 +129,25 @@ def train_flow(
     tensors = {name: tensor.half() for name, tensor in module.net.state_dict().items()}
     if law is not None:
         tensors |= {f"law.{name}": torch.from_numpy(array).half() for name, array in law.tensors().items()}
-    return Weights(tensors, card)
+    weights = Weights(tensors, card)
+    return finished(weights, images, conditioner, how.seed) if settings.finish else weights
+
+
+def finished(weights: Weights, images: Images, conditioner: Conditioner, seed: int) -> Weights:
+    """The weights with a finish: fitted to what they draw for the profiles of the law's sets, or of all if none."""
+    chosen = np.flatnonzero(of_law(images) | (not of_law(images).any()))
+    generator = ImageGenerator(weights, conditioner.columns)
+    drawn = []
+    for begin in range(0, len(chosen), 64):
+        own = [images.profiles[i] for i in chosen[begin : begin + 64]]
+        seeds = tuple(seed_for(seed, str(i), "finish") for i in chosen[begin : begin + 64])
+        drawn.append(generator.draw(Batch(tuple(own), conditioner.encode(own), seeds)))
+    films = (np.concatenate(drawn)[:, 0].astype(np.float64) + 1) / 2
+    real = images.pixels[torch.from_numpy(chosen), 0].numpy() / 255.0
+    look = {
+        f"finish.{name}": torch.from_numpy(array).half() for name, array in fit(films, real).tensors().items()
+    }
+    return Weights({**weights.tensors, **look}, weights.card)
 
 
 Learnt = tuple[CoarseLaw | None, Outcome, dict[str, Any]]
@@ -142,11 +168,16 @@ def _public(
     )  # fmt: skip
     law = None
     if settings.law is not None:
-        chosen = np.array([bool(part.options.get("law")) for part in images.parts])[images.origin]
+        chosen = of_law(images)
         z = coordinates(module.net, images.pixels[torch.from_numpy(chosen)])
         own = [p for p, taken in zip(images.profiles, chosen, strict=True) if taken]
         law = fit_public(z, code[chosen], own, settings.law)
     return law, outcome, {"privacy": "public"}
+
+
+def of_law(images: Images) -> NDArray[np.bool_]:
+    """(row,) whether its set is one of those with `law: true`."""
+    return np.array([bool(part.options.get("law")) for part in images.parts])[images.origin]
 
 
 def _private(
@@ -227,7 +258,7 @@ def coordinates(net: Denoiser, pixels: Tensor) -> NDArray[np.float64]:
 
 def start(net: Denoiser, init: Weights, columns: Sequence[str]) -> None:
     """Load init's tensors; the condition's first layer is matched by column name, new columns start at 0."""
-    state = {k: v.float() for k, v in init.tensors.items() if not k.startswith("law.")}
+    state = {k: v.float() for k, v in init.tensors.items() if not k.startswith(BESIDE)}
     first = "condition.0.weight"
     have = {column: i for i, column in enumerate(init.card.columns)}
     wide = state[first].new_zeros(state[first].shape[0], len(columns) + 1)

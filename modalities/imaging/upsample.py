@@ -17,6 +17,7 @@ from ...core.config import Settings
 from .model import Denoiser, half_is_fast
 
 FACTOR = 4
+MARGIN = 4  # coarse pixels of repeated edge around a film: without, the zeros that convolutions pad with show as lines
 
 
 class UpsamplerModel(Settings):
@@ -79,6 +80,16 @@ class Upsampler(nn.Module):
 def shrunk(fine: Tensor) -> Tensor:
     """(row, 1, y, x) -> a quarter of the size, by area mean."""
     return functional.avg_pool2d(fine, FACTOR)
+
+
+def enlarged(net: Upsampler, coarse: Tensor, noise: Tensor) -> Tensor:
+    """(row, 1, 4 y, 4 x) of films (row, 1, y, x) in [-1, 1] and noise like them, as if each went on beyond its edge."""
+    around = (MARGIN,) * 4
+    fine = net(
+        functional.pad(coarse, around, mode="replicate"), functional.pad(noise, around, mode="reflect")
+    )
+    beyond = FACTOR * MARGIN
+    return fine[:, :, beyond:-beyond, beyond:-beyond]
 
 
 class Critic(nn.Module):

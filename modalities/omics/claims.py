@@ -6,7 +6,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...core.claims import AGE, PATIENT, SEX, STUDY_DATE, SUBTYPE, Claim
+from ...core.claims import AGE, PATIENT, SEX, STUDY_DATE, SUBTYPE, SURVIVAL, Claim
 from ...core.modality import Record
 from ...core.tables import open_store
 from .data import MARKERS
@@ -31,7 +31,7 @@ def claims(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Claim]]:
             for patient_id in obs.index.intersection(list(patient_ids)):
                 found.setdefault(str(patient_id), []).extend(_headed(obs.loc[patient_id], source))
     for patient_id, record in read(folder, patient_ids).items():
-        found[patient_id] += _genes(record)
+        found[patient_id] += [*_genes(record), *_followed(record)]
     return found
 
 
@@ -53,6 +53,12 @@ def _headed(row: Any, source: str) -> Iterator[Claim]:
             yield Claim.of(subject, source, value)
     if (age := row.get("age")) == age and age is not None:  # not NaN
         yield Claim.of(AGE, source, float(age), within=0.05)
+
+
+def _followed(record: Record) -> Iterator[Claim]:
+    """Months to death, or for who was last seen alive at least so many."""
+    if (months := record.facts.get("os_months")) is not None:
+        yield Claim(SURVIVAL, "follow-up in obs", months, months if record.facts["os_event"] else inf)
 
 
 def _genes(record: Record) -> Iterator[Claim]:

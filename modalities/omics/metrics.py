@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...core.modality import Record, Task, View
+from ...core.modality import Panel, Record, Task, View
 from ...core.profile import PatientProfile
 from .modules import PAM50
 from .pictures import picture
@@ -14,6 +14,7 @@ from .tumours import SUBTYPES
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+SUBTYPE = "the PAM50 subtype"
 GENES = tuple(gene for group in PAM50.values() for gene in group.split())
 
 
@@ -35,6 +36,14 @@ def inputs(records: Sequence[Record]) -> "DataFrame":
     return table.loc[:, ~table.columns.duplicated()]
 
 
+def survival(records: Sequence[Record]) -> "DataFrame":
+    """(record, 2): months followed, and 1 where death ended them; NaN where it is not known."""
+    from pandas import DataFrame
+
+    rows = [[record.facts.get(name, np.nan) for name in ("os_months", "os_event")] for record in records]
+    return DataFrame(np.array(rows, dtype=np.float64), columns=["months", "death"])
+
+
 def subtype(profile: PatientProfile, record: Record) -> float:
     """Place in SUBTYPES, NaN where it is unknown."""
     name = profile.traits.get("pam50") or record.facts.get("pam50")
@@ -50,14 +59,31 @@ def views() -> list[View]:
             needs="rna",
             features=features,
             inputs=inputs,
-            tasks=(Task("the PAM50 subtype", SUBTYPES, subtype),),
+            tasks=(Task(SUBTYPE, SUBTYPES, subtype),),
+            panels=(
+                Panel(
+                    "genes",
+                    "all genes",
+                    "genes",
+                    inputs,
+                    "Correlations, modules, and the genes that differ between "
+                    "luminal A and basal-like tumours.",
+                    (SUBTYPE, "LumA", "Basal"),
+                ),
+                Panel(
+                    "survival",
+                    "overall survival",
+                    "event",
+                    survival,
+                    "Months to death or to the last contact.",
+                ),
+            ),
             picture=picture,
             about="Distances use log2 expression of the genes of the PAM50 list that the data hold, the "
             "median of all genes and the share not detected; the classifiers see all genes.",
             blind=(
-                "gene-to-gene dependence beyond what the Frechet distance of the PAM50 genes sees",
                 "microRNA and methylation, but for the picture",
-                "survival, stage and response to treatment",
+                "stage and response to treatment",
             ),
         )
     ]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ...core.train import Fit
     from ...core.weights import Weights
 
+NOTES_RULE = "notes-state-the-record"
+
 
 class Options(Settings):
     """`mess`: how many errors of entry, 0 (none) to 1. `formats`: what is written besides NDJSON and notes.
@@ -113,6 +115,11 @@ class Records:
 
         return claims(folder, patient_ids)
 
+    def rule_names(self) -> dict[str, str]:
+        """Every rule of breaches(), each with one plain sentence."""
+        found = {name: (rule.__doc__ or "").strip().splitlines()[0] for name, rule in rules.RULES.items()}
+        return {**found, NOTES_RULE: "A note says nothing that the record does not."}
+
     def breaches(self, record: Record) -> list[tuple[str, str]]:
         """Rules that the record breaks, notes included; entry errors that were asked for are not among them."""
         told = record.facts
@@ -120,7 +127,7 @@ class Records:
         case = Case(resources)
         found = [(v.rule, f"{v.resource}: {v.says}") for v in rules.check(resources)]
         for note in told.get("true_notes", told["notes"]):
-            found += [("notes-state-the-record", says) for says in contradictions(note, case)]
+            found += [(NOTES_RULE, says) for says in contradictions(note, case)]
         return found
 
     def views(self) -> list[View]:

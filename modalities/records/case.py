@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from ...core.modality import Facts
+from .chart import INDEX
 from .codes import codes
 from .data import Resource
 
@@ -114,6 +115,12 @@ class Case:
             (r, at, v) for n, r, at, v in self.readings if n == wanted and at and isinstance(v, float | int)
         ]
         return sorted(rows, key=lambda row: row[1])
+
+
+def index_day(case: Case) -> datetime | None:
+    """Midnight of the index date, the day on which the index visit begins; None where it has no date."""
+    visit = case.by_name.get(f"Encounter/{case.patient['id']}-{INDEX}", {})
+    return moment(visit["period"]["start"][:10]) if "period" in visit else None
 
 
 def moments(resource: Resource) -> Iterator[tuple[str, datetime]]:

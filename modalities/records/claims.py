@@ -1,6 +1,7 @@
 """What the FHIR files of a cohort say of their patients; of the truth, where the delivered files have mess."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -8,20 +9,20 @@ from typing import Any
 from ...core.claims import (
     AGE,
     CHEST_FINDINGS,
-    FIBRILLATION,
     FINDINGS,
     IMAGE,
     PATIENT,
     RHYTHM,
     SEX,
-    SINUS,
     STUDY_DATE,
     SUBTYPE,
+    SURVIVAL,
     VITALS,
     Claim,
     findings,
+    rhythm,
 )  # fmt: skip
-from .case import Case, code_of, moment
+from .case import Case, code_of, index_day, moment
 from .chart import INDEX
 from .codes import codes
 from .data import (
@@ -37,7 +38,9 @@ from .data import (
     read_patients,
 )
 from .notes.claims import noted
+from .outcome import DAYS_A_MONTH
 from .rules_time import TIME
+from .world import FOLLOW_UP
 
 ORDER, IN_ORDER = "order of events", "in order"
 _NOBODY_YET = "9999-12-31"
@@ -61,6 +64,7 @@ def claims(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Claim]]:
 
 def _of(case: Case) -> Iterator[Claim]:
     yield from _patient(case)
+    yield from _survival(case)
     yield from _conditions(case)
     yield from _measured(case)
     yield from _reported(case)
@@ -83,6 +87,17 @@ def _patient(case: Case) -> Iterator[Claim]:
         )  # a day of birth is kept, not an hour; years have leap days
 
 
+def _survival(case: Case) -> Iterator[Claim]:
+    """Months to death; who does not die on record lives at least as long as records go on."""
+    if (midnight := index_day(case)) is None:
+        return
+    if case.died is None:
+        yield Claim(SURVIVAL, "FHIR Patient", FOLLOW_UP / DAYS_A_MONTH, inf)
+    else:
+        months = (case.died - midnight) / timedelta(days=DAYS_A_MONTH)
+        yield Claim.of(SURVIVAL, "FHIR Patient", months, within=0.01)
+
+
 def _index_visit(case: Case) -> Resource | None:
     visit = case.by_name.get(f"Encounter/{case.patient['id']}-{INDEX}", {})
     return visit if "period" in visit else None
@@ -90,7 +105,7 @@ def _index_visit(case: Case) -> Resource | None:
 
 def _conditions(case: Case) -> Iterator[Claim]:
     held = {entry.code for name, entry in codes().conditions.items() if name in case.problems}
-    yield Claim.of(RHYTHM, "FHIR Condition", FIBRILLATION if "I48.91" in held else SINUS)
+    yield Claim.of(RHYTHM, "FHIR Condition", rhythm(sorted(held)))
     yield Claim.of(FINDINGS, "FHIR Condition", findings([code for code in CHEST_FINDINGS if code in held]))
 
 

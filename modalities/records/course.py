@@ -146,7 +146,7 @@ def known_names() -> set[str]:
     return {
         *own.conditions, BREAST_CANCER, *own.drugs, *own.observations, *(f"usual_{name}" for name in levels),
         "age", "female", "male", "years", "years_to_index", "past", "inpatient_at_index", "days_left",
-        "ESR1", "PGR", "ERBB2", "MKI67", "pam50", "rhythm", *TRAITS,
+        "ESR1", "PGR", "ERBB2", "MKI67", "pam50", "rhythm", "lives", "dies", *TRAITS,
     }  # fmt: skip
 
 

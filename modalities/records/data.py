@@ -1,7 +1,8 @@
 """FHIR on disk and in codes: which resource types exist, their code systems, and reading NDJSON back."""
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ ACT_REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 HTEST = {"system": ACT_REASON, "code": "HTEST", "display": "test health data"}
 PATIENT_IDS = "http://example.org/polyclinic/patient-id"  # example.org: nobody's real identifiers
 
-RHYTHMS = {"sinus": "sinus", "atrial fibrillation": "fibrillation"}  # of a trace -> name of the answer
+# of a trace -> name of the answer
+RHYTHMS = {"sinus": "sinus", "atrial fibrillation": "fibrillation", "atrial flutter": "flutter"}
 ANSWERS = {answer: rhythm for rhythm, answer in RHYTHMS.items()} | {
     "positive": "positive",
     "negative": "negative",
@@ -71,6 +73,9 @@ DOCUMENTS = {  # kind: LOINC code, its name, a title
 NOTE_KINDS = (*DOCUMENTS, *REPORTS)  # the order of a patient's notes
 
 
+OWNERS = re.compile(r'"reference": ?"Patient/([^"]*)"')
+
+
 def patient_of(resource: Resource) -> str:
     """The patient id a resource belongs to; empty if it names none."""
     if resource.get("resourceType") == "Patient":
@@ -85,11 +90,16 @@ def line(resource: Resource) -> str:
     return json.dumps(resource, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
 
 
-def read_resources(path: Path) -> Iterator[Resource]:
-    """Resources of one NDJSON file, a line at a time. Raises InputError naming file and line."""
+def read_resources(path: Path, of: Container[str] | None = None) -> Iterator[Resource]:
+    """Resources of one NDJSON file, a line at a time. Raises InputError naming file and line.
+
+    With `of`, lines that refer to other patients than these alone are passed over unread, which is faster.
+    """
     try:
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
+                if of is not None and (ids := OWNERS.findall(line)) and not any(i in of for i in ids):
+                    continue
                 try:
                     resource = json.loads(line)
                 except json.JSONDecodeError as error:
@@ -114,7 +124,7 @@ def read_patients(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Re
     for kind in TYPES:
         path = folder / f"{kind}.ndjson"
         if kind == "Patient" or path.exists():
-            for resource in read_resources(path):
+            for resource in read_resources(path, wanted):
                 if (owner := patient_of(resource)) in wanted:
                     wanted[owner].append(resource)
     return wanted

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 
 from ...core.vocabulary import LOINC
 from .data import DOCUMENTS, Resource
-from .fhir import Writer, concept
+from .elements import concept
+from .fhir import Writer
 from .notes import Note
 
 

@@ -11,36 +11,13 @@ from ...core.names import invented_name
 from ...core.profile import PatientProfile
 from ...core.vocabulary import ICD10, LOINC, SNOMED
 from .chart import Chart, Order, Problem, Procedure, Reading, Visit
-from .codes import RXNORM, UCUM, codes
+from .codes import RXNORM, codes
 from .data import ANSWERS, HTEST, PATIENT_IDS, REPORTS, TYPES, Resource
+from .elements import CLASSES, DISPOSITIONS, HL7, ROUTES, concept, quantity
 from .world import FOLLOW_UP
 
-HL7 = "http://terminology.hl7.org/CodeSystem"
-CLASSES = {
-    "AMB": "ambulatory",
-    "EMER": "emergency",
-    "IMP": "inpatient encounter",
-    "OBSENC": "observation encounter",
-}
-DISPOSITIONS = {"home": "Home", "exp": "Expired"}
-ROUTES = {
-    "oral": ("26643006", "Oral route"),
-    "intravenous": ("47625008", "Intravenous route"),
-    "subcutaneous": ("34206005", "Subcutaneous route"),
-}
 _FHIR_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _RANK = {kind: place for place, kind in enumerate(TYPES)}
-
-
-def concept(system: str, code: str, display: str = "", text: str = "") -> dict[str, Any]:
-    """A CodeableConcept."""
-    coding = {"system": system, "code": code} | ({"display": display} if display else {})
-    return {"coding": [coding]} | ({"text": text} if text else {})
-
-
-def quantity(value: float, unit: str) -> dict[str, Any]:
-    """A Quantity in a UCUM unit."""
-    return {"value": value, "unit": unit, "system": UCUM, "code": unit}
 
 
 class Writer:

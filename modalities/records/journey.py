@@ -10,8 +10,9 @@ from ...core.profile import PatientProfile, seed_for
 from .body import kidney_stage
 from .chart import INDEX_STARTS, Chart, Order, Procedure, Report, Visit
 from .codes import BREAST_CANCER, codes, holds
-from .course import TRAITS, Action, Course, Meeting, Move, Prescription, Span, State
-from .world import YEAR, World, in_hours
+from .course import Action, Course, Meeting, Move, Prescription, Span, State
+from .naming import meaning
+from .world import FOLLOW_UP, YEAR, World, in_hours
 
 _ALIVE_UNTIL = 1.5  # the first day's traces are of a living patient
 
@@ -28,6 +29,8 @@ def play(
             if world.profile_has(course.who):
                 Journey(name, course, world).begin()
         world.begin_others({course.who for course in courses.values()})
+    if world.outcome.death <= FOLLOW_UP and profile.index_date is not None:
+        world.expect(world.outcome.death, world.die)
     world.run()
     world.chart.close()
     return world.chart
@@ -35,6 +38,10 @@ def play(
 
 class Journey:
     """One course of one patient: a Scope for its formulas, and its state machine."""
+
+    world: World
+    chart: Chart
+    onset: float
 
     def __init__(self, name: str, course: Course, world: World) -> None:
         self.course, self.world, self.chart = course, world, world.chart
@@ -82,8 +89,7 @@ class Journey:
             self._follow(state.next[place], at)
 
     def _follow(self, move: Move, at: float) -> None:
-        deadly = any(action.die for action in self.course.states[move.to].do)
-        at = max(at, _ALIVE_UNTIL) if deadly else at
+        at = max(at, _ALIVE_UNTIL) if self._deadly(move) else at
 
         def arrive() -> None:
             stay = self.visit
@@ -94,8 +100,19 @@ class Journey:
 
         self.world.expect(at, arrive)
 
+    def _deadly(self, move: Move) -> bool:
+        return any(action.die for action in self.course.states[move.to].do)
+
     def arrival(self, move: Move) -> float | None:
-        """When a move would be made (the very moment that other courses see too), None if it is not open."""
+        """When a move would be made (the very moment that other courses see too), None if it is not open.
+
+        A deadly one is closed as long as the tumour's follow-up says that the patient lives.
+        """
+        at = self._arrival(move)
+        alive = at is not None and at < self.world.outcome.alive
+        return None if alive and self._deadly(move) else at
+
+    def _arrival(self, move: Move) -> float | None:
         now = self.world.now
         if move.when is not None and not move.when(self):
             return None
@@ -123,37 +140,11 @@ class Journey:
 
     def look(self, name: str) -> Any:
         """The value of a name now, None where unknown."""
-        if name in self.values:
-            return self.values[name]
-        own, chart, now = codes(), self.chart, self.world.now
-        if name in own.conditions or name == BREAST_CANCER:
-            return holds(name, chart.present(now))
-        if name in own.drugs:
-            return chart.taking(name, now) is not None
-        if name in own.observations:
-            return chart.latest.get(name)
-        if name in own.answers:
-            return name
-        if name.startswith("usual_"):
-            return self._usual(name.removeprefix("usual_"))
-        return _PLAIN[name](self)
-
-    def _usual(self, name: str) -> float | None:
-        if name != "egfr":
-            return self.world.body.usual(name)
-        creatinine = self.world.body.usual("creatinine")
-        return None if creatinine is None else self.world.egfr(creatinine)
+        return meaning(name, self)
 
     def creatinine_at(self, egfr: float) -> float | None:
         """See World."""
         return self.world.creatinine_at(egfr)
-
-    def fact(self, name: str) -> Any:
-        """A fact of the tumour or the trace; the subtype also where only the profile knows it."""
-        if name == "rhythm":
-            return self.world.facts.get("signals", {}).get(name)
-        known = self.world.facts.get("omics", {}).get(name)
-        return self.world.profile.traits.get(name) if known is None and name == "pam50" else known
 
     # -- the verbs
 
@@ -285,25 +276,3 @@ class Journey:
             key = f"p{len(self.chart.procedures)}"
             named = self.condition(reason) if reason else None
             self.chart.procedures.append(Procedure(key, name, self.world.now, visit, named))
-
-
-def _trait(field: str) -> Callable[[Journey], Any]:
-    return lambda own: own.world.profile.traits.get(field)
-
-
-def _fact(name: str) -> Callable[[Journey], Any]:
-    return lambda own: own.fact(name)
-
-
-_PLAIN: Mapping[str, Callable[[Journey], Any]] = {
-    "age": lambda own: own.world.age(),
-    "female": lambda own: own.chart.female,
-    "male": lambda own: not own.chart.female,
-    "years": lambda own: (own.world.now - own.onset) / YEAR,
-    "years_to_index": lambda own: (INDEX_STARTS - own.world.now) / YEAR,
-    "past": lambda own: own.world.now < INDEX_STARTS,
-    "inpatient_at_index": lambda own: own.world.index_kind == "IMP",
-    "days_left": lambda own: own.visit.end - own.world.now if own.visit else 0.0,
-    **{name: _fact(name) for name in ("ESR1", "PGR", "ERBB2", "MKI67", "pam50", "rhythm")},
-    **{name: _trait(field) for name, field in TRAITS.items()},
-}

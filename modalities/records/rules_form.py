@@ -9,7 +9,7 @@ from ...core.vocabulary import ICD10, LOINC, SNOMED
 from .case import Case
 from .codes import HGNC, RXNORM, codes
 from .data import DOCUMENTS, GENES, HTEST, REPORTS
-from .fhir import ROUTES
+from .elements import ROUTES
 from .studies import instance_uids
 
 Found = Iterator[tuple[str, str]]  # resource, in words

@@ -1,12 +1,16 @@
 """Rules of order: a life, its visits and its treatments happen in a possible sequence."""
 
+import math
 from datetime import timedelta
 from itertools import pairwise
 
-from .case import Case, moment, moments
+from .case import Case, index_day, moment, moments
+from .outcome import Outcome
 from .rules_form import Found
+from .world import FOLLOW_UP
 
 _DAY = timedelta(days=1)
+_A_MOMENT = 2 / 1440  # days; times are whole minutes
 
 
 def nothing_before_birth(case: Case) -> Found:
@@ -83,7 +87,24 @@ def treatment_follows_diagnosis(case: Case) -> Found:
                 yield Case.name(resource), f"begun {begun[:16]}, its reason is on record from {known[:16]}"
 
 
+def life_is_as_long_as_the_follow_up(case: Case) -> Found:
+    """Nobody dies while the tumour's follow-up goes on, and who died in it dies that day (facts of omics)."""
+    outcome, midnight = Outcome.of(case.facts or {}), index_day(case)
+    if not outcome.known or midnight is None:
+        return
+    lived = math.inf if case.died is None else (case.died - midnight) / _DAY
+    if lived < outcome.alive - _A_MOMENT:
+        yield (
+            Case.name(case.patient),
+            f"died {lived:.1f} days after the index date, lived {outcome.alive:.1f}",
+        )
+    elif outcome.death <= FOLLOW_UP and lived > outcome.death + _A_MOMENT:
+        said = "is alive" if case.died is None else f"died {lived:.1f} days after the index date"
+        yield Case.name(case.patient), f"{said}, but the follow-up ends in death at {outcome.death:.1f}"
+
+
 TIME = (
+    life_is_as_long_as_the_follow_up,
     nothing_before_birth,
     nothing_after_death,
     visits_end_after_they_start,

@@ -10,7 +10,8 @@ from ...core.vocabulary import ICD10, SNOMED, field
 from .chart import INDEX_STARTS, Chart, Reading, Report, Visit
 from .codes import DICOM, HGNC, UCUM, codes
 from .data import ANSWERS, GENE_UNIT, GENES, MODALITIES, RHYTHMS, SOP_CLASSES, SUBTYPES, Resource
-from .fhir import Writer, concept
+from .elements import concept
+from .fhir import Writer
 
 RECEPTORS = {
     "estrogen_receptor": "estrogen receptor",

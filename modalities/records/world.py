@@ -11,6 +11,7 @@ from ...core.profile import PatientProfile, seed_for
 from .body import Body, creatinine_of, egfr_of
 from .chart import INDEX, INDEX_STARTS, Chart, Visit
 from .codes import BREAST_CANCER, codes, holds
+from .outcome import ACUTE, Outcome
 
 FOLLOW_UP = 365.0  # days after the index date
 YEAR = 365.25
@@ -30,6 +31,7 @@ class World:
         self.profile, self.facts, self.seed = profile, facts, seed
         self.chart = Chart(None if profile.sex is None else profile.sex == "F")
         self.body = Body(profile, seed)
+        self.outcome = Outcome.of(facts)
         self.now = -math.inf
         self.dated = None not in (profile.index_date, profile.age, profile.sex)
         self._waiting: list[tuple[float, int, Callable[[], None]]] = []
@@ -105,6 +107,13 @@ class World:
                 self.chart.diagnose(name, INDEX_STARTS, self.now, self.chart.index_visit)
         visit = self.chart.index_visit
         visit.reason = next((name for name in _REASONS if self.profile_has(name)), visit.reason)
+
+    def die(self) -> None:
+        """The death that the tumour's follow-up states: of an acute illness that has not passed, else of the tumour."""
+        problems = self.chart.problems
+        acute = [name for name in ACUTE if name in problems and problems[name].end is None]
+        tumours = [name for name in problems if name.startswith(BREAST_CANCER)]
+        self.chart.death, self.chart.cause = self.now, next(iter([*acute, *tumours]), None)
 
     def _index_kind(self) -> tuple[str, float]:
         """In hospital, watched for a day (with traces of a day), or come and gone; and until when."""

@@ -9,7 +9,7 @@ from pydantic import Field
 from ...core.claims import Claim
 from ...core.config import Settings, parse
 from ...core.errors import InputError
-from ...core.modality import Conditioner, Generator, Record, TrainingSet, View
+from ...core.modality import Batch, Conditioner, Generator, Record, TrainingSet, View
 from ...core.profile import PatientProfile
 from ...core.weights import Weights, find, load
 from .layout import ECG_GAIN
@@ -18,6 +18,7 @@ from .recorder import Recorder, SignalsOptions
 if TYPE_CHECKING:
     from ...core.train import Fit
     from ...core.watermark import Mark, Tally
+    from .ecg_sampler import EcgSampler
     from .live import Monitor
 
 ECG, VITALS = "ecg", "vitals"
@@ -32,15 +33,21 @@ class Config(Settings):
 
 
 class Signals:
-    """A 12-lead ECG of 10 s and the vitals of the first day."""
+    """A 12-lead ECG, of 10 s if not asked for more, and the vitals of the first day."""
 
     name = "signals"
     after: tuple[str, ...] = ()
     shared = False
     indication = "every patient has a 12-lead ECG and hourly vitals of one day"
 
+    @property
+    def bytes_per_record(self) -> int:
+        """For an early look at the room on a disk, in all formats: a second of ECG 12 kB, an hour at the bedside 50."""
+        return 1_000_000 + 48_000 * self.options.seconds + 110_000 * self.options.bedside
+
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         self.options = parse(SignalsOptions, dict(options or {}), "signals options")
+        self._sampler: EcgSampler | None = None  # of live monitors, loaded once for all of them
 
     def indicated(self, profile: PatientProfile) -> bool:
         """Everyone."""
@@ -55,7 +62,14 @@ class Signals:
         from .model import SignalsGenerator
 
         return Recorder(
-            SignalsGenerator(load(find(ECG)), load(find(VITALS)), columns, self.options.recorder),
+            SignalsGenerator(
+                load(find(ECG)),
+                load(find(VITALS)),
+                columns,
+                self.options.recorder,
+                self.options.stay,
+                self.options.seconds,
+            ),
             self.options,
         )
 
@@ -113,11 +127,26 @@ class Signals:
 
         return RULES
 
-    def live(self, profile: PatientProfile, record: Record, seed: int, **how: Any) -> "Monitor":
-        """The record at the bedside; `how` as live.Monitor takes it."""
+    def live(
+        self, profile: PatientProfile, record: Record, seed: int, *, row: Batch | None = None,
+        columns: Sequence[str] = (), **how: Any,
+    ) -> "Monitor":  # fmt: skip
+        """The record at the bedside; `row` of these columns is what it was drawn from, None where that is not known.
+
+        `how` as live.Monitor takes it.
+        """
         from .live import Monitor
 
-        return Monitor(profile, record, seed, **how)
+        return Monitor(profile, record, seed, origin=self._origin(row, columns), **how)
+
+    def _origin(self, row: Batch | None, columns: Sequence[str]) -> "tuple[EcgSampler, Batch] | None":
+        if row is None:
+            return None
+        from .ecg_sampler import EcgSampler
+
+        if self._sampler is None:
+            self._sampler = EcgSampler(load(find(ECG)), columns, self.options.recorder, self.options.seconds)
+        return self._sampler, row
 
     def mark(self, record: Record, mark: "Mark", patient_id: str) -> Record:
         """With a watermark; see core.watermark.Marking."""

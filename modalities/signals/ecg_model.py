@@ -1,7 +1,7 @@
-"""Train the ECG model, and draw 12-lead records from its weights."""
+"""Train the ECG model, publicly or under a budget: take records apart, and fit the law of hearts."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -13,33 +13,23 @@ from torch import Tensor
 from ...core.condition import columns_of, select
 from ...core.config import Settings, parse
 from ...core.errors import InputError
-from ...core.modality import Batch, Conditioner, Record, TrainingSet
+from ...core.modality import Conditioner, Record, TrainingSet
 from ...core.profile import PatientProfile
 from ...core.train import Fit
 from ...core.weights import Weights
-from .beats import KNOTS, Decomposed, decompose, padded
+from .beats import Decomposed, decompose, padded
 from .cards import card
-from .data import FREE, read_ecgs, twelve
+from .data import FREE, read_ecgs
 from .ecg_private import adapt
+from .ecg_sampler import AF, VENTRICULAR_EARLY, EcgModel
 from .ectopic import EctopicLaw, cut
 from .export import RATE
 from .heart import Heart, HeartLaw, HeartSpace
 from .noise import measure
-from .rhythm import ATRIAL, FIBRILLATION, SINUS, VENTRICULAR, Beat, Ectopy, Variability, draw_beats
-from .trace import blocks, marks, strip
+from .rhythm import Beat, Variability
+from .trace import strip
 
 KIND = "copula of registered beats and noise"
-AF, VENTRICULAR_EARLY, ATRIAL_EARLY = "I48.91", "I49.3", "I49.1"
-
-
-class EcgModel(Settings):
-    """How many principal components describe each wave's shape and the noise."""
-
-    p: int = 16
-    qrs: int = 32
-    t: int = 20
-    noise: int = 30
-    seconds: float = 10.0
 
 
 class EcgTraining(Settings):
@@ -126,7 +116,10 @@ def train_ecg(
     )  # fmt: skip
     own = card(
         KIND, "ecg", data, len(parts), time.monotonic() - began, columns,
-        {"network": shape.model_dump(), "rhythm": asdict(rhythm), "recorders": [part.source.name for part in data]},
+        {
+            "network": shape.model_dump(), "rhythm": asdict(rhythm),
+            "recorders": [part.source.name for part in data], "knows": [list(part.fields) for part in data],
+        },
         {"records": float(len(parts)), "early_beats": float(len(early))},
     )  # fmt: skip
     return Weights(_stored(law.tensors() | ({} if ectopic is None else ectopic.tensors())), own)
@@ -161,7 +154,8 @@ def _train_private(
     name = "+".join(part.source.name for part in data)
     own = card(
         f"{KIND}, private moments on a public law", "ecg", data, 2, time.monotonic() - began, init.card.columns,
-        {**init.card.model, "recorders": [name]}, {}, spent, init.card.data,
+        {**init.card.model, "recorders": [name], "knows": [sorted({f for part in data for f in part.fields})]},
+        {}, spent, init.card.data,
     )  # fmt: skip
     return Weights(_stored(law.tensors()) | kept, own)
 
@@ -174,84 +168,3 @@ def _redrawn(part: Decomposed, heart: Heart, seed: int) -> tuple[NDArray[np.floa
     beats = (Beat(float(a), float(b - a)) for a, b in pairwise(times))
     drawn, _ = strip(np.random.default_rng(seed), heart, beats, part.fitted.shape[1])
     return drawn, np.rint(part.peaks).astype(np.int64)
-
-
-class EcgSampler:
-    """12-lead ECGs from trained weights, one row at a time, so that rows cannot touch each other."""
-
-    def __init__(self, weights: Weights, columns: Sequence[str], recorder: str | None = None) -> None:
-        self.card, self.columns = weights.card, columns
-        self.shape = EcgModel(**weights.card.model["network"])
-        self.rhythm = Variability(**weights.card.model["rhythm"])
-        names = weights.card.model["recorders"]
-        if recorder is not None and recorder not in names:
-            raise InputError(f"signals.recorder: expected one of {', '.join(names)}, got {recorder!r}")
-        self.recorder = np.eye(len(names), dtype=np.float32)[names.index(recorder) if recorder else 0]
-        self.law, self.ectopic = HeartLaw.of(weights.tensors), EctopicLaw.of(weights.tensors)
-
-    def sample(self, batch: Batch) -> list[Record]:
-        """One record a row; see SignalsGenerator."""
-        code = select(batch.condition, self.columns, self.card.columns)
-        return [self._one(p, c, s) for p, c, s in zip(batch.profiles, code, batch.seeds, strict=True)]
-
-    def stream(
-        self, profile: PatientProfile, condition: NDArray[np.float32], seed: int
-    ) -> Iterator[tuple[NDArray[np.float32], list[Beat]]]:
-        """(12, 5000) mV and the beats in it, ten seconds after ten seconds without end; `sample` is how it begins."""
-        code = select(condition[None], self.columns, self.card.columns)[0]
-        rng, heart, beats, ventricular, _ = self._drawn(profile, code, seed)
-        for block, inside in blocks(rng, heart, beats, ventricular):
-            yield twelve(block), inside
-
-    def _drawn(
-        self, profile: PatientProfile, code: NDArray[np.float32], seed: int
-    ) -> tuple[np.random.Generator, Heart, Iterator[Beat], NDArray[np.float64] | None, str]:
-        rng = np.random.Generator(np.random.PCG64(seed))
-        rhythm = FIBRILLATION if profile.has(AF) else SINUS
-        usual = rng.normal(88, 15) if rhythm == FIBRILLATION else rng.normal(72, 12)
-        rate = profile.measurements.get("heart_rate", float(np.clip(usual, 45, 140)))
-        heart = self.law.draw(rng, np.concatenate([code, self.recorder]))
-        if rhythm == FIBRILLATION:
-            heart = without_p(heart)
-        ectopy, ventricular = self._ectopy(rng, profile, heart)
-        age = 60.0 if profile.age is None else profile.age
-        beats = draw_beats(rng, rate, age, rhythm, self.rhythm, self.shape.seconds, ectopy)
-        return rng, heart, beats, ventricular, rhythm
-
-    def _ectopy(
-        self, rng: np.random.Generator, profile: PatientProfile, heart: Heart
-    ) -> tuple[Ectopy | None, NDArray[np.float64] | None]:
-        share = {
-            kind: float(rng.uniform(0.06, 0.25))
-            for kind, code in ((VENTRICULAR, VENTRICULAR_EARLY), (ATRIAL, ATRIAL_EARLY))
-            if profile.has(code)
-        }
-        if VENTRICULAR in share and self.ectopic is None:
-            raise InputError(f"{VENTRICULAR_EARLY}: the ECG weights were trained without ventricular beats")
-        shape = (
-            self.ectopic.draw(rng, heart.beat) if VENTRICULAR in share and self.ectopic is not None else None
-        )
-        return (Ectopy(share) if share else None), shape
-
-    def _one(self, profile: PatientProfile, code: NDArray[np.float32], seed: int) -> Record:
-        rng, heart, beats, ventricular, rhythm = self._drawn(profile, code, seed)
-        samples = int(self.shape.seconds * RATE)
-        drawn, inside = strip(rng, heart, beats, samples, ventricular)
-        peaks = np.array([min(round(beat.at * RATE), samples - 1) for beat in inside], dtype=np.int64)
-        shown = float(60 * RATE / np.median(np.diff(peaks))) if len(peaks) > 2 else 0.0
-        facts = {
-            "heart_rate": round(shown, 1), "rhythm": rhythm, "beats": len(peaks),
-            "kinds": "".join(beat.kind for beat in inside), "waves": [list(m) for m in marks(heart, inside, samples)],
-        }  # fmt: skip
-        return Record({"ecg": twelve(drawn), "r_peaks": peaks}, facts)
-
-
-def without_p(heart: Heart) -> Heart:
-    """The same heart whose atria fibrillate: a straight line in place of the P wave."""
-    until = heart.marks[1] - 0.015
-    before = until > KNOTS
-    level = np.stack([np.interp(until, KNOTS, lead) for lead in heart.beat])
-    line = np.clip((KNOTS[before] - KNOTS[0]) / (until - KNOTS[0]), 0, 1)
-    beat = heart.beat.copy()
-    beat[:, before] = level[:, None] * line
-    return Heart(beat, heart.marks, heart.noise)

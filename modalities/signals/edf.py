@@ -15,6 +15,7 @@ from .artefacts import lost_leads
 from .layout import (
     ABSENT,
     BEATS,
+    BEDSIDE_RATE,
     CHANNELS,
     ECG_GAIN,
     LEADS,
@@ -31,7 +32,7 @@ from .layout import (
 if TYPE_CHECKING:
     from edfio import Edf, EdfAnnotation
 
-HOUR = 3600  # s, a data record of vitals
+HOUR, MINUTE = 3600, 60  # s, a data record of vitals, by the hour and at the bedside
 EDF_UNITS = {"Cel": "degC"}  # of the EDF+ standard texts, where they differ from UCUM
 ROOM = 64  # characters of a patient id that the patient field takes beside sex and day of birth
 PREFIXES = ("ECG", "EKG", "LEAD")  # that labels put before the name of a lead
@@ -47,19 +48,22 @@ def check(profile: PatientProfile) -> None:
 
 
 def write(record: Record, profile: PatientProfile, place: Path) -> list[Path]:
-    """Write ecg.edf and vitals.edf, what the record has of them, into the folder `place`; the paths written.
+    """Write ecg.edf, vitals.edf and bedside.edf, what the record has of them, into `place`; the paths written.
 
     The ECG is in steps of 1 uV, in data records of 1 s, or in one where it does not last whole seconds. Vitals are in
-    steps of 0.01, in data records of an hour from midnight; the digital minimum, -327.68, stands for not charted.
+    steps of 0.01, in data records of an hour (at the bedside a minute) from midnight; the digital minimum, -327.68,
+    stands for not charted.
     """
     paths, day = [], profile.index_date
     if "ecg" in record.arrays:
         begun = taken(record.facts, day) if day else None
         paths.append(place / "ecg.edf")
         _ecg(record, profile, begun).write(paths[-1])
-    if len(record.arrays.get("vitals", ())):
-        paths.append(place / "vitals.edf")
-        _vitals(record, profile, datetime.combine(day, time()) if day else None).write(paths[-1])
+    for name, rate, span in (("vitals", VITALS_RATE, HOUR), ("bedside", BEDSIDE_RATE, MINUTE)):
+        if name in record.arrays and len(record.arrays[name]):
+            paths.append(place / f"{name}.edf")
+            midnight = datetime.combine(day, time()) if day else None
+            _vitals(vitals_steps(record.arrays[name]), rate, span, profile, midnight).write(paths[-1])
     return paths
 
 
@@ -101,16 +105,17 @@ def _ecg(record: Record, profile: PatientProfile, begun: datetime | None) -> "Ed
     return _file(signals, profile, begun, span, _marks(record))
 
 
-def _vitals(record: Record, profile: PatientProfile, begun: datetime | None) -> "Edf":
+def _vitals(
+    steps: NDArray[np.int16], rate: float, span: float, profile: PatientProfile, begun: datetime | None
+) -> "Edf":
     from edfio import EdfAnnotation
 
-    steps = vitals_steps(record.arrays["vitals"])
     signals = [
-        _signal(row, VITALS_RATE, name, EDF_UNITS.get(unit, unit), 1 / VITALS_GAIN)
+        _signal(row, rate, name, EDF_UNITS.get(unit, unit), 1 / VITALS_GAIN)
         for name, unit, row in zip(CHANNELS, VITALS_UNITS, steps.T, strict=True)
     ]
     said = EdfAnnotation(0, None, f"{ABSENT / VITALS_GAIN:g} stands for not charted")
-    return _file(signals, profile, begun, HOUR, [said])
+    return _file(signals, profile, begun, span, [said])
 
 
 def _signal(steps: NDArray[np.int16], rate: float, label: str, unit: str, step: float) -> Any:

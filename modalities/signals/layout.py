@@ -17,6 +17,7 @@ ECG_GAIN = 1000  # steps a mV: one step is a microvolt
 CHANNELS = ("HR", "O2Sat", "Temp", "SBP", "MAP", "DBP", "Resp")
 VITALS_UNITS = ("/min", "%", "Cel", "mmHg", "mmHg", "mmHg", "/min")
 VITALS_RATE = 1 / 3600  # Hz: one value an hour
+BEDSIDE_RATE = 1  # Hz
 VITALS_GAIN = 100  # steps a unit
 ABSENT = -32768  # WFDB's invalid sample in format 16, and in our EDF files too
 BEATS = {"N": "normal beat", "V": "premature ventricular beat", "A": "premature atrial beat"}  # by WFDB code
@@ -47,7 +48,7 @@ def ecg_steps(ecg: NDArray[np.floating[Any]], gain: int = ECG_GAIN) -> NDArray[n
 
 
 def vitals_steps(vitals: NDArray[np.floating[Any]]) -> NDArray[np.int16]:
-    """(hour, 7) as hundredths of the unit; ABSENT where nothing was charted."""
+    """(row, 7) as hundredths of the unit; ABSENT where nothing was charted."""
     charted = ~np.isnan(vitals)
     steps = np.full(vitals.shape, ABSENT, dtype=np.float64)
     steps[charted] = np.rint(vitals[charted].astype(np.float64) * VITALS_GAIN)

@@ -1,25 +1,25 @@
-"""Course: vitals every second that keep the charted hours, with a small rule-based variation in between."""
+"""Course: a patient's vitals at any second of a stream, hour by hour from the bedside form, in constant memory."""
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
 
+from .data import PLAUSIBLE
 from .export import CHANNELS
-from .live_rules import DBP, HR, MAP, O2, SBP
+from .live_rules import HR
+from .vitals_bedside import SECONDS, around_the_clock
 
-HOUR, MINUTE = 3600, 60  # s
-# Standard deviation within an hour, as bedside monitors show at rest; at least half of what is displayed
-# (DECIMALS), so that rounding leaves the mean alone. MAP follows SBP and DBP.
-SPREAD = {"HR": 1.6, "O2Sat": 0.5, "Temp": 0.05, "SBP": 2.4, "MAP": 0.0, "DBP": 1.6, "Resp": 0.9}
-DECIMALS = {"HR": 0, "O2Sat": 0, "Temp": 1, "SBP": 0, "MAP": 0, "DBP": 0, "Resp": 0}
-BOUNDS = {
-    "HR": (20, 250), "O2Sat": (40, 100), "Temp": (30, 43), "SBP": (40, 260),
-    "MAP": (25, 200), "DBP": (15, 180), "Resp": (3, 70),
-}  # fmt: skip
-MEMORY = 0.9  # of the quick variation from one second to the next
-SLOW = (6, 13, 29)  # cycles an hour of the slow variation: whole ones, so that the hour's mean is 0
+Array = NDArray[np.float32]
+
+DECIMALS = {"HR": 0, "O2Sat": 0, "Temp": 1, "SBP": 0, "MAP": 0, "DBP": 0, "Resp": 0}  # that a monitor shows
+STEADY = (
+    31  # s over which a monitor's heart rate is averaged: how fast the heart beats, without its irregularity
+)
+LOW, HIGH = np.array([PLAUSIBLE[name] for name in CHANNELS], dtype=np.float32).T
 
 
 class Change(Protocol):
@@ -31,96 +31,63 @@ class Change(Protocol):
 
 
 class Course:
-    """One patient's vitals at every second, in constant memory; what is asked depends on the second alone.
+    """Vitals every second and the heart rate behind them, of hours as charted; time goes forward.
 
-    `charted` is (hour, 7) with NaN where nothing was charted; such hours lie on the line between their
-    neighbours, and a channel that was never charted stays NaN. After the last hour the first one follows. In an
-    hour that was charted the mean over its seconds is the charted value. `start` is the second of the chart at
-    which the stream begins; rules count from there.
+    `charted` is (hour, 7) with NaN where nothing was charted. Hours are those of vitals_bedside.around_the_clock for
+    this seed and rhythm. `start` is the second of the chart at which the stream begins; rules count from there. Two
+    hours are kept, so that one may look up to an hour ahead, and no farther back than that.
     """
 
     def __init__(
-        self, charted: NDArray[np.floating], seed: int, start: int = 0, changes: Sequence[Change] = ()
-    ) -> None:
-        self._hours = _filled(np.asarray(charted, dtype=np.float64))
-        before = np.roll(self._hours, 1, axis=0)
-        self._edges = (before + self._hours) / 2
-        # saturation has a ceiling: with the higher of two hours at their border, no hour arches above it
-        self._edges[:, O2] = np.maximum(before, self._hours)[:, O2]
-        self._seed, self._start, self._changes = seed, start, changes
-        self._turn = np.random.default_rng([seed, 0]).uniform(0, 2 * np.pi, (len(SLOW), len(CHANNELS)))
-        self._minute, self._block = -1, np.empty(0)
+        self, charted: NDArray[np.floating], seed: int, start: int = 0, changes: Sequence[Change] = (),
+        rhythm: str = "sinus",
+    ) -> None:  # fmt: skip
+        self._hours = around_the_clock(charted, seed, rhythm)
+        self._start, self._changes = start, changes
+        self._next = start // SECONDS  # hour of the chart that is drawn next
+        for _ in range(self._next):
+            next(self._hours)
+        self._held: deque[tuple[Array, Array]] = deque(maxlen=2)
+        self._known = bool(np.isfinite(np.asarray(charted)[:, HR]).any())
+        # where monitors start together, their hours are drawn at different times
+        self._ahead = int(np.random.default_rng([seed, 3]).integers(SECONDS))
+        self.at(0)
 
-    def at(self, second: int) -> NDArray[np.float64]:
+    def at(self, second: int) -> Array:
         """(7,) the vitals at a second of the stream, unrounded."""
-        minute, rest = divmod(self._start + second, MINUTE)
-        if minute != self._minute:
-            self._minute, self._block = minute, self._drawn(minute)
-        row: NDArray[np.float64] = self._block[rest]
+        row: Array = self._hour(second, self._ahead)[0][(self._start + second) % SECONDS]
         return row
 
-    def _drawn(self, minute: int) -> NDArray[np.float64]:
-        """(second, channel) of one minute."""
-        second = minute * MINUTE + np.arange(MINUTE)
-        vitals = self._between(second)
-        quick = _BLEND @ np.random.default_rng([self._seed, 1 + minute]).standard_normal(
-            (MINUTE, len(CHANNELS))
-        )
-        turns = 2 * np.pi * (second % HOUR)[:, None, None] * np.array(SLOW)[:, None] / HOUR
-        slow = np.sin(turns + self._turn).sum(1) * np.sqrt(2 / len(SLOW))
-        variation = (0.6 * quick + 0.8 * slow) * np.array([SPREAD[name] for name in CHANNELS])
-        variation[:, MAP] = (variation[:, SBP] + 2 * variation[:, DBP]) / 3
-        variation[:, O2] *= np.clip((100 - vitals[:, O2]) / 1.5, 0, 1)
-        vitals += variation
+    def heart_rate(self, time: float, otherwise: float) -> float:
+        """Beats a minute at a time in s, without what varies from beat to beat; `otherwise` where never charted."""
+        if not self._known:
+            return otherwise
+        second = max(0, int(time))
+        return float(self._hour(second, 0)[1][(self._start + second) % SECONDS])
+
+    def _hour(self, second: int, ahead: int) -> tuple[Array, Array]:
+        """The hour in which a second of the stream lies; what comes `ahead` seconds later is drawn by then."""
+        place = self._start + second
+        while self._next <= (place + ahead) // SECONDS:
+            self._held.append(self._drawn(self._next))
+            self._next += 1
+        return self._held[place // SECONDS - self._next]
+
+    def _drawn(self, hour: int) -> tuple[Array, Array]:
+        """(second, channel) vitals of the next hour, and (second,) the heart rate behind them."""
+        vitals = next(self._hours).astype(np.float64)
+        steady = uniform_filter1d(vitals, STEADY, axis=0, mode="nearest")
+        seconds = hour * SECONDS - self._start + np.arange(SECONDS, dtype=np.float64)
         for rule in self._changes:
-            vitals = rule.change(vitals, (second - self._start).astype(np.float64))
-        low, high = np.array([BOUNDS[name] for name in CHANNELS]).T
-        return np.clip(vitals, low, high)
-
-    def _between(self, second: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The parabola of each hour that meets its neighbours at the borders and has the charted mean.
-
-        The reconstruction of the piecewise parabolic method (Colella and Woodward, J Comput Phys 1984).
-        """
-        hour = (second // HOUR) % len(self._hours)
-        u = ((second % HOUR) + 0.5)[:, None] / HOUR
-        mean, left = self._hours[hour], self._edges[hour]
-        right = self._edges[(hour + 1) % len(self._hours)]
-        bend = 3 * (left + right) - 6 * mean
-        return left + (right - left - bend) * u + bend * u * u
-
-    def heart_rate(self, second: int, otherwise: float) -> float:
-        """Per minute; `otherwise` where it was never charted."""
-        rate = float(self.at(second)[HR])
-        return rate if np.isfinite(rate) else otherwise
+            vitals, steady = rule.change(vitals, seconds), rule.change(steady, seconds)
+        rate = np.clip(steady[:, HR], LOW[HR], HIGH[HR])
+        return np.clip(vitals, LOW, HIGH).astype(np.float32), rate.astype(np.float32)
 
 
-def displayed(vitals: NDArray[np.float64]) -> dict[str, float]:
-    """Channel to value as a monitor shows it; channels without a value are left out."""
+def displayed(vitals: NDArray[np.floating], shown: Sequence[str]) -> dict[str, float]:
+    """Channel to value as a monitor shows it, of the channels that are `shown`."""
     return {
         name: round(value, DECIMALS[name]) if DECIMALS[name] else round(value)
         for name, value in zip(CHANNELS, vitals.tolist(), strict=True)
-        if value == value
+        if name in shown
     }
-
-
-def _filled(charted: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(hour, channel) with hours that were not charted on the line between those that were."""
-    out = charted.copy()
-    hours = np.arange(len(charted))
-    for column in out.T:
-        known = np.isfinite(column)
-        if known.any():
-            column[~known] = np.interp(hours[~known], hours[known], column[known])
-    return out
-
-
-def _blend() -> NDArray[np.float64]:
-    """(second, second): white noise to an autoregressive minute of unit variance and mean 0."""
-    lag = np.arange(MINUTE)[:, None] - np.arange(MINUTE)
-    kernel = np.where(lag >= 0, MEMORY ** np.maximum(lag, 0), 0.0) * np.sqrt(1 - MEMORY**2)
-    centred: NDArray[np.float64] = kernel - kernel.mean(0)
-    return centred
-
-
-_BLEND = _blend()

@@ -10,6 +10,7 @@ from ...core.modality import Record, Task, View
 from ...core.profile import PatientProfile
 from .export import CHANNELS, LEADS, RATE
 from .pictures import draw_ecgs, draw_vitals
+from .time_metrics import ECG_PANELS, VITALS_PANELS
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -48,7 +49,7 @@ def _of_ecg(ecg: NDArray[np.float64]) -> dict[str, float]:
     """All features of one record, by name."""
     from scipy import signal
 
-    leads = _filtered(ecg)
+    leads = filtered(ecg)
     peaks = find_beats(leads)
     out = _rhythm(peaks) | _waves(leads, peaks)
     for name, lead, cuts in zip(LEADS, leads, np.percentile(leads, [5, 95, 99.5], axis=1).T, strict=True):
@@ -71,10 +72,10 @@ def _of_ecg(ecg: NDArray[np.float64]) -> dict[str, float]:
 
 def rhythm_features(ecg: NDArray[np.float64]) -> dict[str, float]:
     """The features of RHYTHM alone, by name, of one (lead, sample) record in mV at 500 Hz."""
-    return _rhythm(find_beats(_filtered(ecg)))
+    return _rhythm(find_beats(filtered(ecg)))
 
 
-def _filtered(ecg: NDArray[np.float64]) -> NDArray[np.float64]:
+def filtered(ecg: NDArray[np.float64]) -> NDArray[np.float64]:
     """(lead, sample) in BAND at the rate SLOW."""
     from scipy import signal
 
@@ -217,6 +218,7 @@ def views() -> list[View]:
                 Task("left bundle-branch block", ("none", "left bundle-branch block"), _has("I44.7")),
             ),
             picture=draw_ecgs,
+            panels=ECG_PANELS,
             about=f"Each 10 s record is filtered to {BAND[0]:g}-{BAND[1]:g} Hz, its beats are found anew, "
             "and it is described by its rhythm, P, R, S, ST and T of the median beat in each lead, axes, "
             "amplitudes, power in frequency bands, likeness of leads, and noise between beats.",
@@ -232,6 +234,7 @@ def views() -> list[View]:
             features=vitals_features,
             tasks=(Task("sepsis", ("no sepsis", "sepsis"), _has("A41.9")),),
             picture=draw_vitals,
+            panels=VITALS_PANELS,
             about=f"The first {HOURS} hours are described, for each of {len(CHANNELS)} channels, by "
             "level, spread, extremes, last reading, share not charted, change from reading to reading and "
             "trend, and by how the channels move together. A channel never charted counts as usual.",

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from ...core.modality import Batch, Record
 from ...core.weights import Weights
-from .ecg_model import EcgSampler, train_ecg
+from .ecg_model import train_ecg
+from .ecg_sampler import EcgSampler
+from .vitals_course import StayCourse
 from .vitals_model import VitalsSampler, train_vitals
 
 TRAINERS = {"ecg": train_ecg, "vitals": train_vitals}
@@ -14,12 +16,14 @@ class SignalsGenerator:
     """An ECG and a stay's vitals for each row."""
 
     def __init__(
-        self, ecg: Weights, vitals: Weights, columns: Sequence[str], recorder: str | None = None
-    ) -> None:
-        self.ecg, self.vitals = EcgSampler(ecg, columns, recorder), VitalsSampler(vitals, columns)
+        self, ecg: Weights, vitals: Weights, columns: Sequence[str], recorder: str | None = None,
+        course: StayCourse | None = None, seconds: float | None = None,
+    ) -> None:  # fmt: skip
+        self.ecg = EcgSampler(ecg, columns, recorder, seconds)
+        self.vitals = VitalsSampler(vitals, columns, course)
 
     def sample(self, batch: Batch) -> list[Record]:
-        """Row i from its own seed; facts: heart_rate and rhythm of the trace, beats, kinds, waves, hours of vitals."""
+        """Row i from its own seed; facts: those of the ECG and of the stay."""
         return [
             Record({**ecg.arrays, **vitals.arrays}, {**ecg.facts, **vitals.facts})
             for ecg, vitals in zip(self.ecg.sample(batch), self.vitals.sample(batch), strict=True)

@@ -1,16 +1,18 @@
 """When beats come: the beat-to-beat interval process of sinus rhythm and of atrial fibrillation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-SINUS, FIBRILLATION = "sinus", "atrial fibrillation"
+SINUS, FIBRILLATION, FLUTTER = "sinus", "atrial fibrillation", "atrial flutter"
 NORMAL, VENTRICULAR, ATRIAL = "N", "V", "A"  # WFDB codes of beats
 SHORTEST = 0.3  # s, refractory
 ASKED = 0.01  # how near the rate of a strip comes to the one asked for
 STEPS, SHIFTS = 40, 6  # in which it is sought: stretches by one ASKED more or less, strips some beats later
+CAUGHT_UP = 0.02  # share of a beat too many or too few that the next one makes up, where a rate is followed
+IRREGULAR = 0.2  # coefficient of variation of the intervals of fibrillation by rule
 BREATH = (0.15, 0.4)  # Hz, high-frequency band of heart-rate variability (Task Force 1996)
 
 
@@ -63,11 +65,15 @@ class Variability:
 
 @dataclass(frozen=True)
 class Beat:
-    """One beat of a rhythm: its R peak in s, the interval in s that follows, and its kind as WFDB marks it."""
+    """One beat of a rhythm: its R peak in s, the interval in s that follows, and its kind as WFDB marks it.
+
+    `p` is whether it has the P wave of its heart; where the atria fibrillate by rule it has none.
+    """
 
     at: float
     interval: float
     kind: str = NORMAL
+    p: bool = True
 
 
 @dataclass(frozen=True)
@@ -151,6 +157,30 @@ def draw_beats(
             beat = Beat(before.at + gap * factor, 0.0, kind)
             yield replace(before, interval=beat.at - before.at)
             before = beat
+
+
+def followed(
+    beats: Iterator[Beat], own: float, rate: Callable[[float], float], fibrillates: Callable[[float], bool],
+    rng: np.random.Generator,
+) -> Iterator[Beat]:  # fmt: skip
+    """Beats whose rate is `own` a minute, at a rate that may change from second to second.
+
+    Intervals keep their share of irregularity; beats are counted, so that over minutes there are as many as the rate
+    asks for. Where the heart `fibrillates` by rule, intervals are independent and log-normal, and P waves missing.
+    """
+    at, ahead = None, 0.0
+    for beat in beats:
+        at = beat.at if at is None else at
+        now = rate(at)
+        if fibrillates(at):
+            gap = 60 / now * float(np.exp(rng.normal(-(IRREGULAR**2) / 2, IRREGULAR)))
+            beat = Beat(at, 0.0, p=False)
+        else:
+            gap = beat.interval * own / now
+        gap = max(SHORTEST, gap * float(np.clip(1 + CAUGHT_UP * ahead, 0.9, 1.1)))
+        yield replace(beat, at=at, interval=gap)
+        ahead = float(np.clip(ahead + 1 - gap * now / 60, -10, 10))
+        at += gap
 
 
 def _early(

@@ -6,6 +6,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from .atria import Waves, without_p
 from .beats import KNEE, KNOTS, USUAL_INTERVAL, placing
 from .export import RATE
 from .heart import Heart
@@ -19,12 +20,15 @@ REACH = 1.1  # s, farther than any beat goes on after its R peak
 
 
 def blocks(
-    rng: np.random.Generator, heart: Heart, beats: Iterator[Beat], ventricular: Array | None = None
-) -> Iterator[tuple[Array, list[Beat]]]:
+    rng: np.random.Generator, heart: Heart, beats: Iterator[Beat], ventricular: Array | None = None,
+    atria: Waves | None = None,
+) -> Iterator[tuple[Array, list[Beat]]]:  # fmt: skip
     """Pairs of (lead, STEP) mV and the beats whose R peaks lie in that block, from time 0 on.
 
-    `ventricular` (lead, knot) is the beat of kind V; all others look like the heart's own.
+    `ventricular` (lead, knot) is the beat of kind V; all others look like the heart's own. `atria` are waves beside
+    the beats.
     """
+    silent = without_p(heart).beat - heart.beat
     noise = stream(np.random.Generator(np.random.PCG64(rng.integers(2**63))), heart.noise)
     beside, _, _, on_qrs, size = np.exp(heart.noise.texture)
     breath, turn = rng.uniform(*BREATH), rng.uniform()
@@ -56,6 +60,11 @@ def blocks(
         if ventricular is not None and (usual == 0).any():
             other = placing(peaks[usual == 0], intervals[usual == 0], STEP)
             signal += (other @ ventricular.T).T
+        mute = np.array([not beat.p for beat, _ in held])
+        if mute.any():
+            signal += (placing(peaks[mute], intervals[mute], STEP, usual[mute]) @ silent.T).T
+        if atria is not None:
+            signal += atria(at + np.arange(STEP) / RATE)
         yield signal + drawn, [beat for beat, _ in held if at <= beat.at < end]
         at = end
 
@@ -66,10 +75,11 @@ def strip(
     beats: Iterator[Beat],
     samples: int,
     ventricular: Array | None = None,
+    atria: Waves | None = None,
 ) -> tuple[Array, list[Beat]]:
     """The first (lead, sample) mV of `blocks`, and the beats in it."""
     parts, own, have = [], list[Beat](), 0
-    for block, inside in blocks(rng, heart, beats, ventricular):
+    for block, inside in blocks(rng, heart, beats, ventricular, atria):
         parts.append(block)
         own += inside
         have += STEP
@@ -140,6 +150,8 @@ def marks(heart: Heart, beats: list[Beat], samples: int) -> list[tuple[int, str]
             continue
         stretch = np.sqrt(np.clip(beat.interval, 0.35, 1.7) / USUAL_INTERVAL)
         for name, times in waves.items():
+            if name == "p" and not beat.p:
+                continue
             real = [t if t < KNEE else KNEE + (t - KNEE) * stretch for t in times]
             spots = [round((beat.at + t) * RATE) for t in real]
             if spots[0] >= 0 and spots[2] < samples:

@@ -10,20 +10,26 @@ from torch import Tensor, nn
 
 from ...core.condition import FieldDropout, field_of
 from ...core.config import Settings
+from ...core.vocabulary import BY_NAME
+from .data import VITAL_FIELDS
+from .export import CHANNELS
 from .vitals_course import SEPSIS
-from .vitals_grid import Tokens
+from .vitals_grid import SPREAD, Tokens
 from .vitals_net import VitalsModel, VitalsNet
+
+WAVES = ("sin1", "cos1", "sin2", "cos2")  # in the code of a number
 
 
 class VitalsTraining(Settings):
     """How the network learns. `held_out` is the share of patients that only measure it; none under a budget."""
 
     steps: int = 8000
-    batch_size: int = 256
+    batch_size: int = 128  # of a private run, rows at a time
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
     ema: float = 0.998
     hide: float = 0.15
+    blur: float = 0.15  # of baselines, standard deviation in spreads of a channel
     held_out: float = 0.1
     patients_per_step: int = 1024  # of a private run, on average
     max_grad_norm: float = 1.0
@@ -44,11 +50,45 @@ class Stays:
         t = self.tokens
         return t.bins.to(torch.int16), t.half, t.present, self.chart, self.length, self.code, self.onset
 
+    def take(self, rows: Tensor) -> "Stays":
+        """Those rows."""
+        return Stays.of([part[rows] for part in self.tensors()])
+
     @classmethod
     def of(cls, batch: Sequence[Tensor]) -> "Stays":
         """Inverse of tensors()."""
         bins, half, present, chart, length, code, onset = batch
         return cls(Tokens(bins.long(), half, present), chart, length, code, onset)
+
+
+class Blur:
+    """Shift known baselines a little, so that six exact medians do not become a patient's fingerprint.
+
+    Drawn stays are moved to their profile's exact level afterwards; see vitals_anchor.
+    """
+
+    def __init__(self, columns: Sequence[str], strength: float) -> None:
+        self.fields = [
+            (
+                [columns.index(c) for c in (name, *(f"{name}~{wave}" for wave in WAVES))],
+                columns.index(f"{name}?"),
+                strength
+                * 2
+                * float(SPREAD[CHANNELS.index(channel)])
+                / (BY_NAME[name].high - BY_NAME[name].low),
+            )
+            for name, channel in VITAL_FIELDS.items()
+            if name in columns
+        ]
+
+    def __call__(self, code: Tensor) -> Tensor:
+        """(row, column) with other values of the shifted fields, as conditioning.encoder would code them."""
+        out = code.clone()
+        for own, known, size in self.fields:
+            x = code[:, own[0]] + size * torch.randn(len(code))
+            waves = [f(torch.pi * k * x) for k in (1, 2) for f in (torch.sin, torch.cos)]
+            out[:, own] = torch.stack([x, *waves], dim=1) * code[:, known : known + 1]
+        return out
 
 
 class VitalsTrainer(pl.LightningModule):
@@ -58,13 +98,13 @@ class VitalsTrainer(pl.LightningModule):
         super().__init__()
         self.settings = training
         self.net = VitalsNet(len(columns), shape)
-        self.hide = FieldDropout(columns, training.hide)
+        self.hide, self.blur = FieldDropout(columns, training.hide), Blur(columns, training.blur)
         self.sepsis = [i for i, column in enumerate(columns) if field_of(column) == SEPSIS]
 
     def losses(self, batch: Sequence[Tensor]) -> Tensor:
         """(row,) minus log likelihood an hour of the window, some of what is known hidden at random."""
         stays = Stays.of(batch)
-        code = self.hide(stays.code)
+        code = self.blur(self.hide(stays.code))
         unsaid = torch.rand(len(code)) < 0.5  # an onset may be known to be, and its hour not
         if self.sepsis:
             unsaid |= (code[:, self.sepsis] == 0).all(1)

@@ -33,26 +33,29 @@ def anchored(readings: NDArray[np.float32], baseline: Mapping[str, float]) -> ND
     where the unit charts even numbers; a reading that would leave its range stays at the end of it.
     """
     out = readings.astype(np.float64)
-    moves = np.zeros(len(CHANNELS))
+    moves, units = np.zeros(len(CHANNELS)), STEP * np.where(even(out), 2, 1)
     for field, channel in VITAL_FIELDS.items():
         c = CHANNELS.index(channel)
         charted = out[np.isfinite(out[:, c]), c]
         if field in baseline and len(charted):
             gap = baseline[field] - float(np.median(charted))
             if abs(gap) > NEAR[channel]:
-                moves[c] = _on_lattice(gap, charted, c)
-    mean = out[np.isfinite(out[:, MAP]), MAP]
-    if len(mean):
-        moves[MAP] = _on_lattice((moves[SBP] + 2 * moves[DBP]) / 3, mean, MAP)
+                moves[c] = _on_lattice(gap, units[c])
+    moves[MAP] = _on_lattice((moves[SBP] + 2 * moves[DBP]) / 3, units[MAP])
     moved = moves != 0
     out[:, moved] = np.clip(out[:, moved] + moves[moved], LOW[moved], HIGH[moved])
     return np.round(out, 2).astype(np.float32)
 
 
-def _on_lattice(gap: float, charted: NDArray[np.float64], c: int) -> float:
-    """The gap in whole steps, in even ones where hardly any reading is odd; towards zero when in doubt."""
-    steps = (charted - LOW[c]) / STEP[c]
-    whole = steps[np.abs(steps - np.rint(steps)) < 0.1]
-    even = len(whole) > 3 and STEP[c] == 1 and float((np.rint(whole) % 2 == 1).mean()) < ODD
-    unit = STEP[c] * (2 if even else 1)
+def even(readings: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """(channel,) whether hardly any whole reading is odd: some units chart even numbers only."""
+    steps = (readings - LOW) / STEP
+    whole = np.abs(steps - np.rint(steps)) < 0.1  # False where nothing was charted
+    count = whole.sum(0)
+    odd = (whole & (np.rint(np.nan_to_num(steps)) % 2 == 1)).sum(0)
+    return np.asarray((count > 3) & (odd < ODD * count) & (STEP == 1))
+
+
+def _on_lattice(gap: float, unit: float) -> float:
+    """The gap in whole units; towards zero when in doubt."""
     return float(unit * np.trunc(gap / unit + 0.49 * np.sign(gap)))

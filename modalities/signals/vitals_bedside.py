@@ -1,6 +1,7 @@
 """The bedside monitor: one reading a second whose hourly means are the charted values. Rule-based."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ MEMORY = np.array([40.0, 60.0, 600.0, 30.0, 30.0, 30.0, 15.0])
 BREATH = np.array([0.012, 0.0, 0.0, 0.01, 0.02, 0.02, 0.0])
 MOST = 0.2  # share by which a part may leave its course
 HEADROOM = 0.25  # share of what is left to 100 % that saturation may move
-FIBRILLATION = "atrial fibrillation"
+FIBRILLATION, FLUTTER = "atrial fibrillation", "atrial flutter"
 
 
 def bedside(
@@ -44,7 +45,14 @@ def bedside(
         raise InputError(
             f"bedside: expected 1 to {len(table)} hours, as many as there are vitals, got {hours}"
         )
-    return _seconds(_parts(_filled(table)), seed, hours, rhythm)
+    return _seconds(_parts(_filled(table)), seed, range(hours), rhythm)
+
+
+def around_the_clock(
+    vitals: NDArray[np.floating], seed: int, rhythm: str = "sinus"
+) -> Iterator[NDArray[np.float32]]:
+    """What `bedside` yields, without end: after the last hour the first one follows."""
+    return _seconds(_parts(_filled(np.asarray(vitals, dtype=np.float64))), seed, count(), rhythm)
 
 
 def _filled(table: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -110,31 +118,43 @@ def _course(
     return np.concatenate([start + (middle - start) * rise, middle + (end - middle) * rise])
 
 
-def _seconds(parts: NDArray[np.float64], seed: int, hours: int, rhythm: str) -> Iterator[NDArray[np.float32]]:
+def _seconds(
+    parts: NDArray[np.float64], seed: int, hours: Iterable[int], rhythm: str
+) -> Iterator[NDArray[np.float32]]:
     rng = np.random.Generator(np.random.PCG64([seed, 2]))
     wander, breath = WANDER.copy(), BREATH.copy()
+    if rhythm in (FIBRILLATION, FLUTTER):  # no sinus rhythm that breathes
+        breath[HR] = 0.0
     if rhythm == FIBRILLATION:
-        wander[HR], breath[HR] = 2.5 * wander[HR], 0.0
-    keep = np.exp(-1 / MEMORY)
+        wander[HR] *= 2.5
     state, phase = rng.standard_normal(len(PARTS)), rng.uniform(0, 2 * np.pi)
+    knot = _knot(parts[0], parts[0])
+    for hour in hours:
+        mean = parts[hour % len(parts)]
+        following = _knot(mean, parts[(hour + 1) % len(parts)])
+        # drawn in a function of its own, so that no hour's work is held while it waits for the next
+        readings, state, phase = _hour(rng, _course(knot, mean, following), state, phase, wander, breath)
+        knot = following
+        yield readings
+
+
+def _hour(
+    rng: np.random.Generator, course: NDArray[np.float64], state: NDArray[np.float64], phase: float,
+    wander: NDArray[np.float64], breath: NDArray[np.float64],
+) -> tuple[NDArray[np.float32], NDArray[np.float64], float]:  # fmt: skip
+    """(second, channel) readings around a (second, part) course, and the state of wander and breath at its end."""
+    keep = np.exp(-1 / MEMORY)
+    steps = rng.standard_normal((SECONDS, len(PARTS))) * np.sqrt(1 - keep**2)
+    drift = np.stack(
+        [lfilter([1], [1, -k], steps[:, i], zi=[k * state[i]])[0] for i, k in enumerate(keep)], axis=1
+    )
+    turns = phase + np.cumsum(2 * np.pi * course[:, RESP] / 60)
+    swing = np.sin(turns[:, None] - np.where(np.arange(len(PARTS)) == HR, 0, np.pi / 2))
+    share = MOST * np.tanh((wander * drift + breath * swing) / MOST)
+    away = share * course
+    # saturation wanders below 100 %: as far as there is room, which is most where the hump is highest
+    away[:, O2] = HEADROOM * np.tanh(drift[:, O2]) * (FULL - course[:, O2])
     # a smooth hump of mean 1 that is 0 at both ends: takes an hour's mean away without a jump
     hump = 1 - np.cos(2 * np.pi * (np.arange(SECONDS) + 0.5) / SECONDS)
-    knot = _knot(parts[0], parts[0])
-    for hour in range(hours):
-        mean = parts[hour]
-        following = _knot(mean, parts[min(hour + 1, len(parts) - 1)])
-        course = _course(knot, mean, following)
-        steps = rng.standard_normal((SECONDS, len(PARTS))) * np.sqrt(1 - keep**2)
-        drift = np.stack(
-            [lfilter([1], [1, -k], steps[:, i], zi=[k * state[i]])[0] for i, k in enumerate(keep)], axis=1
-        )
-        state, knot = drift[-1], following
-        turns = phase + np.cumsum(2 * np.pi * course[:, RESP] / 60)
-        phase = float(turns[-1] % (2 * np.pi))
-        swing = np.sin(turns[:, None] - np.where(np.arange(len(PARTS)) == HR, 0, np.pi / 2))
-        share = MOST * np.tanh((wander * drift + breath * swing) / MOST)
-        away = share * course
-        # saturation wanders below 100 %: as far as there is room, which is most where the hump is highest
-        away[:, O2] = HEADROOM * np.tanh(drift[:, O2]) * (FULL - course[:, O2])
-        away -= hump[:, None] * away.mean(0)
-        yield _readings(course + away)
+    away -= hump[:, None] * away.mean(0)
+    return _readings(course + away), drift[-1].copy(), float(turns[-1] % (2 * np.pi))

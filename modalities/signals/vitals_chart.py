@@ -7,15 +7,15 @@ from torch import Tensor
 
 from .export import CHANNELS
 from .vitals_grid import SPREAD, USUAL, Tokens
-from .vitals_levels import AIM, COUNT, HOURS, aim, levels_of, shown
 
+COUNT = len(CHANNELS)
 SBP, MAP, DBP = (CHANNELS.index(name) for name in ("SBP", "MAP", "DBP"))
 MEMORIES = (1 / 3, 1 / 8)  # weight of a new reading in the two running means
 SEEN = 14  # features a channel
 RESIDUAL = 4  # features of the mean pressure
 CLOCK = 3
 COURSE = 3  # of course(): is an onset known, hours since it, has it come
-CHART = SEEN * COUNT + RESIDUAL + CLOCK + AIM
+CHART = SEEN * COUNT + RESIDUAL + CLOCK
 TABLE = CHART + COURSE
 LAST, MEAN = 0, 6 * COUNT  # where last readings and means begin
 
@@ -42,8 +42,6 @@ class Chart(NamedTuple):
     halves: Tensor
     short: Tensor  # running means
     long: Tensor
-    third: Tensor  # sum and number of this third's readings
-    thirds: Tensor
     residual: Tensor  # of the mean pressure, (row, 4): the last one, how many, their sum, and without sign
 
     @classmethod
@@ -52,9 +50,8 @@ class Chart(NamedTuple):
         widths = {name: RESIDUAL if name == "residual" else COUNT for name in cls._fields}
         return cls(**{name: torch.zeros(rows, width) for name, width in widths.items()})
 
-    def after(self, hour: int, value: Tensor, mask: Tensor, odd: Tensor, half: Tensor) -> "Chart":
+    def after(self, value: Tensor, mask: Tensor, odd: Tensor, half: Tensor) -> "Chart":
         """With one more hour of (row, channel) readings."""
-        goes_on = (hour + 1) % HOURS > 0  # the third does
         hidden = 1 - mask
         known = self.ever
         short, long = (
@@ -65,8 +62,6 @@ class Chart(NamedTuple):
         off = both * (value[:, MAP] - implied(value[:, SBP], value[:, DBP]))
         last = torch.where(both > 0, off, self.residual[:, 0])
         return Chart(
-            third=(self.third + mask * value) * goes_on,
-            thirds=(self.thirds + mask) * goes_on,
             short=short,
             long=long,
             residual=torch.cat(
@@ -85,8 +80,8 @@ class Chart(NamedTuple):
             halves=self.halves + mask * half,
         )
 
-    def features(self, hour: int, told: Tensor) -> Tensor:
-        """(row, CHART) before an hour, told the day's levels: last readings, their steadiness, how this unit charts."""
+    def features(self, hour: int) -> Tensor:
+        """(row, CHART) before an hour: last readings, how stable they were, how this unit charts."""
         number = self.shown.clamp(min=1)
         mean = self.total / number
         spread = (self.squares / number - mean.square()).clamp(min=0).sqrt()
@@ -99,22 +94,20 @@ class Chart(NamedTuple):
                 self.last, self.ever * (self.gap == 0), self.gap.clamp(max=1), self.ever, self.odd, self.half,
                 mean, spread, self.moves / (self.shown - 1).clamp(min=1), self.odds / number, self.halves / number,
                 self.shown / max(hour, 1), self.short, self.long, residual, clock.expand(len(self.last), CLOCK),
-                aim(told, hour, self.third, self.thirds),
             ],
             dim=1,
         )  # fmt: skip
 
 
 @torch.no_grad()
-def charts(tokens: Tokens, length: Tensor) -> Tensor:
+def charts(tokens: Tokens) -> Tensor:
     """(row, hour, CHART): what was on the chart before each hour."""
-    told = shown(levels_of(tokens, length))
     value, mask = tokens.scaled(), tokens.present.float()
     odd, half = tokens.odd().float(), (tokens.half & tokens.present).float()
     chart, out = Chart.empty(len(value)), []
     for hour in range(value.shape[1]):
-        out.append(chart.features(hour, told))
-        chart = chart.after(hour, value[:, hour], mask[:, hour], odd[:, hour], half[:, hour])
+        out.append(chart.features(hour))
+        chart = chart.after(value[:, hour], mask[:, hour], odd[:, hour], half[:, hour])
     return torch.stack(out, dim=1)
 
 

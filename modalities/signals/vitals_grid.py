@@ -1,13 +1,15 @@
 """How vitals are charted: the lattice of each channel, and readings as tokens on it."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from .export import CHANNELS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -51,30 +53,34 @@ LOW, HIGH, STEP, USUAL, SPREAD = (
 class Tokens:
     """Readings (..., hour, channel): number of the whole step below, half a step more or not, charted or not."""
 
-    bins: Tensor  # int64, 0 where not charted
-    half: Tensor  # bool
-    present: Tensor  # bool
+    bins: "Tensor"  # int64, 0 where not charted
+    half: "Tensor"  # bool
+    present: "Tensor"  # bool
 
     @classmethod
     def of(cls, readings: NDArray[np.float32]) -> "Tokens":
         """Of readings with NaN; what lies outside a lattice takes its end."""
+        import torch
+
         present = np.isfinite(readings)
         held = np.clip(np.where(present, readings, LOW), LOW, HIGH)
         halves = np.rint(2 * (held - LOW) / STEP).astype(np.int64)
         whole, half = np.divmod(halves, 2)
         return cls(torch.from_numpy(whole), torch.from_numpy(half.astype(bool)), torch.from_numpy(present))
 
-    def scaled(self) -> Tensor:
+    def scaled(self) -> "Tensor":
         """Float32 readings of about unit spread, 0 where not charted."""
         return scaled(self.bins, self.half) * self.present
 
-    def odd(self) -> Tensor:
+    def odd(self) -> "Tensor":
         """Whether a whole reading is odd: some units chart even numbers only."""
         return self.present & ~self.half & (self.bins % 2 == 1)
 
 
-def scaled(bins: Tensor, half: Tensor) -> Tensor:
+def scaled(bins: "Tensor", half: "Tensor") -> "Tensor":
     """(..., channel) steps to readings of about unit spread."""
+    import torch
+
     offset = torch.from_numpy(((LOW - USUAL) / SPREAD).astype(np.float32))
     unit = torch.from_numpy((STEP / SPREAD).astype(np.float32))
     return (bins + 0.5 * half) * unit + offset

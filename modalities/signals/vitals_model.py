@@ -24,8 +24,8 @@ from .vitals_anchor import anchored, coherent
 from .vitals_chart import charts
 from .vitals_course import StayCourse
 from .vitals_grid import Tokens, to_readings
-from .vitals_levels import PLACES
-from .vitals_net import DRAWS, VitalsModel, VitalsNet
+from .vitals_match import drifted, matched
+from .vitals_net import DRAWS, TRENDS, VitalsModel, VitalsNet
 
 
 def train_vitals(
@@ -34,7 +34,8 @@ def train_vitals(
 ) -> Weights:  # fmt: skip
     """By likelihood, on the first hours of stays; baselines are each stay's medians.
 
-    Under a budget all that touches patients is DP-SGD: lattices and scales are public, and nobody is held out.
+    Under a budget all that touches patients is DP-SGD: lattices and scales are public, nobody is held out, and
+    draws are not matched to the stays afterwards.
     """
     if init is not None:
         raise InputError("vitals are learnt from scratch; leave out --init")
@@ -61,6 +62,8 @@ def train_vitals(
     measured = figures(
         nats_an_hour=outcome.loss, held_out_nats_an_hour=held_out_loss(module, [part[~kept] for part in rows])
     )
+    if how.budget is None:
+        matched(module.net.eval(), stays.take(kept), how.seed)
     own = card(
         "autoregressive GRU", "vitals", data, outcome.steps, outcome.seconds, columns, shape.model_dump(),
         measured, spent,
@@ -81,9 +84,8 @@ def read_stays(
             profiles.append(profile.but(measurements=record.facts["baseline"]))
     code = select(conditioner.encode(profiles), conditioner.columns, columns)
     tokens = Tokens.of(np.stack(grids))
-    length = torch.tensor(lengths)
     stays = Stays(
-        tokens, charts(tokens, length), length, torch.from_numpy(code),
+        tokens, charts(tokens), torch.tensor(lengths), torch.from_numpy(code),
         torch.tensor(onsets, dtype=torch.float32),
     )  # fmt: skip
     return stays, [profile.patient_id for profile in profiles]
@@ -136,18 +138,19 @@ class VitalsSampler:
         starts = np.full(self.ROWS, np.nan, dtype=np.float32)
         context[: len(seeds)], starts[: len(seeds)] = code[rows], onset[rows]
         uniforms = np.full((self.ROWS, self.hours, len(CHANNELS), DRAWS), 0.5, dtype=np.float32)
-        first = np.full((self.ROWS, PLACES), 0.5, dtype=np.float32)
+        normals = np.zeros((len(seeds), TRENDS))
         for row, seed in enumerate(seeds):
             random = np.random.Generator(np.random.PCG64([seed, 1]))
-            first[row] = random.random(PLACES, dtype=np.float32)
             uniforms[row] = random.random(uniforms.shape[1:], dtype=np.float32)
-        drawn = self.net.draw(*map(torch.from_numpy, (context, starts, uniforms, first)))
+            normals[row] = random.standard_normal(TRENDS)
+        drawn = self.net.draw(*map(torch.from_numpy, (context, starts, uniforms)))
         bins, half, present, length = (part.numpy() for part in drawn)
         readings = to_readings(bins, half, present)
-        out = []
+        root, out = self.net.drift.numpy(), []
         for row, profile in enumerate(profiles):
             hours = int(length[row]) if self.ends else self.hours
+            stay = drifted(readings[row, :hours], root, normals[row], self.shape.hours)
             own = np.full((self.hours, len(CHANNELS)), np.nan, dtype=np.float32)
-            own[:hours] = coherent(self.course.apply(anchored(readings[row, :hours], profile.measurements)))
+            own[:hours] = coherent(self.course.apply(anchored(stay, profile.measurements)))
             out.append(Record({"vitals": own}, {"hours": hours, **self.course.facts()}))
         return out

@@ -7,14 +7,14 @@ from torch.nn import functional
 from ...core.config import Settings
 from ...core.recurrence import Recurrence
 from .export import CHANNELS
-from .vitals_chart import COURSE, DBP, LAST, MAP, MEAN, SBP, TABLE, Chart, course, implied
+from .vitals_chart import COUNT, DBP, LAST, MAP, MEAN, SBP, TABLE, Chart, course, implied
 from .vitals_grid import BINS, SPREAD, STEP, Tokens, scaled
-from .vitals_levels import COUNT, SHOWN, Levels, heavy_bell, levels_of, shown
 
 ORDER = tuple(CHANNELS.index(name) for name in ("HR", "SBP", "DBP", "MAP", "Resp", "O2Sat", "Temp"))
 NEAR = 4  # steps around the last reading that have odds of their own
 EASED = 2 + 4 + 2 * NEAR + 1  # what a head says besides the odds of each step
 DRAWS = 4  # uniform numbers a reading: charted, half-way, step, and (of the first channel) the stay's end
+TRENDS = 2 * COUNT  # of a day: a line and a parabola a channel
 LEAST = 8  # hours: no stay of the table is shorter
 EARLIER = 5
 
@@ -23,10 +23,10 @@ class VitalsModel(Settings):
     """Shape of the network. The record's length is free; `hours` is what it is trained on."""
 
     hours: int = 24
-    width: int = 144
-    head: int = 80
-    embed: int = 48
-    dropout: float = 0.1
+    width: int = 160
+    head: int = 96
+    embed: int = 32
+    dropout: float = 0.15
 
 
 def _exact(like: Tensor) -> torch.autocast:
@@ -34,8 +34,10 @@ def _exact(like: Tensor) -> torch.autocast:
     return torch.autocast(like.device.type, enabled=False)
 
 
-def _with_onset(code: Tensor, onset: Tensor) -> Tensor:
-    return torch.cat([code, course(onset, torch.zeros_like(onset))], dim=1)
+def heavy_bell(ladder: Tensor, centre: Tensor, sharp: Tensor, tail: Tensor) -> Tensor:
+    """(..., step) log density, up to a constant, of Student's t around centre (..., 1) on a ladder."""
+    squares = ((ladder - centre) * functional.softplus(sharp + 1.5)).square()
+    return -(functional.softplus(tail + 1.0) + 0.6) * torch.log1p(squares)
 
 
 class VitalsNet(nn.Module):
@@ -43,14 +45,16 @@ class VitalsNet(nn.Module):
 
     parity: Tensor
     around: Tensor
+    charting: Tensor  # (channel,) added to the log odds of being charted; see vitals_match
+    drift: Tensor  # (trend, trend) root of the covariance of what is added to drawn stays
 
     def __init__(self, columns: int, shape: VitalsModel) -> None:
         super().__init__()
-        told = columns + SHOWN
-        known = told + shape.embed
+        known = columns + shape.embed
         self.shape = shape
-        self.context = nn.Sequential(nn.Linear(told, 128), nn.SiLU(), nn.Linear(128, shape.embed), nn.Tanh())
-        self.levels = Levels(columns + COURSE, shape.head // 2)
+        self.context = nn.Sequential(
+            nn.Linear(columns, 2 * shape.embed), nn.SiLU(), nn.Linear(2 * shape.embed, shape.embed), nn.Tanh()
+        )
         self.drop = nn.Dropout(shape.dropout)
         self.gates = nn.Linear(TABLE, 3 * shape.width)
         self.memory = Recurrence(shape.width)
@@ -65,21 +69,21 @@ class VitalsNet(nn.Module):
             nn.init.zeros_(layer.weight)
         for out in self.outs:
             nn.init.normal_(out.weight, std=0.02)  # type: ignore[arg-type]
-        for place, c in enumerate(
-            ORDER
-        ):  # at first, expect the last reading again, and a little of the mean so far
+        # at first, expect the last reading again, and a little of the mean so far
+        for place, c in enumerate(ORDER):
             self.lines.weight.data[place, shape.width + LAST + c] = 0.6
             self.lines.weight.data[place, shape.width + MEAN + c] = 0.3
         for c in range(COUNT):
             ladder = scaled(torch.arange(BINS[c])[:, None], torch.zeros(1))[:, c]
             self.register_buffer(f"ladder{c}", ladder, persistent=False)
         self.register_buffer("parity", torch.arange(max(BINS)).remainder(2).float(), persistent=False)
+        self.register_buffer("charting", torch.zeros(COUNT))
+        self.register_buffer("drift", torch.zeros(TRENDS, TRENDS))
         self.register_buffer("around", torch.arange(-NEAR, NEAR + 1), persistent=False)
 
-    def known(self, code: Tensor, told: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the condition (row, column) and the day's levels, shown(), add at every hour to gates, heads, lines."""
-        both = torch.cat([code, told], dim=1)
-        known = torch.cat([both, self.context(both)], dim=1)
+    def known(self, code: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the condition (row, column) adds to gates, heads and lines at every hour."""
+        known = torch.cat([code, self.context(code)], dim=1)
         gates, base = self.tilt(known).split([3 * self.shape.width, COUNT * self.shape.head + 1], dim=1)
         with _exact(code):
             return gates, base, self.tops(known.float())
@@ -135,7 +139,7 @@ class VitalsNet(nn.Module):
     ) -> Tensor:
         """(row,) log p of the stays, over the hours the network is trained on; hours past a stay's end do not count.
 
-        chart is charts(tokens, length), which can be made once for many steps of training.
+        chart is charts(tokens), which can be made once for many steps of training.
         A stay whose length is that of the window goes on as far as we know.
         """
         value, mask = tokens.scaled(), tokens.present.float()
@@ -143,9 +147,7 @@ class VitalsNet(nn.Module):
         rows, hours = value.shape[:2]
         hour = torch.arange(hours)
         table = torch.cat([chart, course(onset[:, None], hour)], dim=-1)
-        levels = levels_of(tokens, length)
-        first = self.levels.log_likelihood(_with_onset(code, onset), levels)
-        gates, base, level = (part[:, None] for part in self.known(code, shown(levels)))
+        gates, base, level = (part[:, None] for part in self.known(code))
         h = self.drop(self.memory(self.gates(table) + gates))
         bases, stay, line = self.parts(torch.cat([h, table], dim=-1), base, level)
         inside = (hour < length[:, None]).float()
@@ -164,26 +166,23 @@ class VitalsNet(nn.Module):
         ends = (hour + 1 == length[:, None]).float()
         open_ = (hour + 1 >= LEAST) & (hour + 1 < hours)  # whether it ends with the window is not known
         total = total + open_ * functional.logsigmoid(stay * (2 * ends - 1))
-        return first + (total * inside).sum(1)
+        return (total * inside).sum(1)
 
     @torch.inference_mode()
-    def draw(
-        self, code: Tensor, onset: Tensor, uniforms: Tensor, first: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def draw(self, code: Tensor, onset: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Bins, half, present of (row, hour, channel), and hours (row,) until the stay ends.
 
-        uniforms (row, hour, channel, DRAWS) decide, and `first` (row, PLACES) over the day's levels.
+        uniforms (row, hour, channel, DRAWS) decide.
         """
         rows, hours = uniforms.shape[:2]
-        told = shown(self.levels.draw(_with_onset(code, onset), first))
-        gates, base, level = self.known(code, told)
+        gates, base, level = self.known(code)
         h = torch.zeros(rows, self.shape.width)
         chart = Chart.empty(rows)
         bins = torch.zeros(rows, hours, COUNT, dtype=torch.long)
         halves, present = torch.zeros(2, rows, hours, COUNT, dtype=torch.bool)
         length = torch.full((rows,), hours)
         for hour in range(hours):
-            table = torch.cat([chart.features(hour, told), course(onset, torch.tensor(hour))], dim=1)
+            table = torch.cat([chart.features(hour), course(onset, torch.tensor(hour))], dim=1)
             h = self.memory.step(self.gates(table) + gates, h)
             bases, stay, line = self.parts(torch.cat([h, table], dim=1), base, level)
             value, mask, odd, half = torch.zeros(4, rows, COUNT)
@@ -196,9 +195,8 @@ class VitalsNet(nn.Module):
                     chart.last,
                 )
                 u = uniforms[:, hour, c]
-                share = odds.sigmoid()
-                mask[:, c] = (u[:, 0] < share[:, 0]).float()
-                half[:, c] = (u[:, 1] < share[:, 1]).float()
+                mask[:, c] = (u[:, 0] < (odds[:, 0] + self.charting[c]).sigmoid()).float()
+                half[:, c] = (u[:, 1] < odds[:, 1].sigmoid()).float()
                 below = steps.softmax(1).cumsum(1)
                 pick = (u[:, 2:3] * below[:, -1:] > below).sum(1).clamp(max=steps.shape[1] - 1)
                 bins[:, hour, c] = pick
@@ -207,7 +205,7 @@ class VitalsNet(nn.Module):
                     STEP[c] / SPREAD[c]
                 )
             halves[:, hour], present[:, hour] = half.bool(), mask.bool()
-            chart = chart.after(hour, value, mask, odd, half)
+            chart = chart.after(value, mask, odd, half)
             if LEAST <= hour + 1 < self.shape.hours:
                 over = (uniforms[:, hour, 0, 3] < stay.sigmoid()) & (length == hours)
                 length = torch.where(over, hour + 1, length)

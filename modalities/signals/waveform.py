@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.dicom_patient import add_patient, check_id, coded, started
 from ...core.errors import InputError, first_line
 from ...core.modality import Record
-from ...core.names import invented_name
 from ...core.profile import PatientProfile, study_begins
 from .artefacts import lost_leads
 from .layout import BEATS, LEADS, RATE, STUDY, SYNTHETIC, Tracing, ecg_steps, taken
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 TWELVE_LEAD = "1.2.840.10008.5.1.4.1.1.9.1.1"
 GENERAL = "1.2.840.10008.5.1.4.1.1.9.1.2"
 LONGEST = 16384  # samples that a 12-lead ECG object may hold; a longer trace is a general ECG
-IMPLEMENTATION_UID = "2.25.300427387974410131203049170773440303652"  # ours, as in images
 # Lead codes of context group 3001: the part after `2:` in MDC, after `5.6.3-9-` in SCPECG
 CODES = dict(zip(LEADS, ("1", "2", "61", "62", "63", "64", "3", "4", "5", "6", "7", "8"), strict=True))
 SCHEMES = {"MDC": "2:", "SCPECG": "5.6.3-9-"}
@@ -30,12 +29,11 @@ BITS = {"SS": "i", "SB": "i", "US": "u", "UB": "u"}  # of Waveform Sample Interp
 
 def check(profile: PatientProfile) -> None:
     """Raises InputError for a patient that a DICOM waveform cannot be of."""
-    name = profile.patient_id
-    if not (name == name.strip() and name.isprintable() and 0 < len(name) <= 64) or set(name) & {"\\", "/"}:
-        raise InputError(f"patient id {name!r}: DICOM takes 1 to 64 printable characters without slashes")
+    check_id(profile.patient_id)
     if profile.index_date is None:
         raise InputError(
-            f"patient {name}: a DICOM waveform needs a date, expected index_date; leave dicom out of signals.formats"
+            f"patient {profile.patient_id}: a DICOM waveform needs a date, expected index_date; "
+            "leave dicom out of signals.formats"
         )
 
 
@@ -52,12 +50,10 @@ def write(record: Record, profile: PatientProfile, folder: Path) -> list[Path]:
 
 def dataset_of(record: Record, profile: PatientProfile) -> "Dataset":
     """The whole object: 12 channels of 16 bits in steps of 1 uV; the same for the same arguments."""
-    from pydicom import Dataset
-
     steps = ecg_steps(record.arrays["ecg"])
-    dataset = Dataset()
-    _add_common(dataset, TWELVE_LEAD if steps.shape[1] <= LONGEST else GENERAL, record.facts["instance_uid"])
-    _add_patient(dataset, profile)
+    kind = TWELVE_LEAD if steps.shape[1] <= LONGEST else GENERAL
+    dataset = started(kind, record.facts["instance_uid"])
+    add_patient(dataset, profile)
     _add_study(dataset, record, profile)
     dataset.AcquisitionContextSequence = []
     dataset.WaveformSequence = [_group(steps)]
@@ -127,46 +123,6 @@ def _lead(channel: "Dataset") -> str:
     return str(channel.get("ChannelLabel") or source.get("CodeMeaning", "")).strip()
 
 
-def _add_common(dataset: "Dataset", sop_class: str, instance_uid: str) -> None:
-    """File meta information and SOP Common."""
-    from pydicom.dataset import FileMetaDataset
-    from pydicom.uid import UID, ExplicitVRLittleEndian
-
-    meta = FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID(sop_class), UID(instance_uid)
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = UID(IMPLEMENTATION_UID)
-    meta.ImplementationVersionName = "POLYCLINIC"
-    dataset.file_meta = meta
-    dataset.SpecificCharacterSet = "ISO_IR 192"
-    dataset.SOPClassUID, dataset.SOPInstanceUID = sop_class, instance_uid
-    dataset.SyntheticData = "YES"
-
-
-def _add_patient(dataset: "Dataset", profile: PatientProfile) -> None:
-    """Patient, and Patient Study as far as the profile knows; the same words as in images."""
-    dataset.PatientName = "^".join(invented_name(profile.patient_id, profile.sex))
-    dataset.PatientID = profile.patient_id
-    dataset.PatientBirthDate = f"{profile.birth_date:%Y%m%d}" if profile.birth_date else ""
-    dataset.PatientSex = profile.sex or ""
-    dataset.PatientComments = "SYNTHETIC patient: no real person"
-    if profile.age is not None:
-        dataset.PatientAge = _age(profile.age)
-    if profile.height is not None:
-        dataset.PatientSize = f"{profile.height / 100:.3f}"
-    if profile.weight is not None:
-        dataset.PatientWeight = f"{profile.weight:.1f}"
-
-
-def _age(years: float) -> str:
-    """An Age String: in days below one month, in months below two years (PS3.5 table 6.2-1)."""
-    if years >= 2:
-        return f"{int(years):03d}Y"
-    months = int(years * 12)
-    return f"{months:03d}M" if months else f"{int(years * 365):03d}D"
-
-
 def _add_study(dataset: "Dataset", record: Record, profile: PatientProfile) -> None:
     """General Study, Series and Equipment, Waveform Identification: one calendar for all, as for images."""
     assert profile.index_date is not None
@@ -209,9 +165,9 @@ def _channel(number: int, lead: str) -> "Dataset":
     channel = Dataset()
     channel.WaveformChannelNumber = str(number)
     channel.ChannelLabel = lead
-    channel.ChannelSourceSequence = [_coded(SCHEMES["MDC"] + CODES[lead], "MDC", f"Lead {lead}")]
+    channel.ChannelSourceSequence = [coded(SCHEMES["MDC"] + CODES[lead], "MDC", f"Lead {lead}")]
     channel.ChannelSensitivity = channel.ChannelSensitivityCorrectionFactor = "1"
-    channel.ChannelSensitivityUnitsSequence = [_coded("uV", "UCUM", "microvolt")]
+    channel.ChannelSensitivityUnitsSequence = [coded("uV", "UCUM", "microvolt")]
     channel.ChannelBaseline = channel.ChannelSampleSkew = "0"
     channel.WaveformBitsStored = 16
     return channel
@@ -248,11 +204,3 @@ def _mark(text: str, kind: str, positions: list[int], channels: list[int] | None
     mark.TemporalRangeType = kind
     mark.ReferencedSamplePositions = positions
     return mark
-
-
-def _coded(value: str, scheme: str, meaning: str) -> "Dataset":
-    from pydicom import Dataset
-
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
-    return item

@@ -1,4 +1,4 @@
-"""WFDB records: ecg (12 leads, beats, rhythm, waves), vitals (hourly) and both in one, written and read."""
+"""WFDB records: ecg (12 leads, beats, rhythm, waves), vitals (hourly), bedside (1 Hz); written and read."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ from .artefacts import lost_leads
 from .layout import (
     ABSENT,
     BEATS,
+    BEDSIDE_RATE,
     CHANNELS,
     LEADS,
     RATE,
@@ -29,12 +30,14 @@ from .layout import (
     hour_taken,
     vitals_steps,
 )
+from .vitals_bedside import BASIS
 
-RHYTHMS = {"sinus": "(N", "atrial fibrillation": "(AFIB"}  # WFDB rhythm marks
+RHYTHMS = {"sinus": "(N", "atrial fibrillation": "(AFIB", "atrial flutter": "(AFL"}  # WFDB rhythm marks
 QUALITY = "~"  # WFDB's mark of a change of signal quality; wfdb-python drops a comment mark at sample 0
 OFF, ON = "lead off", "lead on"
 ENDS = ("hea", "dat", "atr", "waves")
-NOTED = ("heart_rate", "noise", *STUDY)  # facts that stand in the header, as JSON
+NOTED = ("heart_rate", "rhythm_basis", "noise", *STUDY)  # facts that stand in the header of the ECG, as JSON
+COURSE = ("course", "sepsis_onset", "course_basis")  # and in that of the vitals
 
 
 def write(
@@ -49,13 +52,13 @@ def write(
     vitals = vitals_steps(arrays["vitals"]) if len(arrays.get("vitals", ())) else None
     names = [name for name in ("ecg", "ecg_clean") if name in arrays]
     for name in names:
-        notes = {} if name == "ecg_clean" else {key: json.dumps(facts[key]) for key in NOTED if key in facts}
+        notes = {} if name == "ecg_clean" else _notes(facts, NOTED)
         _write_ecg(name, ecg_steps(arrays[name], gain), gain, _comments(profile, notes), place)
     if "ecg" in arrays:
         _write_marks(record, place)
     if vitals is not None:
-        notes = {"not charted": "invalid samples"}
-        _write_vitals(vitals, _comments(profile, notes), place)
+        notes = {"not charted": "invalid samples", **_notes(facts, COURSE)}
+        _write_vitals("vitals", VITALS_RATE, vitals, _comments(profile, notes), place)
         names.append("vitals")
         if together and "ecg" in arrays:
             hour = hour_taken(facts, len(vitals))
@@ -63,6 +66,10 @@ def write(
             steps = ecg_steps(arrays["ecg"], gain)
             _write_all(steps, vitals[hour], gain, _comments(profile, notes), place)
             names.append("all")
+    if "bedside" in arrays:
+        comments = _comments(profile, {"not charted": "invalid samples", "basis": BASIS})
+        _write_vitals("bedside", BEDSIDE_RATE, vitals_steps(arrays["bedside"]), comments, place)
+        names.append("bedside")
     return [path for name in names for end in ENDS if (path := place / f"{name}.{end}").exists()]
 
 
@@ -85,8 +92,12 @@ def read(place: Path) -> Record | None:
         if (waves := _annotations(place / "ecg", "waves")) is not None:
             facts["waves"] = [[int(n), s] for n, s in zip(waves.sample, waves.symbol, strict=True)]
     if (place / "vitals.hea").exists():
-        arrays["vitals"] = opened(place / "vitals", physical=True).p_signal.astype(np.float32)
+        header = opened(place / "vitals", physical=True)
+        arrays["vitals"] = header.p_signal.astype(np.float32)
+        facts |= _noted(header.comments)
         facts["hours"] = len(arrays["vitals"])
+    if (place / "bedside.hea").exists():
+        arrays["bedside"] = opened(place / "bedside", physical=True).p_signal.astype(np.float32)
     return Record(arrays, facts) if arrays else None
 
 
@@ -143,9 +154,9 @@ def _write_ecg(name: str, steps: NDArray[np.int16], gain: int, comments: list[st
     _write_signals(name, RATE, ["mV"] * 12, LEADS, list(steps), [gain] * 12, comments, place)
 
 
-def _write_vitals(steps: NDArray[np.int16], comments: list[str], place: Path) -> None:
+def _write_vitals(name: str, rate: float, steps: NDArray[np.int16], comments: list[str], place: Path) -> None:
     gains = [VITALS_GAIN] * len(CHANNELS)
-    _write_signals("vitals", VITALS_RATE, VITALS_UNITS, CHANNELS, list(steps.T), gains, comments, place)
+    _write_signals(name, rate, VITALS_UNITS, CHANNELS, list(steps.T), gains, comments, place)
 
 
 def _write_all(
@@ -221,10 +232,15 @@ def _comments(profile: PatientProfile, notes: Mapping[str, str]) -> list[str]:
     return [SYNTHETIC, f"patient: {profile.patient_id}", *lines]
 
 
+def _notes(facts: Facts, names: Sequence[str]) -> dict[str, str]:
+    """Facts as header comments, those of these names that there are."""
+    return {name: json.dumps(facts[name]) for name in names if name in facts}
+
+
 def _noted(comments: Sequence[str]) -> dict[str, Any]:
     """Facts back from header comments."""
     notes = dict(line.split(": ", 1) for line in comments if ": " in line)
-    return {name: json.loads(notes[name]) for name in NOTED if name in notes}
+    return {name: json.loads(notes[name]) for name in (*NOTED, *COURSE) if name in notes}
 
 
 def _add_marks(marks: Any, arrays: dict[str, NDArray[Any]], facts: dict[str, Any]) -> None:

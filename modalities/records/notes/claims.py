@@ -7,11 +7,9 @@ from typing import Any
 from ....core.claims import (
     AGE,
     CHEST_FINDINGS,
-    FIBRILLATION,
     FINDINGS,
     RHYTHM,
     SEX,
-    SINUS,
     STUDY_DATE,
     SUBTYPE,
     VIEW,
@@ -20,7 +18,7 @@ from ....core.claims import (
 )  # fmt: skip
 from ..chart import INDEX
 from ..codes import codes
-from ..data import GENES, SUBTYPES
+from ..data import GENES, RHYTHMS, SUBTYPES
 from .reading import SEXES, read_date
 from .text import Span
 
@@ -76,7 +74,7 @@ def _trace(spans: Sequence[Span], source: str) -> Iterator[Claim]:
     for span in _labelled(spans, "VALUE"):
         if span.get("code") == named["ecg_heart_rate"].code:
             yield Claim.vital("heart_rate", source, float(span["text"]))
-    rhythms = {own["sinus"].code: SINUS, own["fibrillation"].code: FIBRILLATION}
+    rhythms = {own[answer].code: rhythm for rhythm, answer in RHYTHMS.items()}
     for span in _labelled(spans, "FINDING"):
         if span.get("code") in rhythms and not span["negated"]:
             yield Claim.of(RHYTHM, source, rhythms[span["code"]])

@@ -80,7 +80,7 @@ def _ecg(e: Episode) -> Parts:
         return s.say("studies/rate_only", ecg=ecg, rate=rate)
     answer = s.own.answers[RHYTHMS[rhythm]]
     place = s.reference("Observation", "ecg-rhythm")
-    said = "sinus rhythm" if rhythm == "sinus" else s.word("conditions", "atrial_fibrillation")
+    said = "sinus rhythm" if rhythm == "sinus" else s.word("conditions", rhythm.replace(" ", "_"))
     mention = Mention(said, "FINDING", answer.code, SNOMED, place, value=rhythm)
     return s.say("studies/ecg", ecg=ecg, rhythm=mention, rate=rate)
 

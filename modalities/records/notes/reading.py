@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from functools import cache
 
 from ..codes import codes
+from ..data import RHYTHMS
 from .phrases import Book, names, phrases
 from .style import MONTHS
 
@@ -43,7 +44,7 @@ def stated() -> Mapping[str, set[str]]:
     for words, named in words_of("conditions").items():
         found[words] = {own.conditions[name].code for name in named}
     cancers = {own.conditions[name].code for name in ("breast_cancer_woman", "breast_cancer_man")}
-    of_key = {"sinus": {own.answers["sinus"].code}, "fibrillation": {own.answers["fibrillation"].code}}
+    of_key = {answer: {own.answers[answer].code} for answer in RHYTHMS.values()}
     of_key |= {
         "not_af": of_key["fibrillation"],
         "verdict": {own.conditions["abnormal_ecg"].code},
@@ -59,8 +60,10 @@ def stated() -> Mapping[str, set[str]]:
                 found.setdefault(word.lower(), set()).update(meant)
     found.setdefault("sinus rhythm", set()).update(of_key["sinus"])
     for words in words_of("conditions"):  # what a summary calls the rhythm
-        if own.conditions["atrial_fibrillation"].code in found[words]:
-            found[words] = found[words] | of_key["fibrillation"]
+        for rhythm, answer in RHYTHMS.items():
+            held = own.conditions.get(rhythm.replace(" ", "_"))
+            if held is not None and held.code in found[words]:
+                found[words] = found[words] | of_key[answer]
     return found
 
 

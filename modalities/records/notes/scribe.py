@@ -10,7 +10,8 @@ from ....core.profile import seed_for
 from ....core.vocabulary import ICD10, LOINC, SNOMED
 from ..chart import Order, Procedure, Reading, Visit
 from ..codes import RXNORM, codes
-from ..fhir import ROUTES, Writer
+from ..elements import ROUTES
+from ..fhir import Writer
 from .phrases import Book, Phrase, names, phrases
 from .style import HANDS, Author, author
 from .text import Mention, Note, Part, Parts, enumerated, written

@@ -1,0 +1,73 @@
+"""What DICOM objects of all kinds share: how they begin, whose they are, and which ids they can hold."""
+
+from typing import TYPE_CHECKING
+
+from .errors import InputError
+from .names import invented_name
+from .profile import PatientProfile
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+IMPLEMENTATION_UID = "2.25.300427387974410131203049170773440303652"  # ours, in every file's meta header
+
+
+def check_id(patient_id: str) -> None:
+    """Raises InputError for an id that a DICOM tag and a folder's name cannot hold."""
+    fits = patient_id == patient_id.strip() and patient_id.isprintable() and 0 < len(patient_id) <= 64
+    if not fits or "\\" in patient_id or "/" in patient_id:
+        raise InputError(
+            f"patient id {patient_id!r}: DICOM takes 1 to 64 printable characters without slashes"
+        )
+
+
+def started(sop_class: str, instance_uid: str) -> "Dataset":
+    """A dataset with file meta information (explicit little endian) and the SOP Common module."""
+    from pydicom import Dataset
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import UID, ExplicitVRLittleEndian
+
+    meta = FileMetaDataset()
+    meta.FileMetaInformationVersion = b"\x00\x01"
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID(sop_class), UID(instance_uid)
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_UID)
+    meta.ImplementationVersionName = "POLYCLINIC"
+    dataset = Dataset()
+    dataset.file_meta = meta
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.SOPClassUID, dataset.SOPInstanceUID = sop_class, instance_uid
+    dataset.SyntheticData = "YES"
+    return dataset
+
+
+def add_patient(dataset: "Dataset", profile: PatientProfile) -> None:
+    """Patient, and Patient Study as far as the profile knows."""
+    dataset.PatientName = "^".join(invented_name(profile.patient_id, profile.sex))
+    dataset.PatientID = profile.patient_id
+    dataset.PatientBirthDate = f"{profile.birth_date:%Y%m%d}" if profile.birth_date else ""
+    dataset.PatientSex = profile.sex or ""
+    dataset.PatientComments = "SYNTHETIC patient: no real person"
+    if profile.age is not None:
+        dataset.PatientAge = age_string(profile.age)
+    if profile.height is not None:
+        dataset.PatientSize = f"{profile.height / 100:.3f}"
+    if profile.weight is not None:
+        dataset.PatientWeight = f"{profile.weight:.1f}"
+
+
+def age_string(years: float) -> str:
+    """An Age String: in days below one month, in months below two years (PS3.5 table 6.2-1)."""
+    if years >= 2:
+        return f"{int(years):03d}Y"
+    months = int(years * 12)
+    return f"{months:03d}M" if months else f"{int(years * 365):03d}D"
+
+
+def coded(value: str, scheme: str, meaning: str) -> "Dataset":
+    """An item of a code sequence."""
+    from pydicom import Dataset
+
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
+    return item

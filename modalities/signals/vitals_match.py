@@ -1,0 +1,104 @@
+"""Draws matched to the stays the network learnt from: how often it charts each channel, how far stays drift.
+
+Trained on one hour at a time, a network charts a little too often or too seldom, and lets levels wander too little
+over a day. Both are measured on its own draws. They touch patients, so that there is none of it under a budget.
+Drift counts in the stay's own deviations: else a few unsteady stays would decide it for all.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .export import CHANNELS
+from .vitals import Stays
+from .vitals_anchor import even
+from .vitals_grid import HIGH, LOW, STEP, to_readings
+from .vitals_net import DRAWS, TRENDS, VitalsNet
+
+MOST = 6000  # stays that are drawn to be measured, in each round
+ROWS = 200  # at a time
+ROUNDS = 2
+FEW = 8  # readings a channel needs for its trends
+LEAST = 100  # stays a pair of trends needs
+
+
+def matched(net: VitalsNet, stays: Stays, seed: int) -> None:
+    """Set the network's `charting` and `drift` by its draws for the profiles of up to MOST of these stays."""
+    few = torch.from_numpy(np.random.default_rng(seed).permutation(len(stays.code))[:MOST])
+    random = torch.Generator().manual_seed(seed)
+    tokens, hours = stays.tokens, net.shape.hours
+    real = to_readings(*(part.numpy() for part in (tokens.bins, tokens.half, tokens.present)))
+    wanted, rounds = _log_odds(real, stays.length), []
+    for _ in range(ROUNDS):
+        drawn, length = _drawn(net, stays.code[few], random)
+        rounds.append(drawn[(length >= hours).numpy()])
+        net.charting += wanted - _log_odds(drawn, length)
+    whole = real[(stays.length >= hours).numpy()]
+    net.drift.copy_(torch.from_numpy(lacking(whole, np.concatenate(rounds))))
+
+
+def _drawn(
+    net: VitalsNet, code: torch.Tensor, random: torch.Generator
+) -> tuple[NDArray[np.float32], torch.Tensor]:
+    """(stay, hour, channel) readings, and how long each stay lasts."""
+    readings, lengths = [], []
+    for start in range(0, len(code), ROWS):
+        rows = code[start : start + ROWS]
+        uniforms = torch.rand(len(rows), net.shape.hours, len(CHANNELS), DRAWS, generator=random)
+        *tokens, length = net.draw(rows, torch.full((len(rows),), torch.nan), uniforms)
+        readings.append(to_readings(*(part.numpy() for part in tokens)))
+        lengths.append(length)
+    return np.concatenate(readings), torch.cat(lengths)
+
+
+def _log_odds(readings: NDArray[np.float32], length: torch.Tensor) -> torch.Tensor:
+    """(channel,) of being charted in an hour of the stay, half an hour added to either side."""
+    inside = np.arange(readings.shape[1]) < length.numpy()[:, None]
+    charted = np.isfinite(readings[inside]).sum(0)
+    return torch.from_numpy(np.log((charted + 0.5) / (inside.sum() - charted + 0.5)).astype(np.float32))
+
+
+def _basis(hours: int, day: int) -> NDArray[np.float64]:
+    """(hour, 2): a line and a parabola over the day, of mean square 1 (Legendre); later hours keep its end."""
+    x = 2 * (np.minimum(np.arange(hours), day - 1) + 0.5) / day - 1
+    return np.stack([np.sqrt(3) * x, np.sqrt(5) * (3 * x * x - 1) / 2], axis=1)
+
+
+def _own(stays: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(..., channel) deviation of (..., hour, channel) readings within the stay, and how many there are."""
+    count = np.isfinite(stays).sum(-2)
+    away = stays - (np.nansum(stays, axis=-2) / count.clip(min=1))[..., None, :]
+    return np.sqrt(np.nansum(np.square(away), axis=-2) / count.clip(min=1)), count
+
+
+def _covariance(stays: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(TRENDS, TRENDS) of trends by least squares, in own deviations; each pair over the stays that have both."""
+    hours = stays.shape[1]
+    basis = np.concatenate([np.ones((hours, 1)), _basis(hours, hours)], axis=1)
+    normal = np.einsum("shc,hi,hj->scij", np.isfinite(stays), basis, basis) + 1e-3 * np.eye(3)
+    values = np.einsum("shc,hi->sci", np.nan_to_num(stays), basis)
+    own, count = _own(stays)
+    steady = own < 1e-6
+    trends = np.linalg.solve(normal, values[..., None])[..., 1:, 0] / np.where(steady, 1, own)[..., None]
+    trends = trends.reshape(len(stays), TRENDS)
+    known = np.repeat((count >= FEW) & ~steady, 2, axis=1)
+    away = np.where(known, trends - (trends * known).sum(0) / known.sum(0).clip(min=1), 0)
+    both = known.astype(float).T @ known.astype(float)
+    return np.asarray((both >= LEAST) * (away.T @ away) / both.clip(min=1))
+
+
+def lacking(real: NDArray[np.float32], drawn: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(TRENDS, TRENDS) root of the covariance of trends that (stay, hour, channel) real stays have more of."""
+    values, vectors = np.linalg.eigh(_covariance(real) - _covariance(drawn))
+    return (vectors * np.sqrt(values.clip(min=0))).astype(np.float32)
+
+
+def drifted(
+    readings: NDArray[np.float32], root: NDArray[np.float32], normal: NDArray[np.float64], day: int
+) -> NDArray[np.float32]:
+    """(hour, channel) with the drift that `normal` (TRENDS,) draws, in steps of the lattice, within its range."""
+    trend = (root @ normal).reshape(len(CHANNELS), 2)
+    drift = (_basis(len(readings), day) @ trend.T) * _own(readings)[0]
+    unit = STEP * np.where(even(readings), 2, 1)
+    moved = np.clip(readings + unit * np.rint(drift / unit), LOW, HIGH)
+    return np.round(moved, 2).astype(np.float32)
