@@ -102,7 +102,10 @@ def finer(
         CATEGORIES, three, tuple(known), [columns.categories(s.profiles, known) for s in three], effort, seed
     )
     for panel in view.panels:
-        yield from of_panel(panel, view, three, effort, seed)
+        if all(panel.name in sample.panels for sample in three):
+            yield from of_panel(panel, view, three, effort, seed)
+        else:  # records that are numbers alone
+            yield from _without(panel, "a side was read without its records")
 
 
 def of_panel(
@@ -113,9 +116,8 @@ def of_panel(
     names = [name for name in own[2].columns if all(name in table.columns for table in own)]
     tables = [table[names].to_numpy(np.float64) for table in own]
     classes = [_contrast(panel, view, sample) for sample in three]
-    about = panel.title if panel.kind in ("numbers", "event") else ""
     yield from _compared(
-        KINDS[panel.kind], three, tuple(map(str, names)), tables, effort, seed, classes, about
+        KINDS[panel.kind], three, tuple(map(str, names)), tables, effort, seed, classes, _about(panel)
     )
 
 
@@ -155,6 +157,13 @@ def lacking(view: View, reason: str) -> list[Score]:
     """All of them without a figure."""
     found = [unmeasured(measure, reason) for measure in (*FEATURES, *CATEGORIES)]
     for panel in view.panels:
-        about = panel.title if panel.kind in ("numbers", "event") else ""
-        found += [unmeasured(measure, reason, about) for measure in KINDS[panel.kind]]
+        found += _without(panel, reason)
     return found
+
+
+def _without(panel: Panel, reason: str) -> list[Score]:
+    return [unmeasured(measure, reason, _about(panel)) for measure in KINDS[panel.kind]]
+
+
+def _about(panel: Panel) -> str:
+    return panel.title if panel.kind in ("numbers", "event") else ""

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from polyclinic import ProfileEncoder
+from polyclinic import ProfileEncoder, load_modality
 from polyclinic.conditioning.dataset import read_training_set
 from polyclinic.core.config import DatasetConfig, FieldMap
 from polyclinic.core.errors import InputError
 from polyclinic.core.modality import Task
 from polyclinic.core.profile import PatientProfile
 from polyclinic.eval import columns, lessons, shapes, trust, utility
-from polyclinic.eval.catalogue import CATEGORIES, FEATURES, KINDS
+from polyclinic.eval.catalogue import CATEGORIES, FEATURES, KINDS, finer
 from polyclinic.eval.effort import FULL, QUICK
 from polyclinic.eval.manifold import frechet, kernel_distance
 from polyclinic.eval.measure import Group, compare
@@ -308,6 +308,14 @@ def test_origin_is_a_subgroup_where_the_reference_tells_it() -> None:
     score = lessons.lessons(ILL, people(200, 3), TRAIN, told, 0)[-1]
     assert {"race a", "race b"} <= {row["group"] for row in score.details["groups"]}
     assert "Not measured by origin" not in score.sentence
+
+
+def test_panels_of_a_side_that_was_read_without_its_records_are_not_measured() -> None:
+    view = load_modality("imaging").views()[0]
+    found = list(finer(view, people(60, 3), people(120, 4), people(60, 5), SMALL, 0))
+    panels = [score for score in found if score.metric in {m.metric for m in KINDS["cloud"]}]
+    assert len(panels) == len(KINDS["cloud"])
+    assert {score.status for score in panels} == {NOT_MEASURED}
 
 
 def test_no_subgroup_is_not_measured() -> None:
