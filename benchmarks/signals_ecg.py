@@ -473,7 +473,9 @@ def private_rows(data: Path, seeds: Sequence[int]) -> Iterator[Row]:
         yield Row(f"{name}: abnormal ECG, AUROC", value, floor, note="reported")
         yield Row(f"{name}: within 3 /min of the profile", on_rate(ours), note="reported")
         *_, rhythms = rhythm_rows({"ptbxl500": (train, test)}, {"ptbxl500": ours}, seeds)
-        yield Row(f"{name}: rhythms, macro-AUROC", rhythms.value, note="reported")  # too few in real test rows
+        yield Row(
+            f"{name}: rhythms, macro-AUROC", rhythms.value, note="reported"
+        )  # too few in real test rows
         own = delineated(ours[0].records)
         for part in DELINEATED:
             least = apart(held[part].to_numpy(), real[part].to_numpy())
