@@ -31,7 +31,9 @@ SHUFFLES = 10  # the first half says what chance is, the second what is left whe
 ROSTER = "table of patients"
 ALIKE = 0.99  # agreement by chance from which a subject says nothing of who belongs to whom
 
-LEAST = 30  # patients; of fewer, what agrees by chance is not known well enough
+LEAST = (
+    30  # patients; of fewer, what agrees by chance is not known well enough to count beside other subjects
+)
 
 Patient = str
 Source = str  # of claims that stay together when ids are shuffled: a modality, or ROSTER
@@ -88,11 +90,8 @@ class Agreement:
         return self.source is None
 
     def strength(self, share: float | None = None) -> float | None:
-        """Agreement above chance: 0 as with shuffled ids, 1 if all agree.
-
-        None where shuffling changes nothing, or too few patients are spoken of.
-        """
-        if self.chance >= ALIKE or self.patients < LEAST:
+        """Agreement above chance: 0 as with shuffled ids, 1 if all agree; None where shuffling changes nothing."""
+        if self.chance >= ALIKE:
             return None
         share = self.share if share is None else share
         return max(0.0, (share - self.chance) / (1 - self.chance))

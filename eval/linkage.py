@@ -10,7 +10,7 @@ import numpy as np
 from ..core.claims import Claiming
 from ..core.modality import Modality, View
 from ..core.profile import PatientProfile
-from .agreement import ROSTER, Agreement, Fault, Statements, agreements, of_profile
+from .agreement import LEAST, ROSTER, Agreement, Fault, Statements, agreements, of_profile
 from .crossing import Crossing, crossings
 from .recovery import Recovery, recoveries
 from .sample import Sample
@@ -58,7 +58,13 @@ class Linkage:
     @property
     def agreement(self) -> float | None:
         """Mean over required subjects of agreement above chance; None where nothing says so."""
-        return _mean([a.strength() for a in self.agreements if a.required])
+        return _mean([a.strength() for a in self._counted])
+
+    @property
+    def _counted(self) -> list[Agreement]:
+        """Required subjects of which enough patients are spoken; in a small cohort, all that are required."""
+        required = [a for a in self.agreements if a.required]
+        return [a for a in required if a.patients >= LEAST] or required
 
     @property
     def recovery(self) -> float | None:
@@ -73,7 +79,7 @@ class Linkage:
     @property
     def shuffled(self) -> float | None:
         """The score with shuffled ids; without recovery, the agreement with shuffled ids."""
-        agree = _mean([a.strength(a.shuffled) for a in self.agreements if a.required])
+        agree = _mean([a.strength(a.shuffled) for a in self._counted])
         read = _mean([r.shuffled_strength for r in self.recoveries if r.judged])
         return agree if read is None else _lower(agree, read)
 

@@ -131,6 +131,20 @@ def test_what_is_alike_in_everybody_says_nothing_of_the_link() -> None:
     assert found.strength() is None
 
 
+@pytest.mark.parametrize(("many", "score"), [(PEOPLE, 1.0), (0, 0.0)])
+def test_few_patients_count_only_where_no_subject_has_more(many: int, score: float) -> None:
+    """Ten patients contradict each other on one subject; many, or nobody, agree on another."""
+    here = {p.patient_id: [Claim.of("hour", "one", f"{i}")] for i, p in enumerate(people()[:10])}
+    there = {p.patient_id: [Claim.of("hour", "two", f"{i + 1}")] for i, p in enumerate(people()[:10])}
+    for i, p in enumerate(people()[:many]):
+        here.setdefault(p.patient_id, []).append(Claim.of("day", "one", f"{i}"))
+        there.setdefault(p.patient_id, []).append(Claim.of("day", "two", f"{i}"))
+    found, _ = agreements(said(one=here, two=there), 0)
+    link = Linkage(found, [], [], [])
+    assert link.agreement == pytest.approx(score)
+    assert link.shuffled == pytest.approx(0, abs=0.1)
+
+
 def test_a_number_here_and_a_word_there_is_refused() -> None:
     words = {"p0": [Claim.of("age", "one", "old")]}
     with pytest.raises(InputError, match="expected numbers from both"):
