@@ -302,13 +302,14 @@ def finishing(data: Path) -> None:
         held = overlap(target, cloud)
         return [frechet(target, cloud) / FID_UNIT, held.precision, held.recall]
 
+    fitted = [(own, fit(films[own], x[own].astype(np.float64))) for own in (half, ~half)]
     for name, look in ({"real films": None} | looks).items():
         rows = []
-        for own in (half, ~half):
+        for own, finish in fitted:
             if look is None:
                 rows.append([0.5, *near(x[own], x[~own])])
                 continue
-            way = look(fit(films[own], x[own].astype(np.float64)))
+            way = look(finish)
             ours = np.stack([way(film) for film in films]).clip(0, 1)
             rows.append([_told(x[own], ours[own], x[~own], ours[~own]), *near(ours[~own], x[~own])])
         told, far, precision, recall = np.mean(rows, axis=0)

@@ -47,7 +47,6 @@ BARS: dict[str, tuple[tuple[float | None, float | None, float | None], bool]] = 
     "told apart, worst AUC": ((0.65, 0.85, None), True),
     "membership, worst AUC": ((None, 0.54, 0.52), True),
 }
-GUESSING = ("told apart", "membership")
 ARMS = ("public", "epsilon 10", "epsilon 1")
 
 Draws = Callable[[int], tuple[Cohort, Cohort]]

@@ -66,7 +66,7 @@ def _members(modality: Modality, train: TrainingSet, needs: str) -> list[Record]
 
 
 def _neurokit(real: Real, modality: Modality, train: TrainingSet, ours: Sample) -> Sample:
-    from signals_ecg import neurokit
+    from signals_ecg_peers import neurokit
 
     rates = [r.facts.get("heart_rate", 75.0) for r in _members(modality, train, "ecg")]
     rng = np.random.default_rng(9)

@@ -10,7 +10,6 @@ from .signing import Signer, signed
 
 JOURNAL = "journal.jsonl"
 EVALUATED, JUDGED, APPROVED, REDRAWN, PURGED = "evaluated", "judged", "approved", "redrawn", "purged"
-ROLES = ("owner", "generator", "validator", "steward")
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 import numpy as np
 
 from ..core.modality import Task
-from .lesson import QUESTION, TITLES, Lesson, lesson, not_taught, resamples, scored
+from .lesson import Lesson, lesson, not_taught, resamples, scored
 from .sample import Sample
-from .score import AS_REAL, CLOSE, DIFFERENT, MEASURED, UNDECIDED, Score, percentiles
+from .score import AS_REAL, CLOSE, DIFFERENT, UNDECIDED, Score, percentiles
 from .trust import calibrated, worst_subgroup
 from .utility import REPEATS, macro_auc
 
@@ -48,7 +48,7 @@ def _teaches(lesson: Lesson, rng: np.random.Generator) -> Score:
     rows = resamples(lesson.patients, y, rng)
     draws = [macro_auc(lesson.found[r], y[r], classes) for r in rows]
     floor_draws = [macro_auc(lesson.floors[i % REPEATS][r], y[r], classes) for i, r in enumerate(rows)]
-    interval, floor_interval = percentiles(draws), percentiles(floor_draws)
+    floor_interval = percentiles(floor_draws)
     details: dict[str, object] = {
         "rows": lesson.rows[0], "test_rows": len(y), "all_real": everything,
         "accuracy": float((lesson.found.argmax(1) == y).mean()),
@@ -67,22 +67,8 @@ def _teaches(lesson: Lesson, rng: np.random.Generator) -> Score:
         end = "; the numbers are too small to say whether that differs"
     else:
         end = f", on all {lesson.rows[1]} real ones {everything:.2f} (0.5 is guessing)"
-    return Score(
-        metric="tstr",
-        title=TITLES["tstr"].format(task.name),
-        question=QUESTION["tstr"],
-        status=MEASURED,
-        direction="higher is better, 0.5 is guessing",
-        task=task.name,
-        value=value,
-        interval=interval,
-        floor=floor,
-        floor_interval=floor_interval,
-        verdict=verdict,
-        scale=(0.3, 1.0),
-        sentence=f"{base}{end}.",
-        details=details,
-    )
+    return scored(lesson, "tstr", "higher is better, 0.5 is guessing", value, draws, floor, floor_interval, verdict,
+                  f"{base}{end}.", (0.3, 1.0), details)  # fmt: skip
 
 
 def _verdict(value: float, floor: float, floor_low: float, gap_high: float) -> str:

@@ -13,7 +13,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
-from scipy.stats import rankdata
 
 Array = NDArray[np.float64]
 BANDS = 8
@@ -74,6 +73,8 @@ class Finish:
 
 def fit(drawn: Array, real: Array) -> Finish:
     """From films (film, y, x) in [0, 1] that a model drew, and real ones of the same profiles."""
+    from scipy.stats import rankdata
+
     own, theirs = (np.stack([powers(split(film)) for film in films]) for films in (drawn, real))
     bands = np.stack([own.mean(0), theirs.mean(0)])
     stretch = transport(np.cov(own.T), np.cov(theirs.T))

@@ -135,13 +135,15 @@ def train_flow(
 
 def finished(weights: Weights, images: Images, conditioner: Conditioner, seed: int) -> Weights:
     """The weights with a finish: fitted to what they draw for the profiles of the law's sets, or of all if none."""
-    chosen = np.flatnonzero(of_law(images) | (not of_law(images).any()))
+    own = of_law(images)
+    chosen = np.flatnonzero(own) if own.any() else np.arange(len(own))
     generator = ImageGenerator(weights, conditioner.columns)
     drawn = []
     for begin in range(0, len(chosen), 64):
-        own = [images.profiles[i] for i in chosen[begin : begin + 64]]
-        seeds = tuple(seed_for(seed, str(i), "finish") for i in chosen[begin : begin + 64])
-        drawn.append(generator.draw(Batch(tuple(own), conditioner.encode(own), seeds)))
+        rows = chosen[begin : begin + 64]
+        people = tuple(images.profiles[i] for i in rows)
+        seeds = tuple(seed_for(seed, str(i), "finish") for i in rows)
+        drawn.append(generator.draw(Batch(people, conditioner.encode(people), seeds)))
     films = (np.concatenate(drawn)[:, 0].astype(np.float64) + 1) / 2
     real = images.pixels[torch.from_numpy(chosen), 0].numpy() / 255.0
     look = {
