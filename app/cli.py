@@ -28,6 +28,10 @@ Cohort = Annotated[
 WatermarkKey = Annotated[
     Path | None, typer.Option(help="Key file: images, ECGs and omics carry its invisible mark.")
 ]
+SetOptions = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A modality's own setting, as imaging.compression=rle; may be repeated."),
+]
 
 
 def main() -> None:
@@ -81,10 +85,7 @@ def generate(
     cohort: Cohort = "cardio_oncology",
     seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
     modalities: Annotated[str, typer.Option(help="Some of the installed ones, as a,b; all by default.")] = "",
-    options: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="A modality's own setting, as imaging.compression=rle; may be repeated."),
-    ] = None,
+    options: SetOptions = None,
     workers: Annotated[int | None, typer.Option(help="Processes; one a core by default.")] = None,
     batch_size: Annotated[int, typer.Option(help="Patients drawn together, at most 16.")] = 16,
     resume: Annotated[bool, typer.Option("--resume", help="Complete an unfinished cohort there.")] = False,
@@ -275,13 +276,14 @@ def stream(
         typer.Option(help="drop or wait, when a reader is too slow; by default drop, with --speed max wait."),
     ] = "",
     seconds: Annotated[float | None, typer.Option(help="Of the ward's time; for ever by default.")] = None,
+    options: SetOptions = None,
 ) -> None:
     """Send the vitals and ECGs of a ward, live, to a broker, to clients, or as lines."""
     from .stream.command import Asked, stream_live
 
     asked = Asked(
         to=to, folder=folder, cohort=cohort, patients=patients, speed=speed, seed=seed, start=start, signals=signals,
-        fhir=fhir, scenario=scenario, when_full=when_full, seconds=seconds,
+        fhir=fhir, scenario=scenario, when_full=when_full, seconds=seconds, options=_options(options or []),
     )  # fmt: skip
     tally = stream_live(asked, lambda line: print(f"polyclinic: {line}", file=sys.stderr))
     if tally.state == "stopped":

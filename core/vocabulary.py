@@ -92,6 +92,7 @@ FIELDS: tuple[Field, ...] = (
     _condition("I48.92", "Unspecified atrial flutter"),
     _condition("I49.1", "Atrial premature depolarization"),
     _condition("I49.3", "Ventricular premature depolarization"),
+    _condition("I49.8", "Other specified cardiac arrhythmias"),
     _condition("I50.9", "Heart failure, unspecified"),
     _condition("I51.7", "Cardiomegaly"),
     _condition("R00.0", "Tachycardia, unspecified"),

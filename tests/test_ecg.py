@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice, pairwise, takewhile
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from polyclinic import Batch, PatientProfile, ProfileEncoder, load_modality
+from polyclinic import ProfileEncoder, load_modality
 from polyclinic.core.errors import InputError
 from polyclinic.core.ledger import Ledger
 from polyclinic.core.privacy import Budget
@@ -18,18 +18,11 @@ from polyclinic.core.weights import Weights, find, load
 from polyclinic.modalities.signals import noise as noises
 from polyclinic.modalities.signals.beats import KNOTS, decompose, placing
 from polyclinic.modalities.signals.ecg_private import adapt
-from polyclinic.modalities.signals.ecg_sampler import EcgSampler
 from polyclinic.modalities.signals.export import RATE
 from polyclinic.modalities.signals.heart import Heart, HeartLaw, HeartSpace
 from polyclinic.modalities.signals.landmarks import COMMON, even, locate, ordered, register, unregister
 from polyclinic.modalities.signals.rhythm import (
-    FIBRILLATION,
-    SINUS,
     Beat,
-    Ectopy,
-    Variability,
-    draw_beats,
-    followed,
 )
 from polyclinic.modalities.signals.trace import blocks, extents, marks, strip
 
@@ -179,29 +172,6 @@ def test_blocks_join_without_a_seam() -> None:
     assert max(steps) <= inside
 
 
-@pytest.mark.parametrize("rhythm", [SINUS, FIBRILLATION])
-@pytest.mark.parametrize("rate", [40, 75, 150])
-def test_beats_keep_the_rate_asked_for(rhythm: str, rate: float) -> None:
-    for seed in range(5):
-        drawn = draw_beats(np.random.default_rng(seed), rate, 60, rhythm, Variability(), 10.0)
-        times = [beat.at for beat in takewhile(lambda beat: beat.at < 10, drawn) if beat.at >= 0]
-        gaps = np.diff(times)
-        assert abs(60 / np.median(gaps) - rate) < 3
-
-
-def test_premature_beats_come_early_and_never_in_a_row() -> None:
-    early = Ectopy({"V": 0.3, "A": 0.1})
-    beats = list(islice(draw_beats(np.random.default_rng(1), 70, 60, SINUS, Variability(), 10.0, early), 300))
-    kinds = "".join(beat.kind for beat in beats)
-    assert set(kinds) == set("NVA")
-    assert not any(a != "N" and b != "N" for a, b in pairwise(kinds))
-    usual = np.median([a.interval for a, b in pairwise(beats) if b.kind == "N" and a.kind == "N"])
-    before = [a.interval for a, b in pairwise(beats) if b.kind != "N"]
-    assert max(before) < 0.9 * usual
-    after = [beat.interval for beat in beats[:-1] if beat.kind == "V"]
-    assert np.median(after) > 1.1 * usual
-
-
 def test_marks_are_in_order_and_around_their_peaks() -> None:
     own = heart(np.random.default_rng(12))
     assert set(extents(own)) == {"p", "qrs", "t"}
@@ -211,132 +181,6 @@ def test_marks_are_in_order_and_around_their_peaks() -> None:
     peaks = [n for n, symbol in found if symbol == "N"]
     assert set(peaks) <= {round(beat.at * RATE) for beat in beats}
     assert len(peaks) >= len(beats) - 2
-
-
-def shipped(heart_rate: float = 72.0, **conditions: bool) -> tuple[EcgSampler, Batch]:
-    """The shipped ECG weights, and one patient with these conditions (I for the dots)."""
-    encoder = ProfileEncoder()
-    own = {name.replace("_", "."): present for name, present in conditions.items()}
-    profile = PatientProfile("x", age=66.0, sex="F", conditions=own, measurements={"heart_rate": heart_rate})
-    return EcgSampler(load(find("ecg")), encoder.columns), Batch((profile,), encoder.encode([profile]), (5,))
-
-
-def test_the_record_is_how_the_shipped_stream_begins() -> None:
-    sampler, batch = shipped()
-    record = sampler.sample(batch)[0]
-    stream = sampler.stream(batch.profiles[0], batch.condition[0], batch.seeds[0])
-    first, beats = next(stream)
-    np.testing.assert_array_equal(first, record.arrays["ecg"])
-    assert len(beats) == record.facts["beats"]
-    assert next(stream)[0].shape == (12, 5000)
-
-
-def test_fibrillation_has_no_p_wave() -> None:
-    for present in (False, True):
-        sampler, batch = shipped(I48_91=present)
-        symbols = {symbol for _, symbol in sampler.sample(batch)[0].facts["waves"]}
-        assert ("p" in symbols) is not present
-
-
-def test_ventricular_beats_are_marked_or_refused() -> None:
-    sampler, batch = shipped(I49_3=True)
-    kinds = "".join(sampler.sample(replace(batch, seeds=(seed,)))[0].facts["kinds"] for seed in range(6))
-    assert set(kinds) == set("NV")
-    sampler.ectopic = None
-    with pytest.raises(InputError, match=r"I49\.3: the ECG weights were trained without"):
-        sampler.sample(batch)
-
-
-@pytest.mark.parametrize(
-    ("heart_rate", "conducted"), [(150.0, {2}), (100.0, {3}), (75.0, {4}), (52.0, {5, 6})]
-)
-def test_flutter_is_a_sawtooth_with_whole_waves_to_a_beat(heart_rate: float, conducted: set[int]) -> None:
-    """Its waves are those of 200 to 400 a minute in II, III, aVF and V1, next to nothing in I, and have no P wave."""
-    sampler, batch = shipped(heart_rate, I48_92=True)
-    for seed in range(4):
-        record = sampler.sample(replace(batch, seeds=(seed,)))[0]
-        assert (record.facts["rhythm"], record.facts["rhythm_basis"]) == ("atrial flutter", "rule-based")
-        assert "p" not in {symbol for _, symbol in record.facts["waves"]}
-        assert record.facts["heart_rate"] == pytest.approx(heart_rate, abs=3)
-        drawn = sampler.draw(batch.profiles[0], batch.condition[0], seed)
-        assert drawn.atria is not None
-        time = np.arange(5000) / RATE
-        saw = drawn.atria(time)
-        spectrum = np.abs(np.fft.rfft(saw[1]))
-        waves = 6 * float(np.argmax(spectrum))  # a minute, of ten seconds
-        assert 200 <= waves <= 400
-        assert round(waves / heart_rate) in conducted
-        gaps = np.diff([beat.at for beat in islice(drawn.beats, 40)]) * waves / 60
-        assert np.abs(gaps - np.rint(gaps)).max() < 0.1
-        size = np.ptp(saw, axis=1)
-        assert size[1] > 0.1
-        assert size[2] > 0.25 * size[1]  # V1
-        assert np.ptp(saw[1] - saw[0]) > 0.6 * size[1]  # III
-        assert size[0] < 0.25 * size[1]
-        assert np.diff(saw[1]).max() > -1.2 * np.diff(saw[1]).min()  # sinks slowly, comes back steeply
-
-
-def test_flutter_may_conduct_now_more_now_less() -> None:
-    sampler, batch = shipped(75.0, I48_92=True)
-    varied = 0
-    for seed in range(20):
-        gaps = np.diff(sampler.sample(replace(batch, seeds=(seed,)))[0].arrays["r_peaks"])
-        varied += bool(np.ptp(gaps) > 40)
-    assert 2 <= varied <= 12
-
-
-def test_impossible_flutter_is_one_clear_line() -> None:
-    sampler, batch = shipped(230.0, I48_92=True)
-    with pytest.raises(InputError, match="heart rate 230: atrial flutter has 34 to 200 a minute"):
-        sampler.sample(batch)
-    sampler, batch = shipped(I48_92=True, I48_91=True)
-    with pytest.raises(
-        InputError, match=r"x: atrial fibrillation \(I48\.91\) and atrial flutter \(I48\.92\) at once"
-    ):
-        sampler.sample(batch)
-
-
-def test_a_diagnosis_that_is_not_told_is_absent() -> None:
-    """A patient of whom little is known has no bit of every disease."""
-    codes = (
-        "I25.2",
-        "I44.7",
-        "I45.10",
-        "I48.91",
-        "I49.1",
-        "I49.3",
-        "I51.7",
-        "R00.0",
-        "R00.1",
-        "R94.31",
-        "Z95.0",
-    )
-    sampler, batch = shipped()
-    healthy = shipped(**dict.fromkeys((code.replace(".", "_") for code in codes), False))[1]
-    np.testing.assert_array_equal(sampler._code(batch.condition), sampler._code(healthy.condition))
-    other = EcgSampler(load(find("ecg")), ProfileEncoder().columns, "ludb")
-    untold = other._code(batch.condition)[0]
-    place = other.card.columns.index("R94.31?")
-    assert untold[place] == 0  # LUDB does not tell: there it is unknown in all
-
-
-def test_followed_beats_keep_count_of_a_changing_rate() -> None:
-    def rate(time: float) -> float:
-        return 60 + 30 * np.sin(time / 300)
-
-    drawn = draw_beats(np.random.default_rng(3), 75, 60, SINUS, Variability(), 10.0, Ectopy({"V": 0.1}))
-    beats = list(takewhile(lambda beat: beat.at < 3600, followed(
-        drawn, 75, rate, lambda time: False, np.random.default_rng(4)
-    )))  # fmt: skip
-    for first in range(0, 3600, 600):
-        asked = np.mean([rate(second) for second in range(first, first + 600)]) * 10
-        assert sum(first <= beat.at < first + 600 for beat in beats) == pytest.approx(asked, rel=0.02)
-    assert all(b.at == pytest.approx(a.at + a.interval) for a, b in pairwise(beats))
-
-
-def test_an_unknown_recorder_is_refused() -> None:
-    with pytest.raises(InputError, match="expected one of ptbxl500, ludb, got 'nobody'"):
-        load_modality("signals", {"recorder": "nobody"}).generator(ProfileEncoder().columns)
 
 
 def adapted(law: HeartLaw, folder: Path, epsilon: float, copies: int = 1) -> HeartLaw:

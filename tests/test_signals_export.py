@@ -100,6 +100,11 @@ SIGNALS = {
         {"vitals": VITALS}, {"hours": 30, "course": "sepsis", "sepsis_onset": 9.0, "course_basis": "learnt"}
     ),
     "flutter": trace("atrial flutter", rhythm_basis="rule-based"),
+    "episodes": trace(
+        "atrial fibrillation", rhythm_basis="rule-based",
+        rhythm_changes=[[0, "sinus"], [300, "atrial fibrillation"], [700, "sinus"]],
+    ),
+    "paced and blocked": trace(kinds="/LRV"),
     "with its clean trace": Record(
         {**trace().arrays, "ecg_clean": millivolts(microvolts()[::-1])}, {**trace().facts, "noise": {"muscle": 0.1}}
     ),

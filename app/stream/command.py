@@ -3,22 +3,23 @@
 import asyncio
 import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ...core.errors import InputError
 from .address import LOOPBACK, Address, parse_address
 from .run import Pace, Tally, run
 from .sinks import make_sink
-from .ward import SIGNALS, Wanted, Ward, ward_of_cohort, ward_of_population
+from .ward import MODALITY, SIGNALS, Wanted, Ward, ward_of_cohort, ward_of_population
 
 _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 
 
 @dataclass(frozen=True)
 class Asked:
-    """The command's options, as they were written."""
+    """The command's options, as they were written; `options` are those of --set, by modality and key."""
 
     to: str
     folder: Path | None = None
@@ -32,6 +33,7 @@ class Asked:
     scenario: str | None = None
     when_full: str = ""
     seconds: float | None = None
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def stream_live(asked: Asked, tell: Callable[[str], None]) -> Tally:
@@ -56,11 +58,17 @@ def _ward(asked: Asked, address: Address, start: int) -> Ward:
     signals = tuple(dict.fromkeys(name.strip() for name in asked.signals.split(",") if name.strip()))
     if not signals or set(signals) - set(SIGNALS):
         raise InputError(f"--signals: expected some of {', '.join(SIGNALS)}, got {asked.signals!r}")
-    wanted = Wanted(asked.patients, asked.seed, signals, address.rate, start, asked.scenario)
+    options = asked.options.get(MODALITY, {})
+    wanted = Wanted(asked.patients, asked.seed, signals, address.rate, start, asked.scenario, options)
     if asked.patients is not None and asked.patients < 1:
         raise InputError(f"--patients must be 1 or more, got {asked.patients}")
     if (asked.folder is None) == (asked.cohort is None):
         raise InputError("expected either the folder of a cohort or --cohort NAME")
+    if other := sorted(set(asked.options) - {MODALITY}):
+        raise InputError(f"--set {other[0]}: a stream takes settings of {MODALITY} alone")
+    if asked.folder is not None and options:
+        key = f"{MODALITY}.{next(iter(options))}"
+        raise InputError(f"--set {key}: {asked.folder} keeps the settings it was drawn with; leave it out")
     if asked.folder is not None:
         return ward_of_cohort(asked.folder, wanted)
     assert asked.cohort is not None

@@ -97,7 +97,10 @@ class Ward:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What of a ward is asked for. `start` is seconds after midnight, `rate` the ECG's in Hz."""
+    """What of a ward is asked for. `start` is seconds after midnight, `rate` the ECG's in Hz.
+
+    `options` of the modality go before those of a cohort that is drawn now.
+    """
 
     patients: int | None = None
     seed: int = 0
@@ -105,6 +108,7 @@ class Wanted:
     rate: int = 500
     start: int = 0
     scenario: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,8 @@ def ward_of_population(name: str, wanted: Wanted) -> Ward:
     from ...conditioning.population import Population
 
     population = Population.load(name)
-    modality = load_modality(MODALITY, population.config.options.get(MODALITY))
+    options = {**population.config.options.get(MODALITY, {}), **wanted.options}
+    modality = load_modality(MODALITY, options)
     number = 10 if wanted.patients is None else wanted.patients
     profiles = (population.patient(index, wanted.seed) for index in range(number))
     patients = generate(profiles, [modality], ProfileEncoder(), wanted.seed)

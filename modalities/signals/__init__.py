@@ -69,6 +69,7 @@ class Signals:
                 self.options.recorder,
                 self.options.stay,
                 self.options.seconds,
+                self.options.paroxysmal,
             ),
             self.options,
         )
@@ -137,7 +138,8 @@ class Signals:
         """
         from .live import Monitor
 
-        return Monitor(profile, record, seed, origin=self._origin(row, columns), **how)
+        origin = self._origin(row, columns)
+        return Monitor(profile, record, seed, origin=origin, noise=self.options.noise, **how)
 
     def _origin(self, row: Batch | None, columns: Sequence[str]) -> "tuple[EcgSampler, Batch] | None":
         if row is None:
@@ -145,7 +147,8 @@ class Signals:
         from .ecg_sampler import EcgSampler
 
         if self._sampler is None:
-            self._sampler = EcgSampler(load(find(ECG)), columns, self.options.recorder, self.options.seconds)
+            how = self.options
+            self._sampler = EcgSampler(load(find(ECG)), columns, how.recorder, how.seconds, how.paroxysmal)
         return self._sampler, row
 
     def mark(self, record: Record, mark: "Mark", patient_id: str) -> Record:

@@ -1,6 +1,8 @@
 """What a recording adds to a heart: wander, muscle and mains noise at the electrodes, and electrodes that come off."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import count
 from typing import Literal
 
 import numpy as np
@@ -14,6 +16,7 @@ from .layout import LEADS, RATE
 from .live_rules import LOST
 
 Array = NDArray[np.float64]
+Episode = tuple[str, int, int]  # electrode that is off, first sample, sample after the last
 
 ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
 # Of each free lead (I, II, V1 to V6), the weight of each electrode; chest leads are against Wilson's terminal
@@ -30,6 +33,8 @@ THIRD = 0.1  # third harmonic of the mains over the first
 TONES = 8  # sinusoids of a slow curve
 OFF_SECONDS = 3.0  # mean time until an electrode is put back
 RAIL = 10.0  # mV, the end of an amplifier's range
+BLOCK = 2 * RATE  # samples drawn at a time whatever is asked for, so that chunks of any length are the same
+PIECE = 50  # samples of a part of a block; whole turns of the mains at 50 and 60 Hz
 
 
 class Noise(Settings):
@@ -56,40 +61,83 @@ class Noise(Settings):
         dials = {name: getattr(self, name) for name in ("wander", "muscle", "mains", "lead_off")}
         return {name: value for name, value in dials.items() if value}
 
+    def describe(self) -> dict[str, float | str]:
+        """The dials that are not at zero, with their settings, in plain JSON types."""
+        kinds = {"mains_hz": bool(self.mains), "lead_off_level": bool(self.lead_off)}
+        return self.facts() | {name: getattr(self, name) for name, used in kinds.items() if used}
+
+    @property
+    def lost(self) -> float:
+        """What a lost lead reads, mV."""
+        return 0.0 if self.lead_off_level == "flat" else RAIL
+
+
+class Artefacts:
+    """What the recording of one seed adds to a trace: from its first sample on, without end, in constant memory.
+
+    Each dial draws from a stream of its own below the record's seed. Noise is that of the potentials of the electrodes,
+    from which all leads follow; how many samples are taken at a time changes none of them.
+    """
+
+    def __init__(self, noise: Noise, patient_id: str, seed: int) -> None:
+        def stream(name: str) -> np.random.Generator:
+            return np.random.Generator(np.random.PCG64(seed_for(seed, patient_id, f"artefact {name}")))
+
+        # a limb lead is the difference of two electrodes, which adds their variances
+        self._sources = [
+            (level / np.sqrt(2), draw(stream(name), noise))
+            for name, draw in SOURCES.items()
+            if (level := getattr(noise, name))
+        ]
+        self._block, self._used = np.zeros((len(WEIGHTS), BLOCK)), BLOCK
+        self._episodes = _episodes(stream("lead_off"), noise.lead_off)
+        self._off, self._seen = next(self._episodes, None), 0
+
+    def take(self, samples: int) -> Array:
+        """(8, sample) mV: the next noise of the free leads."""
+        out, have = np.zeros((len(WEIGHTS), samples)), 0
+        while self._sources and have < samples:
+            if self._used == BLOCK:
+                self._block, self._used = WEIGHTS @ sum(level * next(own) for level, own in self._sources), 0
+            part = min(samples - have, BLOCK - self._used)
+            out[:, have : have + part] = self._block[:, self._used : self._used + part]
+            have, self._used = have + part, self._used + part
+        return out
+
+    def off(self, samples: int) -> list[Episode]:
+        """When an electrode is off in the next samples, which are counted from the first of all; cut at their ends."""
+        begin, self._seen = self._seen, self._seen + samples
+        found = []
+        while self._off is not None and self._off[1] < self._seen:
+            electrode, first, end = self._off
+            found.append((electrode, max(first, begin), min(end, self._seen)))
+            if end > self._seen:
+                break
+            self._off = next(self._episodes, None)
+        return found
+
 
 def add(record: Record, profile: PatientProfile, seed: int, noise: Noise, keep_clean: bool = False) -> Record:
     """The record with a noisy "ecg"; with `keep_clean` the trace as it was goes along as "ecg_clean".
 
-    Marks stay what they were: the truth. Noise is added to the potentials of the electrodes, from which all leads
-    follow, so that Einthoven's law holds in whole microvolts; an electrode that is off takes away the leads that need
-    it and leaves the others as they are. Each dial draws from a stream of its own below the record's seed. New facts:
-    `noise`, the dials, and `lead_off`, [electrode, first sample, sample after the last] of each episode.
+    Marks stay what they were: the truth. Einthoven's law holds in whole microvolts; an electrode that is off takes away
+    the leads that need it and leaves the others as they are. New facts: `noise`, the dials, and `lead_off`, [electrode,
+    first sample, sample after the last] of each episode.
     """
     if noise.silent or "ecg" not in record.arrays:
         return record
     from .data import FREE, twelve
 
-    clean = record.arrays["ecg"]
+    clean, artefacts = record.arrays["ecg"], Artefacts(noise, profile.patient_id, seed)
     samples = clean.shape[1]
-
-    def stream(name: str) -> np.random.Generator:
-        return np.random.Generator(np.random.PCG64(seed_for(seed, profile.patient_id, f"artefact {name}")))
-
-    potential = np.zeros((len(ELECTRODES), samples))
-    sources: dict[str, Callable[[np.random.Generator, int], Array]] = {
-        "wander": _wander,
-        "muscle": _muscle,
-        "mains": lambda rng, count: _mains(rng, count, noise.mains_hz),
-    }
-    for name, draw in sources.items():
-        if level := getattr(noise, name):
-            # a limb lead is the difference of two electrodes, which adds their variances
-            potential += level / np.sqrt(2) * draw(stream(name), samples)
-    ecg = twelve(clean[list(FREE)].astype(np.float64) + WEIGHTS @ potential)
+    ecg = np.empty(clean.shape, dtype=np.float32)
+    for first in range(0, samples, BLOCK):  # block by block, as an hour has many
+        free = clean[FREE, first : first + BLOCK].astype(np.float64)
+        ecg[:, first : first + BLOCK] = twelve(free + artefacts.take(free.shape[1]))
     facts = {**record.facts, "noise": noise.facts()}
-    if off := list(_episodes(stream("lead_off"), samples, noise.lead_off)):
+    if off := artefacts.off(samples):
         for electrode, first, end in off:
-            ecg[lost_leads(electrode), first:end] = 0.0 if noise.lead_off_level == "flat" else RAIL
+            ecg[lost_leads(electrode), first:end] = noise.lost
         facts["lead_off"] = [list(episode) for episode in off]
     beside = {"ecg_clean": clean} if keep_clean else {}
     return Record({**record.arrays, "ecg": ecg, **beside}, facts)
@@ -100,52 +148,76 @@ def lost_leads(electrode: str) -> list[int]:
     return [place for place, lead in enumerate(LEADS) if lead in LOST[electrode]]
 
 
-def _episodes(rng: np.random.Generator, samples: int, share: float) -> Iterator[tuple[str, int, int]]:
-    """Electrode, first sample and sample after the last of each time that one is off: a stationary Markov chain."""
+def _episodes(rng: np.random.Generator, share: float) -> Iterator[Episode]:
+    """Each time that an electrode is off, without end: a stationary Markov chain."""
     if not share:
         return
     stays = {True: OFF_SECONDS, False: OFF_SECONDS * (1 - share) / share}
     off, at = bool(rng.uniform() < share), 0
-    while at < samples:
-        end = min(samples, at + max(1, round(rng.exponential(stays[off]) * RATE)))
+    while True:
+        end = at + max(1, round(rng.exponential(stays[off]) * RATE))
         if off:
             yield str(rng.choice(ELECTRODES)), at, end
         off, at = not off, end
 
 
-def _slow(rng: np.random.Generator, count: int, samples: int, band: tuple[float, float]) -> Array:
-    """(count, sample) curves of mean square 1: sinusoids of that band in Hz, even in the logarithm."""
-    frequency = np.exp(rng.uniform(np.log(band[0]), np.log(band[1]), (count, TONES)))
-    phase = rng.uniform(0, 2 * np.pi, (count, TONES))
-    time = np.arange(samples) / RATE
-    return np.sqrt(2 / TONES) * sum(
-        np.sin(2 * np.pi * frequency[:, k, None] * time + phase[:, k, None]) for k in range(TONES)
-    )
+def _slow(rng: np.random.Generator, curves: int, band: tuple[float, float]) -> Iterator[Array]:
+    """(curve, BLOCK) of mean square 1: sinusoids of that band in Hz, even in the logarithm.
+
+    exp i(a + b) = exp(ia) exp(ib): a block is the product of the beginnings of its pieces, at their absolute time, with
+    one piece, which takes a fiftieth of the sines.
+    """
+    turn = 2 * np.pi / RATE * np.exp(rng.uniform(np.log(band[0]), np.log(band[1]), (curves, 1, TONES)))
+    phase = rng.uniform(0, 2 * np.pi, (curves, 1, TONES))
+    piece = np.exp(1j * turn * np.arange(PIECE)[:, None]).swapaxes(1, 2)  # (curve, tone, sample)
+
+    def block(start: int) -> Array:
+        begin = np.exp(1j * (turn * np.arange(start, start + BLOCK, PIECE)[:, None] + phase))
+        return np.asarray(np.sqrt(2 / TONES) * (begin @ piece).imag.reshape(curves, BLOCK))
+
+    return map(block, count(0, BLOCK))
 
 
-def _wander(rng: np.random.Generator, samples: int) -> Array:
-    """(electrode, sample), mean square 1."""
-    return _slow(rng, len(ELECTRODES), samples, WANDER_BAND)
+def _wander(rng: np.random.Generator, noise: Noise) -> Iterator[Array]:
+    """(electrode, BLOCK), mean square 1."""
+    return _slow(rng, len(ELECTRODES), WANDER_BAND)
 
 
-def _muscle(rng: np.random.Generator, samples: int) -> Array:
-    """(electrode, sample), mean square 1: noise of the muscle band that swells and fades."""
+def _muscle(rng: np.random.Generator, noise: Noise) -> Iterator[Array]:
+    """(electrode, BLOCK), mean square 1: noise of the muscle band that swells and fades."""
+    from scipy import signal as dsp
+
+    sos, level = _muscle_band()
+    swell = _slow(rng, len(ELECTRODES), SWELL_BAND)
+    settle = RATE // 2  # samples until the filter has forgotten that it began
+    state = np.zeros((len(sos), len(ELECTRODES), 2))
+    _, state = dsp.sosfilt(sos, rng.standard_normal((settle, len(ELECTRODES))).T, zi=state)
+    for size in swell:
+        rough, state = dsp.sosfilt(sos, rng.standard_normal((BLOCK, len(ELECTRODES))).T, zi=state)
+        yield np.exp(SWELL * size - SWELL**2) * rough / level
+
+
+@cache
+def _muscle_band() -> tuple[Array, float]:
+    """Second-order sections of the muscle band, and the root mean square that they leave of white noise."""
     from scipy import signal as dsp
 
     sos = dsp.butter(2, MUSCLE_BAND, btype="bandpass", fs=RATE, output="sos")
-    swell = np.exp(SWELL * _slow(rng, len(ELECTRODES), samples, SWELL_BAND) - SWELL**2)
-    settle = RATE // 2  # samples until the filter has forgotten that it began
-    white = rng.standard_normal((samples + settle, len(ELECTRODES))).T
     _, response = dsp.sosfreqz(sos, 4096)
-    level = np.sqrt(np.mean(np.abs(response) ** 2))
-    return np.asarray(swell * dsp.sosfilt(sos, white, axis=1)[:, settle:] / level)
+    return sos, float(np.sqrt(np.mean(np.abs(response) ** 2)))
 
 
-def _mains(rng: np.random.Generator, samples: int, hertz: int) -> Array:
-    """(electrode, sample), mean square 1 over electrodes: one field, picked up by each in its own measure."""
+def _mains(rng: np.random.Generator, noise: Noise) -> Iterator[Array]:
+    """(electrode, BLOCK), mean square 1 over electrodes: one field, picked up by each in its own measure."""
     measure = rng.standard_normal((len(ELECTRODES), 1))
     phase = rng.uniform(0, 2 * np.pi, 2)
-    turn = 2 * np.pi * hertz * np.arange(samples) / RATE
-    hum = np.sin(turn + phase[0]) + THIRD * np.sin(3 * turn + phase[1])
-    drift = 1 + DRIFT * _slow(rng, 1, samples, SWELL_BAND)
-    return measure * drift * hum * np.sqrt(2 / ((1 + THIRD**2) * (1 + DRIFT**2)))
+    turn = 2 * np.pi * noise.mains_hz * np.arange(PIECE) / RATE
+    hum = np.tile(np.sin(turn + phase[0]) + THIRD * np.sin(3 * turn + phase[1]), BLOCK // PIECE)
+    hum *= np.sqrt(2 / ((1 + THIRD**2) * (1 + DRIFT**2)))
+    for drift in _slow(rng, 1, SWELL_BAND):
+        yield measure * ((1 + DRIFT * drift) * hum)
+
+
+SOURCES: dict[str, Callable[[np.random.Generator, Noise], Iterator[Array]]] = {
+    "wander": _wander, "muscle": _muscle, "mains": _mains,
+}  # fmt: skip

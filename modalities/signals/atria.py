@@ -16,6 +16,7 @@ Rate = Callable[[float], float]  # s to beats a minute
 
 FIBRILLATORY = (4.7, 5.8, 7.1)  # Hz
 FIBRILLATORY_SIZE = np.array([12, 25, 45, 25, 12, 10, 10, 10.0]) / 1000  # mV in I, II, V1 to V6
+RISE = 0.3  # s in which they swell
 TYPICAL, ABLE = (240.0, 340.0), (200.0, 400.0)  # flutter waves a minute: of most circuits, and of any
 CONDUCTED = (2, 3, 4, 5, 6)  # waves a beat that the atrioventricular node may let pass
 USUAL = {
@@ -101,14 +102,19 @@ _SAW = _saw()
 
 
 def fibrillatory(rng: np.random.Generator, when: Callable[[float], bool]) -> Waves:
-    """Small irregular waves in the seconds in which `when` is true."""
+    """Small irregular waves in the seconds in which `when` is true; they swell and fade within RISE of its change."""
     turn = rng.uniform(0, 2 * np.pi, len(FIBRILLATORY))
 
     def waves(time: Array) -> Array:
-        held = np.array([when(float(second)) for second in np.unique(np.floor(time))])
+        first = np.floor(time[0])
+        held = np.array(
+            [when(second) for second in np.arange(first - 1, np.floor(time[-1]) + 1)], dtype=float
+        )
         if not held.any():
             return np.zeros((len(FIBRILLATORY_SIZE), len(time)))
-        on = held[(np.floor(time) - np.floor(time[0])).astype(np.int64)]
+        second = (np.floor(time) - first).astype(np.int64)
+        risen = np.clip((time - np.floor(time)) / RISE, 0, 1)
+        on = held[second] + (held[second + 1] - held[second]) * risen
         drawn = np.sin(2 * np.pi * np.outer(FIBRILLATORY, time) + turn[:, None]).sum(0)
         return np.asarray(np.outer(FIBRILLATORY_SIZE, drawn * on))
 

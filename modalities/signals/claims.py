@@ -62,9 +62,8 @@ def _trace(record: Record) -> Iterator[Claim]:
         seen = rhythm_features(record.arrays["ecg"].astype(np.float64))
         if seen["beats"] > 2:
             yield Claim.vital("heart_rate", TRACE, seen["heart rate"], certain=False)
-        if (
-            seen["beats"] > 2 and record.facts.get("rhythm") != FLUTTER
-        ):  # regular or not, as its conduction is
+        steady = record.facts.get("rhythm") != FLUTTER and "rhythm_changes" not in record.facts
+        if seen["beats"] > 2 and steady:  # flutter is regular or not, as its conduction is
             rhythm = FIBRILLATION if seen["RR irregularity"] > IRREGULAR else SINUS
             yield Claim.of(RHYTHM, TRACE, rhythm, certain=False)
 

@@ -21,12 +21,12 @@ from .beats import Decomposed, decompose, padded
 from .cards import card
 from .data import FREE, read_ecgs
 from .ecg_private import adapt
-from .ecg_sampler import AF, VENTRICULAR_EARLY, EcgModel
+from .ecg_sampler import RHYTHMS, VENTRICULAR_EARLY, EcgModel
 from .ectopic import EctopicLaw, cut
 from .export import RATE
 from .heart import Heart, HeartLaw, HeartSpace
 from .noise import measure
-from .rhythm import Beat, Variability
+from .rhythm import SINUS, Beat, Variability
 from .trace import strip
 
 KIND = "copula of registered beats and noise"
@@ -112,7 +112,7 @@ def train_ecg(
     ectopic = EctopicLaw.fit(early)
     rhythm = Variability.fit(
         [np.rint(part.peaks).astype(np.int64) for part in parts], RATE,
-        np.array([np.nan if p.age is None else p.age for p in profiles]), np.array([p.has(AF) for p in profiles]),
+        np.array([np.nan if p.age is None else p.age for p in profiles]), [_rhythm(p) for p in profiles],
     )  # fmt: skip
     own = card(
         KIND, "ecg", data, len(parts), time.monotonic() - began, columns,
@@ -123,6 +123,11 @@ def train_ecg(
         {"records": float(len(parts)), "early_beats": float(len(early))},
     )  # fmt: skip
     return Weights(_stored(law.tensors() | ({} if ectopic is None else ectopic.tensors())), own)
+
+
+def _rhythm(profile: PatientProfile) -> str:
+    """Of a record that may have been read as having two: the first."""
+    return next((name for code, name in RHYTHMS.items() if profile.has(code)), SINUS)
 
 
 def _stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

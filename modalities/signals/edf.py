@@ -25,6 +25,7 @@ from .layout import (
     VITALS_UNITS,
     Tracing,
     ecg_steps,
+    rhythms,
     taken,
     vitals_steps,
 )
@@ -152,12 +153,15 @@ def _file(
 
 
 def _marks(record: Record) -> list["EdfAnnotation"]:
-    """Rhythm over the whole trace, a mark a beat, and the times when an electrode is off."""
+    """Rhythms with their lengths, a mark a beat, and the times when an electrode is off."""
     from edfio import EdfAnnotation
 
     facts, samples = record.facts, record.arrays["ecg"].shape[1]
     beats = [int(n) for n in record.arrays.get("r_peaks", ())]
-    marks = [EdfAnnotation(0, samples / RATE, f"rhythm: {facts['rhythm']}")] if "rhythm" in facts else []
+    marks = [
+        EdfAnnotation(first / RATE, (end - first) / RATE, f"rhythm: {name}")
+        for first, end, name in rhythms(facts, samples)
+    ]
     for n, kind in zip(beats, facts.get("kinds", "N" * len(beats)), strict=True):
         marks.append(EdfAnnotation(n / RATE, None, BEATS[kind]))
     for electrode, first, end in facts.get("lead_off", ()):

@@ -20,7 +20,11 @@ VITALS_RATE = 1 / 3600  # Hz: one value an hour
 BEDSIDE_RATE = 1  # Hz
 VITALS_GAIN = 100  # steps a unit
 ABSENT = -32768  # WFDB's invalid sample in format 16, and in our EDF files too
-BEATS = {"N": "normal beat", "V": "premature ventricular beat", "A": "premature atrial beat"}  # by WFDB code
+LEFT_BLOCK, RIGHT_BLOCK, PACED = "L", "R", "/"
+BEATS = {  # by WFDB code
+    "N": "normal beat", "V": "premature ventricular beat", "A": "premature atrial beat",
+    LEFT_BLOCK: "left bundle branch block beat", RIGHT_BLOCK: "right bundle branch block beat", PACED: "paced beat",
+}  # fmt: skip
 STUDY = ("study_uid", "series_uid", "instance_uid")
 SYNTHETIC = "SYNTHETIC: drawn by a model, not measured on a person"
 
@@ -54,6 +58,15 @@ def vitals_steps(vitals: NDArray[np.floating[Any]]) -> NDArray[np.int16]:
     steps[charted] = np.rint(vitals[charted].astype(np.float64) * VITALS_GAIN)
     assert np.abs(steps[charted]).max(initial=0) < -ABSENT, "a vital sign beyond 327.67 does not fit"
     return steps.astype(np.int16)
+
+
+def rhythms(facts: Facts, samples: int) -> list[tuple[int, int, str]]:
+    """First sample, sample after the last and name of each rhythm that the facts of an ECG of that length tell."""
+    if "rhythm" not in facts:
+        return []
+    changes = facts.get("rhythm_changes", [[0, facts["rhythm"]]])
+    ends = [first for first, _ in changes[1:]] + [samples]
+    return [(first, end, name) for (first, name), end in zip(changes, ends, strict=True)]
 
 
 def study_of(seed: int) -> dict[str, str]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ...core.config import Settings
 from ...core.modality import Batch, Record
 from ...core.profile import PatientProfile
+from .artefacts import Noise
 from .export import CHANNELS, LEADS, RATE, VITALS_UNITS
 from .live_ecg import Heart, Strip, free_leads
 from .live_rules import LOST, AtrialFibrillation, LeadOff, Rule, Sepsis
@@ -29,7 +30,8 @@ LOINC = {
 }
 DRAWN = {
     "origin": "drawn on without end from the heart of the patient's record",
-    "rule_based": "the heart rate is that of the vitals; flutter waves, where the rhythm is flutter",
+    "rule_based": "the heart rate is that of the vitals; flutter waves, where the rhythm is flutter; episodes of "
+    "fibrillation; spikes of a pacemaker",
 }
 REPLAYED = {
     "origin": "beats of the patient's record, repeated",
@@ -43,13 +45,15 @@ class Monitor:
 
     `record` has "vitals" (hour, 7) with NaN where not charted, "ecg" (12, sample) mV at 500 Hz and "r_peaks", or
     either. `origin` is the sampler and the row from which the record was drawn: the ECG goes on with that heart.
-    Where it is not known the record's own beats are repeated. `start` is the second of the chart at which the stream
-    begins. Raises InputError: an ECG of too few beats, pressures that do not cohere, a rule that cannot be.
+    Where it is not known the record's own beats are repeated. `noise` is what was put on the record, and is put on what
+    is drawn. `start` is the second of the chart at which the stream begins. Raises InputError: an ECG of too few beats,
+    pressures that do not cohere, a rule that cannot be.
     """
 
     def __init__(
         self, profile: PatientProfile, record: Record, seed: int, *, signals: Sequence[str], rate: int = RATE,
         start: int = 0, rules: Sequence[Settings] = (), origin: "tuple[EcgSampler, Batch] | None" = None,
+        noise: Noise | None = None,
     ) -> None:  # fmt: skip
         assert rate in RATES
         arrays = record.arrays
@@ -61,7 +65,7 @@ class Monitor:
         self._course = Course(charted, seed, start, changes, str(record.facts.get("rhythm", "sinus")))
         known = np.isfinite(charted).any(0)
         self._shown = [name for name, there in zip(CHANNELS, known, strict=True) if there]
-        self._origin = origin
+        self._origin, self._noise = origin, noise or Noise()
         self._second: Callable[[], Second] | None = None
         if "ecg" in signals and "ecg" in arrays:
             if origin is None:
@@ -91,9 +95,9 @@ class Monitor:
         from .live_drawn import DrawnOn
 
         if not self._fibrillations and "HR" not in self._shown:
-            return DrawnOn(sampler, row, self.rate).take
+            return DrawnOn(sampler, row, self.rate, self._noise).take
         fibrillates = self._fibrillates if self._fibrillations else None
-        return DrawnOn(sampler, row, self.rate, self._heart_rate, fibrillates).take
+        return DrawnOn(sampler, row, self.rate, self._noise, self._heart_rate, fibrillates).take
 
     def _replayed(self, record: Record, seed: int, where: str) -> Callable[[], Second]:
         free = free_leads(record.arrays["ecg"], self.rate, RATE)
@@ -116,13 +120,12 @@ class Monitor:
     def describe(self) -> dict[str, Any]:
         """What the signals are and where they come from, in plain JSON types."""
         units = dict(zip(CHANNELS, VITALS_UNITS, strict=True))
+        trace: dict[str, Any] = {"rate": self.rate, "unit": "uV", "leads": list(LEADS)}
+        trace |= REPLAYED if self._origin is None else DRAWN
+        if not self._noise.silent:
+            trace |= {"rule_based": f"{trace['rule_based']}; noise", "noise": self._noise.describe()}
         said = {
-            "ecg": {
-                "rate": self.rate,
-                "unit": "uV",
-                "leads": list(LEADS),
-                **(REPLAYED if self._origin is None else DRAWN),
-            },
+            "ecg": trace,
             "vitals": {
                 "rate": 1,
                 "channels": {

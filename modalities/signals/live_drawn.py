@@ -10,8 +10,9 @@ from scipy.signal import firwin, upfirdn
 
 from ...core.errors import InputError
 from ...core.modality import Batch
+from .artefacts import Artefacts, Noise, lost_leads
 from .atria import fibrillatory
-from .data import twelve
+from .data import FREE, twelve
 from .ecg_sampler import Drawn, EcgSampler, Follow
 from .layout import RATE
 from .rhythm import FLUTTER, Beat, followed
@@ -26,20 +27,20 @@ class DrawnOn:
     """The ECG of the record that was drawn from a row, second by second; each is taken once, in order.
 
     Blocks of ten seconds are drawn ahead of need, at most two are held; monitors that start together draw theirs at
-    different times, so that a ward's work is even. `heart_rate` is followed; without it the ECG is the record,
-    continued. With it, `fibrillates` tells when the atria fibrillate by rule. Raises InputError where a flutter should
-    turn to fibrillation.
+    different times, so that a ward's work is even. `noise` is what the recorder adds, as in the record. `heart_rate` is
+    followed; without it the ECG is the record, continued. With it, `fibrillates` tells when the atria fibrillate by
+    rule. Raises InputError where a flutter should turn to fibrillation, or what comes in episodes.
     """
 
     def __init__(
-        self, sampler: EcgSampler, row: Batch, rate: int, heart_rate: Follow | None = None,
+        self, sampler: EcgSampler, row: Batch, rate: int, noise: Noise, heart_rate: Follow | None = None,
         fibrillates: Callable[[float], bool] | None = None,
     ) -> None:  # fmt: skip
         assert len(row) == 1
         drawn = sampler.draw(row.profiles[0], row.condition[0], row.seeds[0], heart_rate)
         if heart_rate is not None:
             drawn = _steered(drawn, row, heart_rate, fibrillates)
-        self._blocks = _at(rate, drawn.blocks())
+        self._blocks = _recorded(rate, drawn, noise, row)
         self._rate, self._second = rate, 0
         self._samples = np.empty((12, 0), dtype=np.int16)
         self._peaks: deque[int] = deque()
@@ -68,11 +69,15 @@ class DrawnOn:
 def _steered(
     drawn: Drawn, row: Batch, heart_rate: Follow, fibrillates: Callable[[float], bool] | None
 ) -> Drawn:
-    """The heart at a rate that changes, and in fibrillation where it is told so; flutter follows by its conduction."""
-    if drawn.rhythm == FLUTTER:
+    """The heart at a rate that changes, and in fibrillation where it is told so.
+
+    Flutter follows by its conduction, and a rhythm that comes in episodes of its own from beat to beat, already.
+    """
+    if drawn.rhythm == FLUTTER or drawn.paroxysms is not None:
         if fibrillates is not None:
+            has = "atrial flutter" if drawn.rhythm == FLUTTER else "fibrillation in episodes of its own"
             raise InputError(
-                f"{row.profiles[0].patient_id} has atrial flutter, which the scenario's atrial_fibrillation cannot "
+                f"{row.profiles[0].patient_id} has {has}, which the scenario's atrial_fibrillation cannot "
                 "turn; leave this bed out of its beds"
             )
         return drawn
@@ -80,6 +85,31 @@ def _steered(
     turn = fibrillates or (lambda time: False)
     beats = followed(drawn.beats, own, lambda time: heart_rate(time, own), turn, rng)
     return replace(drawn, beats=beats, atria=None if fibrillates is None else fibrillatory(rng, turn))
+
+
+def _recorded(
+    rate: int, drawn: Drawn, noise: Noise, row: Batch
+) -> Iterator[tuple[NDArray[np.int16], list[Beat]]]:
+    """(12, sample) whole microvolts at `rate` Hz, noise and lost leads with them, with the beats of each block."""
+    if noise.silent:
+        yield from _at(rate, drawn.blocks())
+        return
+    artefacts = Artefacts(noise, row.profiles[0].patient_id, row.seeds[0])
+    step, begin, lost = RATE // rate, 0, round(noise.lost * 1000)
+    for leads, beats in _at(rate, _noisy(drawn.blocks(), artefacts)):
+        for electrode, first, end in artefacts.off(step * leads.shape[1]):
+            # of RATE Hz, of which every step-th sample is here
+            leads[lost_leads(electrode), -(-first // step) - begin : -(-end // step) - begin] = lost
+        begin += leads.shape[1]
+        yield leads, beats
+
+
+def _noisy(
+    blocks: Iterator[tuple[Array, list[Beat]]], artefacts: Artefacts
+) -> Iterator[tuple[Array, list[Beat]]]:
+    """(8, sample) mV with noise on top, which comes after a record's trace was rounded."""
+    for block, beats in blocks:
+        yield twelve(block)[FREE, :] + artefacts.take(block.shape[1]), beats
 
 
 def _at(

@@ -17,9 +17,9 @@ class SignalsGenerator:
 
     def __init__(
         self, ecg: Weights, vitals: Weights, columns: Sequence[str], recorder: str | None = None,
-        course: StayCourse | None = None, seconds: float | None = None,
+        course: StayCourse | None = None, seconds: float | None = None, paroxysmal: bool = False,
     ) -> None:  # fmt: skip
-        self.ecg = EcgSampler(ecg, columns, recorder, seconds)
+        self.ecg = EcgSampler(ecg, columns, recorder, seconds, paroxysmal)
         self.vitals = VitalsSampler(vitals, columns, course)
 
     def sample(self, batch: Batch) -> list[Record]:

@@ -15,18 +15,21 @@ from .vitals_bedside import bedside
 from .vitals_course import StayCourse
 
 HOURS = 24  # of a chart
+LONG = 60  # s of an ECG in which an episode of fibrillation has room
 
 
 class SignalsOptions(ExportOptions):
     """How signals are drawn, recorded and written.
 
-    `recorder` is the data set of the ECG weights whose look they have, `seconds` how long an ECG is; `course` the
+    `recorder` is the data set of the ECG weights whose look they have, `seconds` how long an ECG is; with `paroxysmal`
+    patients of atrial fibrillation have it in episodes, which takes an ECG of a minute or more. `course` is the
     course that stays take, with the `onset` of a sepsis in hours; `bedside` is how many hours of one reading a second
     stand beside the chart. `clean` puts the trace without its noise beside the noisy one.
     """
 
     recorder: str | None = None
     seconds: int = Field(default=10, ge=10, le=3600)
+    paroxysmal: bool = False
     course: Literal["own", "stable", "sepsis", "recovery"] = "own"
     onset: float | None = Field(default=None, ge=0, le=HOURS)
     bedside: int = Field(default=0, ge=0, le=HOURS)
@@ -37,6 +40,12 @@ class SignalsOptions(ExportOptions):
     def stay(self) -> StayCourse:
         """The course as the vitals model takes it."""
         return StayCourse(kind=self.course, **({} if self.onset is None else {"onset": self.onset}))
+
+    @model_validator(mode="after")
+    def _room_for_an_episode(self) -> "SignalsOptions":
+        if self.paroxysmal and self.seconds < LONG:
+            raise ValueError(f"paroxysmal needs an ECG of {LONG} s or more; set seconds too")
+        return self
 
     @model_validator(mode="after")
     def _onset_of_sepsis(self) -> "SignalsOptions":

@@ -1,5 +1,6 @@
 """When beats come: the beat-to-beat interval process of sinus rhythm and of atrial fibrillation."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -7,8 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 SINUS, FIBRILLATION, FLUTTER = "sinus", "atrial fibrillation", "atrial flutter"
+ARRHYTHMIA = "sinus arrhythmia"  # a sinus rhythm by its intervals alone
+STEADY = "paced"  # whatever the atria do
+PACED_CV = 0.006  # of the intervals of a pacemaker
 NORMAL, VENTRICULAR, ATRIAL = "N", "V", "A"  # WFDB codes of beats
 SHORTEST = 0.3  # s, refractory
+TRIES = 50  # draws of a strip until the early beats that its patient has are in it
+FIRST, EPISODE, PAUSE = (
+    10.0,
+    30.0,
+    20.0,
+)  # s: sinus rhythm at first, the least that an episode and a pause last
+LONGER = {True: 60.0, False: 120.0}  # s by which episodes of fibrillation, and pauses, are longer on average
 ASKED = 0.01  # how near the rate of a strip comes to the one asked for
 STEPS, SHIFTS = 40, 6  # in which it is sought: stretches by one ASKED more or less, strips some beats later
 CAUGHT_UP = 0.02  # share of a beat too many or too few that the next one makes up, where a rate is followed
@@ -20,7 +31,7 @@ BREATH = (0.15, 0.4)  # Hz, high-frequency band of heart-rate variability (Task 
 class Variability:
     """How irregular a heart is: the logarithm of its intervals' coefficient of variation.
 
-    For sinus rhythm a line in age and heart rate with normal scatter, for fibrillation a normal.
+    For sinus rhythm a line in age and heart rate with normal scatter, for fibrillation and sinus arrhythmia a normal.
     """
 
     level: float = -3.4
@@ -29,6 +40,8 @@ class Variability:
     scatter: float = 0.5
     fibrillation: float = -1.6
     fibrillation_scatter: float = 0.25
+    arrhythmia: float = -2.4
+    arrhythmia_scatter: float = 0.4
 
     @classmethod
     def fit(
@@ -36,19 +49,20 @@ class Variability:
         peaks: Sequence[NDArray[np.int64]],
         rate: int,
         age: NDArray[np.float64],
-        fibrillation: NDArray[np.bool_],
+        rhythms: Sequence[str],
     ) -> "Variability":
-        """Least squares over records (peaks in samples, age in years with NaN as 60)."""
-        rows, fast = [], []
-        for own, years, af in zip(peaks, np.nan_to_num(age, nan=60.0), fibrillation, strict=True):
+        """Least squares over records (peaks in samples, age in years with NaN as 60, rhythm)."""
+        rows = []
+        own_level: dict[str, list[float]] = {FIBRILLATION: [], ARRHYTHMIA: []}
+        for own, years, rhythm in zip(peaks, np.nan_to_num(age, nan=60.0), rhythms, strict=True):
             gaps = np.diff(own) / rate
             if len(gaps) < 4:
                 continue
             # successive differences, so that one missed beat or a slow trend counts little
             cv = 1.4826 * np.median(np.abs(np.diff(gaps))) / np.sqrt(2) / np.median(gaps)
             spot = np.log(max(cv, 0.003))
-            if af:
-                fast.append(spot)
+            if rhythm in own_level:
+                own_level[rhythm].append(spot)
             else:
                 rows.append((1.0, (years - 60) / 10, (60 / np.median(gaps) - 70) / 10, spot))
         table = np.array(rows)
@@ -58,9 +72,15 @@ class Variability:
         scatter = float(np.std(table[:, 3] - table[:, :3] @ line))
         level, per_decade, per_10_bpm = (float(x) for x in line)
         fitted = cls(level, per_decade, per_10_bpm, scatter)
-        if len(fast) < 5:
-            return fitted
-        return replace(fitted, fibrillation=float(np.mean(fast)), fibrillation_scatter=float(np.std(fast)))
+        if len(fast := own_level[FIBRILLATION]) >= 5:
+            fitted = replace(
+                fitted, fibrillation=float(np.mean(fast)), fibrillation_scatter=float(np.std(fast))
+            )
+        if len(swaying := own_level[ARRHYTHMIA]) >= 5:
+            fitted = replace(
+                fitted, arrhythmia=float(np.mean(swaying)), arrhythmia_scatter=float(np.std(swaying))
+            )
+        return fitted
 
 
 @dataclass(frozen=True)
@@ -92,16 +112,24 @@ def _gaps(
 ) -> Iterator[float]:
     """Intervals in s about `mean`, without end.
 
-    Sinus: they swing with breathing (high frequency) and slowly (Mayer waves, 0.1 Hz), with a little jitter.
-    Fibrillation: independent and log-normal.
+    Sinus: they swing with breathing (high frequency) and slowly (Mayer waves, 0.1 Hz), with a little jitter; in
+    sinus arrhythmia with breathing above all. Fibrillation: independent and log-normal. Paced: all but the same.
     """
+    while rhythm == STEADY:
+        yield max(SHORTEST, mean * (1 + PACED_CV * float(rng.standard_normal())))
     if rhythm == FIBRILLATION:
         cv = float(np.exp(np.clip(rng.normal(how.fibrillation, how.fibrillation_scatter), -2.3, -0.9)))
         while True:
             yield max(SHORTEST, mean * float(np.exp(rng.normal(-(cv**2) / 2, cv))))
-    spot = how.level + how.per_decade * (age - 60) / 10 + how.per_10_bpm * (60 / mean - 70) / 10
-    cv = float(np.exp(np.clip(rng.normal(spot, how.scatter), -5.5, -1.9)))
-    breath, slow, share = rng.uniform(*BREATH), rng.uniform(0.07, 0.12), rng.uniform(0.4, 0.9)
+    spot, scatter = (
+        how.level + how.per_decade * (age - 60) / 10 + how.per_10_bpm * (60 / mean - 70) / 10,
+        how.scatter,
+    )
+    if rhythm == ARRHYTHMIA:
+        spot, scatter = how.arrhythmia, how.arrhythmia_scatter
+    cv = float(np.exp(np.clip(rng.normal(spot, scatter), -5.5, -1.9)))
+    breath, slow = rng.uniform(*BREATH), rng.uniform(0.07, 0.12)
+    share = rng.uniform(0.7 if rhythm == ARRHYTHMIA else 0.4, 0.9)
     turn = rng.uniform(0, 2 * np.pi, size=2)
     when = 0.0
     while True:
@@ -134,18 +162,23 @@ def draw_beats(
 ) -> Iterator[Beat]:  # fmt: skip
     """Beats from about one before time 0 on, without end; over the first `seconds` the median rate is as asked.
 
-    An early beat shortens the interval before it and lengthens the one after it.
+    An early beat shortens the interval before it and lengthens the one after it. Each kind of early beat comes in the
+    first `seconds` at least once, as in a record from which the diagnosis was made.
     """
     mean = 60 / heart_rate
     raw, kinds = _gaps(rng, mean, age, rhythm, how), _kinds(rng, ectopy)
     count = int(seconds / mean * 2) + 12
-    start = -mean * (1 + rng.uniform(0, 1))
-    first = list(_early(rng, raw, kinds, ectopy, count))
-    times = start + np.cumsum([gap for gap, _ in first])
-    shift, factor = _paced(times, mean, seconds)
-    inside = int(np.flatnonzero(times >= 0)[0])  # this peak stays where it is
-    moved = times[inside] + (times - times[inside + shift]) * factor
-    known = [Beat(float(t), 0.0, kind) for t, (_, kind) in zip(moved, first, strict=True)]
+    for _ in range(TRIES if ectopy is not None else 1):
+        start = -mean * (1 + rng.uniform(0, 1))
+        first = list(_early(rng, raw, kinds, ectopy, count))
+        times = start + np.cumsum([gap for gap, _ in first])
+        shift, factor = _paced(times, mean, seconds)
+        inside = int(np.flatnonzero(times >= 0)[0])  # this peak stays where it is
+        moved = times[inside] + (times - times[inside + shift]) * factor
+        known = [Beat(float(t), 0.0, kind) for t, (_, kind) in zip(moved, first, strict=True)]
+        shown = {beat.kind for beat in known if 0 <= beat.at < seconds}
+        if ectopy is None or shown.issuperset(ectopy.share):
+            break
     before = None
     for beat in known:
         if before is not None:
@@ -157,6 +190,33 @@ def draw_beats(
             beat = Beat(before.at + gap * factor, 0.0, kind)
             yield replace(before, interval=beat.at - before.at)
             before = beat
+
+
+class Paroxysms:
+    """When atria fibrillate that do so in episodes: by rule, from whole second to whole second, without end.
+
+    The first episode begins in the first `seconds` and lasts at least EPISODE of them; an episode of less is not
+    counted as atrial fibrillation (Hindricks et al., Eur Heart J 2021;42:373).
+    """
+
+    def __init__(self, rng: np.random.Generator, seconds: float) -> None:
+        assert seconds >= FIRST + EPISODE
+        self._rng = rng
+        self._edges = [float(np.floor(rng.uniform(FIRST, seconds - EPISODE)))]
+
+    def on(self, time: float) -> bool:
+        """Whether the atria fibrillate at this time in s."""
+        while self._edges[-1] <= time:
+            begun = len(self._edges) % 2 == 1
+            least = EPISODE if begun else PAUSE
+            self._edges.append(self._edges[-1] + float(np.ceil(least + self._rng.exponential(LONGER[begun]))))
+        return bisect_right(self._edges, time) % 2 == 1
+
+    def changes(self, seconds: float) -> list[tuple[float, str]]:
+        """Times in s at which a rhythm begins, and which, from 0 on."""
+        self.on(seconds)
+        edges = [0.0, *(edge for edge in self._edges if edge < seconds)]
+        return [(edge, (SINUS, FIBRILLATION)[k % 2]) for k, edge in enumerate(edges)]
 
 
 def followed(

@@ -11,6 +11,7 @@ from .beats import KNEE, KNOTS, USUAL_INTERVAL, placing
 from .export import RATE
 from .heart import Heart
 from .noise import BLOCK, slopes, stream
+from .pacing import Spikes
 from .rhythm import BREATH, NORMAL, VENTRICULAR, Beat
 
 Array = NDArray[np.float64]
@@ -21,12 +22,12 @@ REACH = 1.1  # s, farther than any beat goes on after its R peak
 
 def blocks(
     rng: np.random.Generator, heart: Heart, beats: Iterator[Beat], ventricular: Array | None = None,
-    atria: Waves | None = None,
+    atria: Waves | None = None, spikes: Spikes | None = None,
 ) -> Iterator[tuple[Array, list[Beat]]]:  # fmt: skip
     """Pairs of (lead, STEP) mV and the beats whose R peaks lie in that block, from time 0 on.
 
     `ventricular` (lead, knot) is the beat of kind V; all others look like the heart's own. `atria` are waves beside
-    the beats.
+    the beats, `spikes` those of a pacemaker, ahead of the beats that do not come early.
     """
     silent = without_p(heart).beat - heart.beat
     noise = stream(np.random.Generator(np.random.PCG64(rng.integers(2**63))), heart.noise)
@@ -65,21 +66,20 @@ def blocks(
             signal += (placing(peaks[mute], intervals[mute], STEP, usual[mute]) @ silent.T).T
         if atria is not None:
             signal += atria(at + np.arange(STEP) / RATE)
+        if spikes is not None:
+            for beat, _ in held:
+                if beat.kind == NORMAL:
+                    spikes.add(signal, at, beat.at, RATE)
         yield signal + drawn, [beat for beat, _ in held if at <= beat.at < end]
         at = end
 
 
 def strip(
-    rng: np.random.Generator,
-    heart: Heart,
-    beats: Iterator[Beat],
-    samples: int,
-    ventricular: Array | None = None,
-    atria: Waves | None = None,
+    rng: np.random.Generator, heart: Heart, beats: Iterator[Beat], samples: int
 ) -> tuple[Array, list[Beat]]:
     """The first (lead, sample) mV of `blocks`, and the beats in it."""
     parts, own, have = [], list[Beat](), 0
-    for block, inside in blocks(rng, heart, beats, ventricular, atria):
+    for block, inside in blocks(rng, heart, beats):
         parts.append(block)
         own += inside
         have += STEP

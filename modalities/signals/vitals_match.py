@@ -15,9 +15,9 @@ from .vitals_anchor import even
 from .vitals_grid import HIGH, LOW, STEP, to_readings
 from .vitals_net import DRAWS, TRENDS, VitalsNet
 
-MOST = 6000  # stays that are drawn to be measured, in each round
+MOST = 16000  # stays that are drawn to be measured, in each round
 ROWS = 200  # at a time
-ROUNDS = 2
+ROUNDS = 5  # of which the later ones correct by a smaller share, so that chance in the draws averages out
 FEW = 8  # readings a channel needs for its trends
 LEAST = 100  # stays a pair of trends needs
 
@@ -28,16 +28,16 @@ def matched(net: VitalsNet, stays: Stays, seed: int) -> None:
     random = torch.Generator().manual_seed(seed)
     tokens, hours = stays.tokens, net.shape.hours
     real = to_readings(*(part.numpy() for part in (tokens.bins, tokens.half, tokens.present)))
-    wanted, rounds = _log_odds(real, stays.length), []
-    for _ in range(ROUNDS):
-        drawn, length = _drawn(net, stays.code[few], random)
+    wanted, rounds = log_odds(real, stays.length), []
+    for k in (1, *range(1, ROUNDS)):
+        drawn, length = drawn_for(net, stays.code[few], random)
         rounds.append(drawn[(length >= hours).numpy()])
-        net.charting += wanted - _log_odds(drawn, length)
+        net.charting += (wanted - log_odds(drawn, length)) / k
     whole = real[(stays.length >= hours).numpy()]
     net.drift.copy_(torch.from_numpy(lacking(whole, np.concatenate(rounds))))
 
 
-def _drawn(
+def drawn_for(
     net: VitalsNet, code: torch.Tensor, random: torch.Generator
 ) -> tuple[NDArray[np.float32], torch.Tensor]:
     """(stay, hour, channel) readings, and how long each stay lasts."""
@@ -51,7 +51,7 @@ def _drawn(
     return np.concatenate(readings), torch.cat(lengths)
 
 
-def _log_odds(readings: NDArray[np.float32], length: torch.Tensor) -> torch.Tensor:
+def log_odds(readings: NDArray[np.float32], length: torch.Tensor) -> torch.Tensor:
     """(channel,) of being charted in an hour of the stay, half an hour added to either side."""
     inside = np.arange(readings.shape[1]) < length.numpy()[:, None]
     charted = np.isfinite(readings[inside]).sum(0)
@@ -71,8 +71,8 @@ def _own(stays: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.fl
     return np.sqrt(np.nansum(np.square(away), axis=-2) / count.clip(min=1)), count
 
 
-def _covariance(stays: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(TRENDS, TRENDS) of trends by least squares, in own deviations; each pair over the stays that have both."""
+def trends_of(stays: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """(stay, TRENDS) by least squares, in own deviations, and whether the stay has them."""
     hours = stays.shape[1]
     basis = np.concatenate([np.ones((hours, 1)), _basis(hours, hours)], axis=1)
     normal = np.einsum("shc,hi,hj->scij", np.isfinite(stays), basis, basis) + 1e-3 * np.eye(3)
@@ -81,7 +81,12 @@ def _covariance(stays: NDArray[np.float32]) -> NDArray[np.float64]:
     steady = own < 1e-6
     trends = np.linalg.solve(normal, values[..., None])[..., 1:, 0] / np.where(steady, 1, own)[..., None]
     trends = trends.reshape(len(stays), TRENDS)
-    known = np.repeat((count >= FEW) & ~steady, 2, axis=1)
+    return trends, np.repeat((count >= FEW) & ~steady, 2, axis=1)
+
+
+def _covariance(stays: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(TRENDS, TRENDS) of trends; each pair over the stays that have both."""
+    trends, known = trends_of(stays)
     away = np.where(known, trends - (trends * known).sum(0) / known.sum(0).clip(min=1), 0)
     both = known.astype(float).T @ known.astype(float)
     return np.asarray((both >= LEAST) * (away.T @ away) / both.clip(min=1))

@@ -17,6 +17,9 @@ DRAWS = 4  # uniform numbers a reading: charted, half-way, step, and (of the fir
 TRENDS = 2 * COUNT  # of a day: a line and a parabola a channel
 LEAST = 8  # hours: no stay of the table is shorter
 EARLIER = 5
+# Of a channel's first reading, which nothing holds yet, this share at either end is not drawn. Real saturations
+# do begin as far out.
+FAR = tuple(0.0 if name == "O2Sat" else 0.005 for name in CHANNELS)
 
 
 class VitalsModel(Settings):
@@ -198,7 +201,9 @@ class VitalsNet(nn.Module):
                 mask[:, c] = (u[:, 0] < (odds[:, 0] + self.charting[c]).sigmoid()).float()
                 half[:, c] = (u[:, 1] < odds[:, 1].sigmoid()).float()
                 below = steps.softmax(1).cumsum(1)
-                pick = (u[:, 2:3] * below[:, -1:] > below).sum(1).clamp(max=steps.shape[1] - 1)
+                first = 1 - chart.ever[:, c : c + 1]
+                spot = u[:, 2:3] + first * FAR[c] * (1 - 2 * u[:, 2:3])
+                pick = (spot * below[:, -1:] > below).sum(1).clamp(max=steps.shape[1] - 1)
                 bins[:, hour, c] = pick
                 odd[:, c] = (pick % 2) * (1 - half[:, c])
                 value[:, c] = getattr(self, f"ladder{c}")[pick] + 0.5 * half[:, c] * float(

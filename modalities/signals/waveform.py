@@ -12,7 +12,7 @@ from ...core.errors import InputError, first_line
 from ...core.modality import Record
 from ...core.profile import PatientProfile, study_begins
 from .artefacts import lost_leads
-from .layout import BEATS, LEADS, RATE, STUDY, SYNTHETIC, Tracing, ecg_steps, taken
+from .layout import BEATS, LEADS, RATE, STUDY, SYNTHETIC, Tracing, ecg_steps, rhythms, taken
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -174,11 +174,11 @@ def _channel(number: int, lead: str) -> "Dataset":
 
 
 def _marks(record: Record) -> list["Dataset"]:
-    """Waveform Annotation: what it is, rhythm over all, beats of each kind, electrodes off. Samples count from 1."""
+    """Waveform Annotation: what it is, rhythms, beats of each kind, electrodes off. Samples count from 1."""
     facts, samples = record.facts, record.arrays["ecg"].shape[1]
     marks = [_mark(SYNTHETIC, "SEGMENT", [1, samples])]
-    if "rhythm" in facts:
-        marks.append(_mark(f"rhythm: {facts['rhythm']}", "SEGMENT", [1, samples]))
+    for first, end, name in rhythms(facts, samples):
+        marks.append(_mark(f"rhythm: {name}", "SEGMENT", [first + 1, end]))
     beats = [int(n) + 1 for n in record.arrays.get("r_peaks", ())]
     kinds = facts.get("kinds", "N" * len(beats))
     for kind, meaning in BEATS.items():

@@ -28,15 +28,23 @@ from .layout import (
     described,
     ecg_steps,
     hour_taken,
+    rhythms,
     vitals_steps,
 )
+from .rhythm import SINUS
 from .vitals_bedside import BASIS
 
-RHYTHMS = {"sinus": "(N", "atrial fibrillation": "(AFIB", "atrial flutter": "(AFL"}  # WFDB rhythm marks
+RHYTHMS = {SINUS: "(N", "atrial fibrillation": "(AFIB", "atrial flutter": "(AFL"}  # WFDB rhythm marks
 QUALITY = "~"  # WFDB's mark of a change of signal quality; wfdb-python drops a comment mark at sample 0
 OFF, ON = "lead off", "lead on"
 ENDS = ("hea", "dat", "atr", "waves")
-NOTED = ("heart_rate", "rhythm_basis", "noise", *STUDY)  # facts that stand in the header of the ECG, as JSON
+NOTED = (
+    "heart_rate",
+    "rhythm_basis",
+    "pacing_basis",
+    "noise",
+    *STUDY,
+)  # facts that stand in the header of the ECG, as JSON
 COURSE = ("course", "sepsis_onset", "course_basis")  # and in that of the vitals
 
 
@@ -202,7 +210,7 @@ def _write_marks(record: Record, place: Path) -> None:
 
     facts, samples = record.facts, record.arrays["ecg"].shape[1]
     beats = [int(n) for n in record.arrays.get("r_peaks", ())]
-    marks = [(0, "+", RHYTHMS[facts["rhythm"]])] if "rhythm" in facts else []
+    marks = [(first, "+", RHYTHMS[name]) for first, _, name in rhythms(facts, samples)]
     marks += [(n, kind, "") for n, kind in zip(beats, facts.get("kinds", "N" * len(beats)), strict=True)]
     marks = sorted([*marks, *_episode_marks(facts, samples)], key=lambda mark: mark[0])
     if marks:
@@ -251,9 +259,11 @@ def _add_marks(marks: Any, arrays: dict[str, NDArray[Any]], facts: dict[str, Any
     arrays["r_peaks"] = np.array([n for n, _ in beats], dtype=np.int64)
     facts |= {"beats": len(beats), "kinds": "".join(symbol for _, symbol in beats)}
     names = {mark: rhythm for rhythm, mark in RHYTHMS.items()}
-    for _, symbol, note in found:
-        if symbol == "+" and note in names:
-            facts["rhythm"] = names[note]
+    changes = [[n, names[note]] for n, symbol, note in found if symbol == "+" and note in names]
+    if changes:
+        facts["rhythm"] = next((name for _, name in changes if name != SINUS), SINUS)
+    if len(changes) > 1:
+        facts["rhythm_changes"] = changes
     said = [(n, *note.split(":")[0].rsplit(" ", 1)) for n, symbol, note in found if symbol == QUALITY]
     episodes: list[list[Any]] = []
     for n, verb, electrode in said:
