@@ -10,11 +10,13 @@ from .effort import Effort
 from .measure import Group, Measure, Values, compare, unmeasured
 from .sample import Sample
 from .score import BIOLOGY, DEPENDENCE, IMAGES, RARE, SINGLE, TIME, Score
+from .tsgm_metrics import missing
 
 WASSERSTEIN = (
     "standard deviations lie between the synthetic and the real distribution, mean over measurements"
 )
 CLOUD = "of the picture features"
+ALIKE = "the real series are all the same"
 FEATURES = (
     Measure(
         "wasserstein", "Distance of single measurements (Wasserstein, in standard deviations)", SINGLE,
@@ -57,6 +59,14 @@ KINDS: dict[str, tuple[Measure, ...]] = {
             "The shares of patients still without the event differ by at most {}",
             lacks="fewer than 5 events are known on a side",
         ),
+    ),
+    "series": (
+        Measure("mmd", "Distance of whole series (MMD, by tsgm)", TIME, shapes.series("mmd"),
+                "The maximum mean discrepancy of whole series is {} (0 is equal)", top=None, close=0.5, heavy=True,
+                lacks=ALIKE, missing=missing),
+        Measure("range", "Distance of mean, least and most (by tsgm, in standard deviations)", TIME,
+                shapes.series("distance"), "Mean, least and most of all series are off by {} standard deviations",
+                top=None, close=0.5, heavy=True, missing=missing),
     ),
     "cloud": (
         Measure("fid", f"Frechet distance {CLOUD} (FID)", IMAGES, shapes.fid, "The FID is {} (0 is equal)", top=None,

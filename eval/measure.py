@@ -47,7 +47,8 @@ class Measure:
 
     question: one of score.FINER. says: what the figure is, for the sentence, `{}` its value. close: how far past
     the floor's range still counts as close, as a share of `top` (the scale's end; None: it follows the values).
-    heavy: takes seconds. lacks: why there may be no figure.
+    heavy: takes seconds. lacks: why there may be no figure. missing: tells what has to be installed for it, None
+    where nothing has.
     """
 
     metric: str
@@ -60,6 +61,7 @@ class Measure:
     close: float = 0.1
     heavy: bool = False
     lacks: str = "too little is known of these records"
+    missing: Callable[[], str | None] = lambda: None
 
     @property
     def direction(self) -> str:
@@ -85,6 +87,8 @@ def compare(
             f"needs {LEAST} synthetic, {2 * LEAST} training and {LEAST} test patients, there are {counts}"
         )
         return not_measured(name, title, measure.question, reason)
+    if absent := measure.missing():
+        return not_measured(name, title, measure.question, absent)
     rng = np.random.default_rng(seed)
     figure = measure.against(test)
     some = synthetic.at(one_each(synthetic.patients, size, rng))

@@ -1,4 +1,4 @@
-"""Figures on whole records: time to an event, clouds of image features, likeness of pictures, genes together."""
+"""Figures on whole records: time to an event, series, clouds of image features, likeness of pictures, genes."""
 
 from collections.abc import Callable
 
@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from .manifold import NEIGHBOURS, frechet, kernel_distance, overlap
 from .measure import Group, Values
+from .tsgm_metrics import Stays, ask
 
 Judge = Callable[[Group], float]
 LEAST_EVENTS = 5
@@ -14,6 +15,7 @@ LEAST_CLASS = 5  # rows, to call genes differential
 TOP, FALSE_DISCOVERY = 200, 0.05  # differential genes looked for, and the share of false ones allowed
 MODULES, LEAST_MODULE = 12, 20  # of genes
 PAIRS = 400  # of pictures held against each other
+SERIES = 200  # a side, held against each other
 TINY = 1e-6
 
 
@@ -49,6 +51,25 @@ def kaplan_meier(rows: Values, at: Values) -> Values:
     at_risk = len(rows) - np.searchsorted(np.sort(rows[:, 0]), times, side="left")
     left = np.concatenate([[1.0], np.cumprod(1 - died / at_risk)])
     return np.asarray(left[np.searchsorted(times, at, side="right")])
+
+
+# -- series
+
+
+def series(metric: str) -> Callable[[Group], Judge]:
+    """One of tsgm's metrics, see tsgm_metrics, on at most 200 rows a side; columns are `channel@step`, step by step."""
+
+    def against(real: Group) -> Judge:
+        theirs = _series(real)
+        return lambda judged: ask(metric, theirs, _series(judged))
+
+    return against
+
+
+def _series(group: Group) -> Stays:
+    steps = {name.rpartition("@")[2] for name in group.names}
+    rows = group.values[:SERIES].astype(np.float32)
+    return rows.reshape(len(rows), len(steps), -1)
 
 
 # -- images

@@ -117,6 +117,18 @@ def autocorrelation(series: NDArray[np.float64], lag: int) -> float:
     return float(x @ y) / norm if norm > 1e-12 else float("nan")
 
 
+def hourly_readings(records: Sequence[Record]) -> "DataFrame":
+    """(record, `channel@hour`) of the first 24 hours, hour by hour; NaN where nothing was charted."""
+    from pandas import DataFrame
+
+    stays = np.full((len(records), HOURS, len(CHANNELS)), np.nan)
+    for stay, record in zip(stays, records, strict=True):
+        table = record.arrays["vitals"][:HOURS]
+        stay[: len(table)] = table
+    names = [f"{channel}@{hour}" for hour in range(HOURS) for channel in CHANNELS]
+    return DataFrame(stays.reshape(len(records), -1), columns=names)
+
+
 def length_of_stay(records: Sequence[Record]) -> "DataFrame":
     """(record, 2): hours until nothing is charted any more, and 1 where that is before the window ends."""
     from pandas import DataFrame
@@ -145,5 +157,9 @@ VITALS_PANELS = (
     Panel(
         "stay", "hours charted of the first day", "event", length_of_stay,
         "The end of the day is where nobody watches any longer.",
+    ),
+    Panel(
+        "series", "hourly readings of the first day", "series", hourly_readings,
+        "Gaps are filled with the mean of the stay.",
     ),
 )  # fmt: skip
