@@ -150,7 +150,7 @@ def scores(link: Linkage) -> Iterator[Row]:
     left = link.shuffled
     yield (
         "linkage score with shuffled ids",
-        f"{left}",
+        "none" if left is None else f"{left:.3f}",
         "",
         f"{AT_CHANCE}",
         left is not None and left <= AT_CHANCE,
