@@ -2,14 +2,14 @@
 
 A book-keeping clipper. The parameters are frozen for one forward and one backward pass, which then only
 carry output gradients; where one passes a layer, that layer's own gradients are computed row by row from its
-input. What is measured is, bit for bit, what is summed, both in float32, whatever precision the layer works
-in; a layer or a parameter that is used twice adds up before it is measured. Since nothing but these
-gradients ever reaches a parameter, none can learn around the clipping.
+input. What is measured is what is summed, both in float32, whatever precision the layer works in; a layer or a
+parameter that is used twice adds up before it is measured. Since nothing but these gradients ever reaches a
+parameter, none can learn around the clipping.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -26,14 +26,18 @@ Record = Callable[[str, nn.Module, Tensor, Finder], None]  # name, layer, output
 
 @dataclass(frozen=True)
 class RowGradients:
-    """What each row of a batch would teach each parameter, and its loss (row,)."""
+    """What each row of a batch would teach each parameter, and its loss (row,).
+
+    A parameter in `weights` counts that many times its length, 1 if not said.
+    """
 
     losses: Tensor
     parts: Mapping[nn.Parameter, Part]
+    weights: Mapping[nn.Parameter, float] = field(default_factory=dict)
 
     def norms(self) -> Tensor:
-        """(row,) float32 norms of the gradients of all parameters together."""
-        squares = [part.squares() for part in self.parts.values()]
+        """(row,) float32 norms of the gradients of all parameters together, each by its weight."""
+        squares = [self.weights.get(own, 1.0) ** 2 * part.squares() for own, part in self.parts.items()]
         return torch.stack(squares).sum(0).sqrt() if squares else torch.zeros(len(self.losses))
 
     def clipped_sum(self, max_norm: float) -> dict[nn.Parameter, Tensor]:
@@ -57,7 +61,8 @@ class Clipper:
 
     Layers in RULES are kept book of, at little more than the cost of plain training. If any other layer owns a
     parameter that learns, the whole module runs forward and backward for each row by itself, which is
-    slower and needs no rule. A module with a `multiplicity` hands that many examples of each row, one after the
+    slower and needs no rule. A module may say in `gradient_weights`, {name: number}, what its parameters count in
+    the norm. A module with a `multiplicity` hands that many examples of each row, one after the
     other, to its layers. Raises InputError when a layer mixes rows by construction.
     """
 
@@ -69,6 +74,14 @@ class Clipper:
         self.names = {p: name for name, p in module.named_parameters() if p.requires_grad}
         if not self.names:
             raise InputError("the model cannot be trained: none of its parameters learns")
+        said: Mapping[str, float] = getattr(module, "gradient_weights", {})
+        if wrong := [
+            name for name, weight in said.items() if not (name in self.names.values() and weight > 0)
+        ]:
+            raise InputError(
+                f"gradient_weights: {wrong[0]} is no parameter that learns, or its weight is not above 0"
+            )
+        self.weights = {p: said[name] for p, name in self.names.items() if name in said}
         self.layers: dict[str, nn.Module] = {}
         self.foreign: list[str] = []  # what has no rule
         for name, layer in module.named_modules():
@@ -117,7 +130,7 @@ class Clipper:
             losses = self._losses(batch)
             if losses.requires_grad:
                 torch.autograd.backward(losses.sum())
-        return RowGradients(losses.detach().float(), parts)
+        return RowGradients(losses.detach().float(), parts, self.weights)
 
     def _by_row(self, batch: Batch) -> RowGradients:
         learning = list(self.names)
@@ -135,7 +148,7 @@ class Clipper:
             for parameter, own in zip(learning, found, strict=True)
             if len(own) == len(losses)
         }
-        return RowGradients(torch.stack(losses), parts)
+        return RowGradients(torch.stack(losses), parts, self.weights)
 
     def _losses(self, batch: Batch) -> Tensor:
         losses = self.module.losses(batch)  # type: ignore[operator]

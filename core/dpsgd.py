@@ -114,9 +114,13 @@ class Private(pl.LightningModule):
             self.log("loss", total / rows)
 
     def noise(self, sums: dict[torch.nn.Parameter, Tensor]) -> None:
-        """Set each parameter's gradient: its clipped sum, noised, over the expected number of patients."""
-        deviation = self.plan.noise_multiplier * self.plan.max_grad_norm
+        """Set each parameter's gradient: its clipped sum, noised, over the expected number of patients.
+
+        What is clipped and noised is the gradient times the parameter's weight in the norm; that is taken off after.
+        """
+        whole = self.plan.noise_multiplier * self.plan.max_grad_norm
         for parameter, clipped in sums.items():
+            deviation = whole / self.clipper.weights.get(parameter, 1.0)
             white = torch.from_numpy(self.random.standard_normal(clipped.numel(), np.float32)).to(clipped)
             white = white.as_strided(clipped.shape, clipped.stride())  # in the order that lies in memory
             parameter.grad = clipped.add_(white, alpha=deviation).div_(self.expected)

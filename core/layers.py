@@ -83,12 +83,52 @@ class Outer:
         return self.left[:, :, None] * self.right[:, None, :]
 
 
+@dataclass(frozen=True)
+class Products:
+    """Gradients of a matrix as sums of outer products of float32: (row, place, out) and (row, place, in).
+
+    Nothing the size of the matrix is made a row: the squared norm is that of the two Gram matrices over places
+    (Li et al. 2022, section 4), the sum over rows one product.
+    """
+
+    left: Tensor
+    right: Tensor
+
+    def squares(self) -> Tensor:
+        """(row,) squared norms. What rounding may have taken from a sum that cancels is added: none is too short."""
+        left, right = (part @ part.transpose(1, 2) for part in (self.left, self.right))
+        sizes = (left.diagonal(dim1=1, dim2=2) * right.diagonal(dim1=1, dim2=2)).clamp(min=0).sqrt().sum(1)
+        return (left * right).sum((1, 2)).clamp(min=0) + torch.finfo(torch.float32).eps * sizes.square()
+
+    def weighted(self, factors: Tensor) -> Tensor:
+        """Sum over rows, each times its factor."""
+        return (self.left * factors[:, None, None]).flatten(0, 1).T @ self.right.flatten(0, 1)
+
+    def folded(self, together: int) -> "Products":
+        """Of rows that are this many examples each: their sums."""
+        if together == 1:
+            return self
+        return Products(*(_together(part, together).flatten(1, 2) for part in (self.left, self.right)))
+
+    def whole(self) -> Tensor:
+        """(row, *shape of the parameter)."""
+        return torch.bmm(self.left.transpose(1, 2), self.right)
+
+
+def products(left: Tensor, right: Tensor) -> "Products | Whole":
+    """Sums over places of outer products, (row, place, out) times (row, place, in), whichever way is less work."""
+    places, rows, columns = left.shape[1], left.shape[2], right.shape[2]
+    if places * (rows + columns) < rows * columns:
+        return Products(left.float(), right.float())
+    return Whole(torch.bmm(left.transpose(1, 2), right))
+
+
 def _together(values: Tensor, together: int) -> Tensor:
     """(example, ...) as (row, example, ...)."""
     return values.reshape(-1, together, *values.shape[1:])
 
 
-Part = Whole | Outer
+Part = Whole | Outer | Products
 Rule = Callable[[Any, Tensor, Tensor], dict[str, Part]]  # layer, input, output gradient -> parts by parameter
 
 
@@ -96,8 +136,7 @@ def _linear(layer: nn.Linear, x: Tensor, grad: Tensor) -> dict[str, Part]:
     if x.ndim == 2:
         return {"weight": Outer(grad.float(), x.float()), "bias": Whole(grad.float())}
     x, grad = x.flatten(1, -2), grad.flatten(1, -2)
-    weight = torch.bmm(grad.transpose(1, 2), x.to(grad.dtype))
-    return {"weight": Whole(weight), "bias": Whole(grad.sum(1))}
+    return {"weight": products(grad, x.to(grad.dtype)), "bias": Whole(grad.float().sum(1))}
 
 
 FEW = 256  # output positions up to which copying patches for one product a row beats one convolution a row
@@ -192,8 +231,8 @@ def _embedding(layer: nn.Embedding, x: Tensor, grad: Tensor) -> dict[str, Part]:
 
 
 def _recurrence(layer: Recurrence, x: Tensor, grad: Tensor) -> dict[str, Part]:
-    weight, bias = layer.row_gradients(x, grad)
-    return {"weight": Whole(weight), "bias": Whole(bias)}
+    gates, states = layer.gate_gradients(x, grad)
+    return {"weight": products(gates, states), "bias": Whole(gates[..., -states.shape[2] :].sum(1))}
 
 
 RULES: Mapping[type[nn.Module], Rule] = {

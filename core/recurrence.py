@@ -40,9 +40,10 @@ class Recurrence(nn.Module):
         own = own_fresh + self.bias
         return reset, keep, torch.tanh(x_fresh + reset * own), own
 
-    def row_gradients(self, inputs: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-        """(row, 3 * width, width) and (row, width): gradients of weight and bias, from those of the states.
+    def gate_gradients(self, inputs: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+        """(row, hour, 3 * width) gradients of what the weight gives to the gates, and the states it was given.
 
+        Their outer products, summed over hours, are the weight's gradients; the last third's sums are the bias'.
         The states are computed anew, then gone through backwards (Werbos 1990).
         """
         h = torch.zeros(len(inputs), self.weight.shape[1], device=inputs.device)
@@ -61,5 +62,4 @@ class Recurrence(nn.Module):
             to_gates = torch.cat([new * own * reset * (1 - reset), to_keep, new * reset], dim=1)
             to_state = to_state * keep + to_gates @ self.weight
             found.append(to_gates)
-        gates, states = torch.stack(found[::-1], dim=1), torch.stack(before, dim=1)
-        return torch.bmm(gates.transpose(1, 2), states), gates[..., -h.shape[1] :].sum(1)
+        return torch.stack(found[::-1], dim=1), torch.stack(before, dim=1)

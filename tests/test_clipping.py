@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from polyclinic.core.clipping import Clipper
 from polyclinic.core.errors import InputError
-from polyclinic.core.layers import CACHED, FEW
+from polyclinic.core.layers import CACHED, FEW, Products, products
 from polyclinic.modalities.imaging.model import ImageDiffusion, ImageModel, ImageTraining
 
 ROWS = 5
@@ -110,6 +110,7 @@ side = int(FEW**0.5)
 LAYERS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
     "linear": (lambda: nn.Linear(7, 4), lambda: torch.randn(ROWS, 7)),
     "linear over a sequence": (lambda: nn.Linear(7, 4, bias=False), lambda: torch.randn(ROWS, 9, 7)),
+    "linear over time, as products": (lambda: nn.Linear(40, 50), lambda: torch.randn(ROWS, 6, 40)),
     "linear over two axes": (lambda: nn.Linear(7, 4), lambda: torch.randn(ROWS, 3, 2, 7)),
     "conv, few positions": (lambda: nn.Conv2d(3, 4, 3, padding=1), lambda: big(side)),
     "conv, many positions": (lambda: nn.Conv2d(3, 4, 3, padding=1), lambda: big(side + 8)),
@@ -288,6 +289,46 @@ def test_a_row_that_is_not_finite_counts_as_none() -> None:
     found = Clipper(task)((spoiled,)).clipped_sum(0.1)
     for p, got in found.items():
         torch.testing.assert_close(got, kept[p])
+
+
+def test_products_that_cancel_are_not_told_too_short() -> None:
+    left, right = torch.randn(ROWS, 2, 300), torch.randn(ROWS, 2, 200)
+    left[:, 1], right[:, 1] = -left[:, 0], right[:, 0]
+    part = products(left, right)
+    assert isinstance(part, Products)
+    assert (part.squares() >= part.whole().flatten(1).square().sum(1)).all()
+    assert (part.squares() < 1e-3 * left[:, 0].norm(dim=1) ** 2 * right[:, 0].norm(dim=1) ** 2).all()
+
+
+class Weighted(Task):
+    gradient_weights = {"net.0.weight": 0.25, "net.2.bias": 3.0}  # noqa: RUF012
+
+
+def test_parameters_count_by_their_weights() -> None:
+    """The norm of weighted gradients bounds what is summed, and the noise is as much larger where a weight is small."""
+    task, batch = (
+        Weighted(nn.Sequential(nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 6))),
+        (torch.randn(ROWS, 6),),
+    )
+    alone = one_by_one(task, batch)
+    counted = {name: task.gradient_weights.get(name, 1.0) * g for name, g in alone.items()}
+    found = Clipper(task)(batch)
+    torch.testing.assert_close(found.norms(), lengths(counted), rtol=1e-5, atol=0)
+    bound = float(found.norms().median())
+    factors = (bound / lengths(counted)).clamp(max=1)
+    names = {p: name for name, p in task.named_parameters()}
+    for p, got in found.clipped_sum(bound).items():
+        torch.testing.assert_close(
+            got, torch.tensordot(factors, alone[names[p]], dims=1), rtol=1e-4, atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("weights", [{"net.weight": 0.0}, {"net.wait": 1.0}])
+def test_weights_that_mean_nothing_are_refused(weights: dict[str, float]) -> None:
+    task = Task(nn.Linear(6, 6))
+    task.gradient_weights = weights  # type: ignore[assignment]
+    with pytest.raises(InputError, match="gradient_weights"):
+        Clipper(task)
 
 
 class Contrast(nn.Module):

@@ -110,6 +110,16 @@ def test_noise_is_drawn_once_a_step_and_as_wide_as_planned() -> None:
     assert float(empty[0].std()) == pytest.approx(3.0 * 0.5 / 20, rel=0.03)
 
 
+def test_noise_is_wider_where_a_parameter_counts_less() -> None:
+    """The weighted gradient is clipped and noised, then the weight is taken off."""
+    how = plan(patients=20, sample_rate=1.0, noise_multiplier=3.0, max_grad_norm=0.5)
+    module = Slope()
+    module.line = nn.Linear(200, 100)
+    module.gradient_weights = {"line.weight": 0.25}  # type: ignore[assignment]
+    gradient = Still(module, how, PEOPLE[:20], 20).handed(torch.zeros(20, 200), torch.zeros(20, 100))[0]
+    assert float(gradient.std()) == pytest.approx(4 * 3.0 * 0.5 / 20, rel=0.03)
+
+
 def test_a_patient_with_66_records_weighs_no_more_than_one_with_one() -> None:
     """In every batch a patient has at most one row, and the batch's size follows patients, not rows."""
     patients = ["many"] * 66 + [f"one {i}" for i in range(30)]

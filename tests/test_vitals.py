@@ -14,12 +14,14 @@ from polyclinic import Batch, PatientProfile, ProfileEncoder
 from polyclinic.core.clipping import Clipper
 from polyclinic.core.condition import columns_of, select
 from polyclinic.core.errors import InputError
+from polyclinic.core.layers import Products, Whole
+from polyclinic.core.ledger import Ledger
 from polyclinic.core.modality import DatasetSource, TrainingSet
 from polyclinic.core.privacy import Budget, PrivacyPlan
 from polyclinic.core.recurrence import Recurrence
 from polyclinic.core.train import Fit
 from polyclinic.core.weights import Card, Weights
-from polyclinic.modalities.signals import Signals
+from polyclinic.modalities.signals import Signals, vitals_net
 from polyclinic.modalities.signals.data import VITAL_FIELDS, read_vitals
 from polyclinic.modalities.signals.export import CHANNELS
 from polyclinic.modalities.signals.vitals import Blur, Stays, VitalsTrainer, VitalsTraining
@@ -30,7 +32,7 @@ from polyclinic.modalities.signals.vitals_course import StayCourse
 from polyclinic.modalities.signals.vitals_grid import BINS, HIGH, LOW, STEP, Tokens, to_readings
 from polyclinic.modalities.signals.vitals_match import _covariance, drifted, lacking, matched
 from polyclinic.modalities.signals.vitals_model import VitalsSampler
-from polyclinic.modalities.signals.vitals_net import VitalsModel, VitalsNet
+from polyclinic.modalities.signals.vitals_net import DRAWS, VitalsModel, VitalsNet
 
 ENCODER = ProfileEncoder()
 COLUMNS = columns_of(ENCODER.columns, [*VITAL_FIELDS, "age", "sex", "A41.9"])
@@ -309,21 +311,27 @@ def test_training_learns_and_holds_out(tmp_path, random, quick):
 
 
 class _States(nn.Module):
-    def __init__(self) -> None:
+    """Linear layers shared over time around a recurrence of `width`."""
+
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.inputs, self.memory, self.out = nn.Linear(5, 24), Recurrence(8), nn.Linear(8, 3)
+        self.inputs, self.memory, self.out = nn.Linear(5, 3 * width), Recurrence(width), nn.Linear(width, 3)
 
     def losses(self, batch: Sequence[torch.Tensor]) -> torch.Tensor:
         return self.out(self.memory(self.inputs(batch[0]))).square().sum((1, 2))
 
 
-def test_a_recurrence_has_a_gradient_for_each_row():
+@pytest.mark.parametrize(("width", "whole"), [(8, True), (40, False)], ids=["written out", "as products"])
+def test_a_recurrence_has_a_gradient_for_each_row(width, whole):
     torch.manual_seed(0)
-    module, x = _States(), torch.randn(6, 7, 5)
+    module, x = _States(width), torch.randn(6, 7, 5)
     found = Clipper(module)((x,))
+    assert isinstance(found.parts[module.memory.weight], Whole if whole else Products)
     for name, parameter in module.named_parameters():
         alone = [torch.autograd.grad(module.losses((x[i : i + 1],)).sum(), parameter)[0] for i in range(6)]
         torch.testing.assert_close(found.parts[parameter].whole(), torch.stack(alone), msg=name)
+        norms = torch.stack(alone).flatten(1).square().sum(1)
+        torch.testing.assert_close(found.parts[parameter].squares(), norms, rtol=1e-4, atol=1e-6, msg=name)
 
 
 def test_vitals_are_clipped_by_patient(random):
@@ -346,10 +354,13 @@ def test_vitals_are_clipped_by_patient(random):
         own = torch.autograd.grad(
             module.losses([part[i : i + 1] for part in rows]).sum(), list(clipper.names)
         )
-        norm = torch.stack([g.square().sum() for g in own]).sum().sqrt()
+        weights = [clipper.weights.get(p, 1.0) for p in clipper.names]
+        norm = torch.stack([(w * g).square().sum() for w, g in zip(weights, own, strict=True)]).sum().sqrt()
         torch.testing.assert_close(found.norms()[i], norm, rtol=1e-3, atol=1e-4)
     total = clipper(tuple(part[:1] for part in rows)).clipped_sum(0.1)
-    assert torch.stack([g.square().sum() for g in total.values()]).sum().sqrt() <= 0.1001
+    moved = [(clipper.weights.get(p, 1.0) * g).square().sum() for p, g in total.items()]
+    assert torch.stack(moved).sum().sqrt() <= 0.1001
+    assert {clipper.names[p] for p in clipper.weights} >= {"net.lines.weight", "net.bends.6.weight"}
 
 
 def test_private_training_is_charged_and_drowns_in_noise(tmp_path, random, quick, monkeypatch):
@@ -368,7 +379,14 @@ def test_private_training_is_charged_and_drowns_in_noise(tmp_path, random, quick
         with torch.no_grad():
             return -float(net.log_likelihood(tokens, charts(tokens), code, length, onset).mean()) / 6
 
-    settings = {"steps": 12, "patients_per_step": 30, "learning_rate": 1e-2, "ema": 0.1}
+    settings = {
+        "prior_steps": 2,
+        "prior_stays": 40,
+        "steps": 12,
+        "patients_per_step": 30,
+        "learning_rate": 1e-2,
+        "ema": 0.1,
+    }
     useful = trained(data, how, **settings)
     card = useful.card
     assert card.epsilon is not None
@@ -376,7 +394,10 @@ def test_private_training_is_charged_and_drowns_in_noise(tmp_path, random, quick
     assert "patient level" in card.privacy
     assert card.data[0].privacy == card.privacy
     assert not card.figures
-    assert (tmp_path / "ledger.jsonl").read_text().count("vitals")
+    assert all(what in card.notes for what in ("DP-SGD", "charting", "drift", "made-up"))
+    booked = Ledger(tmp_path / "ledger.jsonl").entries()
+    assert [entry.purpose for entry in booked] == ["vitals", "vitals, charting", "vitals, drift"]
+    assert len({entry.run for entry in booked}) == 1
 
     noisy = PrivacyPlan(60, 0.5, 1000.0, 12, 1e-3, 1.0)
     monkeypatch.setattr(PrivacyPlan, "for_budget", lambda *_: noisy)
@@ -444,3 +465,24 @@ def test_charting_is_matched(random):
     _, _, present, _ = net.draw(stays.code, stays.onset, uniforms)
     charted = present.float().mean((0, 1)).numpy()
     np.testing.assert_allclose(charted, np.isfinite(readings).mean((0, 1)), atol=0.04)
+
+
+def test_the_far_ends_of_first_readings_are_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(1)
+    net = VitalsNet(3, VitalsModel(hours=2, width=8, head=6, embed=4, dropout=0.0)).eval()
+    net.charting[:] = 20.0  # all is charted
+    heart_rate = CHANNELS.index("HR")  # drawn first, so that no other channel touches its first reading
+    code, onset = torch.randn(5, 3), torch.full((5,), torch.nan)
+
+    def drawn(far: float, u: float) -> torch.Tensor:
+        uniforms = torch.full((5, 2, len(CHANNELS), DRAWS), 0.5)
+        uniforms[:, 0, heart_rate, 2] = u
+        with monkeypatch.context() as patch:
+            patch.setattr(vitals_net, "FAR", (far,) * len(CHANNELS))
+            return net.draw(code, onset, uniforms)[0][:, :, heart_rate]
+
+    assert (drawn(0.1, 0.001)[:, 0] > drawn(0, 0.001)[:, 0]).all()
+    assert (drawn(0.1, 0.999)[:, 0] < drawn(0, 0.999)[:, 0]).all()
+    assert torch.equal(drawn(0.1, 0.5), drawn(0, 0.5))
+    assert torch.equal(drawn(0.1, 0.0)[:, 0], drawn(0, 0.1)[:, 0])  # the end is where that share lies beyond
+    assert vitals_net.FAR[heart_rate] > 0 == vitals_net.FAR[CHANNELS.index("O2Sat")]

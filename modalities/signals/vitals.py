@@ -17,6 +17,7 @@ from .vitals_course import SEPSIS
 from .vitals_grid import SPREAD, Tokens
 from .vitals_net import VitalsModel, VitalsNet
 
+LINES = 0.25  # what gradients of lines count in a patient's norm
 WAVES = ("sin1", "cos1", "sin2", "cos2")  # in the code of a number
 
 
@@ -32,6 +33,9 @@ class VitalsTraining(Settings):
     blur: float = 0.15  # of baselines, standard deviation in spreads of a channel
     held_out: float = 0.1
     patients_per_step: int = 1024  # of a private run, on average
+    prior_steps: int = 1500  # of a private run, on made-up stays before it meets a patient
+    prior_stays: int = 20_000
+    prior_rate: float = 3e-3  # learning rate
     max_grad_norm: float = 1.0
 
 
@@ -100,6 +104,12 @@ class VitalsTrainer(pl.LightningModule):
         self.net = VitalsNet(len(columns), shape)
         self.hide, self.blur = FieldDropout(columns, training.hide), Blur(columns, training.blur)
         self.sepsis = [i for i, column in enumerate(columns) if field_of(column) == SEPSIS]
+
+    @property
+    def gradient_weights(self) -> dict[str, float]:
+        """Under a budget: where bells stand would take up three quarters of a patient's gradient, in a few numbers."""
+        lines = [*self.net.lines.parameters(), *self.net.tops.parameters(), *self.net.bends.parameters()]
+        return {name: LINES for name, p in self.named_parameters() if any(p is own for own in lines)}
 
     def losses(self, batch: Sequence[Tensor]) -> Tensor:
         """(row,) minus log likelihood an hour of the window, some of what is known hidden at random."""

@@ -11,10 +11,8 @@ from torch.utils.data import TensorDataset
 from ...core.condition import columns_of, select
 from ...core.config import parse
 from ...core.errors import InputError
-from ...core.ledger import pay
 from ...core.modality import Batch, Conditioner, Record, TrainingSet
-from ...core.privacy import PrivacyPlan
-from ...core.train import Fit, fit
+from ...core.train import Fit, Outcome, fit
 from ...core.weights import Weights, figures, restore
 from .cards import card
 from .data import VITAL_FIELDS, read_vitals
@@ -26,6 +24,7 @@ from .vitals_course import StayCourse
 from .vitals_grid import Tokens, to_readings
 from .vitals_match import drifted, matched
 from .vitals_net import DRAWS, TRENDS, VitalsModel, VitalsNet
+from .vitals_private import learn_privately, public_stays
 
 
 def train_vitals(
@@ -34,8 +33,8 @@ def train_vitals(
 ) -> Weights:  # fmt: skip
     """By likelihood, on the first hours of stays; baselines are each stay's medians.
 
-    Under a budget all that touches patients is DP-SGD: lattices and scales are public, nobody is held out, and
-    draws are not matched to the stays afterwards.
+    Under a budget (see vitals_private.py) all that touches patients is DP-SGD and two charged releases: lattices,
+    scales and made-up stays are public, nobody is held out.
     """
     if init is not None:
         raise InputError("vitals are learnt from scratch; leave out --init")
@@ -43,32 +42,35 @@ def train_vitals(
     settings = parse(VitalsTraining, dict(training), "model.training")
     columns = columns_of(conditioner.columns, [*VITAL_FIELDS, *(f for part in data for f in part.fields)])
     stays, patients = read_stays(data, conditioner, columns, shape.hours)
-    plan, spent = None, {"privacy": "public"}
-    tried = held_out(patients, settings.held_out, how.seed)
-    if how.budget is not None:
-        tried[:] = False
-        plan = PrivacyPlan.for_budget(
-            how.budget, len(set(patients)), settings.patients_per_step, settings.steps, settings.max_grad_norm
-        )
-        spent = pay(how, plan, "+".join(part.source.name for part in data), "vitals")
     torch.manual_seed(how.seed)
     module = VitalsTrainer(columns, shape, settings)
-    rows, kept = stays.tensors(), torch.from_numpy(~tried)
-    outcome = fit(
-        module, TensorDataset(*(part[kept] for part in rows)), how, name="vitals", steps=settings.steps,
-        batch_size=settings.batch_size, plan=plan,
-        patients=[p for p, out in zip(patients, tried, strict=True) if not out], ema=settings.ema,
-    )  # fmt: skip
-    measured = figures(
-        nats_an_hour=outcome.loss, held_out_nats_an_hour=held_out_loss(module, [part[~kept] for part in rows])
-    )
-    if how.budget is None:
-        matched(module.net.eval(), stays.take(kept), how.seed)
+    if how.budget is not None:
+        made = public_stays(settings.prior_stays, shape.hours, conditioner, columns, how.seed)
+        population = "+".join(part.source.name for part in data)
+        outcome, spent = learn_privately(module, stays, patients, made, how, population)
+        measured: dict[str, float] = {}
+    else:
+        outcome, measured = learn(module, stays, held_out(patients, settings.held_out, how.seed), how)
+        spent = {"privacy": "public"}
     own = card(
         "autoregressive GRU", "vitals", data, outcome.steps, outcome.seconds, columns, shape.model_dump(),
         measured, spent,
     )  # fmt: skip
     return Weights({k: v.half() for k, v in module.net.state_dict().items()}, own)
+
+
+def learn(
+    module: VitalsTrainer, stays: Stays, tried: NDArray[np.bool_], how: Fit
+) -> tuple[Outcome, dict[str, float]]:
+    """From the stays that are not tried; figures of the card."""
+    settings, rows, kept = module.settings, stays.tensors(), torch.from_numpy(~tried)
+    outcome = fit(
+        module, TensorDataset(*(part[kept] for part in rows)), how, name="vitals", steps=settings.steps,
+        batch_size=settings.batch_size, ema=settings.ema,
+    )  # fmt: skip
+    tested = held_out_loss(module, [part[~kept] for part in rows])
+    matched(module.net.eval(), stays.take(kept), how.seed)
+    return outcome, figures(nats_an_hour=outcome.loss, held_out_nats_an_hour=tested)
 
 
 def read_stays(
