@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from signals_ecg_figures import DELINEATED, apart, delineated, forest, ludb_marks, marked, network
-from signals_ecg_peers import deepfake, neurokit
+from signals_ecg_peers import copula, deepfake, neurokit
 
 from polyclinic import Batch, PatientProfile, ProfileEncoder, Record, seed_for
 from polyclinic.app.training import read_training_set
@@ -216,6 +216,8 @@ def rows(
         "  real of another recorder instead",
         float(np.mean([forest(test.features, other[0].features, s) for s in seeds])),
     )
+    plain = copula(train.records, len(test.records), seeds[0])
+    yield Row("  a plain copula prior instead", forest(test.features, ecg_features(plain), seeds[0]))
     if peers:
         fake, slow = neurokit(
             [p.measurements["heart_rate"] for p in train.profiles[: len(test.records)]], seeds[0]
