@@ -10,7 +10,7 @@ import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -175,27 +175,25 @@ class Cohort:
         """
         assert len(patients) == len(self.span(number))
         staging = self.folder / PENDING / _slice_name(number)
-        with refusals(self.folder, RESUME):
-            try:
-                shutil.rmtree(staging, ignore_errors=True)
-                files: Files = {}
-                have: dict[str, list[str]] = {}
-                for modality in modalities:
-                    those = [p for p in patients if modality.name in p.records]
-                    have[modality.name] = [p.profile.patient_id for p in those]
-                    if those:
-                        place = staging / modality.name
-                        place.mkdir(parents=True)
-                        records = [p.records[modality.name] for p in those]
-                        modality.export(records, [p.profile for p in those], place)
-                for modality in modalities:
-                    if (place := staging / modality.name).is_dir():
-                        files |= self._listed(place) if modality.shared else self._moved(place)
-                part = {"profiles": [p.profile.to_dict() for p in patients], "have": have, "files": files}
-                write_atomic(staging.with_suffix(".json"), json.dumps(part).encode())
-            except BaseException:
-                shutil.rmtree(staging, ignore_errors=True)
-                raise
+        with refusals(self.folder, RESUME), ExitStack() as undo:
+            shutil.rmtree(staging, ignore_errors=True)
+            undo.callback(shutil.rmtree, staging, ignore_errors=True)
+            files: Files = {}
+            have: dict[str, list[str]] = {}
+            for modality in modalities:
+                those = [p for p in patients if modality.name in p.records]
+                have[modality.name] = [p.profile.patient_id for p in those]
+                if those:
+                    place = staging / modality.name
+                    place.mkdir(parents=True)
+                    records = [p.records[modality.name] for p in those]
+                    modality.export(records, [p.profile for p in those], place)
+            for modality in modalities:
+                if (place := staging / modality.name).is_dir():
+                    files |= self._listed(place) if modality.shared else self._moved(place)
+            part = {"profiles": [p.profile.to_dict() for p in patients], "have": have, "files": files}
+            write_atomic(staging.with_suffix(".json"), json.dumps(part).encode())
+            undo.pop_all()
 
     def finish(self, modalities: Sequence[Modality]) -> None:
         """Join shared files, write the table of patients and the full manifest. All slices must be done."""

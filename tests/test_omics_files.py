@@ -17,15 +17,6 @@ from polyclinic.core.errors import InputError
 from polyclinic.core.modality import TrainingSet
 from polyclinic.modalities.omics.data import read_assays, read_survival, records_of
 
-pytestmark = [  # of other writers and readers
-    pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part"),
-    pytest.mark.filterwarnings("ignore:.*zarr v2"),
-    pytest.mark.filterwarnings("ignore:zarr v3 autosharding will be the default"),
-    pytest.mark.filterwarnings("ignore:.*var_names are not unique"),
-    pytest.mark.filterwarnings("ignore:Modality names will be prepended"),
-    pytest.mark.filterwarnings("ignore:Cannot join columns with the same name"),
-]
-
 # -- bring your own
 
 IDS = [f"t{i}" for i in range(7)]

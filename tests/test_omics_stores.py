@@ -27,15 +27,6 @@ from polyclinic.modalities.omics.counts import Counted, counts
 from polyclinic.modalities.omics.data import MARKERS, read_assays
 from polyclinic.modalities.omics.export import assemble
 
-pytestmark = [  # of other writers and readers
-    pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part"),
-    pytest.mark.filterwarnings("ignore:.*zarr v2"),
-    pytest.mark.filterwarnings("ignore:zarr v3 autosharding will be the default"),
-    pytest.mark.filterwarnings("ignore:.*var_names are not unique"),
-    pytest.mark.filterwarnings("ignore:Modality names will be prepended"),
-    pytest.mark.filterwarnings("ignore:Cannot join columns with the same name"),
-]
-
 FEATURES = ["ESR1", "FOXA1", "GATA3", "KRT5"]
 LEVELS = np.random.default_rng(0).normal(6, 2, (2, 4)).astype(np.float32)
 LEVELS[LEVELS < 4.5] = 0.0  # not detected

@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import InputError
+from .atria import FIBRILLATORY, FIBRILLATORY_SIZE
 from .data import FREE, twelve
+from .rhythm import IRREGULAR
 
 BEFORE = 0.28  # s from the cut between two beats to the R peak: in the pause before the P wave
 QRS = 0.05  # s either side of the R peak that are never stretched
@@ -15,9 +17,6 @@ QT = 0.40  # s at a beat of one second, from R to the end of T; grows with the r
 SEAM = 0.08  # s over which the end of the strip is blended into its beginning
 SHORTEST, LONGEST = 0.25, 3.0  # s a beat may last
 FEWEST = 3  # beats in a strip
-IRREGULAR = 0.2  # coefficient of variation of the intervals in atrial fibrillation
-FIBRILLATORY = (4.7, 5.8, 7.1)  # Hz
-AMPLITUDE = np.array([12, 25, 45, 25, 12, 10, 10, 10.0])  # microvolts of those waves in I, II, V1..V6
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class Strip:
             drawn[:, :atrial] = np.linspace(drawn[:, 0], drawn[:, atrial - 1], atrial, axis=1)
         time = (self._done + np.arange(drawn.shape[1])) / self.rate
         waves = np.sin(2 * np.pi * np.outer(FIBRILLATORY, time) + self._turn[:, None]).sum(0)
-        drawn += AMPLITUDE[:, None] * waves
+        drawn += 1000 * FIBRILLATORY_SIZE[:, None] * waves
 
 
 def free_leads(ecg: NDArray[np.floating], rate: int, stored: int) -> NDArray[np.float64]:
