@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ..core.errors import InputError, Refused
-from . import stewarding
+from .governance import commands as governance_commands
 
 INTERRUPTED = 130
 UsageError: Any = typer.BadParameter.__base__  # of typer's own parser, which is not public under this name
@@ -137,7 +137,7 @@ def _generate(
     watermark: Path | None = None,
 ) -> None:
     from ..conditioning.population import Population
-    from .engine import make
+    from .engines.local import make
 
     began, steps = time.monotonic(), list[int]()
     try:
@@ -290,15 +290,15 @@ def stream(
         _fail("stopped", INTERRUPTED)
 
 
-for command in stewarding.COMMANDS:
+for command in governance_commands.COMMANDS:
     app.command()(command)
 
 
 @app.command()
 def modalities() -> None:
     """What is installed: each modality, who has its records, which weights it reads."""
-    from ..core import weights
     from ..core.modality import installed, load_modality
+    from ..core.training import weights
 
     rows = []
     for name, point in installed().items():
@@ -312,7 +312,7 @@ def modalities() -> None:
 @app.command(name="weights")
 def show_weights() -> None:
     """The weight files in force: what each was trained on and at which privacy cost."""
-    from ..core import weights
+    from ..core.training import weights
 
     rows = []
     for name, path in weights.available().items():
@@ -332,7 +332,7 @@ def ledger(file: Annotated[Path, typer.Argument(help="A ledger that `train` has 
     """What each real population has paid, run by run and in all."""
     if not file.is_file():
         raise InputError(f"{file}: no such ledger; `polyclinic train --epsilon ...` writes one")
-    from ..core.ledger import Ledger
+    from ..core.dp.ledger import Ledger
 
     book = Ledger(file)
     entries = book.entries()
@@ -360,11 +360,11 @@ def _table(heads: list[str], rows: list[list[str]]) -> None:
 
 
 def _evaluate(cohort: Path, reference: Path | None, out: Path, quick: bool = False) -> None:
-    from ..core.cohort import Cohort
-    from ..core.disk import require_new_file
-    from ..eval.effort import FULL, QUICK
-    from ..eval.report import evaluate
-    from .engine import chosen_of
+    from ..core.cohort.cohort import Cohort
+    from ..core.cohort.disk import require_new_file
+    from ..eval.profile import FULL, QUICK
+    from ..eval.report.report import evaluate
+    from .engines.local import chosen_of
     from .training import references
 
     judged = Cohort.open(cohort)

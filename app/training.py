@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..conditioning.dataset import read_training_set
-from ..conditioning.dicom_tags import ALL, is_dicom_folder
+from ..conditioning.dataset.dataset import read_training_set
+from ..conditioning.dataset.dicom_tags import ALL, is_dicom_folder
 from ..conditioning.encoder import ProfileEncoder
-from ..conditioning.table import POPULATION
-from ..core import weights
+from ..conditioning.table.table_model import POPULATION
+from ..core.cohort.disk import require_new_file
 from ..core.config import DatasetConfig, TrainConfig, load, parse, read_yaml
-from ..core.disk import require_new_file
 from ..core.errors import InputError
 from ..core.modality import TrainingSet, load_modality
+from ..core.training import weights
 
 if TYPE_CHECKING:
-    from ..core.privacy import Budget
+    from ..core.dp.budget import Budget
 
 DATASET = "dataset.yaml"
 
@@ -49,7 +49,7 @@ class Privacy:
 
     def budgets(self) -> "tuple[Budget | None, Budget | None]":
         """This run's budget, and the limit on what its population may pay in all."""
-        from ..core.privacy import Budget
+        from ..core.dp.budget import Budget
 
         if self.epsilon is None or self.delta is None:
             return None, None
@@ -88,7 +88,7 @@ def train(
         )
     sets = [] if table else [read_training_set(dataset, data, "train") for dataset in settings.datasets]
 
-    from ..core.train import Fit
+    from ..core.training.fit import Fit
 
     budget, limit = privacy.budgets()
     folder = checkpoints or out.with_suffix(".checkpoints")
@@ -102,7 +102,7 @@ def train(
         **how,
     )
     if learner is None:
-        from ..conditioning.learning import learn_table
+        from ..conditioning.table.learning import learn_table
 
         learnt = learn_table(settings.datasets[0], data, fit)
     else:

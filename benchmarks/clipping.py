@@ -92,9 +92,9 @@ def vitals() -> tuple[Any, tuple[Any, ...]]:
     from polyclinic.core.condition import columns_of
     from polyclinic.core.config import TrainConfig, load
     from polyclinic.modalities.signals.data import VITAL_FIELDS
-    from polyclinic.modalities.signals.vitals import VitalsTrainer, VitalsTraining
-    from polyclinic.modalities.signals.vitals_net import VitalsModel
-    from polyclinic.modalities.signals.vitals_private import public_stays
+    from polyclinic.modalities.signals.vitals.network import VitalsModel
+    from polyclinic.modalities.signals.vitals.private import public_stays
+    from polyclinic.modalities.signals.vitals.training import VitalsTrainer, VitalsTraining
 
     shape = VitalsModel(**load(TrainConfig, "vitals_private", "train")[0].model["network"])
     encoder = ProfileEncoder()
@@ -131,8 +131,8 @@ def plain(make: Maker) -> Callable[[], None]:
 
 def ours(make: Maker) -> Callable[[], None]:
     """The step of core.dpsgd.Private, its trainer left out."""
-    from polyclinic.core.dpsgd import Private
-    from polyclinic.core.privacy import PrivacyPlan
+    from polyclinic.core.dp.budget import PrivacyPlan
+    from polyclinic.core.dp.dpsgd import Private
 
     class Bare(Private):
         def optimizers(self, use_pl_optimizer: bool = True) -> Any:
@@ -221,7 +221,7 @@ def agreement(few: int = 8) -> float:
     import torch
     from opacus import GradSampleModule
 
-    from polyclinic.core.clipping import Clipper
+    from polyclinic.core.dp.clipping import Clipper
 
     any_layout()
     module, batch = model()
@@ -254,7 +254,7 @@ def agreement_by_row(few: int = 8) -> float:
     """The largest relative difference of a made-up patient's gradient norm from that of plain autograd, float32."""
     import torch
 
-    from polyclinic.core.clipping import Clipper
+    from polyclinic.core.dp.clipping import Clipper
 
     module, batch = vitals()
     module.hide.rate = module.hide.all_rate = 0.0  # what is drawn anew at each call

@@ -24,15 +24,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyclinic import Batch, PatientProfile, ProfileEncoder, load_modality, seed_for
-from polyclinic.conditioning.dataset import read_training_set
+from polyclinic.conditioning.dataset.dataset import read_training_set
 from polyclinic.core.config import DatasetConfig, TrainConfig, load
-from polyclinic.core.privacy import Budget, noise_for
-from polyclinic.core.weights import find
-from polyclinic.core.weights import load as load_weights
-from polyclinic.eval.manifold import frechet, kernel_distance, overlap
+from polyclinic.core.dp.budget import Budget, noise_for
+from polyclinic.core.training.weights import find
+from polyclinic.core.training.weights import load as load_weights
+from polyclinic.eval.metrics.precision_recall import frechet, kernel_distance, overlap
 from polyclinic.modalities.imaging.adapters import Trainable
-from polyclinic.modalities.imaging.coarse import CoarseLaw, LawSettings, fit_private, fit_public
 from polyclinic.modalities.imaging.data import read_images
+from polyclinic.modalities.imaging.gaussian_prior import CoarseLaw, LawSettings, fit_private, fit_public
 from polyclinic.modalities.imaging.generator import ImageGenerator
 
 Pixels = NDArray[np.float32]  # (image, y, x) in [0, 1]

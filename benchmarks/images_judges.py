@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from polyclinic.eval.shapes import likeness
+from polyclinic.eval.metrics.structured import likeness
 from polyclinic.modalities.imaging.features import FeatureSpace
 
 __all__ = ["FeatureSpace", "likeness"]  # evaluate's own, for the benchmarks that judge images

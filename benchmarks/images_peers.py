@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from polyclinic.core.privacy import Budget, PrivacyPlan, noise_for
-from polyclinic.core.train import Fit, fit
-from polyclinic.core.weights import Weights
+from polyclinic.core.dp.budget import Budget, PrivacyPlan, noise_for
+from polyclinic.core.training.fit import Fit
+from polyclinic.core.training.trainer import fit
+from polyclinic.core.training.weights import Weights
 from polyclinic.modalities.imaging.adapters import Trainable, restrict
 from polyclinic.modalities.imaging.model import (
     Denoiser,

@@ -26,16 +26,16 @@ from pathlib import Path
 import numpy as np
 
 from polyclinic import Cohort
-from polyclinic.app.engine import chosen_of, make
+from polyclinic.app.engines.local import chosen_of, make
 from polyclinic.app.training import references
-from polyclinic.conditioning.dataset import read_training_set
+from polyclinic.conditioning.dataset.dataset import read_training_set
 from polyclinic.conditioning.population import Population
 from polyclinic.core.config import TrainConfig, load
 from polyclinic.core.modality import installed
-from polyclinic.eval.linkage import Linkage, Sides, linkage
-from polyclinic.eval.report import Reference, sides_of
+from polyclinic.eval.linkage.linkage import Linkage, Sides, linkage
+from polyclinic.eval.metrics.classifier import taught
+from polyclinic.eval.report.report import Reference, sides_of
 from polyclinic.eval.score import DIFFERENT
-from polyclinic.eval.utility import taught
 from polyclinic.modalities.records.metrics import check_references
 
 COHORTS = ("cardio_oncology", "icu")

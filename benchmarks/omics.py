@@ -25,10 +25,10 @@ from omics_measures import Cohort, genes, mean, membership, subtype, survival, t
 
 from polyclinic import Batch, PatientProfile, ProfileEncoder, load_modality, seed_for
 from polyclinic.app.training import references
+from polyclinic.core.dp.budget import Budget
 from polyclinic.core.modality import TrainingSet
-from polyclinic.core.privacy import Budget
-from polyclinic.core.train import Fit
-from polyclinic.core.weights import Weights, find, load
+from polyclinic.core.training.fit import Fit
+from polyclinic.core.training.weights import Weights, find, load
 from polyclinic.modalities.omics.data import read_assays, read_survival
 from polyclinic.modalities.omics.generator import OmicsGenerator
 from polyclinic.modalities.omics.model import Config, train

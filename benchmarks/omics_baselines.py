@@ -7,8 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import TensorDataset
 
-from polyclinic.core.privacy import Budget, PrivacyPlan, noise_for
-from polyclinic.core.train import Fit, fit
+from polyclinic.core.dp.budget import Budget, PrivacyPlan, noise_for
+from polyclinic.core.training.fit import Fit
+from polyclinic.core.training.trainer import fit
 from polyclinic.modalities.omics.marginals import Marginals
 from polyclinic.modalities.omics.private import clipped
 from polyclinic.modalities.omics.vae import Network, OmicsVae, Training

@@ -13,8 +13,8 @@ from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from polyclinic.eval.measure import Group
-from polyclinic.eval.shapes import discoveries, kaplan_meier, modules
+from polyclinic.eval.metrics.metric import Group
+from polyclinic.eval.metrics.structured import discoveries, kaplan_meier, modules
 
 Array = NDArray[np.float32]
 TOP = 200

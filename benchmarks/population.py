@@ -30,10 +30,10 @@ from numpy.typing import NDArray
 from population_designs import joint, judged, rare
 
 from polyclinic.app.training import Privacy, train
-from polyclinic.conditioning.cells import encode
-from polyclinic.conditioning.domain import OTHER, Column, columns_of
-from polyclinic.conditioning.learning import TableOptions
-from polyclinic.conditioning.table import TableModel
+from polyclinic.conditioning.table.cells import encode
+from polyclinic.conditioning.table.domain import OTHER, Column, columns_of
+from polyclinic.conditioning.table.learning import TableOptions
+from polyclinic.conditioning.table.table_model import TableModel
 from polyclinic.core.config import DatasetConfig, parse, read_yaml
 
 HERE = Path(__file__).parent

@@ -4,8 +4,8 @@ import time
 
 import numpy as np
 
+from polyclinic.conditioning.design.cohort_config import CohortConfig
 from polyclinic.conditioning.population import Population
-from polyclinic.conditioning.settings import CohortConfig
 from polyclinic.core.config import load, parse
 
 

@@ -23,7 +23,7 @@ from polyclinic import Batch, Patient, PatientProfile, ProfileEncoder, Record, l
 from polyclinic.app.training import references
 from polyclinic.core.modality import Generator, Modality, TrainingSet
 from polyclinic.eval import reference
-from polyclinic.eval.report import judge
+from polyclinic.eval.report.report import judge
 from polyclinic.eval.score import MEASURED, Score
 
 KEPT = Path(__file__).parent.parent / "eval" / "reference"

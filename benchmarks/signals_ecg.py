@@ -17,16 +17,16 @@ from signals_ecg_figures import DELINEATED, apart, delineated, forest, ludb_mark
 from signals_ecg_peers import copula, deepfake, neurokit
 
 from polyclinic import Batch, PatientProfile, ProfileEncoder, Record, seed_for
-from polyclinic.app.training import read_training_set
+from polyclinic.conditioning.dataset.dataset import read_training_set
 from polyclinic.core.config import TrainConfig
 from polyclinic.core.config import load as load_config
-from polyclinic.core.privacy import Budget
-from polyclinic.core.train import Fit
-from polyclinic.core.weights import Weights, find, load
+from polyclinic.core.dp.budget import Budget
+from polyclinic.core.training.fit import Fit
+from polyclinic.core.training.weights import Weights, find, load
 from polyclinic.modalities.signals.data import read_ecgs
-from polyclinic.modalities.signals.ecg_model import train_ecg, usable
-from polyclinic.modalities.signals.ecg_sampler import EcgSampler
-from polyclinic.modalities.signals.export import RATE
+from polyclinic.modalities.signals.ecg.model import train_ecg, usable
+from polyclinic.modalities.signals.ecg.sampler import EcgSampler
+from polyclinic.modalities.signals.layout import RATE
 from polyclinic.modalities.signals.metrics import ecg_features
 
 ABNORMAL = "R94.31"

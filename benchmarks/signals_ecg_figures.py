@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from polyclinic import Record
 from polyclinic.core.modality import TrainingSet
-from polyclinic.modalities.signals.export import LEADS, RATE
+from polyclinic.modalities.signals.layout import LEADS, RATE
 
 DELINEATED = ("RR", "PR", "QRS", "QT", "axis", "R amplitude")
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from polyclinic import Record
-from polyclinic.modalities.signals.beats import Decomposed, decompose, placing
 from polyclinic.modalities.signals.data import FREE, twelve
-from polyclinic.modalities.signals.export import LEADS, RATE
-from polyclinic.modalities.signals.heart import Basis
+from polyclinic.modalities.signals.ecg.beats import Decomposed, decompose, placing
+from polyclinic.modalities.signals.ecg.morphology import Basis
+from polyclinic.modalities.signals.layout import LEADS, RATE
 
 SHAPES = 60  # principal components of whole beats
 EDGES = np.array([0.3, 1, 2, 4, 7, 12, 20, 35, 60, 100, 250.1])  # Hz, bands of the noise

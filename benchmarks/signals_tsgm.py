@@ -1,11 +1,11 @@
-"""tsgm's BetaVAE as a baseline for hourly vitals; its metrics are those of polyclinic.eval.tsgm_metrics.
+"""tsgm's BetaVAE as a baseline for hourly vitals; its metrics are those of polyclinic.eval.metrics.tsgm_adapter.
 
 The model knows neither gaps nor labels: gaps are filled with the stay's mean and drawn anew from train rows.
 """
 
 import numpy as np
 
-from polyclinic.eval.tsgm_metrics import Stays, filled, load, scale_of
+from polyclinic.eval.metrics.tsgm_adapter import Stays, filled, load, scale_of
 
 BASE = "tsgm BetaVAE"
 TRAINED_ON = 3000  # stays

@@ -31,13 +31,13 @@ from signals_tsgm import BASE, MEASURED_ON, TRAINED_ON, betavae
 from signals_vitals_figures import CLASSIFIERS, FIGURES, HOURS, Cohort, Stays, sepsis_auroc
 
 from polyclinic import Batch, PatientProfile, ProfileEncoder, seed_for
-from polyclinic.core.weights import Weights, find
-from polyclinic.core.weights import load as load_weights
-from polyclinic.eval.tsgm_metrics import METRICS, ask, missing
+from polyclinic.core.training.weights import Weights, find
+from polyclinic.core.training.weights import load as load_weights
+from polyclinic.eval.metrics.tsgm_adapter import METRICS, ask, missing
 from polyclinic.modalities.signals.data import VITAL_FIELDS
-from polyclinic.modalities.signals.export import CHANNELS
-from polyclinic.modalities.signals.vitals_course import SEPSIS
-from polyclinic.modalities.signals.vitals_model import VitalsSampler
+from polyclinic.modalities.signals.layout import CHANNELS
+from polyclinic.modalities.signals.vitals.model import VitalsSampler
+from polyclinic.modalities.signals.vitals.trajectory import SEPSIS
 
 # figure: (bar, whether more is better)
 BARS = {

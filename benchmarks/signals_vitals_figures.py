@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyclinic import PatientProfile, Record
-from polyclinic.conditioning.dataset import read_training_set
+from polyclinic.conditioning.dataset.dataset import read_training_set
 from polyclinic.core.config import TrainConfig, load
 from polyclinic.modalities.signals.data import read_vitals
-from polyclinic.modalities.signals.export import CHANNELS
+from polyclinic.modalities.signals.layout import CHANNELS
 from polyclinic.modalities.signals.metrics import vitals_features
-from polyclinic.modalities.signals.vitals_course import SEPSIS
+from polyclinic.modalities.signals.vitals.trajectory import SEPSIS
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,16 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..core.errors import InputError
-from ..core.vocabulary import BY_NAME, ONLY_SEX
-from .criteria import ANYBODY, Wanted
+from ..core.fields import BY_NAME, ONLY_SEX
+from ..core.types import BoolArray, FloatArray
+from .design.cohort_config import CohortConfig, Prevalence
+from .design.criteria import ANYBODY, Wanted
 from .physiology import QUANTITIES, normal_places, truncated_normal
-from .settings import CohortConfig, Prevalence
-from .table import Draws, TableModel
+from .table.table_model import Draws, TableModel
 
-Numbers = NDArray[np.float64]
 PROBE = 20_000  # patients on whom shares are calibrated
 TABLE = "table/"  # what a table column's uniform numbers are called
 
@@ -27,12 +26,12 @@ class Crowd:
     the chance of what the evidence fixed by rule, given all that came before it.
     """
 
-    age: Numbers
-    male: Numbers
-    present: dict[str, Numbers]
-    unknown: dict[str, NDArray[np.bool_]]
-    measured: dict[str, Numbers]
-    weight: Numbers
+    age: FloatArray
+    male: FloatArray
+    present: dict[str, FloatArray]
+    unknown: dict[str, BoolArray]
+    measured: dict[str, FloatArray]
+    weight: FloatArray
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class _Rule:
     odds: float
     sex: str | None
 
-    def chance(self, crowd: Crowd) -> Numbers:
+    def chance(self, crowd: Crowd) -> FloatArray:
         able = _able(crowd, self.sex)
         if self.prevalence.share == 1:
             return able.astype(float)
@@ -51,11 +50,11 @@ class _Rule:
         return np.where(able, np.where(_forced(crowd, self.prevalence), 1.0, odds / (1 + odds)), 0.0)
 
 
-def _able(crowd: Crowd, sex: str | None) -> NDArray[np.bool_]:
+def _able(crowd: Crowd, sex: str | None) -> BoolArray:
     return np.ones(len(crowd.age), dtype=bool) if sex is None else crowd.male == float(sex == "M")
 
 
-def _forced(crowd: Crowd, prevalence: Prevalence) -> NDArray[np.bool_]:
+def _forced(crowd: Crowd, prevalence: Prevalence) -> BoolArray:
     forced = np.zeros(len(crowd.age), dtype=bool)
     for code in prevalence.always_if:
         forced |= crowd.present[code] > 0
@@ -94,7 +93,7 @@ class CaseMix:
 
     def draw(
         self,
-        u: Mapping[str, Numbers],
+        u: Mapping[str, FloatArray],
         wanted: Wanted = ANYBODY,
         twin: Mapping[str, object] | None = None,
         draws: Draws | None = None,
@@ -132,10 +131,10 @@ class CaseMix:
                 crowd.present[code] = (u[code] < chance).astype(float)
         return crowd
 
-    def evidence(self, wanted: Wanted) -> dict[str, Numbers]:
+    def evidence(self, wanted: Wanted) -> dict[str, FloatArray]:
         """What the criteria say of the learnt table's columns; age and sex must be known."""
         assert self.table is not None
-        found: dict[str, Numbers] = {}
+        found: dict[str, FloatArray] = {}
         for column in self.table.columns:
             where = f"{self.where}: {column.name}"
             if column.name in wanted.conditions:
@@ -164,14 +163,14 @@ class CaseMix:
         return share
 
     def _from_table(
-        self, u: Mapping[str, Numbers], wanted: Wanted, draws: Draws | None
-    ) -> dict[str, Numbers]:
+        self, u: Mapping[str, FloatArray], wanted: Wanted, draws: Draws | None
+    ) -> dict[str, FloatArray]:
         if self.table is None:
             return {}
         draws = draws or self.table.given(self.evidence(wanted))
         columns = self.table.columns
         codes, places = draws.codes(np.column_stack([u[f"{TABLE}{column.name}"] for column in columns]))
-        found: dict[str, Numbers] = {}
+        found: dict[str, FloatArray] = {}
         for k, column in enumerate(columns):
             if column.name not in self.tabled:
                 continue
@@ -183,7 +182,7 @@ class CaseMix:
                 found[column.name] = np.array(values, dtype=np.float64)
         return found
 
-    def _ages(self, u: Numbers, wanted: Wanted) -> Numbers:
+    def _ages(self, u: FloatArray, wanted: Wanted) -> FloatArray:
         years = self.config.age
         assert years is not None
         low, high = self._age_places(wanted)
@@ -199,7 +198,7 @@ class CaseMix:
         low, high = wanted.ranges["age"]
         return normal_places(low, high, years.mean, years.sd, years.low, years.high)
 
-    def _men(self, u: Numbers, wanted: Wanted) -> Numbers:
+    def _men(self, u: FloatArray, wanted: Wanted) -> FloatArray:
         allowed = wanted.words.get("sex", {"F", "M"})
         return (
             (u >= self.config.women).astype(float)
@@ -217,7 +216,7 @@ def open_table(config: CohortConfig, where: str) -> TableModel | None:
     """The learnt table that a cohort names. Raises InputError if it is missing, changed or tells too little."""
     if config.table is None:
         return None
-    from ..core.weights import digest
+    from ..core.training.weights import digest
 
     path = Path(config.table.file)
     model = TableModel.load(path)

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..core.fields import FIELDS, Field
 from ..core.profile import PatientProfile
-from ..core.vocabulary import FIELDS, Field
+from ..core.types import Float32Array
 
 NUMBER_WAVES = 2  # sine and cosine of half and whole turns over the public range
 
@@ -38,7 +38,7 @@ class ProfileEncoder:
         """Names of the code's columns."""
         return self._columns
 
-    def encode(self, profiles: Sequence[PatientProfile]) -> NDArray[np.float32]:
+    def encode(self, profiles: Sequence[PatientProfile]) -> Float32Array:
         """(patient, column) float32."""
         rows = [[x for field in self.fields for x in self._code(field, p)] for p in profiles]
         return np.asarray(rows, dtype=np.float32).reshape(len(profiles), len(self._columns))

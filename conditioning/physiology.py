@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from statistics import NormalDist
 from types import MappingProxyType
 
-from ..core.vocabulary import BY_NAME
+from ..core.fields import BY_NAME
 
 REFERENCE_AGE = 60.0  # years; per-decade effects count from here
 _STANDARD = NormalDist()

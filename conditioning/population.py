@@ -10,13 +10,13 @@ import numpy as np
 
 from ..core.config import load
 from ..core.errors import InputError
+from ..core.fields import BREAST_CANCER, BY_NAME, ONLY_SEX, checked, field
 from ..core.profile import PatientProfile, seed_for
-from ..core.vocabulary import BREAST_CANCER, BY_NAME, ONLY_SEX, checked, field
 from .case_mix import TABLE, CaseMix, Crowd, open_table
-from .criteria import ATRIAL, FROM_HEART_RATE, Wanted
-from .design import CANDIDATES, Design, effective_share
+from .design.cohort_config import MAX_FACTOR, CohortConfig, Prevalence
+from .design.criteria import ATRIAL, FROM_HEART_RATE, Wanted
+from .design.design import CANDIDATES, Design, effective_share
 from .physiology import QUANTITIES, SEVERITY, USED, measured
-from .settings import MAX_FACTOR, CohortConfig, Prevalence
 
 _UNIFORMS = tuple(dict.fromkeys([*BY_NAME, *USED, "index_date", "part"]))
 
@@ -50,7 +50,7 @@ class Population:
         if site:
             config = config.site(site, str(path))
         if config.table is not None and not config.table.sha256:
-            from ..core.weights import digest
+            from ..core.training.weights import digest
 
             file = (path.parent / Path(config.table.file)).resolve()
             if not file.is_file():

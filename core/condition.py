@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+
+from .types import Float32Array, FloatArray
 
 
 def field_of(column: str) -> str:
@@ -18,9 +19,7 @@ def columns_of(columns: Sequence[str], fields: Sequence[str]) -> list[str]:
     return [column for column in columns if field_of(column) in set(fields)]
 
 
-def select(
-    condition: NDArray[np.float32], columns: Sequence[str], wanted: Sequence[str]
-) -> NDArray[np.float32]:
+def select(condition: Float32Array, columns: Sequence[str], wanted: Sequence[str]) -> Float32Array:
     """The wanted columns, in that order; zeros (unknown) for those the encoder does not have.
 
     A model keeps the columns it was trained with, so that it never meets a field it has not seen and
@@ -57,8 +56,8 @@ class FieldDropout:
 
 
 def conditional_normal(
-    code: NDArray[np.float32], latent: NDArray[np.float64], ridge: float = 10.0, shrink: float = 0.1
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    code: Float32Array, latent: FloatArray, ridge: float = 10.0, shrink: float = 0.1
+) -> tuple[FloatArray, FloatArray]:
     """latent ~ line @ [code, 1] + root @ N(0, I): ridge regression and a shrunk residual covariance.
 
     code (row, column), latent (row, d) -> line (d, column + 1), root (d, d) lower triangular.

@@ -7,21 +7,19 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from .errors import InputError
 from .profile import PatientProfile
+from .types import AnyArray, Float32Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-    from .train import Fit
-    from .weights import Weights
+    from .training.fit import Fit
+    from .training.weights import Weights
 
 Facts = Mapping[str, Any]
-Condition = NDArray[np.float32]  # (patient, column)
+Condition = Float32Array  # (patient, column)
 Rows = Sequence[tuple[PatientProfile, "Record"]]
 
 
@@ -32,7 +30,7 @@ class Record:
     Facts are plain JSON types. They are what later modalities and the health record may state.
     """
 
-    arrays: Mapping[str, NDArray[Any]]
+    arrays: Mapping[str, AnyArray]
     facts: Facts = field(default_factory=dict)
 
 

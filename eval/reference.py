@@ -12,8 +12,8 @@ import numpy as np
 from ..core.errors import InputError
 from ..core.modality import Modality, TrainingSet
 from ..core.profile import PatientProfile
-from ..core.weights import write_atomic
-from .distances import LEAST, PROBABILITIES, Aggregate, Floor, comparable, floor, summarise
+from ..core.training.weights import write_atomic
+from .metrics.distances import LEAST, PROBABILITIES, Aggregate, Floor, comparable, floor, summarise
 from .sample import PATIENTS, Sample, collect, real_rows
 from .score import MEASURED, QUOTED, Score
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from ..core.modality import Modality, Record
 
 if TYPE_CHECKING:
-    from .report import Judged
+    from .report.report import Judged
 
 NAMED = 20  # breaches told in full
 

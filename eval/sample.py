@@ -6,10 +6,10 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..core.modality import Modality, Record, Rows, TrainingSet, View
 from ..core.profile import PatientProfile
+from ..core.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -30,7 +30,7 @@ class Sample:
     features: "DataFrame"
     inputs: "DataFrame"
     profiles: tuple[PatientProfile, ...]
-    labels: dict[str, NDArray[np.float64]]
+    labels: dict[str, FloatArray]
     shown: Rows
     panels: dict[str, "DataFrame"] = field(default_factory=dict)
 
@@ -38,7 +38,7 @@ class Sample:
         return len(self.profiles)
 
     @property
-    def patients(self) -> NDArray[np.int64]:
+    def patients(self) -> IntArray:
         """(row,) a number a patient."""
         return np.unique([p.patient_id for p in self.profiles], return_inverse=True)[1].astype(np.int64)
 
@@ -47,7 +47,7 @@ class Sample:
         """How many different patients there are."""
         return len({p.patient_id for p in self.profiles})
 
-    def take(self, rows: NDArray[np.int64]) -> "Sample":
+    def take(self, rows: IntArray) -> "Sample":
         """The rows at these places, in this order."""
         return replace(
             self,
@@ -119,14 +119,14 @@ def real_rows(
             yield profile.but(patient_id=f"{part.source.name}/{profile.patient_id}"), record
 
 
-def one_each(patients: NDArray[np.int64], size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def one_each(patients: IntArray, size: int, rng: np.random.Generator) -> IntArray:
     """Places of one random row each of `size` different random patients (of all, if they are fewer)."""
     order = rng.permutation(len(patients))
     _, first = np.unique(patients[order], return_index=True)
     return rng.permutation(order[first])[:size]
 
 
-def resample(patients: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+def resample(patients: IntArray, rng: np.random.Generator) -> IntArray:
     """Places of all rows of patients drawn with replacement: one bootstrap draw of patients."""
     order = np.argsort(patients, kind="stable")
     ends = np.cumsum(np.bincount(patients))

@@ -16,6 +16,6 @@ FOREIGN = (
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     for item in items:
-        if item.path.name.startswith("test_omics_"):
+        if item.path.parent.name == "omics":
             for warning in FOREIGN:
                 item.add_marker(pytest.mark.filterwarnings(warning))

@@ -63,6 +63,47 @@ def violations(path, source):
     return found
 
 
+def circles(graph):
+    """Groups of files that import each other in a loop: strongly connected components of two or more."""
+    order, low, stack, found = {}, {}, [], []
+
+    def visit(node):
+        order[node] = low[node] = len(order)
+        stack.append(node)
+        for other in graph[node]:
+            if other not in order:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], order[other])
+        if low[node] == order[node]:
+            group = [stack.pop()]
+            while group[-1] != node:
+                group.append(stack.pop())
+            found.extend([sorted(group)] if len(group) > 1 else [])
+
+    for node in sorted(graph):
+        if node not in order:
+            visit(node)
+    return found
+
+
+def module_of(path):
+    """Dotted name of a file's module; a package's is that of its folder."""
+    name = [] if path.name == "__init__.py" else [path.stem]
+    return ".".join([*package_of(path), *name])
+
+
+def import_graph(files):
+    """Module -> modules it imports anywhere in the file: at the top, in functions, for type checkers alone."""
+    known = {module_of(path) for path in files}
+    graph = {}
+    for path, source in files.items():
+        names = {n if n in known else n.rpartition(".")[0] for n in imports(path, source)}
+        graph[module_of(path)] = (names & known) - {module_of(path)}
+    return graph
+
+
 def sources():
     return [p.relative_to(ROOT) for home in ROOMS for p in sorted((ROOT / home).rglob("*.py"))]
 
@@ -94,7 +135,7 @@ def test_imports_point_one_way():
     [
         ("core/x.py", "from ..app import cli"),
         ("core/x.py", "from .. import conditioning"),
-        ("core/x.py", "def f():\n    import polyclinic.eval.report"),
+        ("core/x.py", "def f():\n    import polyclinic.eval.report.report"),
         ("conditioning/x.py", "from ..modalities.imaging import Imaging"),
         ("eval/x.py", "from ..conditioning.encoder import ProfileEncoder"),
         ("modalities/imaging/x.py", "from ...eval import report"),
@@ -107,13 +148,36 @@ def test_an_import_the_wrong_way_is_found(path, source):
     assert not violations(Path(path), "from polyclinic.core import errors\nimport numpy\nfrom . import y")
 
 
+@pytest.mark.xfail(reason="six circles of old are being untied room by room", strict=True)
+def test_no_files_import_each_other_in_a_circle():
+    files = {path: (ROOT / path).read_text() for path in sources() if "_polyclinic" not in path.parts}
+    assert circles(import_graph(files)) == []
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "from .a import x",
+        "def f():\n    from . import a",
+        "if TYPE_CHECKING:\n    from polyclinic.core.a import X",
+    ],
+)
+def test_a_circle_is_found_however_it_is_hidden(back):
+    files = {
+        Path("core/a.py"): "from .b import y",
+        Path("core/b.py"): back,
+        Path("core/c.py"): "from . import a",
+    }
+    assert circles(import_graph(files)) == [["polyclinic.core.a", "polyclinic.core.b"]]
+
+
 def test_only_the_privacy_file_imports_opacus():
     users = [
         p.as_posix()
         for p in sources()
         if any(i.startswith("opacus") for i in imports(p, (ROOT / p).read_text()))
     ]
-    assert users == ["core/privacy.py"]
+    assert users == ["core/dp/budget.py"]
 
 
 def test_only_the_training_file_owns_a_trainer():
@@ -121,7 +185,7 @@ def test_only_the_training_file_owns_a_trainer():
         calls = (n for n in ast.walk(ast.parse((ROOT / path).read_text())) if isinstance(n, ast.Call))
         return any(getattr(call.func, "attr", getattr(call.func, "id", "")) == "Trainer" for call in calls)
 
-    assert [p.as_posix() for p in sources() if makes(p)] == ["core/train.py"]
+    assert [p.as_posix() for p in sources() if makes(p)] == ["core/training/trainer.py"]
 
 
 def test_every_modality_has_the_same_five_files():

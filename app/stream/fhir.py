@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from ...core.vocabulary import LOINC
+from ...core.fields import LOINC
 from .message import Leads, encode
 
 UCUM = "http://unitsofmeasure.org"

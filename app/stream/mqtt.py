@@ -10,7 +10,7 @@ from typing import Any
 
 from ...core.errors import InputError
 from .address import Address
-from .outbox import Message, Outbox
+from .bounded_queue import Message, Outbox
 from .sinks import FLUSH
 
 WINDOW = 200  # messages without an acknowledgement at most; fewer where the broker says so

@@ -8,8 +8,8 @@ from typing import Any
 
 from ...core.errors import InputError
 from . import fhir, message
-from .agenda import Agenda, Clock, Lateness, Monotonic, offset
-from .outbox import Message
+from .bounded_queue import Message
+from .scheduler import Agenda, Clock, Lateness, Monotonic, offset
 from .sinks import Gone, Sink
 from .ward import Bed, Ward
 

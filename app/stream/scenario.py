@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from ...core.config import Settings, load, parse
 from ...core.errors import InputError
-from .line import FAULTS, Fault
+from .network_faults import FAULTS, Fault
 
 
 class ScenarioConfig(Settings):

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from .address import Address
-from .outbox import LIMIT, Message
+from .bounded_queue import LIMIT, Message
 
 FLUSH = 5.0  # s that a sink may take to send what waits when the stream ends
 
@@ -46,6 +46,6 @@ def make_sink(address: Address, wait: bool, limit: int = LIMIT) -> Sink:
         from .sse import SseSink
 
         return SseSink(address, wait, limit)
-    from .lines import LinesSink
+    from .ndjson import LinesSink
 
     return LinesSink(wait, limit)

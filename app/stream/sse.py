@@ -5,8 +5,8 @@ import contextlib
 
 from ...core.errors import InputError
 from .address import Address
-from .hub import Hub
-from .outbox import Closed, Message
+from .bounded_queue import Closed, Message
+from .broadcaster import Hub
 from .sinks import FLUSH
 
 PATIENCE = 10.0  # s that a client may take for its request

@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...conditioning.encoder import ProfileEncoder
-from ...core import weights
-from ...core.cohort import Cohort
+from ...core.cohort.cohort import Cohort
+from ...core.cohort.quarantine import require_free
 from ...core.config import Settings
 from ...core.errors import InputError
 from ...core.modality import Batch, Modality, Record, load_modality
 from ...core.pipeline import Patient, generate
 from ...core.profile import PatientProfile, seed_for
-from ...core.quarantine import require_free
-from .line import Fault, Line
+from ...core.training import weights
+from .network_faults import Fault, Line
 from .scenario import Event, Scenario, read_scenario
 
 MODALITY = "signals"

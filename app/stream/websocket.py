@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from ...core.errors import InputError
 from .address import Address
-from .hub import Hub
-from .outbox import Closed, Message
+from .bounded_queue import Closed, Message
+from .broadcaster import Hub
 from .sinks import FLUSH
 
 if TYPE_CHECKING:

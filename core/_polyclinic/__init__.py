@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .conditioning.encoder import ProfileEncoder
     from .conditioning.population import Population
-    from .core.cohort import Cohort
+    from .core.cohort.cohort import Cohort
     from .core.errors import InputError
     from .core.modality import Batch, Record, load_modality
     from .core.pipeline import Patient, generate
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Batch": ".core.modality",
-    "Cohort": ".core.cohort",
+    "Cohort": ".core.cohort.cohort",
     "InputError": ".core.errors",
     "Patient": ".core.pipeline",
     "PatientProfile": ".core.profile",

@@ -4,17 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...core.claims import Claim
+from ...core.assertions import Claim
 from ...core.config import parse
 from ...core.modality import Conditioner, Generator, Record, TrainingSet, View
 from ...core.profile import PatientProfile
-from ...core.weights import Weights, find, load, read_card
+from ...core.training.weights import Weights, find, load, read_card
 from .export import ExportOptions, export, read
 from .metrics import WORDS
 
 if TYPE_CHECKING:
-    from ...core.train import Fit
-    from ...core.watermark import Mark, Tally
+    from ...core.cohort.watermark import Mark, Tally
+    from ...core.training.fit import Fit
 
 WEIGHTS = "imaging"
 FINDINGS = tuple(WORDS)
@@ -92,7 +92,7 @@ class Imaging:
 
     def claims(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Claim]]:
         """What the DICOM tags say; see core.claims.Claiming."""
-        from .claims import claims
+        from .assertions import claims
 
         return claims(folder, patient_ids)
 

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
+
+from ...core.types import BoolArray, Float32Array
 
 LINE = 5  # glyphs in a row that make text: dates, times, names and numbers have more, side markers fewer
 STROKE = 7  # pixels; what is wider is no stroke at this scale
@@ -20,8 +21,6 @@ NEARBY = 15  # pixels
 HEIGHT = (5, 40)  # pixels of a glyph
 WIDEST = 9.0  # heights; of glyphs that run together
 SMALLEST, LARGEST = 100, 1536  # pixels of an image's sides, between which its scales are searched
-
-Image = NDArray[np.float32]
 
 
 @dataclass(frozen=True, order=True)
@@ -40,7 +39,7 @@ class Glyph:
         return self.bottom - self.top
 
 
-def shows_text(image: Image) -> bool:
+def shows_text(image: Float32Array) -> bool:
     """Whether a (row, column) image, black 0 to white 1, shows a line of text, light or dark, small or large.
 
     Images of less than 100 pixels on a side are not searched: no name is legible there.
@@ -53,7 +52,7 @@ def shows_text(image: Image) -> bool:
     )
 
 
-def glyphs(image: Image) -> list[Glyph]:
+def glyphs(image: Float32Array) -> list[Glyph]:
     """Connected light strokes that may be characters, from left to right."""
     strokes = image - ndimage.grey_opening(image, size=(STROKE, STROKE))
     if np.count_nonzero(strokes > CONTRAST) < LINE * HEIGHT[0]:
@@ -89,7 +88,7 @@ def lines(found: list[Glyph]) -> list[int]:
     return counts
 
 
-def _characters(shape: NDArray[np.bool_]) -> int:
+def _characters(shape: BoolArray) -> int:
     """How many characters a component of this shape may be, 0 if it is none."""
     height, width = shape.shape
     fill = shape.mean()
@@ -119,7 +118,7 @@ def _follows(last: Glyph, glyph: Glyph) -> bool:
     )
 
 
-def _scales(image: Image) -> Iterator[Image]:
+def _scales(image: Float32Array) -> Iterator[Float32Array]:
     """The image and its halvings, as long as a line of text would fit; huge ones are halved first."""
     scaled = image
     while max(scaled.shape) > LARGEST:
@@ -129,6 +128,6 @@ def _scales(image: Image) -> Iterator[Image]:
         scaled = _halved(scaled)
 
 
-def _halved(image: Image) -> Image:
+def _halved(image: Float32Array) -> Float32Array:
     rows, columns = (side // 2 * 2 for side in image.shape)
     return image[:rows, :columns].reshape(rows // 2, 2, columns // 2, 2).mean(axis=(1, 3), dtype=np.float32)

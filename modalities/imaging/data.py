@@ -11,11 +11,12 @@ from ...core.config import Settings, parse
 from ...core.errors import InputError, listed
 from ...core.modality import TrainingSet
 from ...core.profile import PatientProfile
+from ...core.types import FloatArray
 from .burned_in import shows_text
-from .files import frames
+from .formats.files import frames
+from .formats.nifti import Plane, is_nifti
+from .formats.npz import archived
 from .frame import FULL_SCALE, Frame, Levels, Percentile, Slices, Window, grey, square
-from .nifti import Plane, is_nifti
-from .npz import archived
 from .stack import places
 
 __all__ = ["FULL_SCALE", "Options", "read_images", "read_slices", "to_unit"]
@@ -54,7 +55,7 @@ def read_images(
 
 def read_slices(
     data: TrainingSet, size: int, channels: int = 1
-) -> tuple[NDArray[np.uint16], list[PatientProfile], NDArray[np.float64]]:
+) -> tuple[NDArray[np.uint16], list[PatientProfile], FloatArray]:
     """(row, channel, size, size) 12-bit images, the profile of each row, and (row,) its place in its stack.
 
     A file of several frames, slices or pages gives a row each, all of that file's patient. One channel is

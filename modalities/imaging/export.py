@@ -11,8 +11,8 @@ from ...core.dicom_patient import check_id
 from ...core.errors import InputError
 from ...core.modality import Record
 from ...core.profile import PatientProfile
-from .compress import Compression, check, compress
-from .dicom import height_of, read_dataset, stored_pixels
+from .formats.compress import Compression, check, compress
+from .formats.dicom import height_of, read_dataset, stored_pixels
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -42,7 +42,7 @@ def export(
     Findings stand in Admitting Diagnoses Code Sequence. Raises InputError before the first file is
     written: an object that cannot hold the image, an encoder that is not installed, an id DICOM has no room for.
     """
-    from .iods import dataset_of, kind_of, plane_shape, slices
+    from .formats.iods import dataset_of, kind_of, plane_shape, slices
 
     check(options.compression, [side for record in records for side in plane_shape(record)])
     kinds = [kind_of(record, options.iod) for record in records]
@@ -103,7 +103,7 @@ def _record(home: Path, paths: Sequence[Path]) -> Record:
 
 
 def _facts(dataset: "Dataset", path: Path) -> dict[str, Any]:
-    from .iods import GREYS, IODS, PLANES
+    from .formats.iods import GREYS, IODS, PLANES
 
     kinds = {iod.sop_class: name for name, iod in IODS.items()}
     if dataset.SOPClassUID not in kinds:

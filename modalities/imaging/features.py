@@ -12,12 +12,12 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ...core.config import Settings
-from ...core.weights import find, load, restore
+from ...core.training.weights import find, load, restore
+from ...core.types import AnyArray, FloatArray
 
 SIDE = 64  # pixels that the net sees
 TURNS = 8
@@ -101,7 +101,7 @@ class FeatureTrainer(pl.LightningModule):
 
 
 @torch.inference_mode()
-def embed(net: FeatureNet, images: NDArray[Any]) -> NDArray[np.float64]:
+def embed(net: FeatureNet, images: AnyArray) -> FloatArray:
     """(row, features) of (row, y, x) grey images of 64 x 64 pixels with values in [0, 1]."""
     device = next(net.parameters()).device
     out = []
@@ -120,7 +120,7 @@ class FeatureSpace:
         restore(self.net, weights)
         self.net.eval()
 
-    def __call__(self, images: NDArray[Any]) -> NDArray[np.float64]:
+    def __call__(self, images: AnyArray) -> FloatArray:
         return embed(self.net, images)
 
 

@@ -1,7 +1,7 @@
 """One image on its way into training: grey levels from black to white, which slices, one square size."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,7 @@ from PIL import Image
 from pydantic import Field, model_validator
 
 from ...core.config import Settings
+from ...core.types import AnyArray, Float32Array
 
 FULL_SCALE = 4095  # white in 12 bits
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
@@ -24,7 +25,7 @@ class Frame:
     stack names the volume that it is a slice of, and height is how far up the normal of its plane it lies, in any unit.
     """
 
-    pixels: NDArray[np.float32]
+    pixels: Float32Array
     aspect: float = 1.0
     annotated: bool = False
     stack: str = ""
@@ -49,7 +50,7 @@ class Levels(Settings):
         """Whether the user set levels, which then hold in place of the file's own."""
         return self.window is not None or self.percentiles is not None
 
-    def ends(self, values: NDArray[Any]) -> tuple[float, float]:
+    def ends(self, values: AnyArray) -> tuple[float, float]:
         """Black and white for these values: the window, or their own percentiles (all of the range if unset)."""
         if self.window is not None:
             half = self.window.width / 2
@@ -86,19 +87,19 @@ class Slices(Settings):
         return range(self.first or 0, end, self.step)
 
 
-def stretched(values: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:
+def stretched(values: AnyArray, low: float, high: float) -> Float32Array:
     """Values as float32 from 0 (at low and below) to 1 (at high and above); what is not a number is black."""
     span = high - low
     scaled = (np.asarray(values, dtype=np.float32) - np.float32(low)) / np.float32(span if span > 0 else 1)
     return np.clip(np.nan_to_num(scaled, nan=0.0), 0, 1)
 
 
-def grey(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+def grey(pixels: Float32Array) -> Float32Array:
     """(row, column) luma of grey or RGB pixels."""
     return pixels @ LUMA if pixels.ndim == 3 else pixels
 
 
-def twelve_bits(pixels: NDArray[np.float32]) -> NDArray[np.uint16]:
+def twelve_bits(pixels: Float32Array) -> NDArray[np.uint16]:
     """0..1 as 0..4095."""
     return np.rint(np.clip(pixels, 0, 1) * FULL_SCALE).astype(np.uint16)
 
@@ -114,7 +115,7 @@ def square(frame: Frame, size: int, channels: int = 1) -> NDArray[np.uint16]:
     return np.stack([twelve_bits(_fitted(plane, size, frame.aspect)) for plane in planes])
 
 
-def _fitted(plane: NDArray[np.float32], size: int, aspect: float) -> NDArray[np.float32]:
+def _fitted(plane: Float32Array, size: int, aspect: float) -> Float32Array:
     rows, columns = plane.shape
     if abs(aspect - 1) < SQUARE_ENOUGH:
         aspect = 1.0

@@ -5,19 +5,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ...core.condition import select
 from ...core.modality import Batch, Record
 from ...core.profile import PatientProfile, uid_for
-from ...core.weights import Weights, restore
+from ...core.training.weights import Weights, restore
+from ...core.types import AnyArray, Float32Array
 from . import stack
-from .coarse import CoarseLaw
-from .data import FULL_SCALE
-from .finish import Finish
+from .frame import FULL_SCALE
+from .gaussian_prior import CoarseLaw
+from .histogram_matching import Finish
 from .metrics import WORDS
 from .model import Denoiser, Shows, draw, half_is_fast, network_of
-from .upsample import FACTOR, Upsampler, UpsamplerModel, enlarged
+from .upsampler import FACTOR, Upsampler, UpsamplerModel, enlarged
 
 STEPS, GUIDANCE = 8, 1.0
 BESIDE = ("law.", "finish.")  # how tensors that are not the network's are named
@@ -75,7 +75,7 @@ class ImageGenerator:
             for own, profile, seed in zip(stacks, batch.profiles, batch.seeds, strict=True)
         ]
 
-    def draw(self, batch: Batch) -> NDArray[np.float32]:
+    def draw(self, batch: Batch) -> Float32Array:
         """(row, channel, y, x) in [-1, 1]; of a series, (row and slice, channel, y, x), slice by slice."""
         code = select(batch.condition, self.columns, self.card.columns)
         profiles, seeds = batch.profiles, batch.seeds
@@ -107,7 +107,7 @@ class ImageGenerator:
         return np.stack([self._enlarged(image, seed) for image, seed in zip(images, seeds, strict=True)])
 
     @torch.inference_mode()
-    def _enlarged(self, image: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    def _enlarged(self, image: Float32Array, seed: int) -> Float32Array:
         """One image at a time: a row's bits do not depend on its companions."""
         assert self.upsampler is not None
         coarse = torch.from_numpy(image)[None]
@@ -143,7 +143,7 @@ class ImageGenerator:
         }
 
 
-def levels(image: NDArray[np.float32]) -> NDArray[Any]:
+def levels(image: Float32Array) -> AnyArray:
     """(1, y, x) in [-1, 1] -> (y, x) uint16 of 12 bits; (3, y, x) -> (y, x, 3) uint8."""
     share = (image.astype(np.float64) + 1) / 2
     if len(image) == 1:

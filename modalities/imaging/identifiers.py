@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...core.names import MARK
+from ...core.types import AnyArray, Float32Array
 from .burned_in import shows_text
-from .dicom import read_dataset, stored_pixels
+from .formats.dicom import read_dataset, stored_pixels
 
 
 def identifiers(folder: Path, patient_ids: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -25,7 +24,7 @@ def identifiers(folder: Path, patient_ids: Sequence[str]) -> Iterator[tuple[str,
                 yield where, "text burned into the pixels"
 
 
-def _grey(pixels: NDArray[Any]) -> NDArray[np.float32]:
+def _grey(pixels: AnyArray) -> Float32Array:
     """(row, column) from black 0 to white 1 of a stored image, grey or RGB."""
     values = pixels.astype(np.float32)
     if values.ndim == 3:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ...core.modality import TrainingSet
 from ...core.profile import PatientProfile
-from ...core.weights import DataUsed
+from ...core.training.weights import DataUsed
+from ...core.types import FloatArray, IntArray
 from .data import read_slices, to_unit
 
 
@@ -20,8 +20,8 @@ class Images:
 
     pixels: Tensor
     profiles: tuple[PatientProfile, ...]
-    places: NDArray[np.float64]  # in its stack, NaN where it lies in none
-    origin: NDArray[np.int64]
+    places: FloatArray  # in its stack, NaN where it lies in none
+    origin: IntArray
     parts: tuple[TrainingSet, ...]
 
     @classmethod

@@ -1,13 +1,14 @@
 """What eval may measure on chest X-rays: coarse pixels, grey levels, texture, symmetry; view and findings."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...core.modality import Panel, Record, Rows, Task, View
 from ...core.profile import PatientProfile
+from ...core.types import AnyArray, FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +30,7 @@ WORDS = {
 }
 
 
-def flat(image: NDArray[Any]) -> NDArray[Any]:
+def flat(image: AnyArray) -> AnyArray:
     """(row, column): the middle slice of a series, the luma of an RGB image (ITU-R BT.601)."""
     if image.ndim == 2:
         return image
@@ -38,14 +39,14 @@ def flat(image: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(image[len(image) // 2])
 
 
-def shrink(image: NDArray[np.uint16], side: int = SIDE) -> NDArray[np.float64]:
+def shrink(image: NDArray[np.uint16], side: int = SIDE) -> FloatArray:
     """(row, column) of any size to (side, side) by area mean, in [0, 1]."""
     full = np.iinfo(np.uint8).max if image.dtype == np.uint8 else 4095
     tall, wide = (_shares(length, side) for length in image.shape)
     return np.asarray(tall @ image.astype(np.float64) @ wide.T / full, dtype=np.float64)
 
 
-def _shares(length: int, side: int) -> NDArray[np.float64]:
+def _shares(length: int, side: int) -> FloatArray:
     """(side, length): which part of each pixel falls into each of `side` equal cells; rows sum to 1."""
     edges = np.linspace(0, length, side + 1)
     start = np.arange(length)
@@ -104,7 +105,7 @@ def embedded(records: Sequence[Record]) -> "DataFrame":
     return DataFrame(found, columns=[f"net {i}" for i in range(found.shape[1])])
 
 
-def _rings(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+def _rings(pixels: FloatArray) -> FloatArray:
     """(image, ring) log10 of the mean spectral power in rings of equal width, up to the Nyquist frequency."""
     window = np.hanning(SIDE)[:, None] * np.hanning(SIDE)
     centred = pixels - pixels.mean((1, 2), keepdims=True)
@@ -115,7 +116,7 @@ def _rings(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.log10(np.stack(means, axis=1) + 1e-8), dtype=np.float64)
 
 
-def _likeness(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+def _likeness(a: FloatArray, b: FloatArray) -> FloatArray:
     """(image,) correlation of pixels, 0 for a flat image."""
     x, y = (v.reshape(len(v), -1) - v.mean((1, 2))[:, None] for v in (a, b))
     norm = np.sqrt(np.square(x).sum(1) * np.square(y).sum(1))

@@ -7,14 +7,14 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ...core.condition import FieldDropout
 from ...core.config import Settings
-from ...core.weights import Card
+from ...core.training.weights import Card
+from ...core.types import Float32Array
 from .adapters import Trainable
 from .stack import turned
 
@@ -232,15 +232,15 @@ ROWS = 16  # every network call has this many rows, so that a row's bits do not 
 @torch.inference_mode()
 def draw(
     net: Denoiser,
-    condition: NDArray[np.float32],
+    condition: Float32Array,
     seeds: Sequence[int],
     shape: ImageModel,
-    coarse: NDArray[np.float32] | None = None,
+    coarse: Float32Array | None = None,
     steps: int = 12,
     guidance: float = 1.0,
     spread: float = 1.0,
     places: Sequence[float] | None = None,
-) -> NDArray[np.float32]:
+) -> Float32Array:
     """(row, channel, y, x) images in [-1, 1], each from its own seed, in `steps` network evaluations.
 
     coarse (row, kept) gives the leading components of each start, which the flow keeps; the others are

@@ -4,14 +4,15 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
+
+from ...core.types import Float32Array, FloatArray
 
 WAVES = 3
 COLUMNS = ("slice", *(f"slice~cos{k}" for k in range(1, WAVES + 1)), "slice?")
 
 
-def places(stacks: Sequence[str], heights: Sequence[float | None]) -> NDArray[np.float64]:
+def places(stacks: Sequence[str], heights: Sequence[float | None]) -> FloatArray:
     """(row,) place of each slice in its stack, 0 lowest to 1 highest; NaN where it lies in none.
 
     heights are along the normal of the slices' plane, in any unit.
@@ -28,12 +29,12 @@ def places(stacks: Sequence[str], heights: Sequence[float | None]) -> NDArray[np
     return out
 
 
-def spaced(slices: int) -> NDArray[np.float64]:
+def spaced(slices: int) -> FloatArray:
     """(slice,) places of a drawn stack."""
     return np.linspace(0, 1, slices)
 
 
-def code_of(place: NDArray[np.float64]) -> NDArray[np.float32]:
+def code_of(place: FloatArray) -> Float32Array:
     """(row, column) of COLUMNS: the place from -1 to 1, cosines of it, and whether it is known; else zeros."""
     known = np.isfinite(place)
     p = np.where(known, place, 0.0)

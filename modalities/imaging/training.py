@@ -9,33 +9,33 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 from torch.utils.data import Dataset, Subset, TensorDataset
 
 from ...core.condition import columns_of, select
 from ...core.config import Settings, parse
+from ...core.dp.budget import PrivacyPlan, noise_for
+from ...core.dp.ledger import pay
 from ...core.errors import InputError
-from ...core.ledger import pay
 from ...core.modality import Batch, Conditioner, TrainingSet
-from ...core.privacy import PrivacyPlan, noise_for
 from ...core.profile import seed_for
-from ...core.train import Outcome
-from ...core.train import fit as run
-from ...core.weights import Card, Weights, figures, write_atomic
+from ...core.training.fit import Outcome
+from ...core.training.trainer import fit as run
+from ...core.training.weights import Card, Weights, figures, write_atomic
+from ...core.types import BoolArray, Float32Array, FloatArray, IntArray
 from . import stack
 from .adapters import merge, restrict
-from .coarse import MEAN_SHARE, CoarseLaw, LawSettings, fit_private, fit_public
 from .features import FeatureModel, FeatureTrainer, FeatureTraining
-from .finish import fit
+from .gaussian_prior import MEAN_SHARE, CoarseLaw, LawSettings, fit_private, fit_public
 from .generator import BESIDE, ImageGenerator
+from .histogram_matching import fit
 from .images import Images
 from .model import Denoiser, ImageDiffusion, ImageModel, ImageTraining, Shows, network_of, scaled
-from .upsample import UpsamplerModel, UpsamplerTrainer, UpsamplerTraining, renewed, shrunk
+from .upsampler import UpsamplerModel, UpsamplerTrainer, UpsamplerTraining, renewed, shrunk
 
 if TYPE_CHECKING:
-    from ...core.train import Fit
+    from ...core.training.fit import Fit
 
 
 LAW_FILE = "law.json"
@@ -156,7 +156,7 @@ Learnt = tuple[CoarseLaw | None, Outcome, dict[str, Any]]
 
 
 def _public(
-    module: ImageDiffusion, images: Images, code: NDArray[np.float32], settings: Config,
+    module: ImageDiffusion, images: Images, code: Float32Array, settings: Config,
     training: ImageTraining, how: "Fit",
 ) -> Learnt:  # fmt: skip
     """A small set may be shown more often (option `repeat`); the law is that of the sets with `law: true`."""
@@ -177,13 +177,13 @@ def _public(
     return law, outcome, {"privacy": "public"}
 
 
-def of_law(images: Images) -> NDArray[np.bool_]:
+def of_law(images: Images) -> BoolArray:
     """(row,) whether its set is one of those with `law: true`."""
     return np.array([bool(part.options.get("law")) for part in images.parts])[images.origin]
 
 
 def _private(
-    module: ImageDiffusion, images: Images, code: NDArray[np.float32], settings: Config,
+    module: ImageDiffusion, images: Images, code: Float32Array, settings: Config,
     training: ImageTraining, how: "Fit",
 ) -> Learnt:  # fmt: skip
     """Both are charged before either is learnt; the law takes `law_share` of the budget, DP-SGD the rest."""
@@ -244,14 +244,14 @@ def released(path: Path) -> CoarseLaw | None:
     return CoarseLaw.restore(kept["header"], {k: np.asarray(v) for k, v in kept["arrays"].items()})
 
 
-def one_each(patients: Sequence[str], random: np.random.Generator) -> NDArray[np.int64]:
+def one_each(patients: Sequence[str], random: np.random.Generator) -> IntArray:
     """A random row of each patient: the unit is the patient, however many images one has."""
     order = random.permutation(len(patients))
     _, first = np.unique(np.asarray(patients)[order], return_index=True)
     return np.asarray(order[first])
 
 
-def coordinates(net: Denoiser, pixels: Tensor) -> NDArray[np.float64]:
+def coordinates(net: Denoiser, pixels: Tensor) -> FloatArray:
     """(row, component) of 8-bit images."""
     with torch.no_grad():
         parts = (scaled(pixels[i : i + 512]) for i in range(0, len(pixels), 512))

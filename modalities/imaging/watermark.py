@@ -1,7 +1,7 @@
 """The watermark of an image: parity of its grey levels (12 bits) or colour levels (8 bits)."""
 
+from ...core.cohort.watermark import Mark, Tally
 from ...core.modality import Record
-from ...core.watermark import Mark, Tally
 
 IMAGE = "image"
 

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from ...core.claims import Claim
+from ...core.assertions import Claim
 from ...core.config import Settings, parse
 from ...core.errors import InputError
+from ...core.fields import BREAST_CANCER
 from ...core.modality import Conditioner, Generator, Record, TrainingSet, View
 from ...core.profile import PatientProfile
-from ...core.vocabulary import BREAST_CANCER
-from ...core.weights import Weights, find, load, read_card
+from ...core.training.weights import Weights, find, load, read_card
 
 if TYPE_CHECKING:
-    from ...core.train import Fit
-    from ...core.watermark import Mark, Tally
+    from ...core.cohort.watermark import Mark, Tally
+    from ...core.training.fit import Fit
 
 WEIGHTS = "omics"
 
@@ -103,7 +103,7 @@ class Omics:
 
     def claims(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Claim]]:
         """What obs and the marker genes say; see core.claims.Claiming."""
-        from .claims import claims
+        from .assertions import claims
 
         return claims(folder, patient_ids)
 

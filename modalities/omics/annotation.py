@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...core.weights import Card
+from ...core.training.weights import Card
 from .genes import ensembl_ids
 
 if TYPE_CHECKING:

@@ -1,13 +1,13 @@
 """Counts of sequencing reads drawn from log2 expression, as an option beside it."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...core.modality import Batch, Generator, Record
 from ...core.profile import seed_for
+from ...core.types import AnyArray, Float32Array
 
 ASSAYS = ("rna", "mirna")  # those measured by counting reads
 READS = 1500.0  # a feature on average: 30 million reads over 20,000 genes
@@ -18,7 +18,7 @@ BASE_DISPERSION = (
 EXTRA_DISPERSION = 0.5  # over the mean count: what few reads add
 
 
-def counts(log2_expression: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.int32]:
+def counts(log2_expression: Float32Array, rng: np.random.Generator) -> NDArray[np.int32]:
     """(feature,) log2 expression of one patient, exactly 0.0 where not detected, to (feature,) int32 read counts.
 
     The library size is log-normal around 1500 reads a feature; reads are shared out by expression, and each
@@ -51,7 +51,7 @@ class Counted:
         return [self._counted(record, seed) for record, seed in zip(drawn, batch.seeds, strict=True)]
 
     def _counted(self, record: Record, seed: int) -> Record:
-        own: dict[str, NDArray[Any]] = {}
+        own: dict[str, AnyArray] = {}
         for assay in _counted_assays(record):
             rng = np.random.Generator(np.random.PCG64(seed_for(seed, assay, "counts")))
             own[f"{assay}_counts"] = counts(record.arrays[assay], rng)

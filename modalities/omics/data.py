@@ -11,6 +11,7 @@ from pydantic import Field
 from ...core.config import Settings, parse
 from ...core.errors import InputError
 from ...core.modality import Record, TrainingSet
+from ...core.types import BoolArray, Float32Array
 from .followup import Columns, FollowUp, read_followup
 from .matrices import Matrix, read_matrix
 
@@ -49,12 +50,12 @@ class Assay:
     where unknown.
     """
 
-    values: NDArray[np.float32]
+    values: Float32Array
     symbols: NDArray[np.str_]
     ids: NDArray[np.str_]
 
     @property
-    def present(self) -> NDArray[np.bool_]:
+    def present(self) -> BoolArray:
         """(patient,) whether the patient has this assay."""
         return ~np.isnan(self.values[:, 0])
 
@@ -173,7 +174,7 @@ def _check(where: str, name: str, matrix: Matrix, kind: str) -> None:
         raise InputError(f"{where}: patient {matrix.keys[int(np.argmin(totals))]} has no counts at all")
 
 
-def _log2_per_million(counts: NDArray[np.float32]) -> NDArray[np.float32]:
+def _log2_per_million(counts: Float32Array) -> Float32Array:
     """log2(counts per million + 1): the scale is each row's own, so that no patient's value tells of another's."""
     totals = counts.sum(1, keepdims=True, dtype=np.float64)
     return np.log2(counts * (PER_MILLION / totals) + 1).astype(np.float32)

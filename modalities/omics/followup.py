@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...core.config import Settings
 from ...core.errors import InputError
 from ...core.modality import TrainingSet
 from ...core.tables import read_table
+from ...core.types import BoolArray, FloatArray
 
 MONTHS = {"days": 12 / 365.25, "months": 1.0, "years": 12.0}
 EVENTS = {"1": 1.0, "1.0": 1.0, "true": 1.0, "0": 0.0, "0.0": 0.0, "false": 0.0}
@@ -32,11 +32,11 @@ class FollowUp:
     NaN in both where either is unknown or the time is negative.
     """
 
-    months: NDArray[np.float64]
-    event: NDArray[np.float64]
+    months: FloatArray
+    event: FloatArray
 
     @property
-    def known(self) -> NDArray[np.bool_]:
+    def known(self) -> BoolArray:
         """(patient,)"""
         return ~np.isnan(self.months)
 

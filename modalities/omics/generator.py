@@ -4,22 +4,22 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ...core.condition import field_of, select
 from ...core.errors import InputError
 from ...core.modality import Batch, Record
 from ...core.profile import PatientProfile, seed_for
-from ...core.weights import Weights, restore
+from ...core.training.weights import Weights, restore
+from ...core.types import Float32Array, IntArray
 from .data import MARKERS
-from .law import Law
+from .latent_prior import Law
 from .marginals import Marginals
 from .survival import Survival
 from .tumours import SUBTYPES, Layout, plain
 from .vae import Decoder
 
 BLOCK = 32  # rows of a matrix product: always as many, so that a row's bits do not depend on its companions
-Scores = NDArray[np.float32]
+Scores = Float32Array
 
 
 class Sampler:
@@ -53,7 +53,7 @@ class Sampler:
         )
 
     def scores(
-        self, subtype: Sequence[int] | NDArray[np.int64], code: Scores, seeds: Sequence[int],
+        self, subtype: Sequence[int] | IntArray, code: Scores, seeds: Sequence[int],
         assays: Sequence[str] = (),
     ) -> dict[str, Scores]:  # fmt: skip
         """(row, feature) normal scores of each assay (all by default), each row from its own seed."""
@@ -71,7 +71,7 @@ class Sampler:
     @torch.inference_mode()
     def _block(
         self,
-        subtype: Sequence[int] | NDArray[np.int64],
+        subtype: Sequence[int] | IntArray,
         code: Scores,
         seeds: Sequence[int],
         assays: Sequence[str],

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
+
+from ...core.types import Float32Array, FloatArray
 
 REACH = 3.25  # standard deviations that the grid of scores covers on either side
 LEVELS = 66
@@ -20,11 +21,11 @@ class Marginals:
     detected ranks lowest); quantiles (feature, level): the value at each score of GRID, rising.
     """
 
-    threshold: NDArray[np.float32]
-    quantiles: NDArray[np.float32]
+    threshold: Float32Array
+    quantiles: Float32Array
 
     @classmethod
-    def fit(cls, values: NDArray[np.float32]) -> "Marginals":
+    def fit(cls, values: Float32Array) -> "Marginals":
         """Of (patient, feature) values; NaN is missing.
 
         A quantile is a mean over its step of the grid: of several patients, where there are many.
@@ -47,11 +48,11 @@ class Marginals:
     @classmethod
     def normal(
         cls,
-        location: NDArray[np.float64],
-        spread: NDArray[np.float64],
-        undetected: NDArray[np.float64],
-        low: NDArray[np.float64],
-        high: NDArray[np.float64],
+        location: FloatArray,
+        spread: FloatArray,
+        undetected: FloatArray,
+        low: FloatArray,
+        high: FloatArray,
     ) -> "Marginals":
         """(feature,) normal laws, cut at `low` and `high`, with a share not detected."""
         lines = location[:, None] + spread[:, None] * GRID
@@ -59,7 +60,7 @@ class Marginals:
         threshold = np.where(undetected > 0, ndtri(np.maximum(undetected, 1e-6)), NEVER)
         return cls(threshold.astype(np.float32), cut.astype(np.float32))
 
-    def to_scores(self, values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    def to_scores(self, values: Float32Array, rng: np.random.Generator) -> Float32Array:
         """(patient, feature) normal scores; what is not detected ranks lowest, in random order; NaN stays."""
         scores = np.empty(values.shape)
         for k in range(values.shape[1]):
@@ -70,7 +71,7 @@ class Marginals:
         scores[np.isnan(values)] = np.nan
         return np.clip(scores, -REACH, REACH).astype(np.float32)
 
-    def to_values(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    def to_values(self, scores: Float32Array) -> Float32Array:
         """Inverse of to_scores: (patient, feature) scores to values, 0.0 where not detected."""
         place = (np.clip(scores, -REACH, REACH) + np.float32(REACH)) * np.float32((LEVELS - 1) / (2 * REACH))
         low = np.minimum(place.astype(np.int32), LEVELS - 2)
@@ -82,7 +83,7 @@ class Marginals:
         values[scores < self.threshold] = 0.0
         return values
 
-    def calibrated(self, scores: NDArray[np.float32]) -> "Marginals":
+    def calibrated(self, scores: Float32Array) -> "Marginals":
         """The map for a model whose own (draw, feature) scores are not quite normal.
 
         Each score is first taken to the normal score of its rank among the model's draws, so that what

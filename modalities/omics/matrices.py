@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...core.errors import InputError
 from ...core.tables import STORES, open_store
+from ...core.types import Float32Array
 from .genes import feature_names, split_names
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Matrix:
     """Some rows of an assay: keys of the rows, (row, feature) float32, the features' symbols and ids."""
 
     keys: list[str]
-    values: NDArray[np.float32]
+    values: Float32Array
     symbols: list[str]
     ids: list[str]
 
@@ -171,7 +171,7 @@ def _stored(group: Any, where: str, layer: str | None) -> Any:
     return group["X"] if layer is None else group["layers"][layer]
 
 
-def _rows_of(stored: Any, rows: Sequence[int], where: str) -> NDArray[np.float32]:
+def _rows_of(stored: Any, rows: Sequence[int], where: str) -> Float32Array:
     """Those rows of a dense or a sparse matrix, (row, feature) float32."""
     from anndata.io import read_elem
 

@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from ...core.config import Settings
+from ...core.dp.budget import PrivacyPlan
+from ...core.dp.ledger import pay
 from ...core.errors import InputError
-from ...core.ledger import pay
 from ...core.modality import Conditioner, TrainingSet
-from ...core.privacy import PrivacyPlan
-from ...core.train import Fit, fit
-from ...core.weights import Card, DataUsed, Weights, figures
+from ...core.training.fit import Fit
+from ...core.training.trainer import fit
+from ...core.training.weights import Card, DataUsed, Weights, figures
+from ...core.types import FloatArray
 from .generator import Sampler
-from .law import Law
+from .latent_prior import Law
 from .marginals import Marginals
 from .private import MOST_NOISE, RELEASES, SURVIVAL, Mechanisms, Moments, learn, noise_limit, noise_of
 from .scales import Public
@@ -30,7 +31,7 @@ from .tumours import SUBTYPES, Tumours, plain, read_tumours
 from .vae import Network, OmicsVae, Training
 
 if TYPE_CHECKING:
-    from ...core.privacy import Budget
+    from ...core.dp.budget import Budget
 
 CALIBRATION = 4000  # tumours drawn to see which scores a model gives
 LEAST_PATIENTS = 20  # of public data, for marginals to mean anything
@@ -100,9 +101,7 @@ def _publicly(tumours: Tumours, data: Sequence[TrainingSet], config: Config, how
     return _calibrated(tensors, marginals, card, tumours, how.seed)
 
 
-def residue(
-    left: NDArray[np.float64], count: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def residue(left: FloatArray, count: int) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Principal components of what the decoder leaves (row, feature); NaN is missing.
 
     Their loadings (feature, factor), each row's values (row, factor), and the spread that remains (feature,).
@@ -202,7 +201,7 @@ def _of_moments(moments: Moments, tumours: Tumours) -> dict[str, Tensor]:
     return own | normal.tensors() | _halves(marginals)
 
 
-def _shares(shares: NDArray[np.float64]) -> dict[str, float]:
+def _shares(shares: FloatArray) -> dict[str, float]:
     return {name: round(float(share), 4) for name, share in zip(SUBTYPES, shares, strict=True)}
 
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...core.modality import Rows
+from ...core.types import FloatArray, IntArray
 from .modules import PAM50
 from .tumours import SUBTYPES
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, FigureBase
 
-Array = NDArray[np.float64]
 COLOURS = ("#2166ac", "#67a9cf", "#b2182b", "#d95f9e", "#4d9221")
 UNKNOWN = "#b3b3b3"
 MAPPED = 120  # features of a correlation map
@@ -37,7 +36,7 @@ class Side:
                 self.names[assay] = [str(s) for s in records[0].arrays[f"{assay}_var"]]
                 self.values[assay] = np.stack([r.arrays[assay] for r in records]).astype(np.float64)
 
-    def rna(self, genes: Sequence[str]) -> Array:
+    def rna(self, genes: Sequence[str]) -> FloatArray:
         """(patient, gene) of these genes."""
         return self.values["rna"][:, [self.names["rna"].index(g) for g in genes]]
 
@@ -98,7 +97,7 @@ def _expression_map(figure: "FigureBase", sides: Sequence[Side], genes: Sequence
     )
 
 
-def _subtype_bar(axis: "Axes", subtype: NDArray[np.int64]) -> None:
+def _subtype_bar(axis: "Axes", subtype: IntArray) -> None:
     """A strip of subtype colours above the map, each named once."""
     from matplotlib.colors import to_rgb
 
@@ -185,13 +184,13 @@ def _correlations(axis: "Axes", sides: Sequence[Side]) -> None:
         axis.set_xlabel("above the diagonal real, below synthetic", fontsize=8.5)
 
 
-def _matrix(side: Side, chosen: dict[str, NDArray[np.int64]]) -> Array:
+def _matrix(side: Side, chosen: dict[str, IntArray]) -> FloatArray:
     values = np.concatenate([side.values[name][:, own] for name, own in chosen.items()], axis=1)
     z = (values - values.mean(0)) / np.maximum(values.std(0), 1e-6)
     return np.asarray(z.T @ z / len(z))
 
 
-def _ordered(correlation: Array, sizes: Sequence[int]) -> list[int]:
+def _ordered(correlation: FloatArray, sizes: Sequence[int]) -> list[int]:
     """Features of each assay by their weight in its first component, so that blocks show."""
     order: list[int] = []
     for size in sizes:

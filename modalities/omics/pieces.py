@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...core.cohort.patients_table import columns
 from ...core.modality import Record
 from ...core.profile import PatientProfile
-from ...core.roster import columns
+from ...core.types import AnyArray, IntArray
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,14 +32,14 @@ class AssayPieces:
     """One assay in all pieces: rows (patient,) places in the joined obs, features, which columns there are."""
 
     files: tuple[Path, ...]
-    rows: NDArray[np.int64]
+    rows: IntArray
     var: tuple[str, ...]
     ids: tuple[str, ...]
     counted: bool
 
-    def blocks(self, column: str, rows: int) -> Iterator[NDArray[Any]]:
+    def blocks(self, column: str, rows: int) -> Iterator[AnyArray]:
         """(patient, feature) values of a column in order, `rows` patients at a time (fewer in the last block)."""
-        held: list[NDArray[Any]] = []
+        held: list[AnyArray] = []
         count = 0
         for file in self.files:
             waiting = _matrix(file, column, len(self.var))
@@ -89,7 +89,7 @@ def gather(pieces: Sequence[Path]) -> tuple["pa.Table", dict[str, AssayPieces]]:
 
     joined: list[pa.Table] = []
     some: list[pa.Table] = []
-    rows: dict[str, list[NDArray[np.int64]]] = {}
+    rows: dict[str, list[IntArray]] = {}
     files: dict[str, list[Path]] = {}
     about: dict[str, dict[bytes, bytes]] = {}
     start = 0
@@ -173,6 +173,6 @@ def _read(path: Path) -> "pa.Table":
         return pa.ipc.open_file(source).read_all()
 
 
-def _matrix(path: Path, column: str, features: int) -> NDArray[Any]:
+def _matrix(path: Path, column: str, features: int) -> AnyArray:
     values = _read(path)[column].combine_chunks().flatten()
     return values.to_numpy().reshape(-1, features)

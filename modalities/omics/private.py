@@ -9,16 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...core.condition import field_of
-from ...core.privacy import Budget, noise_for
+from ...core.dp.budget import Budget, noise_for
+from ...core.types import BoolArray, FloatArray
 from .modules import MEMBER, members
 from .scales import Public
 from .shrinkage import shrunk, shrunk_together
 from .tumours import SUBTYPES, Layout, Tumours, plain
-
-Array = NDArray[np.float64]
 
 # What is released, and each part's share of the budget, fixed beforehand. The products hold most numbers, and a
 # large budget goes to them; under a small one they drown anyway, and what names the subtype comes first.
@@ -56,11 +54,11 @@ class Factors:
     root (factor, factor), of their covariance within a subtype.
     """
 
-    shares: Array
-    centres: Array
-    line: Array
-    middle: Array
-    root: Array
+    shares: FloatArray
+    centres: FloatArray
+    line: FloatArray
+    middle: FloatArray
+    root: FloatArray
 
 
 @dataclass(frozen=True)
@@ -70,11 +68,11 @@ class Moments:
     location, spread, undetected (share of patients), residue: (feature,); loadings (feature, factor).
     """
 
-    location: Array
-    spread: Array
-    undetected: Array
-    loadings: Array
-    residue: Array
+    location: FloatArray
+    spread: FloatArray
+    undetected: FloatArray
+    loadings: FloatArray
+    residue: FloatArray
     factors: Factors
 
 
@@ -84,7 +82,7 @@ class Mechanisms:
     def __init__(self, multipliers: Sequence[float], detail: bool, rng: np.random.Generator) -> None:
         self.multipliers, self.detail, self.rng = list(multipliers), detail, rng
 
-    def sum(self, rows: Array, norm: float, which: int) -> tuple[Array, float]:
+    def sum(self, rows: FloatArray, norm: float, which: int) -> tuple[FloatArray, float]:
         """Noisy sums of the rows, each cut to that L2 norm, and the noise's standard deviation."""
         deviation = norm * self.multipliers[which]
         total = clipped(rows, norm).sum(0)
@@ -104,7 +102,7 @@ def noise_limit(budget: Budget, survival: bool = False) -> float:
     return noise_for(budget, COARSE + (SURVIVAL_SHARE,) * survival)[2]
 
 
-def clipped(rows: Array, norm: float) -> Array:
+def clipped(rows: FloatArray, norm: float) -> FloatArray:
     """(row, column) with each row shortened to at most that L2 norm."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows * np.minimum(1.0, norm / np.maximum(lengths, 1e-12)))
@@ -130,7 +128,7 @@ def learn(data: Tumours, noise: Mechanisms) -> Moments:
     return Moments(location + spread * shift, spread, undetected, loadings, residue, factors)
 
 
-def module_scores(standard: Array, data: Tumours, detail: bool) -> Array:
+def module_scores(standard: FloatArray, data: Tumours, detail: bool) -> FloatArray:
     """(patient, score): means of each module's standardised features in the first assay that has modules.
 
     A patient's scores together are no longer than 1. Without any module the subtype serves.
@@ -143,7 +141,7 @@ def module_scores(standard: Array, data: Tumours, detail: bool) -> Array:
     return _hot(data)[:, :-1]
 
 
-def expected(layout: Layout, basis: Array, detail: bool) -> Array:
+def expected(layout: Layout, basis: FloatArray, detail: bool) -> FloatArray:
     """(feature, factor) loadings that the literature makes one expect: a module's features follow its score."""
     loadings = np.zeros((layout.features, basis.shape[1]))
     found = {name: members(name, own, detail) for name, own in layout.symbols.items()}
@@ -159,14 +157,14 @@ def expected(layout: Layout, basis: Array, detail: bool) -> Array:
     return loadings
 
 
-def _hot(data: Tumours) -> Array:
+def _hot(data: Tumours) -> FloatArray:
     """(patient, subtype) with a last column for "unknown"."""
     return np.asarray(np.eye(len(SUBTYPES) + 1)[data.subtype])
 
 
 def _means(
-    values: Array, present: NDArray[np.bool_], layout: Layout, public: Public, noise: Mechanisms
-) -> tuple[Array, Array, Array]:
+    values: FloatArray, present: BoolArray, layout: Layout, public: Public, noise: Mechanisms
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Of each feature: location, its error in spreads, and how many patients have it."""
     usual = float(np.sqrt((public.weight**2 * (1 + public.between**2)).sum()))
     places = list(layout.slices().values())
@@ -186,9 +184,9 @@ def _means(
 
 
 def _spreads(
-    values: Array, present: NDArray[np.bool_], layout: Layout, public: Public,
-    location: Array, error: Array, patients: Array, noise: Mechanisms,
-) -> tuple[Array, Array]:  # fmt: skip
+    values: FloatArray, present: BoolArray, layout: Layout, public: Public,
+    location: FloatArray, error: FloatArray, patients: FloatArray, noise: Mechanisms,
+) -> tuple[FloatArray, FloatArray]:  # fmt: skip
     """Spread of each feature, from its mean absolute deviation, and its share of patients not detected."""
     away = np.minimum(np.abs(values - location) / public.unit, 3.0) - MEAN_DEVIATION
     rows = np.concatenate(
@@ -205,7 +203,9 @@ def _spreads(
     return public.unit * spread, np.where(share > 3 * fault, np.clip(share, 0, 0.95), 0.0)
 
 
-def _factors(data: Tumours, scores: Array, noise: Mechanisms) -> tuple[Array, Array, Array, Factors]:
+def _factors(
+    data: Tumours, scores: FloatArray, noise: Mechanisms
+) -> tuple[FloatArray, FloatArray, FloatArray, Factors]:
     """Centre of the scores, the basis (score, factor) that makes factors of them, their emphasis and law.
 
     The emphasis (factor,) says how much of a patient's length each factor may take up in the products: the
@@ -244,7 +244,7 @@ def _factors(data: Tumours, scores: Array, noise: Mechanisms) -> tuple[Array, Ar
     return centre, basis, emphasis / np.linalg.norm(emphasis), factors
 
 
-def _second_moments(rows: Array, square: float, noise: Mechanisms) -> tuple[Array, float]:
+def _second_moments(rows: FloatArray, square: float, noise: Mechanisms) -> tuple[FloatArray, float]:
     """Noisy rows.T @ rows; `square` bounds the squared norm of a row."""
     upper = np.triu_indices(rows.shape[1])
     twice = np.where(upper[0] == upper[1], 1.0, np.sqrt(2))  # the vector is then as long as the matrix
@@ -254,7 +254,7 @@ def _second_moments(rows: Array, square: float, noise: Mechanisms) -> tuple[Arra
     return gram + np.triu(gram, 1).T, deviation
 
 
-def _possible(gram: Array) -> Array:
+def _possible(gram: FloatArray) -> FloatArray:
     """The nearest matrix of second moments: nobody has two subtypes, and no direction a negative variance."""
     both = gram.copy()
     classes = len(SUBTYPES) + 1
@@ -264,9 +264,9 @@ def _possible(gram: Array) -> Array:
 
 
 def _loadings(
-    standard: Array, factors: Array, emphasis: Array, prior: Array, layout: Layout, public: Public,
-    error: Array, patients: Array, noise: Mechanisms,
-) -> tuple[Array, Array]:  # fmt: skip
+    standard: FloatArray, factors: FloatArray, emphasis: FloatArray, prior: FloatArray, layout: Layout, public: Public,
+    error: FloatArray, patients: FloatArray, noise: Mechanisms,
+) -> tuple[FloatArray, FloatArray]:  # fmt: skip
     """Loadings (feature, factor), and a second look at each feature's mean, in spreads from the first."""
     norm = float(np.sqrt((public.weight**2 * (1 + 0.5 * error**2)).sum()))
     features = clipped(standard * public.weight, norm)
@@ -288,7 +288,7 @@ def _loadings(
     return loadings, shift
 
 
-def _kept(gains: Array) -> Array:
+def _kept(gains: FloatArray) -> FloatArray:
     """(factor,) of the covariance with a normal factor, what is left when gains * factors are cut at length 1."""
     normal = np.random.default_rng(0).standard_normal((20_000, len(gains)))
     return np.asarray((clipped(normal * gains, 1.0) * normal).mean(0) / gains)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ...core.errors import InputError
 from ...core.modality import Record
 from ...core.tables import open_store
+from ...core.types import AnyArray
 from .data import MARKERS
 from .pieces import COUNTS, OUTCOMES
 
@@ -32,7 +33,7 @@ def read(folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
 
     Raises InputError naming a store that is unreadable or lacks a part.
     """
-    arrays: dict[str, dict[str, NDArray[Any]]] = {}
+    arrays: dict[str, dict[str, AnyArray]] = {}
     facts: dict[str, dict[str, Any]] = {}
     for store in sorted((folder / "omics").glob("*")):
         for assay in _assays(store):
@@ -91,7 +92,7 @@ def _known(column: Any) -> list[Any]:
     return [None if pd.isna(value) else value for value in pd.Series(column).tolist()]
 
 
-def _values(store: Path, assay: str, rows: Sequence[int]) -> dict[str, NDArray[Any]]:
+def _values(store: Path, assay: str, rows: Sequence[int]) -> dict[str, AnyArray]:
     """(patient, feature) of X, and of the counts where there are any, by name of the record's array."""
     with open_store(store) as root:
         group = _group(root, assay)
@@ -104,7 +105,7 @@ def _values(store: Path, assay: str, rows: Sequence[int]) -> dict[str, NDArray[A
     return values
 
 
-def _rows_of(matrix: Any, rows: Sequence[int]) -> NDArray[Any]:
+def _rows_of(matrix: Any, rows: Sequence[int]) -> AnyArray:
     """Rows in the order asked for; the formats want them sorted."""
     if not rows:
         return np.empty((0, matrix.shape[1]), matrix.dtype)

@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...core.types import FloatArray
 from .modules import KNOWN
 from .tumours import Layout
-
-Array = NDArray[np.float64]
 
 # Genes of the modules are few and tell subtypes apart: they get half the others' noise.
 KNOWN_WEIGHT = 2.0
@@ -42,12 +40,12 @@ OTHER = Scale(5.0, 2.0, 2.0, -10.0, 25.0, 0.6)
 class Public:
     """The scale of each feature, (feature,) arrays; RNA of the modules' genes weighs more."""
 
-    middle: Array
-    unit: Array
-    between: Array
-    low: Array
-    high: Array
-    weight: Array
+    middle: FloatArray
+    unit: FloatArray
+    between: FloatArray
+    low: FloatArray
+    high: FloatArray
+    weight: FloatArray
 
     @classmethod
     def of(cls, layout: Layout) -> "Public":

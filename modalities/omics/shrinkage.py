@@ -1,18 +1,17 @@
 """Shrinkage: many noisy numbers, each pulled in as far as its known noise explains their spread (empirical Bayes)."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from ...core.types import FloatArray
 
 
-def shrunk(noisy: Array, error: Array, centre: float = 0.0) -> Array:
+def shrunk(noisy: FloatArray, error: FloatArray, centre: float = 0.0) -> FloatArray:
     """Towards the centre, as far as noise of that standard deviation explains the spread."""
     wide = max(0.0, float(np.average((noisy - centre) ** 2 - error**2, weights=1 / error**2)))
     return np.asarray(centre + (noisy - centre) * wide / (wide + error**2))
 
 
-def shrunk_together(noisy: Array, error: Array) -> Array:
+def shrunk_together(noisy: FloatArray, error: FloatArray) -> FloatArray:
     """(feature, factor) numbers towards 0: what features load together tells signal from noise."""
     precision = 1 / np.square(error).mean(1)
     precision /= precision.sum()

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ...core.types import AnyArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +64,7 @@ def create(
     return layout
 
 
-def write_rows(group: Any, start: int, values: NDArray[Any], layer: str | None = None) -> None:
+def write_rows(group: Any, start: int, values: AnyArray, layer: str | None = None) -> None:
     """Rows start, start + 1, ... of X, or of a layer: (row, feature).
 
     In zarr, several processes may write at once if each writes one of Layout.ranges(); HDF5 has one writer.

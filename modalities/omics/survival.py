@@ -8,14 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from ...core.profile import PatientProfile
+from ...core.types import FloatArray, IntArray
 from .followup import FollowUp
 from .tumours import SUBTYPES
-
-Array = NDArray[np.float64]
 
 # Groups of the tables: ages up to 45, 60, 75 and above, with the age that stands for each; stage I or II, III or IV.
 AGES, MIDDLES = (45.0, 60.0, 75.0), (38.0, 53.0, 67.0, 81.0)
@@ -41,8 +39,8 @@ class Survival:
     Rates are in (months / HORIZON) ** SHAPE.
     """
 
-    hazard: Array
-    ending: Array
+    hazard: FloatArray
+    ending: FloatArray
 
     def draw(
         self, age: float | None, stage: str | None, subtype: int, rng: np.random.Generator
@@ -55,7 +53,7 @@ class Survival:
         return max(0.1, round(float(min(death, end)), 1)), bool(death <= end)
 
 
-def rows_of(profiles: Sequence[PatientProfile], subtype: NDArray[np.int64], followed: FollowUp) -> Array:
+def rows_of(profiles: Sequence[PatientProfile], subtype: IntArray, followed: FollowUp) -> FloatArray:
     """(patient, 22): death, then follow-up times its weight, by groups of age, stage and subtype.
 
     A row is no longer than NORM; it is 0 for those of whom nothing is known.
@@ -65,7 +63,7 @@ def rows_of(profiles: Sequence[PatientProfile], subtype: NDArray[np.int64], foll
     return np.concatenate([groups * died[:, None], groups * time[:, None] * FOLLOW_WEIGHT], axis=1)
 
 
-def fit(profiles: Sequence[PatientProfile], subtype: NDArray[np.int64], followed: FollowUp) -> Survival:
+def fit(profiles: Sequence[PatientProfile], subtype: IntArray, followed: FollowUp) -> Survival:
     """From patients themselves: follow-up in all combinations of groups, no noise."""
     age, stage, kind = _groups(profiles, subtype)
     time, died = _within(followed)
@@ -74,7 +72,7 @@ def fit(profiles: Sequence[PatientProfile], subtype: NDArray[np.int64], followed
     return _solved(deaths, cells, float(followed.known.sum()), 0.0)
 
 
-def fit_sums(sums: Array, deviation: float, patients: int) -> Survival:
+def fit_sums(sums: FloatArray, deviation: float, patients: int) -> Survival:
     """From the sum of rows_of with noise of that standard deviation; post-processing.
 
     Follow-up in combinations of groups is what it would be if they were independent.
@@ -87,13 +85,13 @@ def fit_sums(sums: Array, deviation: float, patients: int) -> Survival:
     return _solved(deaths, whole * np.einsum("a,s,k->ask", age, stage, kind), patients, deviation)
 
 
-def _solved(deaths: Array, cells: Array, patients: float, deviation: float) -> Survival:
+def _solved(deaths: FloatArray, cells: FloatArray, patients: float, deviation: float) -> Survival:
     """The most likely law given deaths by groups, follow-up by cells, and what is expected."""
     late, kinds = np.arange(2.0), np.eye(len(SUBTYPES))
     terms = np.stack([[[_terms(a, s, k) for k in kinds] for s in late] for a in MIDDLES])
     scale = np.sqrt(np.maximum(deaths, 1.0) + deviation**2)
 
-    def residuals(hazard: Array) -> Array:
+    def residuals(hazard: FloatArray) -> FloatArray:
         dying = cells * np.exp(terms @ hazard)
         found = np.concatenate([dying.sum((1, 2)), dying.sum((0, 2)), dying.sum((0, 1))])
         return np.concatenate([(found - deaths) / scale, (hazard - EXPECTED) / DOUBT])
@@ -103,13 +101,15 @@ def _solved(deaths: Array, cells: Array, patients: float, deviation: float) -> S
     return Survival(hazard, np.log([max(patients - dead, 0.1 * patients) / cells.sum()]))
 
 
-def _terms(age: float, late: float, subtype: Array) -> Array:
+def _terms(age: float, late: float, subtype: FloatArray) -> FloatArray:
     """(term,): 1, decades from 60, late stage, and the subtypes but the first."""
     decades = float(np.clip((age - 60) / 10, -DECADES, DECADES))
     return np.array([1.0, decades, late, *subtype[1:]])
 
 
-def _groups(profiles: Sequence[PatientProfile], subtype: NDArray[np.int64]) -> tuple[Array, Array, Array]:
+def _groups(
+    profiles: Sequence[PatientProfile], subtype: IntArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """(patient, group) of age, stage and subtype: 1 in a patient's own group, the usual shares if it is not known."""
     stages = [p.traits.get("tumor_stage") for p in profiles]
     late = np.array([LATE_SHARE if s is None else float(s in LATE) for s in stages])
@@ -120,7 +120,7 @@ def _groups(profiles: Sequence[PatientProfile], subtype: NDArray[np.int64]) -> t
     return np.array(age), np.stack([1 - late, late], axis=1), kind
 
 
-def _within(followed: FollowUp) -> tuple[Array, Array]:
+def _within(followed: FollowUp) -> tuple[FloatArray, FloatArray]:
     """(patient,) follow-up within the horizon, from 0 to 1, and death within it; 0 where nothing is known."""
     months = np.nan_to_num(followed.months)
     died = np.where(months <= HORIZON, np.nan_to_num(followed.event), 0.0)

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...core.condition import columns_of, field_of, select
 from ...core.errors import InputError
 from ...core.modality import Conditioner, DatasetSource, TrainingSet
 from ...core.profile import PatientProfile
+from ...core.types import Float32Array, FloatArray, IntArray
 from .data import read_assays, read_survival
 from .followup import FollowUp
 
@@ -35,7 +35,7 @@ class Layout:
             for (name, own), end in zip(self.symbols.items(), ends, strict=True)
         }
 
-    def spread(self, per_assay: Mapping[str, float]) -> NDArray[np.float64]:
+    def spread(self, per_assay: Mapping[str, float]) -> FloatArray:
         """(feature,) of a number an assay."""
         return np.concatenate([np.full(len(own), per_assay[name]) for name, own in self.symbols.items()])
 
@@ -47,9 +47,9 @@ class Tumours:
     profiles: of the same patients; followed: their survival, None if no set tells it.
     """
 
-    values: NDArray[np.float32]
+    values: Float32Array
     layout: Layout
-    code: NDArray[np.float32]
+    code: Float32Array
     columns: tuple[str, ...]
     patients: tuple[str, ...]
     source: DatasetSource
@@ -57,7 +57,7 @@ class Tumours:
     followed: FollowUp | None = None
 
     @property
-    def subtype(self) -> NDArray[np.int64]:
+    def subtype(self) -> IntArray:
         """(patient,) place in SUBTYPES, -1 where it is unknown."""
         names = [f"pam50={name}" for name in SUBTYPES]
         if not set(names) <= set(self.columns):

@@ -4,13 +4,11 @@ A value moves by a whole step or not at all and keeps its rest, so that marked v
 detected (exactly 0.0) stays so. Read counts carry none.
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from ...core.cohort.watermark import Mark, Tally
 from ...core.modality import Record
-from ...core.watermark import Mark, Tally
+from ...core.types import AnyArray, BoolArray, Float32Array, IntArray
 from .data import MARKERS
 
 STEPS = 1024  # a power of two, so that adding a step is exact in float32
@@ -49,9 +47,9 @@ def _assays(record: Record) -> list[str]:
     return [name for name in record.arrays if f"{name}_var" in record.arrays]
 
 
-def _eligible(values: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _eligible(values: Float32Array) -> BoolArray:
     return np.asarray(np.abs(values) >= LEAST)
 
 
-def _levels(values: NDArray[Any]) -> NDArray[np.int64]:
+def _levels(values: AnyArray) -> IntArray:
     return np.floor(values.astype(np.float64) * STEPS).astype(np.int64)

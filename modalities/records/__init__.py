@@ -6,20 +6,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from ...core.claims import Claim
+from ...core.assertions import Claim
 from ...core.config import Settings, parse
 from ...core.errors import InputError
 from ...core.modality import Conditioner, Record, TrainingSet, View
 from ...core.profile import PatientProfile
-from . import data, export, metrics, model, rules
+from . import data, export, metrics, model
 from .case import Case
-from .course import courses
-from .notes.audit import contradictions
-from .story import story_of
+from .notes.consistency import contradictions
+from .rules import clinical
+from .simulation.course import courses
+from .timeline import story_of
 
 if TYPE_CHECKING:
-    from ...core.train import Fit
-    from ...core.weights import Weights
+    from ...core.training.fit import Fit
+    from ...core.training.weights import Weights
 
 NOTES_RULE = "notes-state-the-record"
 
@@ -111,13 +112,13 @@ class Records:
 
     def claims(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Claim]]:
         """What the FHIR resources say; see core.claims.Claiming."""
-        from .claims import claims
+        from .assertions import claims
 
         return claims(folder, patient_ids)
 
     def rule_names(self) -> dict[str, str]:
         """Every rule of breaches(), each with one plain sentence."""
-        found = {name: (rule.__doc__ or "").strip().splitlines()[0] for name, rule in rules.RULES.items()}
+        found = {name: (rule.__doc__ or "").strip().splitlines()[0] for name, rule in clinical.RULES.items()}
         return {**found, NOTES_RULE: "A note says nothing that the record does not."}
 
     def breaches(self, record: Record) -> list[tuple[str, str]]:
@@ -125,11 +126,11 @@ class Records:
         told = record.facts
         resources = told.get("truth", told["resources"])
         case = Case(resources)
-        found = [(v.rule, f"{v.resource}: {v.says}") for v in rules.check(resources)]
+        found = [(v.rule, f"{v.resource}: {v.says}") for v in clinical.check(resources)]
         for note in told.get("true_notes", told["notes"]):
             found += [(NOTES_RULE, says) for says in contradictions(note, case)]
         return found
 
     def views(self) -> list[View]:
-        """None: the record has no real counterpart; rules.check and metrics.check_references judge it."""
+        """None: the record has no real counterpart; clinical.check and metrics.check_references judge it."""
         return metrics.views()

@@ -7,9 +7,9 @@ from functools import cached_property
 from typing import Any
 
 from ...core.modality import Facts
-from .chart import INDEX
 from .codes import codes
 from .data import Resource
+from .simulation.chart import INDEX
 
 
 @dataclass(frozen=True)

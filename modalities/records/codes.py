@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 from pydantic import Field
 
 from ...core.config import Settings, parse, read_yaml
-from ...core.vocabulary import ICD10, LOINC, SNOMED
+from ...core.fields import ICD10, LOINC, SNOMED
 
 RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
 UCUM = "http://unitsofmeasure.org"

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...core.errors import InputError
 from ...core.modality import Record
-from ...core.weights import write_atomic
+from ...core.training.weights import write_atomic
 from .data import FOLDER, NOTE_KINDS, NOTES, TRUE_NOTES, TRUTH, TYPES, line
 
 _FHIR = tuple(f"{kind}.ndjson" for kind in TYPES)
@@ -64,15 +64,15 @@ def join(pieces: Sequence[Path], folder: Path, formats: Sequence[str] = ()) -> l
             if parts:
                 paths.append(_join(parts, folder / place / name))
     if "bundles" in formats:
-        from .bundles import write_bundles
+        from .formats.bundles import write_bundles
 
         paths += write_bundles(folder)
     if "csv" in formats:
-        from .tables import write_csv
+        from .formats.csv_tables import write_csv
 
         paths += write_csv(folder)
     if "omop" in formats:
-        from .omop import write_omop
+        from .formats.omop import write_omop
 
         paths += write_omop(folder)
     return paths

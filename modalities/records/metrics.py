@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from ...core.modality import View
-from .bundles import patients
 from .case import Case, Violation
 from .data import (
     FOLDER,
@@ -20,8 +19,9 @@ from .data import (
     patient_of,
     read_resources,
 )
-from .notes.audit import contradictions
-from .rules import check
+from .formats.bundles import patients
+from .notes.consistency import contradictions
+from .rules.clinical import check
 
 
 def views() -> list[View]:

@@ -9,15 +9,16 @@ from collections.abc import Mapping
 
 from ...core.modality import Batch, Facts, Record
 from ...core.profile import PatientProfile
-from .course import Course
+from .corruption import messy, messy_note
 from .data import Resource
-from .documents import attach, documents
-from .fhir import Writer
-from .journey import play
-from .mess import messy, messy_note
-from .notes import Note, notes_of
-from .story import story_of
+from .formats.documents import attach, documents
+from .formats.fhir import Writer
+from .notes import notes_of
+from .notes.text import Note
+from .simulation.course import Course
+from .simulation.course_run import play
 from .studies import ecg, image, pathology, tumour, tumour_place
+from .timeline import story_of
 
 
 class RecordRules:

@@ -4,14 +4,14 @@ from datetime import datetime, time, timedelta
 from typing import Any
 
 from ...core.errors import InputError
+from ...core.fields import ICD10, SNOMED, field
 from ...core.modality import Facts
 from ...core.profile import slice_uid, study_begins
-from ...core.vocabulary import ICD10, SNOMED, field
-from .chart import INDEX_STARTS, Chart, Reading, Report, Visit
 from .codes import DICOM, HGNC, UCUM, codes
 from .data import ANSWERS, GENE_UNIT, GENES, MODALITIES, RHYTHMS, SOP_CLASSES, SUBTYPES, Resource
-from .elements import concept
-from .fhir import Writer
+from .formats.elements import concept
+from .formats.fhir import Writer
+from .simulation.chart import INDEX_STARTS, Chart, Reading, Report, Visit
 
 RECEPTORS = {
     "estrogen_receptor": "estrogen receptor",

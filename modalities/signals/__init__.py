@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from ...core.claims import Claim
+from ...core.assertions import Claim
 from ...core.config import Settings, parse
 from ...core.errors import InputError
 from ...core.modality import Batch, Conditioner, Generator, Record, TrainingSet, View
 from ...core.profile import PatientProfile
-from ...core.weights import Weights, find, load
+from ...core.training.weights import Weights, find, load
+from .acquisition import Recorder, SignalsOptions
 from .layout import ECG_GAIN
-from .recorder import Recorder, SignalsOptions
 
 if TYPE_CHECKING:
-    from ...core.train import Fit
-    from ...core.watermark import Mark, Tally
-    from .ecg_sampler import EcgSampler
-    from .live import Monitor
+    from ...core.cohort.watermark import Mark, Tally
+    from ...core.training.fit import Fit
+    from .ecg.sampler import EcgSampler
+    from .live.monitor import Monitor
 
 ECG, VITALS = "ecg", "vitals"
 
@@ -118,13 +118,13 @@ class Signals:
 
     def claims(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Claim]]:
         """What headers, marks and traces say; see core.claims.Claiming."""
-        from .claims import claims
+        from .assertions import claims
 
         return claims(folder, patient_ids)
 
     def live_rules(self) -> Mapping[str, type[Settings]]:
         """Rules that a live monitor may follow, by name."""
-        from .live_rules import RULES
+        from .live.rules import RULES
 
         return RULES
 
@@ -136,7 +136,7 @@ class Signals:
 
         `how` as live.Monitor takes it.
         """
-        from .live import Monitor
+        from .live.monitor import Monitor
 
         origin = self._origin(row, columns)
         return Monitor(profile, record, seed, origin=origin, noise=self.options.noise, **how)
@@ -144,7 +144,7 @@ class Signals:
     def _origin(self, row: Batch | None, columns: Sequence[str]) -> "tuple[EcgSampler, Batch] | None":
         if row is None:
             return None
-        from .ecg_sampler import EcgSampler
+        from .ecg.sampler import EcgSampler
 
         if self._sampler is None:
             how = self.options

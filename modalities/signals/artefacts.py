@@ -6,16 +6,15 @@ from itertools import count
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from ...core.config import Settings
 from ...core.modality import Record
 from ...core.profile import PatientProfile, seed_for
+from ...core.types import FloatArray
 from .layout import LEADS, RATE
-from .live_rules import LOST
+from .live.rules import LOST
 
-Array = NDArray[np.float64]
 Episode = tuple[str, int, int]  # electrode that is off, first sample, sample after the last
 
 ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -93,7 +92,7 @@ class Artefacts:
         self._episodes = _episodes(stream("lead_off"), noise.lead_off)
         self._off, self._seen = next(self._episodes, None), 0
 
-    def take(self, samples: int) -> Array:
+    def take(self, samples: int) -> FloatArray:
         """(8, sample) mV: the next noise of the free leads."""
         out, have = np.zeros((len(WEIGHTS), samples)), 0
         while self._sources and have < samples:
@@ -161,7 +160,7 @@ def _episodes(rng: np.random.Generator, share: float) -> Iterator[Episode]:
         off, at = not off, end
 
 
-def _slow(rng: np.random.Generator, curves: int, band: tuple[float, float]) -> Iterator[Array]:
+def _slow(rng: np.random.Generator, curves: int, band: tuple[float, float]) -> Iterator[FloatArray]:
     """(curve, BLOCK) of mean square 1: sinusoids of that band in Hz, even in the logarithm.
 
     exp i(a + b) = exp(ia) exp(ib): a block is the product of the beginnings of its pieces, at their absolute time, with
@@ -171,19 +170,19 @@ def _slow(rng: np.random.Generator, curves: int, band: tuple[float, float]) -> I
     phase = rng.uniform(0, 2 * np.pi, (curves, 1, TONES))
     piece = np.exp(1j * turn * np.arange(PIECE)[:, None]).swapaxes(1, 2)  # (curve, tone, sample)
 
-    def block(start: int) -> Array:
+    def block(start: int) -> FloatArray:
         begin = np.exp(1j * (turn * np.arange(start, start + BLOCK, PIECE)[:, None] + phase))
         return np.asarray(np.sqrt(2 / TONES) * (begin @ piece).imag.reshape(curves, BLOCK))
 
     return map(block, count(0, BLOCK))
 
 
-def _wander(rng: np.random.Generator, noise: Noise) -> Iterator[Array]:
+def _wander(rng: np.random.Generator, noise: Noise) -> Iterator[FloatArray]:
     """(electrode, BLOCK), mean square 1."""
     return _slow(rng, len(ELECTRODES), WANDER_BAND)
 
 
-def _muscle(rng: np.random.Generator, noise: Noise) -> Iterator[Array]:
+def _muscle(rng: np.random.Generator, noise: Noise) -> Iterator[FloatArray]:
     """(electrode, BLOCK), mean square 1: noise of the muscle band that swells and fades."""
     from scipy import signal as dsp
 
@@ -198,7 +197,7 @@ def _muscle(rng: np.random.Generator, noise: Noise) -> Iterator[Array]:
 
 
 @cache
-def _muscle_band() -> tuple[Array, float]:
+def _muscle_band() -> tuple[FloatArray, float]:
     """Second-order sections of the muscle band, and the root mean square that they leave of white noise."""
     from scipy import signal as dsp
 
@@ -207,7 +206,7 @@ def _muscle_band() -> tuple[Array, float]:
     return sos, float(np.sqrt(np.mean(np.abs(response) ** 2)))
 
 
-def _mains(rng: np.random.Generator, noise: Noise) -> Iterator[Array]:
+def _mains(rng: np.random.Generator, noise: Noise) -> Iterator[FloatArray]:
     """(electrode, BLOCK), mean square 1 over electrodes: one field, picked up by each in its own measure."""
     measure = rng.standard_normal((len(ELECTRODES), 1))
     phase = rng.uniform(0, 2 * np.pi, 2)
@@ -218,6 +217,6 @@ def _mains(rng: np.random.Generator, noise: Noise) -> Iterator[Array]:
         yield measure * ((1 + DRIFT * drift) * hum)
 
 
-SOURCES: dict[str, Callable[[np.random.Generator, Noise], Iterator[Array]]] = {
+SOURCES: dict[str, Callable[[np.random.Generator, Noise], Iterator[FloatArray]]] = {
     "wander": _wander, "muscle": _muscle, "mains": _mains,
 }  # fmt: skip

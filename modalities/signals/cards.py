@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ...core.modality import TrainingSet
-from ...core.weights import Card, DataUsed
+from ...core.training.weights import Card, DataUsed
 
 
 def card(

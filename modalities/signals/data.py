@@ -9,7 +9,9 @@ from scipy import signal as dsp
 
 from ...core.errors import InputError
 from ...core.modality import Record, TrainingSet
-from .export import CHANNELS, RATE, read_ecg
+from ...core.types import Float32Array, FloatArray, IntArray
+from .export import read_ecg
+from .layout import CHANNELS, RATE
 
 MODEL_RATE = 250  # Hz, of the generator
 FREE = (0, 1, 6, 7, 8, 9, 10, 11)  # leads that are not combinations of I and II
@@ -24,7 +26,7 @@ VITAL_FIELDS = {
 }  # fmt: skip
 
 
-def twelve(free: NDArray[np.float64]) -> NDArray[np.float32]:
+def twelve(free: FloatArray) -> Float32Array:
     """(8, sample) leads I, II, V1..V6 in mV to all twelve; Einthoven's law holds exactly in microvolts.
 
     I and II are rounded to 2 microvolts, so that aVR = -(I + II) / 2 and its sisters are whole microvolts too.
@@ -37,7 +39,7 @@ def twelve(free: NDArray[np.float64]) -> NDArray[np.float32]:
     return (microvolts / 1000).astype(np.float32)
 
 
-def r_peaks(ecg: NDArray[np.floating], rate: int = RATE) -> NDArray[np.int64]:
+def r_peaks(ecg: NDArray[np.floating], rate: int = RATE) -> IntArray:
     """Sample numbers of the QRS complexes of a (lead, sample) record.
 
     Energy of the 5 to 20 Hz band over all leads, a moving window of 100 ms, an adaptive threshold with
@@ -67,8 +69,8 @@ def r_peaks(ecg: NDArray[np.floating], rate: int = RATE) -> NDArray[np.int64]:
 class Beats:
     """A record ready for the ECG model: (8, sample) mV at 250 Hz, and its R peaks in those samples."""
 
-    leads: NDArray[np.float32]
-    peaks: NDArray[np.int64]
+    leads: Float32Array
+    peaks: IntArray
 
     @property
     def heart_rate(self) -> float:
@@ -76,7 +78,7 @@ class Beats:
         return float(60 * MODEL_RATE / np.median(np.diff(self.peaks)))
 
 
-def clean(ecg: NDArray[np.floating]) -> NDArray[np.float64]:
+def clean(ecg: NDArray[np.floating]) -> FloatArray:
     """(lead, sample) at 500 Hz without baseline wander (0.5 Hz) and mains hum (50 Hz)."""
     high = dsp.butter(2, 0.5, btype="highpass", fs=RATE, output="sos")
     notch_b, notch_a = dsp.iirnotch(50, 30, fs=RATE)
@@ -157,7 +159,7 @@ def read_vitals(data: TrainingSet, hours: int) -> list[Record]:
     ]
 
 
-def baselines(grid: NDArray[np.float32]) -> dict[str, float]:
+def baselines(grid: Float32Array) -> dict[str, float]:
     """Medians of a stay's charted readings by profile field; a vital never charted is left out."""
     out = {}
     for field, channel in VITAL_FIELDS.items():

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from ...core.config import Settings
 from ...core.errors import InputError
 from ...core.modality import Record
 from ...core.profile import PatientProfile
+from ...core.types import Float32Array
 from .layout import CHANNELS, ECG_GAIN, LEADS, RATE, VITALS_UNITS, Tracing, millivolts
 
 __all__ = [
@@ -60,7 +60,9 @@ def export(
     the profile and the options alone. Raises InputError before the first file is written: a patient whom a format has
     no room for.
     """
-    from . import edf, waveform, wfdb_files
+    from .formats import dicom as waveform
+    from .formats import edf
+    from .formats import wfdb as wfdb_files
 
     for profile in profiles:
         if "edf" in options.formats:
@@ -87,13 +89,13 @@ def read(folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
     The ECG is exact at 1000 steps a mV, vitals lie within half a step of 0.01. Raises InputError naming the path of a
     truncated or unreadable file.
     """
-    from . import wfdb_files
+    from .formats import wfdb as wfdb_files
 
     found = {patient_id: wfdb_files.read(folder / "wfdb" / patient_id) for patient_id in patient_ids}
     return {patient_id: record for patient_id, record in found.items() if record is not None}
 
 
-def read_ecg(path: Path, raw_microvolts: bool = False) -> NDArray[np.float32]:
+def read_ecg(path: Path, raw_microvolts: bool = False) -> Float32Array:
     """(12, sample) float32 mV at 500 Hz of a WFDB, EDF (.edf) or DICOM file, leads I II III aVR aVL aVF V1..V6.
 
     Leads are found by name whatever their case, other rates are resampled (polyphase). With
@@ -131,7 +133,9 @@ def read_ecg(path: Path, raw_microvolts: bool = False) -> NDArray[np.float32]:
 
 def _tracing(path: Path, raw: bool) -> Tracing:
     """The signals of a file of any kind that we read; what is neither EDF nor DICOM is WFDB."""
-    from . import edf, waveform, wfdb_files
+    from .formats import dicom as waveform
+    from .formats import edf
+    from .formats import wfdb as wfdb_files
 
     if path.suffix.lower() != ".edf" and not _is_dicom(path):
         return wfdb_files.tracing(path, raw)

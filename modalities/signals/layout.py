@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...core.modality import Facts
 from ...core.profile import PatientProfile, study_begins, uid_for
+from ...core.types import Float32Array
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 RATE = 500  # Hz
@@ -39,7 +40,7 @@ class Tracing:
     values: Sequence[NDArray[np.floating[Any]]]
 
 
-def millivolts(steps: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+def millivolts(steps: NDArray[np.integer[Any]]) -> Float32Array:
     """Microvolt integers as float32 mV, the nearest float of each: what an ECG array holds."""
     return (steps / ECG_GAIN).astype(np.float32)
 

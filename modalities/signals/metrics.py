@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...core.modality import Record, Task, View
 from ...core.profile import PatientProfile
-from .export import CHANNELS, LEADS, RATE
+from ...core.types import FloatArray, IntArray
+from .layout import CHANNELS, LEADS, RATE
 from .pictures import draw_ecgs, draw_vitals
 from .time_metrics import ECG_PANELS, VITALS_PANELS
 
@@ -45,7 +45,7 @@ def ecg_features(records: Sequence[Record]) -> "DataFrame":
     return DataFrame(rows).fillna(0.0)
 
 
-def _of_ecg(ecg: NDArray[np.float64]) -> dict[str, float]:
+def _of_ecg(ecg: FloatArray) -> dict[str, float]:
     """All features of one record, by name."""
     from scipy import signal
 
@@ -70,12 +70,12 @@ def _of_ecg(ecg: NDArray[np.float64]) -> dict[str, float]:
     return out
 
 
-def rhythm_features(ecg: NDArray[np.float64]) -> dict[str, float]:
+def rhythm_features(ecg: FloatArray) -> dict[str, float]:
     """The features of RHYTHM alone, by name, of one (lead, sample) record in mV at 500 Hz."""
     return _rhythm(find_beats(filtered(ecg)))
 
 
-def filtered(ecg: NDArray[np.float64]) -> NDArray[np.float64]:
+def filtered(ecg: FloatArray) -> FloatArray:
     """(lead, sample) in BAND at the rate SLOW."""
     from scipy import signal
 
@@ -83,7 +83,7 @@ def filtered(ecg: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(signal.sosfiltfilt(band, np.nan_to_num(ecg), axis=1)[:, ::2])
 
 
-def find_beats(leads: NDArray[np.float64]) -> NDArray[np.int64]:
+def find_beats(leads: FloatArray) -> IntArray:
     """Samples of the QRS complexes of (lead, sample) filtered at 250 Hz: peaks of the speed of all leads."""
     from scipy import signal
 
@@ -97,7 +97,7 @@ def find_beats(leads: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.asarray(found, dtype=np.int64)
 
 
-def _rhythm(peaks: NDArray[np.int64]) -> dict[str, float]:
+def _rhythm(peaks: IntArray) -> dict[str, float]:
     values = [float(len(peaks)), *[0.0] * (len(RHYTHM) - 1)]
     if len(peaks) > 2:
         rr = np.diff(peaks) / SLOW
@@ -108,7 +108,7 @@ def _rhythm(peaks: NDArray[np.int64]) -> dict[str, float]:
     return dict(zip(RHYTHM, map(float, values), strict=True))
 
 
-def _waves(leads: NDArray[np.float64], peaks: NDArray[np.int64]) -> dict[str, float]:
+def _waves(leads: FloatArray, peaks: IntArray) -> dict[str, float]:
     """P, R, S, ST, T of the median beat of each lead in mV, QRS width, axes, and how alike the beats are."""
     inside = peaks[(peaks >= BEFORE) & (peaks < leads.shape[1] - AFTER)]
     beats = leads[:, inside[:, None] + np.arange(-BEFORE, AFTER)]  # (lead, beat, sample)
@@ -116,7 +116,7 @@ def _waves(leads: NDArray[np.float64], peaks: NDArray[np.int64]) -> dict[str, fl
         beats = np.zeros((len(leads), 1, BEFORE + AFTER))
     beat = np.median(beats, axis=1)
 
-    def span(start: float, end: float) -> NDArray[np.float64]:
+    def span(start: float, end: float) -> FloatArray:
         """Seconds around the R peak, the level before the QRS taken off."""
         return np.asarray(beat[:, BEFORE + int(start * SLOW) : BEFORE + int(end * SLOW)] - level[:, None])
 
@@ -143,12 +143,12 @@ def _waves(leads: NDArray[np.float64], peaks: NDArray[np.int64]) -> dict[str, fl
     return out
 
 
-def _extreme(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _extreme(values: FloatArray) -> FloatArray:
     """(lead,) the value farthest from 0."""
     return np.asarray(np.take_along_axis(values, np.abs(values).argmax(1)[:, None], axis=1)[:, 0])
 
 
-def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+def _correlation(a: FloatArray, b: FloatArray) -> float:
     """Pearson correlation, 0 if either is constant."""
     x, y = a - a.mean(), b - b.mean()
     norm = float(np.sqrt((x @ x) * (y @ y)))
@@ -162,7 +162,7 @@ def vitals_features(records: Sequence[Record]) -> "DataFrame":
     return DataFrame([_of_vitals(np.asarray(r.arrays["vitals"], dtype=np.float64)[:HOURS]) for r in records])
 
 
-def _of_vitals(table: NDArray[np.float64]) -> dict[str, float]:
+def _of_vitals(table: FloatArray) -> dict[str, float]:
     seen = np.isfinite(table)
     # hours until nothing at all is charted any more: a short stay ends, it is not "missing"
     hours = int(np.flatnonzero(seen.any(1)).max(initial=0)) + 1

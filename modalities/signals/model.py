@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from ...core.modality import Batch, Record
-from ...core.weights import Weights
-from .ecg_model import train_ecg
-from .ecg_sampler import EcgSampler
-from .vitals_course import StayCourse
-from .vitals_model import VitalsSampler, train_vitals
+from ...core.training.weights import Weights
+from .ecg.model import train_ecg
+from .ecg.sampler import EcgSampler
+from .vitals.model import VitalsSampler, train_vitals
+from .vitals.trajectory import StayCourse
 
 TRAINERS = {"ecg": train_ecg, "vitals": train_vitals}
 

@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...core.modality import Record, Rows
-from .export import CHANNELS, LEADS, RATE
+from ...core.types import FloatArray
+from .layout import CHANNELS, LEADS, RATE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,7 +83,7 @@ def _sheet(axis: "Axes", record: Record, tall: float) -> None:
     _trace(axis, ecg[LEADS.index("II")], "II", 0, SECONDS, base)
 
 
-def _trace(axis: "Axes", lead: NDArray[np.float64], name: str, start: float, end: float, base: float) -> None:
+def _trace(axis: "Axes", lead: FloatArray, name: str, start: float, end: float, base: float) -> None:
     """One lead from start to end seconds, in its own row; what would leave the row is cut at its edge."""
     part = lead[int(start * RATE) : int(end * RATE)]
     x = (start + np.arange(len(part)) / RATE) * MM_S
@@ -127,7 +127,7 @@ def draw_vitals(figure: "Figure", real: Rows, synthetic: Rows) -> str:
     return f"Vital signs over {hours} hours of {shown}: the courses of {PATIENTS} and the range of all."
 
 
-def _channel(axis: Any, values: NDArray[np.float64]) -> None:
+def _channel(axis: Any, values: FloatArray) -> None:
     """(patient, hour) of one channel: the middle 90 % of all patients, and dots and lines of a few."""
     hour = np.arange(values.shape[1])
     enough = np.isfinite(values).sum(0) >= 5

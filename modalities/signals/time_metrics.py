@@ -5,10 +5,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...core.modality import Panel, Record
-from .export import CHANNELS, LEADS, RATE
+from ...core.types import FloatArray, IntArray
+from .layout import CHANNELS, LEADS, RATE
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -23,7 +23,7 @@ LEAST_PAIRS = 6  # of readings, for a correlation
 HOURS = 24
 
 
-def heart_rate_variability(peaks: NDArray[np.int64], rate: float) -> dict[str, float]:
+def heart_rate_variability(peaks: IntArray, rate: float) -> dict[str, float]:
     """SDNN, RMSSD, SDSD in ms and pNN50 in % of R peaks at `rate` Hz; NaN of fewer than 5 beats.
 
     Definitions: Task Force of the ESC and NASPE, Circulation 93:1043, 1996. Ten seconds give ultra-short
@@ -106,7 +106,7 @@ def vitals_autocorrelation(records: Sequence[Record]) -> "DataFrame":
     )
 
 
-def autocorrelation(series: NDArray[np.float64], lag: int) -> float:
+def autocorrelation(series: FloatArray, lag: int) -> float:
     """Pearson correlation of a series with itself `lag` places before, where both are known; NaN of too few."""
     before, after = series[:-lag], series[lag:]
     both = np.isfinite(before) & np.isfinite(after)

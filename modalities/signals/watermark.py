@@ -6,12 +6,12 @@ Vital signs carry none: they are charted in whole numbers, where a step would sh
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...core.cohort.watermark import Mark, Tally
 from ...core.modality import Record
-from ...core.watermark import Mark, Tally
+from ...core.types import Float32Array, IntArray
 from .data import twelve
-from .export import ECG_GAIN
+from .layout import ECG_GAIN
 
 ECG = "ecg"
 FREE = (0, 1, 6, 7, 8, 9, 10, 11)  # I, II, V1 to V6 of twelve leads
@@ -36,6 +36,6 @@ def marks(record: Record, key: Mark, patient_id: str) -> Tally:
     return key.read(_levels(record.arrays[ECG]), patient_id, ECG)
 
 
-def _levels(ecg: NDArray[np.float32]) -> NDArray[np.int64]:
+def _levels(ecg: Float32Array) -> IntArray:
     """(free lead, sample) whole steps of (12, sample) mV."""
     return np.rint(ecg[FREE, :].astype(np.float64) * ECG_GAIN / STEP).astype(np.int64)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from polyclinic.core.modality import Record
-from polyclinic.core.weights import Card, DataUsed, Weights
+from polyclinic.core.training.weights import Card, DataUsed, Weights
 
 
 class Drawn:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 
 from ....core.modality import Facts
-from ..chart import INDEX
 from ..data import NOTE_KINDS
-from ..fhir import Writer
+from ..formats.fhir import Writer
+from ..simulation.chart import INDEX
 from ..studies import tumour_place
 from .radiology import radiology
 from .reports import ecg, genomics, pathology

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from datetime import date
 from itertools import groupby
 
-from ..chart import Order, Procedure, Reading, Visit
 from ..codes import holds
-from .scribe import Scribe
+from ..simulation.chart import Order, Procedure, Reading, Visit
+from .note_writer import Scribe
 from .text import Parts, capital, enumerated
 
 _SIGNIFICANT = 0.2  # share by which a value must move to be told

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from ....core.modality import Facts
-from ..chart import Order, Problem, Reading, Visit
+from ..simulation.chart import Order, Problem, Reading, Visit
 from .course import SIGNS
-from .scribe import Scribe
+from .note_writer import Scribe
 
 # Not carried on from one visit to the next: signs, and what is over within weeks
 _PASSING = {

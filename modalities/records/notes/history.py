@@ -1,6 +1,6 @@
 """Sections of a summary on the patient: who came why, what is known, what is taken, and when to come again."""
 
-from ..chart import Order
+from ..simulation.chart import Order
 from .episode import Episode
 from .measured import signs
 from .text import Mention, Parts, capital, enumerated

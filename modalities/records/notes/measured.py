@@ -1,8 +1,8 @@
 """Sections of a summary on what was measured: vital signs, laboratory, ECG, film, echocardiogram; again at the end."""
 
-from ....core.vocabulary import ICD10, SNOMED
-from ..chart import Reading
+from ....core.fields import ICD10, SNOMED
 from ..data import RHYTHMS
+from ..simulation.chart import Reading
 from .episode import Episode
 from .phrases import signs_of
 from .reports import heart_rate

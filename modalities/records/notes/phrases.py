@@ -11,7 +11,7 @@ from pydantic import Field
 
 from ....core.config import Settings, parse, read_yaml
 from ....core.errors import InputError
-from ....core.vocabulary import SNOMED
+from ....core.fields import SNOMED
 from ..codes import Entry, codes
 from .text import LABELS, Mention, Part, Parts
 

@@ -1,12 +1,12 @@
 """The report of an image: what it is, its view, the findings it was given, and some that it was not."""
 
-from ....core.claims import CHEST_FINDINGS
+from ....core.assertions import CHEST_FINDINGS
+from ....core.fields import ICD10, SNOMED
 from ....core.modality import Facts
-from ....core.vocabulary import ICD10, SNOMED
-from ..chart import Visit
-from ..fhir import Writer
+from ..formats.fhir import Writer
+from ..simulation.chart import Visit
 from ..studies import image_time, slices_of
-from .scribe import Scribe
+from .note_writer import Scribe
 from .text import Mention, Note, Part, Parts, capital, enumerated
 
 # A finding is not denied beside one that looks like it.

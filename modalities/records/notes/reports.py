@@ -1,13 +1,13 @@
 """Reports of the ECG, the biopsy and the tumour's expression, each from its own facts."""
 
+from ....core.fields import ICD10, LOINC, SNOMED
 from ....core.modality import Facts
-from ....core.vocabulary import ICD10, LOINC, SNOMED
-from ..chart import INDEX_STARTS, Report, Visit
 from ..codes import HGNC
 from ..data import GENE_UNIT, GENES, RHYTHMS, SUBTYPES
-from ..fhir import Writer
+from ..formats.fhir import Writer
+from ..simulation.chart import INDEX_STARTS, Report, Visit
 from ..studies import RECEPTORS
-from .scribe import Scribe
+from .note_writer import Scribe
 from .text import Mention, Note, Part, Parts, capital, enumerated
 
 _ON_THE_TRACE = (  # known conditions that a reader of the trace is told

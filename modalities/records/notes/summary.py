@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 from ....core.modality import Facts
-from ..chart import INDEX, Visit
-from ..fhir import Writer
+from ..formats.fhir import Writer
+from ..simulation.chart import INDEX, Visit
 from . import history, measured
 from .course import course
 from .episode import Episode
-from .scribe import Scribe
+from .note_writer import Scribe
 from .text import Note, Parts
 
 # The body of each section of configs/notes/summary.yaml; empty where there is nothing to say

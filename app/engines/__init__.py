@@ -1,0 +1,1 @@
+"""Engines: where the slices of a cohort are drawn."""

@@ -1,0 +1,1 @@
+"""Governance: release, approval, certificate, verification, retention, Croissant card."""

@@ -1,0 +1,137 @@
+"""The steward's commands: keys, release, approve, verify, purge. Arguments and exit codes; no logic."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...core.errors import InputError, Refused, listed
+
+Folder = Annotated[Path, typer.Argument(help="Folder of a finished cohort.")]
+Policy = Annotated[
+    str, typer.Option(help="Name of a shipped policy (internal, partner, public), or a YAML file.")
+]
+Key = Annotated[Path, typer.Option(help="Your private key, as `polyclinic keys` makes it.")]
+MarkKey = Annotated[Path | None, typer.Option(help="Key file of the cohort's watermark.")]
+
+
+def keys(
+    file: Annotated[Path, typer.Argument(help="File for the private key; the public one goes to FILE.pub.")],
+    watermark: Annotated[
+        bool, typer.Option("--watermark", help="A watermark's key, which has no public half.")
+    ] = False,
+) -> None:
+    """Make a key to sign with, or a watermark's key."""
+    if watermark:
+        from ...core.cohort.watermark import Mark
+
+        print(
+            f"watermark key {Mark.new(file).fingerprint} in {file}: keep it secret, whoever has it can forge the mark"
+        )
+        return
+    from ...core.cohort.signing import new_key
+
+    print(f"{new_key(file)} is the public key, also in {file}.pub; keep {file} secret")
+
+
+def release(
+    cohort: Folder,
+    policy: Policy,
+    key: Key,
+    reference: Annotated[
+        Path | None, typer.Option(help="Real data with held-out rows; without them privacy is not measured.")
+    ] = None,
+    ledger: Annotated[
+        list[Path] | None, typer.Option(help="A ledger of the weights; may be repeated.")
+    ] = None,
+    watermark_key: MarkKey = None,
+    regenerate: Annotated[
+        int,
+        typer.Option(help="Draw failing modalities anew, at most so many times, and keep what passes first."),
+    ] = 0,
+    workers: Annotated[int | None, typer.Option(help="Processes that draw; one a core by default.")] = None,
+) -> None:
+    """Judge a cohort by a policy; it leaves with a signed certificate, or stays in quarantine (exit code 3)."""
+    from .release import Desk
+    from .release import release as run
+
+    desk = Desk.open(policy, key, reference, tuple(ledger or ()), watermark_key)
+    outcome = run(cohort, desk, regenerate=regenerate, workers=workers, progress=_say)
+    if outcome.unmeasured:
+        print(f"not measured: {len(outcome.unmeasured)} figures; certificate.json names each")
+    if not outcome.passed:
+        for line in outcome.reasons:
+            print(f"refused: {line}")
+        again = ", as before: its figures stand" if outcome.said_before else ""
+        by = f"{outcome.refused_by} of policy {desk.policy.name}{again}"
+        raise Refused(f"{outcome.folder}: refused by {by}; it is in quarantine")
+    print(f"released under policy {desk.policy.name}: {outcome.folder / 'certificate.json'}")
+
+
+def approve(
+    cohort: Folder,
+    role: Annotated[str, typer.Option(help="owner, generator, validator or steward.")],
+    policy: Policy,
+    key: Key,
+    comment: Annotated[str, typer.Option(help="Kept in the journal and the certificate.")] = "",
+) -> None:
+    """Speak for a role: this cohort may leave under this policy."""
+    from .retention import approve as run
+
+    event = run(cohort, role, policy, key, comment)
+    print(f"approved as {role} under policy {event.details['policy']} by {event.by}")
+
+
+def verify(
+    cohort: Folder,
+    key: Annotated[
+        str | None, typer.Option(help="Public key that must have signed: NAME.pub, or its hex.")
+    ] = None,
+    watermark_key: MarkKey = None,
+) -> None:
+    """Check every hash, the signature, the journal and the watermark; what was changed is named (exit code 3)."""
+    from ...core.cohort.signing import read_public
+    from .verification import verify as run
+
+    found = run(cohort, None if key is None else read_public(key), watermark_key)
+    for line in found.notes:
+        print(line)
+    if found.problems:
+        for line in found.problems:
+            print(f"wrong: {line}")
+        raise Refused(f"{cohort}: not as it was certified: {listed(found.problems, 3)}")
+    print(f"verified: {cohort}")
+
+
+def purge(
+    cohort: Folder,
+    key: Key,
+    reason: Annotated[str, typer.Option(help="Kept in the journal.")] = "",
+    early: Annotated[bool, typer.Option("--early", help="Before the date in the certificate.")] = False,
+) -> None:
+    """Delete a cohort's files; its manifest, scores, certificate and journal stay."""
+    from .retention import purge as run
+
+    print(f"{run(cohort, key, reason, early)} files deleted from {cohort}; the journal stays and says so")
+
+
+def journal(cohort: Folder) -> None:
+    """What happened to a cohort: who measured, judged, approved, purged."""
+    from ...core.cohort.journal import Journal
+
+    events = Journal(cohort).events()
+    if not events:
+        raise InputError(f"{cohort}: no journal there; polyclinic release and approve write one")
+    for event in events:
+        said = ", ".join(
+            f"{key} {value}" for key, value in event.details.items() if isinstance(value, str | bool)
+        )
+        print(f"{event.time}  {event.event:9}  by {event.by[:16]}  {said}")
+
+
+def _say(title: str) -> None:
+    print(title, file=sys.stderr)
+
+
+COMMANDS = (keys, release, approve, verify, purge, journal)

@@ -1,0 +1,228 @@
+"""Card: what a released cohort says of itself, as Croissant for programs and as a data sheet for people."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from ...core.cohort.cohort import PATIENTS, Cohort
+
+CONTEXT: dict[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "containedIn": "cr:containedIn",
+    "cr": "http://mlcommons.org/croissant/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileObject": "cr:fileObject",
+    "fileProperty": "cr:fileProperty",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+FORMATS = {  # ending of a file -> media type; the rest are bytes
+    ".dcm": "application/dicom",
+    ".hea": "text/plain",
+    ".ndjson": "application/fhir+ndjson",
+    ".json": "application/json",
+    ".csv": "text/csv",
+    ".parquet": "application/x-parquet",
+    ".h5ad": "application/x-hdf5",
+}
+BYTES = "application/octet-stream"
+TYPES = {
+    "bool": "sc:Boolean",
+    "double": "sc:Float",
+    "date32[day]": "sc:Date",
+}  # by Arrow type; the rest is text
+
+
+def croissant(cohort: Cohort, certificate: Mapping[str, Any]) -> dict[str, Any]:
+    """The cohort as Croissant 1.0 with responsible-AI fields: every kind of file, and the columns of the table.
+
+    Raises InputError if the table of patients cannot be read.
+    """
+    manifest = cohort.manifest
+    name = f"polyclinic-{manifest['population']['name']}-{certificate['cohort']['manifest_sha256'][:12]}"
+    return {
+        "@context": CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": ["http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0"],
+        "name": name,
+        "description": " ".join(_about(cohort, certificate)),
+        "version": "1.0.0",
+        "datePublished": certificate["issued"][:10],
+        "license": _licences(certificate) or ["not stated"],
+        "url": f"urn:sha256:{certificate['cohort']['manifest_sha256']}",
+        "creator": {
+            "@type": "sc:Organization",
+            "name": f"holder of Ed25519 key {certificate['by']}",
+        },
+        "keywords": ["synthetic data", *manifest["modalities"]],
+        "citeAs": f"{name}, drawn with Polyclinic {manifest['software']['polyclinic']}",
+        "isLiveDataset": False,
+        "rai:dataCollection": "No person was recorded: every record was drawn by a model, or written by rules.",
+        "rai:dataCollectionType": "Synthetic data generation",
+        "rai:personalSensitiveInformation": (
+            "Invented patients. What the models may tell of the people they learnt from was measured; see the "
+            "certificate."
+        ),
+        "rai:dataLimitations": "; ".join(certificate["verdict"]["not_measured"]) or "none known",
+        "rai:dataUseCases": certificate["policy"]["about"].strip(),
+        "distribution": list(_distribution(manifest)),
+        "recordSet": [_table(cohort)],
+    }
+
+
+def sheet(cohort: Cohort, certificate: Mapping[str, Any]) -> str:
+    """A data sheet in Markdown: what is in the cohort, how it was made, what was measured, and what was not."""
+    verdict, policy = certificate["verdict"], certificate["policy"]
+    lines = [
+        f"# Data sheet: {cohort.manifest['population'].get('title') or certificate['cohort']['name']}",
+        "",
+        *_about(cohort, certificate),
+        "",
+        "## What is in it",
+        "",
+        "| kind of record | patients with one | who has one |",
+        "|---|---|---|",
+        *(
+            f"| {name} | {own.get('with_record', 0)} of {cohort.patients} | {own.get('indication', '')} |"
+            for name, own in cohort.manifest["modalities"].items()
+        ),
+        "",
+        "## What it was learnt from",
+        "",
+        "| weights | data | licence | patients | privacy |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {card['name']} | {data['name']} | {data['licence']} | {data['patients'] or 'not stated'} | "
+            f"{card['privacy']} |"
+            for card in certificate["weights"]
+            for data in card.get("data", ())
+        ),
+        "",
+        f"## Judged by the policy “{policy['name']}”: {'passed' if verdict['passed'] else 'refused'}",
+        "",
+        policy["about"].strip(),
+        "",
+        "| check | measured | limit | |",
+        "|---|---|---|---|",
+        *(_line(check) for check in verdict["checks"] if check["value"] is not None),
+        "",
+        "## What was not measured",
+        "",
+        *([f"- {line}" for line in verdict["not_measured"]] or ["Nothing that the policy asks for."]),
+        "- How a physician would judge the records.",
+        "",
+        "## Keep in mind",
+        "",
+        f"- {certificate['says']}",
+        *([f"- {certificate['selection']['in_words']}"] if certificate["selection"] else []),
+        *(
+            f"- Judged also by the policy “{other['policy']}”: {'passed' if other['passed'] else 'refused'}."
+            for other in certificate["other_verdicts"]
+        ),
+        f"- To be deleted after {certificate['keep_until']} (`polyclinic purge`).",
+        "- `polyclinic verify` finds any byte that was changed since.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _about(cohort: Cohort, certificate: Mapping[str, Any]) -> list[str]:
+    names = ", ".join(cohort.manifest["modalities"])
+    return [
+        f"{cohort.patients} synthetic patients ({names}), linked by patient id.",
+        "No record is of a person: each was drawn by a model or written by rules, and every file says so.",
+        f"Released under the policy “{certificate['policy']['name']}” on {certificate['issued'][:10]}.",
+    ]
+
+
+def _licences(certificate: Mapping[str, Any]) -> list[str]:
+    """Of the data behind the weights, each once: what they ask may bind those who use the cohort."""
+    return list(dict.fromkeys(d["licence"] for card in certificate["weights"] for d in card.get("data", ())))
+
+
+def _distribution(manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The table of patients, and a set of files for each place and kind."""
+    yield {
+        "@type": "cr:FileObject", "@id": PATIENTS, "name": PATIENTS, "description": "One row a patient.",
+        "contentUrl": PATIENTS, "encodingFormat": FORMATS[".parquet"], "sha256": manifest["files"][PATIENTS]["sha256"],
+    }  # fmt: skip
+    for pattern, files in sorted(_patterns(manifest["files"]).items()):
+        top, ending = pattern.partition("/")[0], PurePosixPath(pattern).suffix
+        name = f"{top}{ending}"
+        yield {
+            "@type": "cr:FileSet", "@id": name, "name": name, "description": f"{files} files below {top}/.",
+            "encodingFormat": FORMATS.get(ending, BYTES), "includes": pattern,
+        }  # fmt: skip
+
+
+def _patterns(paths: Iterable[str]) -> dict[str, int]:
+    """Patterns that cover the files below a cohort's folders, by folder and ending, and how many each covers.
+
+    A folder in which files have no ending (the chunks of a zarr store) is one set.
+    """
+    below = [PurePosixPath(path) for path in paths if "/" in path]
+    mixed = {path.parts[0] for path in below if not path.suffix}
+    found: dict[str, int] = {}
+    deep = {(path.parts[0], path.suffix) for path in below if len(path.parts) > 2}
+    for path in below:
+        top = path.parts[0]
+        between = "**/" if top in mixed or (top, path.suffix) in deep else ""
+        pattern = f"{top}/{between}*" + ("" if top in mixed else path.suffix)
+        found[pattern] = found.get(pattern, 0) + 1
+    return found
+
+
+def _table(cohort: Cohort) -> dict[str, Any]:
+    """Columns of the table of patients."""
+    import pyarrow.parquet
+
+    fields = [
+        {
+            "@type": "cr:Field",
+            "@id": f"patients/{column.name}",
+            "name": column.name,
+            "description": column.name.replace("_", " "),
+            "dataType": TYPES.get(str(column.type), "sc:Text"),
+            "source": {"fileObject": {"@id": PATIENTS}, "extract": {"column": column.name}},
+        }
+        for column in pyarrow.parquet.read_schema(cohort.folder / PATIENTS)
+    ]
+    return {
+        "@type": "cr:RecordSet", "@id": "patients", "name": "patients", "description": "Who the patients are.",
+        "key": {"@id": "patients/patient_id"}, "field": fields,
+    }  # fmt: skip
+
+
+def _line(check: Mapping[str, Any]) -> str:
+    side = "at most" if "at_most" in check else "at least"
+    limit = check["at_most"] if "at_most" in check else check["at_least"]
+    passed = "passed" if check["passed"] else "**refused**"
+    return f"| {check['what']} | {check['value']:.4g} | {side} {limit:g} | {passed} |"

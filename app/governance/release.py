@@ -1,0 +1,280 @@
+"""Release: a cohort is measured, held against a policy, and leaves with a certificate, or stays in quarantine."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ... import __version__
+from ...core.cohort import quarantine
+from ...core.cohort.cohort import MANIFEST, Cohort
+from ...core.cohort.journal import APPROVED, EVALUATED, JUDGED, PURGED, REDRAWN, Event, Journal
+from ...core.cohort.signing import BY, Signer
+from ...core.cohort.watermark import Mark
+from ...core.config import load
+from ...core.dp.ledger import Ledger
+from ...core.errors import InputError, Refused, listed
+from ...core.modality import TrainingSet
+from ...core.training.weights import digest, write_atomic
+from ...eval.gate import judge
+from ...eval.policy import Policy
+from ..engines.local import chosen_of
+from ..training import references
+from . import certificate, croissant
+from .certificate import CERTIFICATE, CROISSANT, SCORES, SHEET, cards_of, fingerprint
+from .resample import draw_again
+from .verification import marks_of, strays
+
+Pairs = Mapping[str, list[tuple[TrainingSet, TrainingSet]]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was decided of the cohort in `folder`. mendable: modalities whose new draw could turn it."""
+
+    folder: Path
+    passed: bool
+    refused_by: str | None
+    reasons: tuple[str, ...]
+    unmeasured: tuple[str, ...]
+    mendable: frozenset[str]
+    said_before: bool = False
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What a steward brings to every cohort: key, policy, reference data, files of ledgers, the watermark's key."""
+
+    signer: Signer
+    policy: Policy
+    reference: Pairs | None
+    ledgers: tuple[Path, ...] = ()
+    watermark: Path | None = None
+
+    @classmethod
+    def open(
+        cls,
+        policy: str,
+        key: Path,
+        reference: Path | None = None,
+        ledgers: Sequence[Path] = (),
+        watermark: Path | None = None,
+    ) -> "Desk":
+        """Read all of it. Raises InputError before anything is measured."""
+        for path in ledgers:
+            certificate.ledger_of(path)
+        return cls(
+            Signer.load(key),
+            load(Policy, policy, "policy")[0],
+            None if reference is None else references(reference),
+            tuple(ledgers),
+            watermark,
+        )
+
+    def decide(self, cohort: Cohort, progress: Callable[[str], None] = lambda title: None) -> Outcome:
+        """Measure a cohort, judge it, note the verdict in its journal, and write its papers or its quarantine.
+
+        What this policy has refused for its figures is not measured again: the verdict stands. Raises Refused
+        when files were changed or added, or the cohort was purged, and InputError.
+        """
+        folder, subject, terms = cohort.folder, digest(cohort.folder / MANIFEST), self.terms
+        journal = Journal(folder)
+        events = journal.events()
+        _require_whole(cohort, events)
+        for event in events:
+            if (
+                event.of(JUDGED, subject)
+                and event.details["policy_sha256"] == terms
+                and event.details["final"]
+            ):
+                return _outcome(folder, event.details, said_before=True)
+        mark = cohort.manifest.get("watermark")
+        key = Mark.named(mark["key"], self.watermark) if mark and self.watermark else None
+        scores = self._scores(cohort, events, subject, progress)
+        cards = cards_of(cohort)
+        verdict = judge(
+            self.policy, cohort.manifest, scores, cards, self._approvals(journal.events(), subject)
+        )
+        details = {
+            "policy": self.policy.name,
+            "policy_sha256": terms,
+            "passed": verdict.passed,
+            "final": bool(verdict.failed),
+            "refused_by": verdict.refused_by,
+            "reasons": verdict.reasons,
+            "not_measured": [str(check) for check in verdict.unmeasured],
+            "mendable": sorted(verdict.mendable),
+            "scores_sha256": digest(folder / SCORES),
+        }
+        journal.append(JUDGED, subject, self.signer, details)
+        body = certificate.compose(
+            cohort,
+            self.policy,
+            verdict,
+            reference=self.told,
+            cards=cards,
+            ledgers=[certificate.ledger_of(path) for path in self.ledgers],
+            watermark=_found(cohort, key) if mark else None,
+        )
+        _papers(cohort, {**body, BY: self.signer.public}, details)
+        certificate.write(folder, body, self.signer)
+        return _outcome(folder, details)
+
+    @property
+    def terms(self) -> str:
+        """Hash of the policy's every word."""
+        return fingerprint(self.policy.model_dump(mode="json"))
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Which real data a cohort is held against: their names, and a hash of who is in them."""
+        if self.reference is None:
+            return {"kind": "shipped", "sha256": None, "data": []}
+        rows = [
+            {
+                "modality": name,
+                "name": s.source.name,
+                "licence": s.source.licence,
+                "split": s.split,
+                "rows": len(s),
+            }
+            for name, pairs in sorted(self.reference.items())
+            for pair in pairs
+            for s in pair
+        ]
+        who = [s.records for _, pairs in sorted(self.reference.items()) for pair in pairs for s in pair]
+        return {"kind": "folder", "sha256": fingerprint({"sets": rows, "records": who}), "data": rows}
+
+    def touched(self, purpose: str) -> None:
+        """Put down in the ledgers that real people whom they know were looked at, which no budget is charged for."""
+        sets = [s for pairs in (self.reference or {}).values() for pair in pairs for s in pair]
+        for book in (Ledger(path) for path in self.ledgers):
+            for population in dict.fromkeys(entry.population for entry in book.entries()):
+                own = [s for s in sets if s.source.name in population.split("+")]
+                if own:
+                    people = {p.patient_id for s in own for p in s.profiles}
+                    book.note(population, purpose, len(people))
+
+    def _scores(
+        self, cohort: Cohort, events: Sequence[Event], subject: str, progress: Callable[[str], None]
+    ) -> dict[str, Any]:
+        """scores.json, if this key has signed that it was measured on this manifest against these data; else anew."""
+        from ...eval.report.report import evaluate
+
+        path, told = cohort.folder / SCORES, {"reference": self.told["sha256"], "version": __version__}
+        if path.exists():
+            wanted = {"scores_sha256": digest(path), **told}
+            if any(
+                e.of(EVALUATED, subject) and e.by == self.signer.public and e.details == wanted
+                for e in events
+            ):
+                scores: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+                return scores
+        self.touched(f"scores of cohort {cohort.folder.name} ({subject[:12]}) on real rows")
+        # no picture of a real record may leave with the cohort
+        scores = evaluate(
+            cohort, chosen_of(cohort), self.reference, cohort.folder, show_real=False, progress=progress
+        )
+        Journal(cohort.folder).append(
+            EVALUATED, subject, self.signer, {"scores_sha256": digest(path), **told}
+        )
+        return scores
+
+    def _approvals(self, events: Sequence[Event], subject: str) -> dict[str, set[str]]:
+        """Keys that have spoken for each role, on this cohort under this policy; the signer speaks for the steward."""
+        found: dict[str, set[str]] = {"steward": {self.signer.public}}
+        for event in events:
+            if event.of(APPROVED, subject) and event.details["policy_sha256"] == self.terms:
+                found.setdefault(event.details["role"], set()).add(event.by)
+        return found
+
+
+def release(
+    folder: Path,
+    desk: Desk,
+    *,
+    regenerate: int = 0,
+    workers: int | None = None,
+    progress: Callable[[str], None] = lambda title: None,
+) -> Outcome:
+    """Decide on a cohort; while only figures of some modalities are in the way, draw these anew.
+
+    At most `regenerate` times. New cohorts lie beside the first, as NAME.draw-2 and so on; those refused stay where
+    they are, in quarantine.
+    Raises InputError and Refused.
+    """
+    if regenerate < 0:
+        raise InputError(f"--regenerate must be 0 or more, got {regenerate}")
+    first = Cohort.open(folder)
+    first.require_complete()
+    outcome = desk.decide(first, progress)
+    draw = first.manifest.get("draw", {"number": 1, "anew": {}})
+    anew, cohort = dict(draw["anew"]), first
+    for number in range(draw["number"] + 1, draw["number"] + 1 + regenerate):
+        if outcome.passed or not outcome.mendable:
+            break
+        for name in sorted(outcome.mendable):
+            anew[name] = anew.get(name, 0) + 1
+        out = folder.with_name(f"{folder.name}.draw-{number}")
+        progress(f"drawing {out.name}")
+        before = digest(cohort.folder / MANIFEST)
+        new = draw_again(first, out, anew, number, watermark=desk.watermark, workers=workers)
+        told = {"cohort": out.name, "manifest_sha256": digest(out / MANIFEST), "anew": dict(anew)}
+        Journal(cohort.folder).append(REDRAWN, before, desk.signer, told, once=True)
+        desk.touched(f"selection: {out.name} drawn for the scores of {cohort.folder.name} ({before[:12]})")
+        cohort, outcome = new, desk.decide(new, progress)
+    return outcome
+
+
+def _require_whole(cohort: Cohort, events: Sequence[Event]) -> None:
+    """Raises Refused unless the folder holds what was drawn, all of it, and nothing else."""
+    folder = cohort.folder
+    if any(event.event == PURGED for event in events):
+        raise Refused(f"{folder}: was purged; draw it again")
+    if not events and any((folder / name).exists() for name in (CERTIFICATE, quarantine.QUARANTINE)):
+        raise Refused(f"{folder}: has been judged before, and its journal is gone; draw it again elsewhere")
+    if problems := [*cohort.verify(), *strays(cohort)]:
+        raise Refused(f"{folder}: not as it was drawn: {listed(problems, 5)}")
+
+
+def _papers(cohort: Cohort, body: Mapping[str, Any], details: Mapping[str, Any]) -> None:
+    """Card and data sheet for what may leave, the mark of quarantine for what may not."""
+    if not body["verdict"]["passed"]:
+        quarantine.put(cohort.folder, details)
+        for name in (CROISSANT, SHEET):
+            (cohort.folder / name).unlink(missing_ok=True)
+        return
+    quarantine.lift(cohort.folder)
+    described = json.dumps(croissant.croissant(cohort, body), indent=1, ensure_ascii=False) + "\n"
+    write_atomic(cohort.folder / CROISSANT, described.encode())
+    write_atomic(cohort.folder / SHEET, croissant.sheet(cohort, body).encode())
+
+
+def _found(cohort: Cohort, key: Mark | None) -> dict[str, Any]:
+    """What a certificate says of the watermark: whose it is and, if the key was given, how surely it is there."""
+    about: dict[str, Any] = {"key": cohort.manifest["watermark"]["key"]}
+    if key is None:
+        return {**about, "checked": False}
+    found = marks_of(cohort, key)
+    return {
+        **about,
+        "checked": True,
+        "agree": found.whole.agree,
+        "of": found.whole.of,
+        "log10_false_positive_at_most": round(found.whole.log10_false_positive, 1),
+        "patients_found": found.patients - len(found.without),
+        "patients": found.patients,
+    }
+
+
+def _outcome(folder: Path, details: Mapping[str, Any], said_before: bool = False) -> Outcome:
+    return Outcome(
+        folder,
+        bool(details["passed"]),
+        details["refused_by"],
+        tuple(details["reasons"]),
+        tuple(details["not_measured"]),
+        frozenset(details["mendable"]),
+        said_before,
+    )

@@ -1,0 +1,84 @@
+"""LinesSink: standard output, one line of JSON a message."""
+
+import asyncio
+import contextlib
+import os
+import stat
+import sys
+
+from ...core.errors import InputError
+from .bounded_queue import Closed, Message, Outbox
+from .sinks import FLUSH, Gone
+
+TOGETHER = 64  # messages that are written at once
+
+
+class LinesSink:
+    """See sinks.Sink. A file takes all at once; a pipe or terminal as much as its reader reads."""
+
+    def __init__(self, wait: bool, limit: int) -> None:
+        self._box = Outbox(wait, limit)
+        self._pipe: asyncio.StreamWriter | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._error: OSError | None = None
+
+    async def open(self, will: Message) -> None:
+        """Take standard output over."""
+        self._file = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
+        mode = os.fstat(self._file.fileno()).st_mode
+        if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+            loop = asyncio.get_running_loop()
+            transport, protocol = await loop.connect_write_pipe(
+                lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), self._file
+            )
+            self._pipe = asyncio.StreamWriter(transport, protocol, None, loop)
+        self._task = asyncio.create_task(self._write())
+
+    async def ready(self) -> None:
+        """See sinks.Sink."""
+        return
+
+    async def send(self, message: Message) -> bool:
+        """See sinks.Sink."""
+        try:
+            return await self._box.put(message)
+        except Closed:
+            if self._error is None or isinstance(self._error, BrokenPipeError | ConnectionResetError):
+                raise Gone from None
+            raise InputError(f"standard output: cannot be written ({self._error.strerror})") from None
+
+    async def close(self) -> int:
+        """See sinks.Sink."""
+        assert self._task is not None
+        with contextlib.suppress(TimeoutError, Closed):
+            await asyncio.wait_for(self._box.empty(), FLUSH)
+        left = len(self._box)
+        self._box.close()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        if self._pipe is not None:
+            if not self._pipe.is_closing():
+                (self._pipe.transport.abort if left else self._pipe.close)()
+            with contextlib.suppress(OSError):  # a reader that has left, which is no news
+                await self._pipe.wait_closed()
+            os.set_blocking(sys.stdout.fileno(), True)  # others may share the pipe
+        self._file.close()
+        return left
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                await self._box.first()
+                some = [self._box.pop().payload + b"\n" for _ in range(min(len(self._box), TOGETHER))]
+                if self._pipe is None:
+                    rest = memoryview(b"".join(some))
+                    while rest:
+                        rest = rest[self._file.write(rest) :]
+                else:
+                    self._pipe.write(b"".join(some))
+                    await self._pipe.drain()
+        except Closed:
+            return
+        except OSError as error:
+            self._error = error
+            self._box.close()

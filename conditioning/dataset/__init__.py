@@ -1,0 +1,1 @@
+"""Training folders: dataset.yaml, tables, DICOM tags, FHIR and OMOP, splits."""

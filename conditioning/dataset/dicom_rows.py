@@ -1,0 +1,119 @@
+"""Rows of a DICOM folder: what the tags tell, joined with a table's findings where there is one."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pandas as pd
+
+from ...core.config import DatasetConfig
+from ...core.errors import InputError, listed
+from ...core.tables import read_table
+from .dicom_tags import TaggedImage, read_tags
+from .rows import Row, require_column, values_of
+from .split import TEST_SHARE, is_in, require_apart
+
+NO_CELLS: Mapping[Any, Any] = {}
+
+
+def dicom_rows(config: DatasetConfig, pattern: str, folder: Path, split: str) -> list[Row]:
+    """A row an image file, one split; where a table has a row for the file, its values win over the tags.
+
+    Files without a row know what their tags tell. Raises InputError: see dicom_tags.read_tags and match;
+    an image whose patient neither tells; a file without a row where the table gives the split.
+    """
+    images = read_tags(folder, pattern, config.keep, besides=("dataset.yaml", config.table or ""))
+    cells: list[Mapping[Any, Any]] = [NO_CELLS] * len(images)
+    by_table, where = False, str(folder)
+    if config.table:
+        where = str(folder / config.table)
+        table = read_table(folder / config.table)
+        by_table = bool(config.split) and (
+            config.split in table.columns or "split" in config.model_fields_set
+        )
+        cells = _joined(images, table, config, where, by_table)
+    told = [
+        Row(
+            image.record,
+            _patient(image, own, config),
+            {
+                **config.constants,
+                **image.values,
+                **(values_of(own, config, f"{where}, {image.record}") if own else {}),
+            },
+            f"{where}, {image.record}",
+        )
+        for image, own in zip(images, cells, strict=True)
+    ]
+    if nameless := [row.record for row in told if not row.patient_id]:
+        raise InputError(
+            f"{folder}: {len(nameless)} images have no PatientID: {listed(nameless)}; privacy is counted by patient: "
+            f"add a table that gives their {config.record!r} and {config.patient_id!r}"
+        )
+    patients = [row.patient_id for row in told]
+    if by_table:
+        sides = [own[config.split] for own in cells]
+        require_apart(patients, sides, config, where)
+        chosen = [side == getattr(config, split) for side in sides]
+    else:
+        share = TEST_SHARE if config.test_share is None else config.test_share
+        chosen = [is_in(split, patient, share) for patient in patients]
+    rows = [row for row, taken in zip(told, chosen, strict=True) if taken]
+    if not rows:
+        raise InputError(
+            f"{where}: no images of split {split!r} among {len(told)} of {len(set(patients))} patients"
+        )
+    return rows
+
+
+def match(images: Sequence[TaggedImage], names: Sequence[str], where: str) -> list[int | None]:
+    """The place in `names` of each image's row, by path, file name, name without suffix, or SOP instance UID.
+
+    None for an image without one. Raises InputError: a row that names no image or several, or an image
+    that several rows name.
+    """
+    known: dict[str, set[int]] = {}
+    for i, image in enumerate(images):
+        path = PurePosixPath(image.record)
+        for key in {image.record, path.name, path.stem, image.uid} - {""}:
+            known.setdefault(key, set()).add(i)
+    rows: list[int | None] = [None] * len(images)
+    problems: list[str] = []
+    for row, name in enumerate(names):
+        found = known.get(name.removeprefix("./"), set())
+        if len(found) != 1:
+            problems.append(f"{name!r} ({len(found)} files)")
+            continue
+        (place,) = found
+        if rows[place] is not None:
+            problems.append(f"{name!r} (named twice)")
+        rows[place] = row
+    if problems:
+        raise InputError(
+            f"{where}: {len(problems)} of {len(names)} rows do not name one DICOM image each, by path, file name or "
+            f"SOP instance UID: {listed(problems)}"
+        )
+    return rows
+
+
+def _joined(
+    images: Sequence[TaggedImage], table: pd.DataFrame, config: DatasetConfig, where: str, by_table: bool
+) -> list[Mapping[Any, Any]]:
+    """The table's row of each image; NO_CELLS for an image without one."""
+    columns = [config.record, *(mapping.column for mapping in config.fields.values())]
+    for column in [*columns, *([config.split] if by_table and config.split else [])]:
+        require_column(table, column, where)
+    places = match(images, [str(name) for name in table[config.record]], where)
+    if by_table and (absent := [i.record for i, place in zip(images, places, strict=True) if place is None]):
+        raise InputError(
+            f"{where}: {len(absent)} images have no row, so no split: {listed(absent)}; add rows, or set split: null "
+            "to hold out a share of the patients"
+        )
+    cells = table.to_dict("records")
+    return [NO_CELLS if place is None else cells[place] for place in places]
+
+
+def _patient(image: TaggedImage, cells: Mapping[Any, Any], config: DatasetConfig) -> str:
+    """Whose an image is: as the table says where it does, else by the tag."""
+    stated = cells.get(config.patient_id)
+    return image.patient_id if stated is None or pd.isna(stated) else str(stated)

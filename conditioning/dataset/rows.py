@@ -1,0 +1,77 @@
+"""One row of a training folder: which record, whose it is, and what its cells say of that patient."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from ...core.config import DatasetConfig, FieldMap
+from ...core.errors import InputError
+from ...core.fields import field, with_values
+from ...core.profile import PatientProfile, Value
+
+UNTOLD = ("", "not reported", "unknown")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A record, its patient, what is known of that patient then, where that is written, and the patient's origin."""
+
+    record: str
+    patient_id: str
+    values: Mapping[str, Value]
+    where: str
+    groups: Mapping[str, str] | None = None
+
+    def profile(self) -> PatientProfile:
+        """The values, checked against the vocabulary. Raises InputError."""
+        known = with_values(PatientProfile(self.patient_id), dict(self.values), self.where)
+        return known.but(traits=self.groups) if self.groups else known
+
+
+def require_column(table: pd.DataFrame, column: str, where: str) -> None:
+    """Raises InputError that names the columns there are."""
+    if column not in table.columns:
+        have = ", ".join(map(str, table.columns[:12]))
+        raise InputError(f"{where}: no column {column!r}; the table has: {have}")
+
+
+def values_of(cells: Mapping[Any, Any], config: DatasetConfig, where: str) -> dict[str, Value]:
+    """What a row's cells say by the config's fields; empty cells are left out. Raises InputError."""
+    values: dict[str, Value] = {}
+    for name, mapping in config.fields.items():
+        value = _value(name, cells[mapping.column], mapping, where)
+        if value is not None:
+            values[name] = value
+    return values
+
+
+def groups_of(cells: Mapping[Any, Any], config: DatasetConfig) -> dict[str, str]:
+    """The row's origin, where config.groups names a column of it that tells one."""
+    told = {name: cells[column] for name, column in config.groups.items()}
+    return {n: str(v) for n, v in told.items() if not pd.isna(v) and str(v).lower() not in UNTOLD}
+
+
+def _value(name: str, raw: Any, mapping: FieldMap, where: str) -> Value | None:
+    """One cell as a profile value; None where it is empty."""
+    if mapping.pattern is not None:
+        return bool(re.search(mapping.pattern, "" if pd.isna(raw) else str(raw)))
+    if pd.isna(raw):
+        return None
+    if mapping.values is not None:
+        if str(raw) not in mapping.values:
+            known = ", ".join(mapping.values)
+            raise InputError(f"{where}: {mapping.column} is {raw!r}, expected one of: {known}")
+        return mapping.values[str(raw)]
+    known_field = field(name, where)
+    if known_field.kind == "category":
+        return str(raw)
+    try:
+        number = float(raw)
+    except (TypeError, ValueError):
+        raise InputError(f"{where}: {mapping.column} must be a number, got {raw!r}") from None
+    if mapping.above is not None:
+        return number > mapping.above
+    return number * mapping.scale

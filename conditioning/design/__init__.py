@@ -1,0 +1,1 @@
+"""Cohort designs: criteria, joint targets, the cohort YAML."""

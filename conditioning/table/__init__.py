@@ -1,0 +1,1 @@
+"""The DP graphical model of a patient table: domains, mechanism, junction tree, draws."""

@@ -1,0 +1,114 @@
+"""Learn a table model from a training folder, within a privacy budget or from public data."""
+
+import secrets
+import time
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field as Setting
+
+from ...core.config import DatasetConfig, Settings, parse
+from ...core.errors import InputError
+from ...core.fields import field
+from ..dataset.profile_tables import read_patients
+from .cells import encode, source_of
+from .domain import ColumnConfig, columns_of
+from .mechanism import ROUNDS, learn, releases, shares
+from .private_domain import SHARE, charged_columns, failures, learn_domains, widest
+from .table_model import POPULATION, TableModel
+
+if TYPE_CHECKING:
+    from ...core.dp.budget import Budget, PrivacyPlan
+    from ...core.training.fit import Fit
+    from ...core.training.weights import Weights
+
+ENOUGH = 20.0  # patients for each standard deviation of noise on a column's counts
+
+
+class TableOptions(Settings):
+    """`options` of a dataset.yaml for a table of patients: its own columns, and how profile fields are binned."""
+
+    modality: str = POPULATION
+    columns: dict[str, ColumnConfig] = Setting(default_factory=dict)
+
+
+def learn_table(config: DatasetConfig, root: Path, fit: "Fit") -> "Weights":
+    """The joint distribution of a table's profile fields and own columns, one row a patient.
+
+    With fit.budget the run is charged before any count is taken: 1 + 2 ROUNDS Gaussian mechanisms on all
+    patients, and one more where domains are charged. Raises InputError before that for a folder or a budget
+    that will not do, and BudgetExceeded.
+    """
+    from ...core.dp.ledger import end_run, pay
+    from ...core.training.weights import Card, DataUsed, figures
+
+    began, name = time.monotonic(), config.name or root.resolve().name
+    where = f"{root}: dataset.yaml"
+    options = parse(TableOptions, dict(config.options), f"{where}: options")
+    if options.modality != POPULATION:
+        raise InputError(f"{where}: options.modality is {options.modality!r}, expected {POPULATION!r}")
+    for wanted in config.fields:
+        field(wanted, f"{where}: fields")
+    charged = charged_columns(config.fields, options.columns)
+    domains = {**options.columns, **{column: widest(own) for column, own in charged.items()}}
+    columns = columns_of(config.fields, domains, where)
+    sources = [
+        source_of(c.name, config.fields.get(c.name), domains.get(c.name, ColumnConfig())) for c in columns
+    ]
+    table, rows = read_patients(config, root, sources)
+    # what cannot be read is refused here, before anything is charged
+    codes = encode(table, columns, config.fields, domains, name)
+    patients = len(codes)
+    said: dict[str, Any] = {"privacy": "public"}
+    failure = failures(charged, fit.budget.delta if fit.budget else 0.0)
+    noise = [0.0] * (1 + len(releases()))
+    if fit.budget is not None:
+        fit.budget.check(patients)
+        plans = _plans(fit.budget, patients, charged, sum(failure.values()))
+        noise = [0.0] * (not charged) + [plan.noise_multiplier for plan in plans.values()]
+        if patients < ENOUGH * noise[1] * len(columns) ** 0.5:
+            raise InputError(
+                f"{name}: {patients} patients are too few for {len(columns)} columns at epsilon "
+                f"{fit.budget.epsilon:g}; raise epsilon, or learn fewer columns"
+            )
+        said = pay(replace(fit, precision="32-true"), plans, name)
+    # noise has its own source: a seed that somebody knows would take it off again
+    entropy = np.random.default_rng(secrets.randbits(128))
+    if charged:
+        domains |= learn_domains(table, charged, config.fields, noise[0], failure, entropy, name)
+        columns = columns_of(config.fields, domains, where)
+        codes = encode(table, columns, config.fields, domains, name)
+    learnt = learn(codes, [column.size for column in columns], noise[1:], entropy)
+    model = TableModel(columns, learnt)
+    end_run(fit.folder)
+    used = DataUsed(
+        name=name, licence=config.licence, citation=config.citation, rows=rows, patients=patients,
+        split=config.train if config.split else "all", privacy=str(said["privacy"]),
+    )  # fmt: skip
+    card = Card(
+        name=POPULATION, modality=POPULATION, kind="graphical model of a table", data=[used], steps=ROUNDS,
+        seconds=round(time.monotonic() - began, 1), columns=[c.name for c in columns], model={},
+        figures=figures(pairs=float(sum(len(group) == 2 for group in model.learnt.factors))), **said,
+    )  # fmt: skip
+    return model.save(card)
+
+
+def _plans(
+    budget: "Budget", patients: int, charged: Collection[str], failure: float
+) -> dict[str, "PrivacyPlan"]:
+    """The mechanisms by purpose: the domains', if any are charged, and those of releases()."""
+    from ...core.dp.budget import PrivacyPlan, noise_for
+
+    domains = SHARE if charged else 0.0
+    parts = {f"domains of {', '.join(charged)}": domains} if charged else {}
+    parts |= {what: (1 - domains) * share for what, share in zip(releases(), shares(), strict=True)}
+    noise = noise_for(replace(budget, delta=budget.delta - failure), list(parts.values()))
+    plans = {
+        f"{POPULATION}: {what}": PrivacyPlan.once(patients, multiplier, budget.delta, what)
+        for what, multiplier in zip(parts, noise, strict=True)
+    }
+    first = next(iter(plans))  # the words are among the domains
+    return {**plans, first: replace(plans[first], failure=failure)}

@@ -1,0 +1,172 @@
+"""TableModel: a learnt table of patients; its rows drawn under any evidence, and its file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...core.errors import InputError
+from ...core.types import FloatArray, IntArray
+from .domain import Column
+from .junction_tree import Columns
+from .mechanism import Learnt, Merge
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ...core.training.weights import Card, Weights
+
+POPULATION = "population"  # what a card calls the modality of a table model
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One column's distribution given earlier ones: cumulative shares, (configuration of parents, group)."""
+
+    column: int
+    parents: Columns
+    sizes: tuple[int, ...]
+    cumulative: FloatArray
+    within: FloatArray  # (group, level): cumulative shares of the levels of a group
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Rows of a table model under fixed evidence; each row depends on its own numbers alone."""
+
+    steps: tuple[_Step, ...]
+    probability: float  # of the evidence
+
+    def codes(self, uniforms: FloatArray) -> tuple[IntArray, FloatArray]:
+        """Levels of rows, (row, column), and places within levels, from one number in [0, 1) each."""
+        rows = len(uniforms)
+        groups = np.zeros(uniforms.shape, dtype=np.int64)
+        codes, places = groups.copy(), uniforms.copy()
+        for step in self.steps:
+            at = np.zeros(rows, dtype=np.int64)
+            for parent, size in zip(step.parents, step.sizes, strict=True):
+                at = at * size + groups[:, parent]
+            column = step.column
+            groups[:, column], place = _invert(step.cumulative[at], uniforms[:, column])
+            codes[:, column], places[:, column] = _invert(step.within[groups[:, column]], place)
+        return codes, places
+
+
+def _invert(cumulative: FloatArray, u: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Each row's place in its cumulative shares: which step u falls on, and how far along (0 to 1)."""
+    scaled = u * cumulative[:, -1]
+    found = (scaled[:, None] >= cumulative).sum(axis=1)
+    # u * total may round up to the total; the last step with any share is meant then
+    last = (cumulative < cumulative[:, -1:]).sum(axis=1)
+    found = np.minimum(found, last)
+    rows = np.arange(len(u))
+    above = cumulative[rows, found]
+    below = np.where(found > 0, cumulative[rows, np.maximum(found - 1, 0)], 0.0)
+    return found, np.clip((scaled - below) / np.maximum(above - below, 1e-300), 0.0, np.nextafter(1.0, 0.0))
+
+
+class TableModel:
+    """Columns, and their joint distribution as a product of factors over a junction tree."""
+
+    def __init__(self, columns: Sequence[Column], learnt: Learnt) -> None:
+        self.columns = tuple(columns)
+        self.learnt = learnt
+        self.tree = learnt.tree()
+        self._potentials = self.tree.potentials(learnt.factors)
+        self._log_z = self.tree.solve(self._potentials)[0]
+
+    def given(self, evidence: Mapping[str, FloatArray] | None = None) -> Draws:
+        """Draws under evidence, exactly and without rejection: a weight (0 to 1) for each level of some columns.
+
+        Raises InputError where the evidence is impossible.
+        """
+        weights = [
+            np.asarray((evidence or {}).get(column.name, np.ones(column.size))) for column in self.columns
+        ]
+        merges = self.learnt.merges
+        share = [merge.share * weight for merge, weight in zip(merges, weights, strict=True)]
+        grouped = {
+            k: np.bincount(m.group, share[k]).astype(float)
+            for k, m in enumerate(merges)
+            if (weights[k] != 1).any()
+        }
+        log_z, conditionals = self.tree.solve(self.tree.observed(self._potentials, grouped))
+        if not np.isfinite(log_z):
+            raise InputError(f"no patient of the learnt table fits: {', '.join(evidence or {})}")
+        within = [
+            np.cumsum(np.where(np.arange(merge.size)[:, None] == merge.group, share[k], 0.0), axis=1)
+            for k, merge in enumerate(merges)
+        ]
+        steps: list[_Step] = []
+        for clique, table in zip(self.tree.cliques, conditionals, strict=True):
+            for done, column in enumerate(clique.own):
+                parents = clique.shared + clique.own[:done]
+                later = tuple(range(len(parents) + 1, table.ndim))
+                flat = table.sum(axis=later).reshape(prod(table.shape[: len(parents)]), -1)
+                sizes = tuple(self.tree.sizes[parent] for parent in parents)
+                steps.append(_Step(column, parents, sizes, np.cumsum(flat, axis=1), within[column]))
+        return Draws(tuple(steps), float(np.exp(log_z - self._log_z)))
+
+    def sample(self, rows: int, seed: int, given: Mapping[str, Any] | None = None) -> "pd.DataFrame":
+        """A synthetic table. `given` fixes columns: a level, a list of levels, a range [low, high] of numbers, None.
+
+        Row i is the same whatever `rows` is. Raises InputError for a column or level that is not there.
+        """
+        import pandas as pd
+
+        by_name = {column.name: column for column in self.columns}
+        evidence = {}
+        for name, wanted in (given or {}).items():
+            if name not in by_name:
+                raise InputError(f"given: no column {name!r}; the table has: {', '.join(by_name)}")
+            evidence[name] = by_name[name].weights(wanted, "given")
+        uniforms = np.random.default_rng(seed).random((rows, len(self.columns)))
+        codes, places = self.given(evidence).codes(uniforms)
+        return pd.DataFrame(
+            {column.name: column.decode(codes[:, k], places[:, k]) for k, column in enumerate(self.columns)}
+        )
+
+    def save(self, card: "Card") -> "Weights":
+        """The model as a weight file; the card says from what and at which privacy cost."""
+        import torch
+
+        from ...core.training.weights import Weights
+
+        tensors = {f"share.{k}": torch.from_numpy(m.share) for k, m in enumerate(self.learnt.merges)}
+        tensors |= {f"group.{k}": torch.from_numpy(m.group) for k, m in enumerate(self.learnt.merges)}
+        for group, factor in self.learnt.factors.items():
+            tensors[f"factor.{'.'.join(map(str, group))}"] = torch.from_numpy(np.ascontiguousarray(factor))
+        columns = [{**vars(c), "levels": list(c.levels), "edges": list(c.edges)} for c in self.columns]
+        return Weights(tensors, card.model_copy(update={"model": {"columns": columns}}))
+
+    @classmethod
+    def load(cls, path: Path) -> "TableModel":
+        """The model in a file that `polyclinic train population` wrote. Raises InputError."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        from ...core.training.weights import read_card
+
+        card = read_card(path)
+        if card.modality != POPULATION:
+            raise InputError(
+                f"{path}: holds weights of {card.modality}; expected a table of `train population`"
+            )
+        try:
+            tensors = load(path.read_bytes())
+            columns = [
+                Column(**{**own, "levels": tuple(own["levels"]), "edges": tuple(own["edges"])})
+                for own in card.model["columns"]
+            ]
+            merges = tuple(Merge(tensors[f"group.{k}"], tensors[f"share.{k}"]) for k in range(len(columns)))
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: damaged table model: {type(error).__name__}") from None
+        factors: dict[Columns, FloatArray] = {
+            tuple(int(part) for part in name.split(".")[1:]): tensor
+            for name, tensor in tensors.items()
+            if name.startswith("factor.")
+        }
+        return cls(columns, Learnt(merges, factors))

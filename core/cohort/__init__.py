@@ -1,0 +1,1 @@
+"""A cohort on disk: slices, the patients table, hashes, journal, signatures, quarantine, watermark."""

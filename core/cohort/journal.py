@@ -1,0 +1,69 @@
+"""Journal: the audit log of a cohort, hash-chained, every event signed: who measured, judged, approved, purged."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from .chain import Chain, Line
+from .signing import Signer, signed
+
+JOURNAL = "journal.jsonl"
+EVALUATED, JUDGED, APPROVED, REDRAWN, PURGED = "evaluated", "judged", "approved", "redrawn", "purged"
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to the cohort whose manifest has the hash `subject`; `by` is the public key of who signed."""
+
+    event: str
+    subject: str
+    by: str
+    time: str
+    details: dict[str, Any]
+
+    def of(self, event: str, subject: str) -> bool:
+        """Whether it is an event of this kind about that manifest."""
+        return (self.event, self.subject) == (event, subject)
+
+
+class Journal:
+    """The journal in a cohort's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / JOURNAL
+        self.chain = Chain(self.path, "journal")
+
+    def events(self) -> list[Event]:
+        """All of them, oldest first. Raises InputError if a line was changed, removed or not signed."""
+        return self._parse(self.chain.lines())
+
+    def head(self) -> str:
+        """Hash of the last line, which stands for all of them; empty for no line."""
+        return self.chain.head()
+
+    def append(
+        self, event: str, subject: str, signer: Signer, details: dict[str, Any], once: bool = False
+    ) -> Event:
+        """Add a signed event; `once`: unless the very same is there, which is then returned.
+
+        Raises InputError if the journal cannot be written, or was changed.
+        """
+        with self.chain.held() as held:
+            for there in self._parse(held.lines) if once else ():
+                if there.of(event, subject) and there.details == details:
+                    return there
+            line = held.append({"event": event, "subject": subject, "details": details}, signer.sign)
+        return _event(line)
+
+    def _parse(self, lines: list[Line]) -> list[Event]:
+        for number, line in enumerate(lines, 1):
+            if not signed(line):
+                raise InputError(
+                    f"{self.path}, line {number}: the signature is wrong; the journal was changed"
+                )
+        return [_event(line) for line in lines]
+
+
+def _event(line: Line) -> Event:
+    return Event(line["event"], line["subject"], line["by"], line["time"], line["details"])

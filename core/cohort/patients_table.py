@@ -1,0 +1,67 @@
+"""patients.parquet: profiles as a flat table, one row a patient, and back."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+from ..profile import PatientProfile
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+OWN = ("patient_id", "age", "sex", "height", "weight", "index_date")
+KINDS = {"conditions": "bool", "measurements": "double", "traits": "string"}  # mapping -> arrow type
+
+
+def columns(profiles: Sequence[PatientProfile], have: Mapping[str, Sequence[bool]]) -> "pa.Table":
+    """A column a known field (null where unknown), and has_<name> for each of `have`, a row a profile."""
+    import pyarrow as pa
+
+    kinds = dict(zip(OWN, ("string", "double", "string", "double", "double", "date32"), strict=True))
+    values: dict[str, list[Any]] = {name: [getattr(p, name) for p in profiles] for name in OWN}
+    for mapping, kind in KINDS.items():
+        for name in sorted({name for p in profiles for name in getattr(p, mapping)}):
+            kinds[name] = kind
+            values[name] = [getattr(p, mapping).get(name) for p in profiles]
+    for name, flags in have.items():
+        kinds[f"has_{name}"] = "bool"
+        values[f"has_{name}"] = list(flags)
+    fields = [pa.field(name, pa.type_for_alias(kind)) for name, kind in kinds.items()]
+    return pa.table(values, schema=pa.schema(fields, metadata={"synthetic": "true"}))
+
+
+def join(tables: Sequence["pa.Table"]) -> bytes:
+    """A Parquet file of the rows of tables made by columns(); it does not depend on how they were cut."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    joined = pa.concat_tables(tables, promote_options="default").combine_chunks()
+    kinds = [None, *(pa.type_for_alias(kind) for kind in KINDS.values())]
+
+    def place(name: str) -> tuple[bool, int, str]:
+        kind = 0 if name in OWN else kinds.index(joined.schema.field(name).type)
+        return name.startswith("has_"), kind, f"{OWN.index(name)}" if name in OWN else name
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(joined.select(sorted(joined.column_names, key=place)), sink)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def profiles(path: Path) -> Iterator[PatientProfile]:
+    """The profiles of such a file, in order. Raises InputError if it is missing or damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        content = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path}: cannot be read as a table of patients: {error}") from None
+    home = {kind: mapping for mapping, kind in KINDS.items()}
+    for row in content.to_pylist():
+        values: dict[str, Any] = {name: row.pop(name) for name in OWN}
+        for name, value in row.items():
+            if value is not None and not name.startswith("has_"):
+                values.setdefault(home[str(content.schema.field(name).type)], {})[name] = value
+        yield PatientProfile(**values)

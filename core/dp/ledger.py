@@ -1,0 +1,194 @@
+"""What each real population has paid: the ledger, and how a run is booked in it before it starts."""
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..cohort.chain import Chain, Line
+from ..errors import BudgetExceeded, InputError
+from .budget import DP_SGD, Budget, PrivacyPlan, compose
+
+if TYPE_CHECKING:
+    from ..training.fit import Fit
+
+UNCHARGED = "exact figures, not charged"
+RUN_FILE = "run.json"  # beside a run's checkpoints: which entries of the ledger are its own
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One touch of a real population, as the ledger keeps it; entries of one `run` were booked together."""
+
+    population: str
+    purpose: str
+    patients: int
+    sample_rate: float
+    noise_multiplier: float
+    steps: int
+    delta: float
+    epsilon_rdp: float
+    epsilon_prv: float
+    mode: str = DP_SGD
+    run: str = ""
+    failure: float = 0.0
+
+    @classmethod
+    def of(cls, population: str, purpose: str, plan: PrivacyPlan, run: str = "") -> "Entry":
+        """The entry of a planned mechanism."""
+        return cls(
+            population, purpose, plan.patients, plan.sample_rate, plan.noise_multiplier, plan.steps, plan.delta,
+            round(plan.epsilon("rdp"), 4), round(plan.epsilon("prv"), 4), plan.mode, run, plan.failure,
+        )  # fmt: skip
+
+    def plan(self) -> PrivacyPlan:
+        """The mechanism again, for composition."""
+        return PrivacyPlan(
+            self.patients, self.sample_rate, self.noise_multiplier, self.steps, self.delta, 1.0, self.mode,
+            self.failure,
+        )  # fmt: skip
+
+
+class Ledger:
+    """An append-only file of entries, each chained to the one before."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.chain = Chain(path, "ledger")
+
+    def entries(self) -> list[Entry]:
+        """All entries, oldest first. Raises InputError if a line was changed or removed."""
+        return self._parse(self.chain.lines())
+
+    def spent(self, population: str, delta: float, accountant: str = "rdp") -> float:
+        """Epsilon of all runs on that population together."""
+        return compose(_paid(self.entries(), population), delta, accountant)
+
+    def note(self, population: str, purpose: str, patients: int) -> None:
+        """Put down a touch that no budget is charged for, as scores on real rows are; the very same only once."""
+        entry = Entry(population, purpose, patients, 1.0, 0.0, 0, 0.0, 0.0, 0.0, UNCHARGED)
+        with self.chain.held() as held:
+            if entry not in self._parse(held.lines):
+                held.append(asdict(entry))
+
+    def charge(self, population: str, purpose: str, plan: PrivacyPlan, limit: Budget | None) -> Entry:
+        """Book one mechanism before it runs; see charge_all."""
+        return self.charge_all(population, {purpose: plan}, limit)[0]
+
+    def charge_all(
+        self, population: str, plans: Mapping[str, PrivacyPlan], limit: Budget | None, run: str = ""
+    ) -> list[Entry]:
+        """Book mechanisms by purpose before they run: all of them, or none.
+
+        A run that is there already, with the same mechanisms on the same population, is not booked again.
+        Raises BudgetExceeded when the population's total (PRV) would pass the limit, and InputError when
+        the run is there with other mechanisms.
+        """
+        booked = [Entry.of(population, purpose, plan, run) for purpose, plan in plans.items()]
+        with self.chain.held() as held:
+            before = self._parse(held.lines)
+            if run and (own := [entry for entry in before if entry.run == run]):
+                if own != booked:
+                    raise InputError(
+                        f"{self.path}: run {run} was booked with another plan or population; "
+                        "resume it with the data and settings it had, or start anew without --resume"
+                    )
+                return own
+            if limit is not None:
+                total = compose([*_paid(before, population), *plans.values()], limit.delta, "prv")
+                if total > limit.epsilon:
+                    raise BudgetExceeded(
+                        f"{population}: this run would bring the total to epsilon {total:.2f} "
+                        f"(delta {limit.delta:g}), the limit is {limit.epsilon:g}; {self.path} lists what was spent"
+                    )
+            for entry in booked:
+                held.append(asdict(entry))
+        return booked
+
+    def _parse(self, lines: Sequence[Line]) -> list[Entry]:
+        try:
+            return [
+                Entry(**{k: v for k, v in line.items() if k not in ("time", "previous")}) for line in lines
+            ]
+        except TypeError:
+            raise InputError(f"{self.path}: expected a ledger, its lines are of another kind") from None
+
+
+def _paid(entries: Sequence[Entry], population: str) -> list[PrivacyPlan]:
+    """The mechanisms that a population was charged for."""
+    return [entry.plan() for entry in entries if entry.population == population and entry.steps]
+
+
+def pay(
+    how: "Fit", plans: PrivacyPlan | Mapping[str, PrivacyPlan], population: str, purpose: str = ""
+) -> dict[str, Any]:
+    """Charge planned mechanisms to how.ledger before they run; what the card must say of them.
+
+    One plan comes with its purpose, several as {purpose: plan}. With how.resume, the run whose checkpoints
+    are in how.folder goes on under the entries it was booked with; what a mechanism of one step released must
+    then be read from there, not drawn again. Raises BudgetExceeded when the
+    population's total would pass how.limit, and InputError when how cannot train privately.
+    """
+    named = {purpose: plans} if isinstance(plans, PrivacyPlan) else dict(plans)
+    if how.devices != 1:
+        raise InputError(f"private training runs on one device, got --devices {how.devices}")
+    if how.precision.startswith("16"):
+        raise InputError(f"private training takes 32-true or bf16-mixed, got --precision {how.precision}")
+    first = next(iter(named.values()))
+    if how.ledger is not None:
+        file = how.folder / RUN_FILE
+        before = file.read_bytes() if file.exists() else None
+        run = _run(how)
+        try:
+            Ledger(how.ledger).charge_all(population, named, how.limit, run)
+        except (BudgetExceeded, InputError):
+            _put_back(file, before)
+            raise
+    epsilon = compose(list(named.values()), first.delta, "prv")
+    text = f"epsilon {epsilon:.2f}, delta {first.delta:g}, patient level, {first.patients} patients, not secure mode"
+    return {"privacy": text, "epsilon": round(epsilon, 3), "delta": first.delta}
+
+
+def _run(how: "Fit") -> str:
+    """The id of the run whose checkpoints are in how.folder: the one found there when resuming, else a new one.
+
+    It is written before the charge: a run that was killed in between is charged when it is resumed. A run
+    that has ended without leaving a checkpoint cannot be resumed, since it would learn twice for one charge.
+    """
+    if how.resume and (run := current_run(how.folder)):
+        return run
+    run = secrets.token_hex(8)
+    how.folder.mkdir(parents=True, exist_ok=True)
+    (how.folder / RUN_FILE).write_text(json.dumps({"run": run}), encoding="utf-8")
+    return run
+
+
+def _put_back(file: Path, before: bytes | None) -> None:
+    """A refused run leaves no trace: the run that was there can still be resumed."""
+    if before is not None:
+        file.write_bytes(before)
+        return
+    file.unlink(missing_ok=True)
+    if not any(file.parent.iterdir()):
+        file.parent.rmdir()
+
+
+def current_run(folder: Path) -> str:
+    """The id of the run whose checkpoints are in a folder; empty if there is none that can go on."""
+    file = folder / RUN_FILE
+    if not file.exists():
+        return ""
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        ended, run = bool(values.get("ended")), str(values["run"])
+    except (ValueError, KeyError, AttributeError):
+        raise InputError(f"{file}: damaged; start anew without --resume") from None
+    return "" if ended and not any(folder.rglob("last.ckpt")) else run
+
+
+def end_run(folder: Path) -> None:
+    """Note that the run in a folder has ended, so that it can only be read from its checkpoint."""
+    if run := current_run(folder):
+        (folder / RUN_FILE).write_text(json.dumps({"run": run, "ended": True}), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Training: the Trainer, the protocol of a fit, weights and their cards."""

@@ -1,0 +1,42 @@
+"""Fit: how a training is run, for how long and under which budget; Outcome: what it came to."""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..dp.budget import Budget
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How to train: for how long, on what, and under which budget.
+
+    max_minutes caps the time of each fit() call; the learning rate is annealed to the cap. `budget` is
+    None for public data; with one, the run is charged to `ledger` before it starts, and refused when
+    the population's total would pass `limit`. `folder` keeps checkpoints; a run with `resume` goes on
+    from the newest one there.
+    """
+
+    folder: Path
+    max_minutes: float | None = None
+    accelerator: str = "auto"
+    devices: int = 1
+    precision: str = "bf16-mixed"
+    seed: int = 0
+    resume: bool = False
+    budget: Budget | None = None
+    ledger: Path | None = None
+    limit: Budget | None = None
+    progress: bool = field(default_factory=lambda: sys.stderr.isatty())
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a fit came to: optimiser steps, seconds, mean of the loss over the last tenth.
+
+    The loss of a private fit is NaN: it is a statistic of the patients that nobody has paid for.
+    """
+
+    steps: int
+    seconds: float
+    loss: float

@@ -1,0 +1,170 @@
+"""Weights on disk: one safetensors file a model, its card in the file's own metadata."""
+
+import json
+import math
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, ValidationError
+
+from ..config import Settings
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+METADATA_KEY = "polyclinic"
+
+
+class DataUsed(Settings):
+    """One data set that a model has seen."""
+
+    name: str
+    licence: str
+    citation: str = ""
+    rows: int
+    patients: int | None  # None: the set does not say
+    split: str = "train"
+    privacy: str = "public"
+
+
+class Card(Settings):
+    """What a reader must know of a model before using it."""
+
+    name: str
+    modality: str
+    kind: str
+    data: list[DataUsed]
+    privacy: str  # "public", or "epsilon E, delta D, patient level"
+    epsilon: float | None = None
+    delta: float | None = None
+    steps: int
+    seconds: float = 0.0
+    columns: list[str]  # of the condition, as the model was trained with
+    model: dict[str, Any]
+    figures: dict[str, float] = Field(default_factory=dict)
+    version: str = ""
+    notes: str = ""
+
+
+def figures(**values: float) -> dict[str, float]:
+    """Figures of a card, rounded; one that is not a number (nothing was left to train) is left out."""
+    return {name: round(value, 5) for name, value in values.items() if math.isfinite(value)}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Tensors by name, and the card."""
+
+    tensors: Mapping[str, "Tensor"]
+    card: Card
+
+    def save(self, path: Path) -> None:
+        """Write atomically. Raises InputError if the folder cannot be written."""
+        from safetensors.torch import save
+
+        packed = save(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(self.tensors.items())},
+            metadata={METADATA_KEY: self.card.model_dump_json()},
+        )
+        write_atomic(path, packed)
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file in one step: it is there whole, or not at all."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def read_card(path: Path) -> Card:
+    """The card alone, without reading tensors or importing torch. Raises InputError."""
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > 10_000_000:
+                raise ValueError("header too long")
+            header = json.loads(file.read(length))
+        return Card.model_validate_json(header["__metadata__"][METADATA_KEY])
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such weight file") from None
+    except (struct.error, ValueError, KeyError, UnicodeDecodeError, ValidationError) as error:
+        raise InputError(
+            f"{path}: not a Polyclinic weight file (safetensors with a card): {type(error).__name__}"
+        ) from None
+
+
+def load(path: Path) -> Weights:
+    """Tensors and card of a weight file. Raises InputError."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load as unpack
+
+    card = read_card(path)
+    try:
+        return Weights(unpack(path.read_bytes()), card)
+    except SafetensorError as error:
+        raise InputError(f"{path}: damaged weight file: {error}") from None
+
+
+def restore(net: "Module", weights: Weights, prefix: str = "", strict: bool = True) -> None:
+    """Put the tensors named `prefix...` into a network as float32, ready to sample.
+
+    strict=False allows parts of the network that only training needs to be absent. Raises InputError
+    when the file is of another network.
+    """
+    own = {k.removeprefix(prefix): t.float() for k, t in weights.tensors.items() if k.startswith(prefix)}
+    try:
+        net.load_state_dict(own, strict=strict)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(
+            f"weights {weights.card.name} (version {weights.card.version or 'unknown'}) do not fit this "
+            f"version's network; train them again: {reason}"
+        ) from None
+    net.eval()
+
+
+def folders() -> list[Path]:
+    """Where weights are looked for: $POLYCLINIC_WEIGHTS first (if set), then those that ship."""
+    own = os.environ.get("POLYCLINIC_WEIGHTS")
+    shipped = Path(str(files("polyclinic.modalities"))) / "weights"
+    return [*([Path(own)] if own else []), shipped]
+
+
+def find(name: str) -> Path:
+    """Path of the weight file `name`. Raises InputError that lists what was found and where to put it."""
+    for folder in folders():
+        if (path := folder / f"{name}.safetensors").is_file():
+            return path
+    raise InputError(
+        f"no weights {name!r} in {', '.join(str(f) for f in folders())}; train them with "
+        f"`polyclinic train` into a folder and set POLYCLINIC_WEIGHTS to it"
+    )
+
+
+def available() -> dict[str, Path]:
+    """All weight files in force, by name."""
+    found: dict[str, Path] = {}
+    for folder in reversed(folders()):
+        found.update({path.stem: path for path in sorted(folder.glob("*.safetensors"))})
+    return found
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file, in hex."""
+    state = sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            state.update(block)
+    return state.hexdigest()

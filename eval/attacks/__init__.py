@@ -1,0 +1,1 @@
+"""Attacks and privacy audits: membership, attribute inference, linkability, memorization."""

@@ -1,0 +1,168 @@
+"""attack(): what can be learnt of real patients from a cohort; every attack, its controls, the worst of them first."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from ...core.modality import Modality, View
+from ..linkage.linkage import Linked, Sides
+from . import linkability
+from .attack_result import LEAST, Exposure, Target, worst
+from .attribute_inference import PREDICATES, by_condition, by_predicates, by_profile
+from .audit_record import Audited, audits
+from .identifiers import Identifier, identifiers
+from .membership import Crowd, Parties, by_density, by_distance, crowd, outliers, parties
+from .memorization import Copies, copies
+
+NEAREST, DENSITY, OUTLIERS = "nearest record", "density ratio", "outliers"
+CONDITION, SINGLED_OUT, PROFILE, RELINKING = "condition", "singling out", "profile", "linkability"
+TITLES = {
+    NEAREST: "Membership by the nearest record",
+    DENSITY: "Membership by density",
+    OUTLIERS: "Membership of outliers",
+    CONDITION: "A condition guessed",
+    SINGLED_OUT: "Singling out",
+    PROFILE: "Membership by profile",
+    RELINKING: "Two records of a patient joined",
+}
+TRIED = {
+    NEAREST: "Who is nearer to a synthetic record than to other real patients is taken for a member.",
+    DENSITY: "Who stands where synthetic records crowd more than real ones do is taken for a member.",
+    OUTLIERS: "The same, among the fifth of patients who are least like the others.",
+}
+NO_COUNTERPART = "there are no real records to compare with"
+
+
+@dataclass(frozen=True)
+class Privacy:
+    """All that the attacks found; identifiers None: the files were not searched; audits None: no weights are named."""
+
+    attacks: Sequence[Exposure]
+    copies: Sequence[Copies]
+    identifiers: Sequence[Identifier] | None
+    audits: Sequence[Audited] | None = None
+
+    @property
+    def worst(self) -> Exposure | None:
+        """The strongest attack, as far as any was measured; see exposure.worst."""
+        return worst(self.attacks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; without any patient."""
+        from ..report.privacy_section import headline
+
+        top = self.worst
+        return {
+            "in_words": headline(self),
+            "worst": None if top is None else top.to_dict(),
+            "attacks": [row.to_dict() for row in self.attacks],
+            "copies": [row.to_dict() for row in self.copies],
+            "identifiers": None if self.identifiers is None else [vars(found) for found in self.identifiers],
+            "audit": None if self.audits is None else [row.to_dict() for row in self.audits],
+        }
+
+
+def attack(
+    sides: Mapping[str, Sequence[Sides]],
+    seed: int = 0,
+    cohort: Linked | None = None,
+    modalities: Sequence[Modality] = (),
+) -> Privacy:
+    """Every attack on every view, and the search of the cohort's files where there is one on disk.
+
+    sides: modality name -> its views' rows (report.sides_of). Training rows of the reference are the members,
+    whose data the generator may have seen; its test rows the controls. The patient is the unit: the best of
+    a patient's rows counts. Raises InputError if a file of the cohort cannot be read.
+    """
+    found = [row for name, own in sides.items() for row in _of_modality(name, own, seed)]
+    found += _linkability(sides, seed)
+    whole = [(name, parties(side, LEAST)) for name, own in sides.items() for side in own]
+    copied = [copies(name, rows, seed) for name, rows in whole if isinstance(rows, Parties)]
+    traces = None if cohort is None else identifiers(cohort, modalities, sides)
+    return Privacy(found, copied, traces, audits(cohort))
+
+
+def _of_modality(modality: str, own: Sequence[Sides], seed: int) -> Iterator[Exposure]:
+    if not own:
+        title = f"{modality.capitalize()}: {TITLES[NEAREST]}"
+        yield Target(modality, "", NEAREST, title).not_measured(NO_COUNTERPART)
+    for side in own:
+        found = parties(side, LEAST)
+        if isinstance(found, Parties):
+            yield from _of_view(modality, found, seed)
+        else:
+            for key in (NEAREST, DENSITY, OUTLIERS, SINGLED_OUT, PROFILE):
+                yield _target(modality, side.view, key).not_measured(found)
+            for task in side.view.tasks:
+                yield _target(modality, side.view, CONDITION, task.name).not_measured(found)
+
+
+def _target(modality: str, view: View, key: str, task: str = "") -> Target:
+    title = f"{view.title}: {TITLES[key]}" + (f", {task}" if task else "")
+    return Target(modality, view.name, key, title)
+
+
+def _of_view(modality: str, rows: Parties, seed: int) -> Iterator[Exposure]:
+    people = crowd(rows, seed)
+    distance = by_distance(people)
+    scores = {NEAREST: distance, DENSITY: by_density(people), OUTLIERS: outliers(people, distance)}
+    for key, values in scores.items():
+        yield _target(modality, rows.view, key).measured(values, people.member, TRIED[key], seed)
+    yield _singling_out(_target(modality, rows.view, SINGLED_OUT), people, seed)
+    yield _profile(_target(modality, rows.view, PROFILE), rows, people, seed)
+    for task in rows.view.tasks:
+        yield _condition(_target(modality, rows.view, CONDITION, task.name), rows, people, task.name, seed)
+
+
+def _singling_out(target: Target, people: Crowd, seed: int) -> Exposure:
+    counts, (inside, outside) = by_predicates(people, seed)
+    words = (
+        f"Of {PREDICATES} statements learnt from the cohort {inside:.1%} are true of one member alone, "
+        f"{outside:.1%} of one control alone."
+    )
+    return target.measured(counts, people.member, words, seed)
+
+
+def _profile(target: Target, rows: Parties, people: Crowd, seed: int) -> Exposure:
+    if (found := by_profile(rows, people)) is None:
+        return target.not_measured("real and synthetic patients share fewer than two known fields")
+    scores, (inside, outside), fields = found
+    words = (
+        f"By {', '.join(fields)}: {inside} members and {outside} controls, each unlike every other real patient, "
+        "have exactly one synthetic double."
+    )
+    return target.measured(scores, people.member, words, seed)
+
+
+def _condition(target: Target, rows: Parties, people: Crowd, task: str, seed: int) -> Exposure:
+    if (found := by_condition(rows, people, task)) is None:
+        return target.not_measured("too few records of each class")
+    scores, (inside, outside) = found
+    words = (
+        f"Told from the nearest synthetic record, {task} is right for {inside:.0%} of the members' records and "
+        f"{outside:.0%} of the controls'."
+    )
+    return target.measured(scores, people.member, words, seed)
+
+
+def _linkability(sides: Mapping[str, Sequence[Sides]], seed: int) -> list[Exposure]:
+    """Every two views; one line that says so if no real patient has two records."""
+    found = []
+    every = [(name, side) for name, own in sides.items() for side in own]
+    for (name, first), (other, second) in combinations(every, 2):
+        both = linkability.pair(first, second, seed)
+        if both is not None:
+            title = f"{first.view.title}, {second.view.title}: {TITLES[RELINKING]}"
+            words = "Two records are taken for one person's if the nearest synthetic patients of both are the same."
+            target = Target(
+                name if name == other else f"{name}, {other}",
+                f"{first.view.name}, {second.view.name}",
+                RELINKING,
+                title,
+            )
+            found.append(target.measured(linkability.scores(both), both.member, words, seed))
+    if not found:
+        why = "no 20 real training and 20 real test patients have two kinds of records in the reference"
+        found = [Target("", "", RELINKING, TITLES[RELINKING]).not_measured(why)]
+    return found

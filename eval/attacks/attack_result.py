@@ -1,0 +1,157 @@
+"""Exposure: how well one attack told members from controls, and what the worst of several is worth."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from ...core.types import BoolArray, FloatArray
+from ..linkage.label_recovery import short
+from ..score import percentiles
+
+LEAST = 20  # patients of each group
+FOR_TPR = 100  # controls, of whom the strongest alone is one false alarm in a hundred
+FALSE_ALARMS = 0.01
+DRAWS = 300
+CONFIDENCE = 0.95
+SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """One attack on the patients behind one kind of record; auc None: not measured, and why_not says why.
+
+    auc: how often a member, whose data the generator may have seen, outscores a control, who is a real
+    patient it has not; interval: 95 %, by bootstrap over patients. tpr_at_1_fpr: share of members above the
+    score that one control in a hundred exceeds, with its exact interval (Clopper and Pearson 1934) given
+    that score; None below 100 controls. floor: 95 % range of the AUC if nothing set members apart.
+    """
+
+    modality: str
+    attack: str
+    title: str
+    auc: float | None = None
+    interval: tuple[float, float] | None = None
+    tpr_at_1_fpr: float | None = None
+    tpr_interval: tuple[float, float] | None = None
+    floor: tuple[float, float] | None = None
+    members: int = 0
+    controls: int = 0
+    in_words: str = ""
+    why_not: str | None = None
+    view: str = ""
+    draws: FloatArray = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, numbers to four digits."""
+        row = {name: value for name, value in vars(self).items() if name != "draws"}
+        return {k: short(v) if isinstance(v, float | tuple) else v for k, v in row.items()}
+
+
+@dataclass(frozen=True)
+class Target:
+    """Whom an attack is on, and how it is called."""
+
+    modality: str
+    view: str
+    attack: str
+    title: str
+
+    def not_measured(self, why: str, members: int = 0, controls: int = 0) -> Exposure:
+        """An Exposure without figures."""
+        return Exposure(
+            self.modality, self.attack, self.title, members=members, controls=controls,
+            in_words=f"Not measured: {why}.", why_not=why, view=self.view,
+        )  # fmt: skip
+
+    def measured(self, scores: FloatArray, member: BoolArray, words: str, seed: int) -> Exposure:
+        """An Exposure of scores (patient,), higher for "was in the training data", NaN for who is left out.
+
+        words: what was tried.
+        """
+        known = np.isfinite(scores)
+        inside, outside = scores[known & member], scores[known & ~member]
+        if min(len(inside), len(outside)) < LEAST:
+            return self.not_measured(
+                f"needs {LEAST} members and {LEAST} controls, there are {len(inside)} and {len(outside)}",
+                len(inside),
+                len(outside),
+            )
+        rng = np.random.default_rng(seed)
+        draws = np.array([outscored(_drawn(inside, rng), _drawn(outside, rng)) for _ in range(DRAWS)])
+        value, floor = outscored(inside, outside), by_chance(len(inside), len(outside))
+        tpr, tpr_interval = caught(inside, outside)
+        return Exposure(
+            self.modality, self.attack, self.title, value, percentiles(draws), tpr, tpr_interval,
+            floor, len(inside), len(outside), f"{words} {_said(value, tpr, tpr_interval)}", None, self.view, draws,
+        )  # fmt: skip
+
+
+def outscored(inside: FloatArray, outside: FloatArray) -> float:
+    """AUC: how often one inside scores above one outside, ties counting half."""
+    ordered = np.sort(outside)
+    below = sum(np.searchsorted(ordered, inside, side).sum() for side in SIDES)
+    return float(below / (2 * len(inside) * len(outside)))
+
+
+def by_chance(inside: int, outside: int) -> tuple[float, float]:
+    """95 % range of the AUC of groups of these sizes who do not differ (Mann and Whitney 1947)."""
+    wide = 1.96 * float(np.sqrt((inside + outside + 1) / (12 * inside * outside)))
+    return 0.5 - wide, 0.5 + wide
+
+
+def caught(inside: FloatArray, outside: FloatArray) -> tuple[float | None, tuple[float, float] | None]:
+    """Share of members above the score that at most 1 % of controls exceed, and its exact 95 % interval."""
+    if len(outside) < FOR_TPR:
+        return None, None
+    limit = np.sort(outside)[-int(FALSE_ALARMS * len(outside)) - 1]
+    hits = int((inside > limit).sum())
+    return hits / len(inside), exact(hits, len(inside))
+
+
+def exact(hits: int, of: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Two-sided interval of a share (Clopper and Pearson 1934)."""
+    from scipy.stats import beta
+
+    rest = (1 - confidence) / 2
+    low = 0.0 if hits == 0 else float(beta.ppf(rest, hits, of - hits + 1))
+    high = 1.0 if hits == of else float(beta.ppf(1 - rest, hits + 1, of - hits))
+    return low, high
+
+
+def worst(found: Sequence[Exposure]) -> Exposure | None:
+    """The measured attack with the highest AUC, its interval widened for having been chosen among all of them.
+
+    Simultaneous 95 % range: the bootstrap's greatest deviation over all attacks, each in its own standard
+    deviations, is exceeded in one draw of twenty (the single-step maximum of Westfall and Young 1993). Attacks
+    on one view share no draws, which makes the range wider rather than narrower.
+    """
+    measured = [row for row in found if row.auc is not None]
+    if not measured:
+        return None
+    centres = np.array([[row.auc] for row in measured], dtype=np.float64)
+    draws = np.stack([row.draws for row in measured])
+    spread = np.maximum(draws.std(1, keepdims=True), 1e-9)
+    far = float(np.quantile((np.abs(draws - centres) / spread).max(0), CONFIDENCE))
+    top = int(centres[:, 0].argmax())
+    value, wide = float(centres[top, 0]), far * float(spread[top, 0])
+    said = f" It is the highest of {len(measured)}; its range is widened for that."
+    chosen = measured[top]
+    return replace(
+        chosen,
+        interval=(max(0.0, value - wide), min(1.0, value + wide)),
+        in_words=chosen.in_words + (said if len(measured) > 1 else ""),
+    )
+
+
+def _drawn(values: FloatArray, rng: np.random.Generator) -> FloatArray:
+    return values[rng.integers(len(values), size=len(values))]
+
+
+def _said(value: float, tpr: float | None, interval: tuple[float, float] | None) -> str:
+    said = f"Shown a patient of the training data and one who is not, it picks the right one {value:.0%} of the time"
+    said += " (guessing: 50%)"
+    if tpr is None or interval is None:
+        return f"{said}. What it finds at 1% false alarms needs {FOR_TPR} controls."
+    return f"{said}. At 1% false alarms it finds {tpr:.1%} of them (at most {interval[1]:.1%})."

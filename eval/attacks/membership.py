@@ -1,0 +1,183 @@
+"""Membership: scores that tell whose data a generator has seen, from its records and other real patients alone."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...core.modality import View
+from ...core.types import BoolArray, FloatArray, IntArray
+from ..linkage.linkage import Sides
+from ..sample import Sample, one_each
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+PATIENTS, SYNTHETIC = 600, 1000  # patients of each real group, synthetic rows, that are looked at
+ROWS = 4  # of a patient: the best of more would flatter those who have more
+CLIP = 8.0  # standard deviations
+NEAR, DENSE = 50, 8  # components that distances and densities are taken in
+OUTLYING = 0.2  # share of patients who are outliers
+NO_REFERENCE = "it needs real training and held-out records, give a reference folder"
+
+
+@dataclass(frozen=True)
+class Parties:
+    """One view's rows, none of them missing: of the cohort, of members (train), of controls (test)."""
+
+    view: View
+    synthetic: Sample
+    train: Sample
+    test: Sample
+
+
+def parties(side: Sides, least: int) -> Parties | str:
+    """The rows of a view, or why it cannot be attacked: `least` patients of each kind are needed."""
+    if side.train is None or side.test is None:
+        return NO_REFERENCE
+    have = [0 if group is None else group.patient_count for group in (side.train, side.test, side.synthetic)]
+    if side.synthetic is None or min(have) < least:
+        return (
+            f"it needs {least} real training, {least} real test and {least} synthetic patients, there are "
+            f"{have[0]}, {have[1]} and {have[2]}"
+        )
+    return Parties(side.view, side.synthetic, side.train, side.test)
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """Real and synthetic rows of one view in common coordinates: standardised, clipped, principal components.
+
+    real, synthetic (row, component); patient (row,) numbers the real patients; member, fold (patient,):
+    whether the generator may have seen them, and which half they are in. guide (patient,): as many members as
+    controls of each half, who are the reference for whoever is in the other half. So nobody is measured against
+    himself, and training patients who differ as a group from test patients are no farther from it. rows, drawn:
+    where in the samples real rows (train first, then test) and synthetic ones stand.
+    """
+
+    real: FloatArray
+    synthetic: FloatArray
+    patient: IntArray
+    member: BoolArray
+    fold: IntArray
+    guide: BoolArray
+    rows: IntArray
+    drawn: IntArray
+
+    def best(self, scores: FloatArray) -> FloatArray:
+        """(patient,) the highest score of each patient's rows."""
+        out = np.full(len(self.member), -np.inf)
+        np.maximum.at(out, self.patient, scores)
+        return out
+
+    def reference(self, fold: int) -> BoolArray:
+        """(row,) which rows are the reference for patients of that half."""
+        return (self.guide & (self.fold != fold))[self.patient]
+
+
+def crowd(side: Parties, seed: int) -> Crowd:
+    """The Crowd of a view's rows: at most 600 + 600 real patients, 1,000 synthetic rows.
+
+    Coordinates are those of all rows together, blind to who is a member.
+    """
+    rng = np.random.default_rng(seed)
+    groups = (side.train, side.test)
+    kept = [_some(group, rng) for group in groups]
+    rows = np.concatenate([kept[0], len(side.train) + kept[1]])
+    drawn = rng.permutation(len(side.synthetic))[:SYNTHETIC]
+    numbers = [group.patients[own] for group, own in zip(groups, kept, strict=True)]
+    counts = [len(np.unique(own)) for own in numbers]
+    patient = np.concatenate([np.unique(own, return_inverse=True)[1] for own in numbers])
+    patient[len(kept[0]) :] += counts[0]
+    member = np.repeat([True, False], counts)
+    order = [rng.permutation(count) for count in counts]
+    fold = np.concatenate([own % 2 for own in order])
+    guide = np.concatenate([own // 2 < min(counts) // 2 for own in order])
+    tables = [
+        side.train.inputs.iloc[kept[0]],
+        side.test.inputs.iloc[kept[1]],
+        side.synthetic.inputs.iloc[drawn],
+    ]
+    values = standard(tables, len(rows))
+    low = components(values, seed)
+    return Crowd(low[: len(rows)], low[len(rows) :], patient, member, fold, guide, rows, drawn)
+
+
+def standard(tables: "list[DataFrame]", real: int) -> FloatArray:
+    """(row, feature) of the columns that all tables have, in deviations of the first `real` rows, clipped at 8."""
+    columns = [c for c in tables[0].columns if all(c in table.columns for table in tables)]
+    values = np.concatenate([table[columns].to_numpy(np.float64) for table in tables])
+    mean, sd = values[:real].mean(0), values[:real].std(0)
+    keep = sd > 1e-9
+    return np.clip((values[:, keep] - mean[keep]) / sd[keep], -CLIP, CLIP)
+
+
+def components(values: FloatArray, seed: int) -> FloatArray:
+    """(row, component): at most 50 principal components, in order of variance."""
+    from sklearn.decomposition import PCA
+
+    size = min(NEAR, *values.shape)
+    solver = "randomized" if min(values.shape) > 4 * NEAR else "full"
+    return np.asarray(PCA(size, svd_solver=solver, random_state=seed).fit_transform(values), dtype=np.float64)
+
+
+def nearest(a: FloatArray, b: FloatArray) -> FloatArray:
+    """(row of a,) Euclidean distance to the nearest row of b."""
+    from scipy.spatial.distance import cdist
+
+    return np.asarray(cdist(a, b).min(1))
+
+
+def by_distance(people: Crowd) -> FloatArray:
+    """(patient,) log of the distance to the nearest reference patient over that to the nearest synthetic one.
+
+    Distance to closest record, calibrated: who lives far from everybody is far from the synthetic too.
+    """
+    scores = np.empty(len(people.real))
+    own = nearest(people.real, people.synthetic)
+    for half in (0, 1):
+        rows = people.fold[people.patient] == half
+        other = nearest(people.real[rows], people.real[people.reference(half)])
+        scores[rows] = np.log(other + 1e-6) - np.log(own[rows] + 1e-6)
+    return people.best(scores)
+
+
+def by_density(people: Crowd) -> FloatArray:
+    """(patient,) log of the synthetic density over the reference density, by kernels in 8 components.
+
+    DOMIAS (van Breugel et al. 2023): a generator is overfitted where it is denser than the population is.
+    """
+    from scipy.stats import gaussian_kde
+
+    scores = np.empty(len(people.real))
+    size = min(DENSE, people.real.shape[1])
+    real, synthetic = people.real[:, :size], people.synthetic[:, :size]
+    # a little noise of its own, so that a synthetic cloud without spread still has a density
+    jitter = 1e-3 * np.random.default_rng(0).standard_normal(synthetic.shape)
+    own = gaussian_kde((synthetic + jitter).T).logpdf(real.T)
+    for half in (0, 1):
+        rows = people.fold[people.patient] == half
+        other = gaussian_kde(real[people.reference(half)].T)
+        scores[rows] = own[rows] - other.logpdf(real[rows].T)
+    return people.best(scores)
+
+
+def outliers(people: Crowd, scores: FloatArray) -> FloatArray:
+    """The scores of the fifth of patients who live farthest from the reference, NaN for all others."""
+    far = np.empty(len(people.real))
+    for half in (0, 1):
+        rows = people.fold[people.patient] == half
+        far[rows] = nearest(people.real[rows], people.real[people.reference(half)])
+    lonely = people.best(far)
+    return np.where(lonely >= np.quantile(lonely, 1 - OUTLYING), scores, np.nan)
+
+
+def _some(group: Sample, rng: np.random.Generator) -> IntArray:
+    """Places of up to 4 random rows each of up to 600 random patients."""
+    chosen = group.patients[one_each(group.patients, PATIENTS, rng)]
+    order = rng.permutation(len(group))
+    order = order[np.isin(group.patients[order], chosen)]
+    order = order[np.argsort(group.patients[order], kind="stable")]
+    numbers = group.patients[order]
+    first = np.searchsorted(numbers, numbers)
+    return order[np.arange(len(order)) - first < ROWS]

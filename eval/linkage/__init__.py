@@ -1,0 +1,1 @@
+"""Linkage: consistency across modalities, cross-modal correlation, label recovery."""

@@ -1,0 +1,231 @@
+"""Agreement: whether what the files of one patient claim is the same, and how often it is if ids are shuffled."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from ...core.assertions import (
+    AGE,
+    CHEST_FINDINGS,
+    FINDINGS,
+    PATIENT,
+    RHYTHM,
+    SEX,
+    STUDY_DATE,
+    SUBTYPE,
+    VIEW,
+    VITALS,
+    Claim,
+    findings,
+    rhythm,
+)  # fmt: skip
+from ...core.errors import InputError
+from ...core.profile import PatientProfile
+
+SHUFFLES = 10  # the first half says what chance is, the second what is left when ids are shuffled
+ROSTER = "table of patients"
+ALIKE = 0.99  # agreement by chance from which a subject says nothing of who belongs to whom
+
+LEAST = (
+    30  # patients; of fewer, what agrees by chance is not known well enough to count beside other subjects
+)
+
+Patient = str
+Source = str  # of claims that stay together when ids are shuffled: a modality, or ROSTER
+Statements = Mapping[Source, Mapping[Patient, Sequence[Claim]]]
+
+
+def of_profile(profile: PatientProfile) -> Iterator[Claim]:
+    """What the cohort's own table of patients says."""
+    yield Claim.of(PATIENT, ROSTER, profile.patient_id)
+    if profile.sex is not None:
+        yield Claim.of(SEX, ROSTER, profile.sex)
+    if profile.age is not None:
+        yield Claim.of(AGE, ROSTER, profile.age, within=0.05)
+    if profile.index_date is not None:
+        yield Claim.of(STUDY_DATE, ROSTER, profile.index_date.isoformat())
+    if "I48.91" in profile.conditions:
+        yield Claim.of(RHYTHM, ROSTER, rhythm([code for code in profile.conditions if profile.has(code)]))
+    if all(code in profile.conditions for code in CHEST_FINDINGS):
+        yield Claim.of(FINDINGS, ROSTER, findings([code for code in CHEST_FINDINGS if profile.has(code)]))
+    for subject, trait in ((SUBTYPE, "pam50"), (VIEW, "chest_view")):
+        if trait in profile.traits:
+            yield Claim.of(subject, ROSTER, profile.traits[trait])
+    for field in VITALS:
+        if field in profile.measurements:
+            yield Claim.vital(field, ROSTER, profile.measurements[field])
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One subject: in how many of the patients about whom two sources speak they all agree.
+
+    source: None where every certain claim must agree; else the one uncertain source held against them.
+    chance, shuffled: the share of agreement with shuffled ids, by two separate sets of shuffles. gap: median
+    distance of an uncertain source from the others, for numbers, in the subject's unit.
+    """
+
+    subject: str
+    source: str | None
+    sources: tuple[str, ...]
+    patients: int
+    agree: int
+    chance: float
+    shuffled: float
+    gap: float | None = None
+
+    @property
+    def share(self) -> float:
+        """Of the patients."""
+        return self.agree / self.patients
+
+    @property
+    def required(self) -> bool:
+        """Whether every patient must agree."""
+        return self.source is None
+
+    def strength(self, share: float | None = None) -> float | None:
+        """Agreement above chance: 0 as with shuffled ids, 1 if all agree; None where shuffling changes nothing."""
+        if self.chance >= ALIKE:
+            return None
+        share = self.share if share is None else share
+        return max(0.0, (share - self.chance) / (1 - self.chance))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        strength = self.strength()
+        return {
+            "subject": self.subject, "required": self.required, "sources": list(self.sources),
+            "held_against_the_others": self.source, "patients": self.patients, "agree": self.agree,
+            "share": round(self.share, 4), "chance": round(self.chance, 4), "shuffled": round(self.shuffled, 4),
+            "above_chance": None if strength is None else round(strength, 4),
+            "median_distance": None if self.gap is None else round(self.gap, 3),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A patient whose files contradict each other on a subject; said is what each source says."""
+
+    patient_id: str
+    subject: str
+    said: tuple[tuple[str, str], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {"patient_id": self.patient_id, "subject": self.subject, "said": dict(self.said)}
+
+    def __str__(self) -> str:
+        said = "; ".join(f"{source}: {value}" for source, value in self.said)
+        return f"{self.patient_id}: {self.subject}: {said}"
+
+
+def agreements(statements: Statements, seed: int) -> tuple[list[Agreement], list[Fault]]:
+    """Every subject on which two sources speak, and the patients in whom required agreement fails.
+
+    Raises InputError where one subject is a number here and a word there.
+    """
+    held = _tally(statements)
+    _check_kinds(held)
+    rng = np.random.default_rng(seed)
+    shares: dict[tuple[str, str | None], list[float]] = defaultdict(list)
+    for _ in range(SHUFFLES):
+        for key, (patients, agree) in _counts(_tally(_shuffled(statements, rng))).items():
+            shares[key].append(agree / patients)
+    found = []
+    for (subject, source), (patients, agree) in _counts(held).items():
+        drawn = shares[subject, source] or [0.0, 0.0]  # no patient is left about whom two sources speak
+        chance, shuffled = (float(np.mean(half)) for half in np.array_split(drawn, 2))
+        sources, gap = _about(held, subject, source)
+        found.append(Agreement(subject, source, sources, patients, agree, chance, shuffled, gap))
+    return sorted(found, key=lambda a: (not a.required, a.subject, a.source or "")), list(_faults(held))
+
+
+_Held = dict[tuple[Patient, str], list[Claim]]  # claims of one patient on one subject
+
+
+def _tally(statements: Statements) -> _Held:
+    held: _Held = defaultdict(list)
+    for by_patient in statements.values():
+        for patient_id, claims in by_patient.items():
+            for claim in claims:
+                held[patient_id, claim.subject].append(claim)
+    return held
+
+
+def _shuffled(statements: Statements, rng: np.random.Generator) -> Statements:
+    """Each modality's claims given to other patients of that modality; the table of patients stays."""
+    return {source: own if source == ROSTER else _dealt(own, rng) for source, own in statements.items()}
+
+
+def _dealt(
+    own: Mapping[Patient, Sequence[Claim]], rng: np.random.Generator
+) -> dict[Patient, Sequence[Claim]]:
+    """A random cycle: everybody gets somebody else's."""
+    order = [list(own)[i] for i in rng.permutation(len(own))]
+    return {to: own[of] for to, of in zip(order, order[1:] + order[:1], strict=True)}
+
+
+def meet(claims: Sequence[Claim]) -> bool:
+    """Whether all ranges meet: on a line they do if each two do. Never where an end is NaN."""
+    return all(a.agrees(b) for a, b in combinations(claims, 2))
+
+
+def _counts(held: _Held) -> dict[tuple[str, str | None], tuple[int, int]]:
+    """(patients, agree) by subject (all certain claims), and by subject and uncertain source (with those)."""
+    found: dict[tuple[str, str | None], tuple[int, int]] = {}
+    for (_, subject), claims in held.items():
+        certain = [c for c in claims if c.certain]
+        groups: list[tuple[str | None, Sequence[Claim]]] = [(None, certain)]
+        groups += [(c.source, [*certain, c]) for c in claims if not c.certain]
+        for source, group in groups:
+            if len(group) > 1 and certain:
+                patients, agree = found.get((subject, source), (0, 0))
+                found[subject, source] = patients + 1, agree + meet(group)
+    return found
+
+
+def _about(held: _Held, subject: str, source: str | None) -> tuple[tuple[str, ...], float | None]:
+    """Who speaks on a subject; and the median distance of an uncertain source's numbers from the others'."""
+    sources: set[str] = set()
+    gaps = []
+    for (_, name), claims in held.items():
+        if name != subject:
+            continue
+        certain = [c for c in claims if c.certain]
+        sources.update(c.source for c in certain)
+        gaps += [gap for c in claims if c.source == source if (gap := _gap(c, certain)) is not None]
+    return tuple(sorted(sources)), float(np.median(gaps)) if gaps else None
+
+
+def _gap(claim: Claim, certain: Sequence[Claim]) -> float | None:
+    """Distance of a number's middle from the mean of the others', where all are bounded numbers."""
+    ends = [end for c in (claim, *certain) for end in (c.low, c.high)]
+    numbers = [end for end in ends if not isinstance(end, str) and isfinite(end)]
+    if not certain or len(numbers) < len(ends):
+        return None
+    return abs(sum(numbers[:2]) / 2 - sum(numbers[2:]) / len(numbers[2:]))
+
+
+def _faults(held: _Held) -> Iterator[Fault]:
+    for (patient_id, subject), claims in held.items():
+        certain = [c for c in claims if c.certain]
+        if len(certain) > 1 and not meet(certain):
+            yield Fault(patient_id, subject, tuple((c.source, str(c)) for c in certain))
+
+
+def _check_kinds(held: _Held) -> None:
+    kinds: dict[str, Claim] = {}
+    for (_, subject), claims in held.items():
+        for claim in claims:
+            first = kinds.setdefault(subject, claim)
+            if isinstance(first.low, str) != isinstance(claim.low, str):
+                raise InputError(
+                    f"{subject}: {first.source} states {first.low!r}, {claim.source} states {claim.low!r}; "
+                    "expected numbers from both, or words"
+                )

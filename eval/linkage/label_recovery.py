@@ -1,0 +1,282 @@
+"""Recovery: what models taught on real records read off synthetic ones, against each patient's own profile."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...core.profile import PatientProfile
+from ...core.types import FloatArray, IntArray
+from ..metrics.classifier import LEAST_OF_CLASS, macro_auc, taught
+from ..sample import Sample, resample
+from ..score import AS_REAL, DIFFERENT, UNDECIDED, percentiles
+
+LEAST = 20  # records of known age a group
+BOOTSTRAP, SHUFFLES = 200, 20
+AUROC_BAR, AGE_BAR = 0.05, 0.20  # how far under the AUROC, how much over the mean error, of real test records
+# A class of n scatters the AUROC of a guess by about 1 / sqrt(12 n): from so many on by no more than the bar
+ENOUGH = math.ceil(1 / (12 * AUROC_BAR**2))
+AGE, SEX = "age", "sex"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a model said of one group: truth (row,), said (row, column), patients (row,) a number a patient.
+
+    Columns are the classes' probabilities, or the one number of an age.
+    """
+
+    truth: FloatArray
+    said: FloatArray
+    patients: IntArray
+
+    def at(self, rows: IntArray, truth: FloatArray | None = None) -> "Reading":
+        """The rows at these places; `truth` in place of theirs."""
+        return Reading((self.truth if truth is None else truth)[rows], self.said[rows], self.patients[rows])
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """One fact read off one view by a model taught on real training records.
+
+    real, synthetic: AUROC, or mean error in years, on real test and on synthetic records, with 95 % ranges.
+    gap: 95 % range of synthetic minus real. order: (real, synthetic, shuffled) how well the fact's order is
+    recovered, 0.5 is guessing, 1 is right (AUROC; for ages the concordance, the real one brought to the
+    spread of the cohort's ages). revealed: whether real records show the fact at all. fewest: synthetic
+    patients of the rarest class (ages: of all). scores: (row,) by patient of the synthetic records, for pairs
+    of views.
+    """
+
+    view: str
+    title: str
+    fact: str
+    measure: str
+    rows: tuple[int, int, int]  # real training, real test, synthetic
+    real: float
+    real_range: tuple[float, float]
+    synthetic: float
+    synthetic_range: tuple[float, float]
+    gap: tuple[float, float]
+    bar: float
+    shuffled: tuple[float, tuple[float, float]]
+    order: tuple[float, float, float]
+    order_range: tuple[float, float]
+    revealed: bool
+    fewest: int
+    kept: tuple[str, ...]
+    scores: Mapping[str, tuple[float, float]]  # patient -> said, true
+
+    @property
+    def judged(self) -> bool:
+        """Whether the bar can be held: real records show the fact, and the cohort has enough of each class."""
+        return self.revealed and self.fewest >= ENOUGH
+
+    @property
+    def met(self) -> bool:
+        """Whether the difference from real stays within the bar, and the fact shows at all."""
+        near = self.synthetic <= self.bar if self.fact == AGE else self.synthetic >= self.bar
+        return near and (self.order_range[0] > 0.5 or not self.judged)
+
+    @property
+    def verdict(self) -> str:
+        """As real within the bar; different where the whole range of the difference is past it."""
+        if not self.judged:
+            return UNDECIDED
+        if self.met:
+            return AS_REAL
+        slack = self.bar - self.real
+        past = self.gap[0] > slack if self.fact == AGE else self.gap[1] < slack
+        return DIFFERENT if past else UNDECIDED
+
+    @property
+    def strength(self) -> float:
+        """Share of what real records reveal above guessing, in [0, 1]."""
+        return share(self.order[1], self.order[0])
+
+    @property
+    def shuffled_strength(self) -> float:
+        """The same with shuffled ids."""
+        return share(self.order[2], self.order[0])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; no patient."""
+        return {
+            "view": self.view, "fact": self.fact, "measure": self.measure, "classes": list(self.kept),
+            "rows": dict(zip(("real_training", "real_test", "synthetic"), self.rows, strict=True)),
+            "real": short(self.real), "real_range": short(self.real_range), "synthetic": short(self.synthetic),
+            "synthetic_range": short(self.synthetic_range), "difference_range": short(self.gap),
+            "bar": short(self.bar), "shuffled": short(self.shuffled[0]), "shuffled_range": short(self.shuffled[1]),
+            "revealed_by_real": self.revealed, "fewest_synthetic": self.fewest, "share_of_real": short(self.strength),
+            "verdict": self.verdict,
+        }  # fmt: skip
+
+
+def short(value: Any) -> Any:
+    """Numbers, or a range, to four digits."""
+    return [round(v, 4) for v in value] if isinstance(value, tuple) else round(value, 4)
+
+
+def share(found: float, real: float) -> float:
+    """How much of the real figure above one half was found above one half, in [0, 1]."""
+    return float(np.clip((found - 0.5) / (real - 0.5), 0, 1)) if real > 0.5 else 0.0
+
+
+def facts_of(profiles: Sequence[PatientProfile]) -> dict[str, FloatArray]:
+    """(row,) age in years and sex (F 1, M 0), NaN where unknown."""
+    ages = [np.nan if p.age is None else p.age for p in profiles]
+    sexes = [{"F": 1.0, "M": 0.0}.get(p.sex or "", np.nan) for p in profiles]
+    return {AGE: np.array(ages, dtype=np.float64), SEX: np.array(sexes, dtype=np.float64)}
+
+
+def recoveries(
+    view: str,
+    title: str,
+    classes: Mapping[str, Sequence[str]],
+    synthetic: Sample,
+    train: Sample,
+    test: Sample,
+    seed: int,
+) -> list[Recovery]:
+    """Age, sex and the view's tasks (`classes` by task), as far as real and synthetic records know them."""
+    groups = (train, test, synthetic)
+    known = [facts_of(group.profiles) | group.labels for group in groups]
+    named = {AGE: (), SEX: ("men", "women"), **classes}
+    columns = [c for c in test.inputs.columns if all(c in group.inputs.columns for group in groups)]
+    found = []
+    for fact, words in named.items():
+        truths = [own[fact] for own in known]
+        kept = _kept(truths, len(words)) if words else np.zeros(1, dtype=np.int64)
+        if kept is None or (not words and min(int(np.isfinite(t).sum()) for t in truths) < LEAST):
+            continue
+        rows = [
+            np.flatnonzero(np.isin(t, kept) if words else np.isfinite(t)).astype(np.int64) for t in truths
+        ]
+        inputs = [
+            group.inputs[columns].to_numpy(np.float64)[own] for group, own in zip(groups, rows, strict=True)
+        ]
+        truth = [t[own] for t, own in zip(truths, rows, strict=True)]
+        judged = np.concatenate(inputs[1:])
+        said = (
+            taught(inputs[0], truth[0].astype(np.int64), judged)
+            if words
+            else regressed(inputs[0], truth[0], judged)
+        )
+        readings = [
+            Reading(t, part, np.unique(group.patients[own], return_inverse=True)[1])
+            for t, part, group, own in zip(
+                truth[1:], (said[: len(inputs[1])], said[len(inputs[1]) :]), groups[1:], rows[1:], strict=True
+            )
+        ]
+        ids = [synthetic.profiles[i].patient_id for i in rows[2]]
+        names = tuple(words[k] for k in kept) if words else ()
+        sizes = (len(inputs[0]), len(inputs[1]), len(inputs[2]))
+        found.append(_measured((view, title, fact), names, kept, sizes, readings, ids, seed))
+    return found
+
+
+def _kept(truths: Sequence[FloatArray], count: int) -> IntArray | None:
+    """Classes with at least 5 records in every group; None if fewer than two have."""
+    kept = [k for k in range(count) if min(int((t == k).sum()) for t in truths) >= LEAST_OF_CLASS]
+    return np.array(kept, dtype=np.int64) if len(kept) > 1 else None
+
+
+def regressed(x: FloatArray, y: FloatArray, judge: FloatArray) -> FloatArray:
+    """(row, 1) of a ridge regression on standardised features clipped at 8, its penalty by leave-one-out."""
+    from sklearn.linear_model import RidgeCV
+
+    mean, sd = x.mean(0), x.std(0)
+    keep = sd > 1e-9
+    scaled, asked = (np.clip((v[:, keep] - mean[keep]) / sd[keep], -8, 8) for v in (x, judge))
+    model = RidgeCV(alphas=np.geomspace(0.01, 100, 9) * max(1, keep.sum()))
+    return np.asarray(model.fit(scaled, y).predict(asked), dtype=np.float64)[:, None]
+
+
+def concordance(truth: FloatArray, said: FloatArray) -> float:
+    """How often the greater truth has the greater reading; 0.5 is guessing."""
+    from scipy.stats import kendalltau
+
+    tau = float(kendalltau(truth, said).statistic)
+    return 0.5 if np.isnan(tau) else (1 + tau) / 2
+
+
+def at_spread(real: float, ratio: float) -> float:
+    """The concordance that normal ages with `ratio` times the spread would have, errors staying as they are.
+
+    Correction for restricted range: Thorndike 1949, case 2, on the correlation sin(pi (c - 1/2)).
+    """
+    r = float(np.sin(np.pi * (real - 0.5))) * ratio
+    rest = float(np.cos(np.pi * (real - 0.5)))  # sqrt(1 - r^2)
+    return 0.5 + float(np.arctan2(r, rest)) / np.pi
+
+
+def _measured(
+    names: tuple[str, str, str],
+    words: tuple[str, ...],
+    kept: IntArray,
+    sizes: tuple[int, int, int],
+    readings: Sequence[Reading],
+    ids: Sequence[str],
+    seed: int,
+) -> Recovery:
+    ages = not words
+
+    def figure(r: Reading) -> float:
+        return (
+            float(np.abs(r.said[:, 0] - r.truth).mean())
+            if ages
+            else macro_auc(r.said, r.truth.astype(int), kept)
+        )
+
+    def order(r: Reading) -> float:
+        return concordance(r.truth, r.said[:, 0]) if ages else figure(r)
+
+    rng = np.random.default_rng(seed)
+    real, ours = readings
+    draws = [[r.at(_resampled(r, ages, rng)) for _ in range(BOOTSTRAP)] for r in readings]
+    figures = [np.array([figure(r) for r in own]) for own in draws]
+    orders = (
+        [percentiles([order(r) for r in own]) for own in draws] if ages else [percentiles(f) for f in figures]
+    )
+    everyone = np.arange(len(ours.truth))
+    mixed = [ours.at(everyone, ours.truth[rng.permutation(len(everyone))]) for _ in range(SHUFFLES)]
+    shuffled = [figure(r) for r in mixed]
+    value, expected = figure(real), order(real)
+    if ages and real.truth.std() > 0:
+        expected = at_spread(expected, float(ours.truth.std() / real.truth.std()))
+    return Recovery(
+        *names,
+        measure="mean error in years" if ages else "AUROC",
+        rows=sizes,
+        real=value,
+        real_range=percentiles(figures[0]),
+        synthetic=figure(ours),
+        synthetic_range=percentiles(figures[1]),
+        gap=percentiles(figures[1] - figures[0]),
+        bar=value * (1 + AGE_BAR) if ages else value - AUROC_BAR,
+        shuffled=(float(np.mean(shuffled)), percentiles(shuffled)),
+        order=(expected, order(ours), float(np.mean([order(r) for r in mixed]))),
+        order_range=orders[1],
+        revealed=orders[0][0] > 0.5,
+        fewest=_fewest(ours, kept if words else None),
+        kept=words,
+        scores={
+            pid: (float(said[-1]), float(true))
+            for pid, said, true in zip(ids, ours.said, ours.truth, strict=True)
+        } if len(words) < 3 else {},
+    )  # fmt: skip
+
+
+def _fewest(reading: Reading, kept: IntArray | None) -> int:
+    """Patients of the rarest class, or all where there are no classes."""
+    groups = [reading.truth == k for k in kept] if kept is not None else [np.isfinite(reading.truth)]
+    return min(len(np.unique(reading.patients[own])) for own in groups)
+
+
+def _resampled(reading: Reading, ages: bool, rng: np.random.Generator) -> IntArray:
+    """A bootstrap draw of patients; for classes one in which each still has a record."""
+    while True:
+        rows = resample(reading.patients, rng)
+        if ages or len(np.unique(reading.truth[rows])) == len(np.unique(reading.truth)):
+            return rows

@@ -1,0 +1,1 @@
+"""Metrics: fidelity and utility figures, each with its real-vs-real baseline."""

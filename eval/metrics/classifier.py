@@ -1,0 +1,115 @@
+"""Utility: can synthetic records be told from real ones; and the classifiers that eval teaches and asks."""
+
+import numpy as np
+
+from ...core.types import FloatArray, IntArray
+from ..sample import Sample, one_each
+from ..score import AS_REAL, CLOSE, DIFFERENT, MEASURED, Score, not_measured, percentiles
+
+REPEATS, FOLDS, TREES, BOOTSTRAP = 3, 5, 60, 200
+LEAST = 10  # patients of a group, to tell groups apart
+LEAST_OF_CLASS = 5  # rows of a class, to teach or test it
+MOST = 250  # patients of a group
+CLOSE_AUC = 0.70  # told apart no better than this: close
+APART = "Told apart from real (AUC of a random forest)"
+
+
+def auc(positive: FloatArray, negative: FloatArray) -> float:
+    """Area under the ROC curve: how often a positive outscores a negative, ties counting half."""
+    from scipy.stats import rankdata
+
+    n, m = len(positive), len(negative)
+    ranks = rankdata(np.concatenate([positive, negative]))[:n]
+    return float((ranks.sum() - n * (n + 1) / 2) / (n * m))
+
+
+def _wins(positive: FloatArray, negative: FloatArray) -> FloatArray:
+    wins = (positive[:, None] > negative) + 0.5 * (positive[:, None] == negative)
+    return np.asarray(wins, dtype=np.float64)
+
+
+def cross_fitted(real: FloatArray, synthetic: FloatArray, seed: int) -> tuple[FloatArray, FloatArray]:
+    """Scores "is synthetic" of real and of synthetic rows, each from a forest that has not seen the row."""
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.model_selection import StratifiedKFold
+
+    x = np.concatenate([real, synthetic])
+    y = np.repeat([0, 1], [len(real), len(synthetic)])
+    scores = np.empty(len(x))
+    for learn, judge in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(x, y):
+        forest = RandomForestClassifier(TREES, min_samples_leaf=2, random_state=seed, n_jobs=1)
+        scores[judge] = forest.fit(x[learn], y[learn]).predict_proba(x[judge])[:, 1]
+    return scores[y == 0], scores[y == 1]
+
+
+def separation(a: Sample, b: Sample, size: int, seed: int) -> tuple[float, tuple[float, float]]:
+    """AUC of telling `size` patients of a from `size` of b (one row each), and its 95 % bootstrap range.
+
+    Mean over repeats that draw other rows and other forests; the range pools bootstraps of all repeats.
+    """
+    rng = np.random.default_rng(seed)
+    columns = list(a.inputs.columns)
+    x, y = a.inputs.to_numpy(np.float64), b.inputs[columns].to_numpy(np.float64)
+    means, draws = [], []
+    for repeat in range(REPEATS):
+        rows = one_each(a.patients, size, rng), one_each(b.patients, size, rng)
+        wins = _wins(*reversed(cross_fitted(x[rows[0]], y[rows[1]], seed + repeat)))
+        means.append(wins.mean())
+        weights = rng.multinomial(size, np.full(size, 1 / size), size=(2, BOOTSTRAP)) / size
+        draws.append(np.einsum("bi,ij,bj->b", weights[0], wins, weights[1], optimize=True))
+    return float(np.mean(means)), percentiles(np.concatenate(draws))
+
+
+def told_apart(synthetic: Sample, train: Sample, test: Sample, seed: int) -> Score:
+    """Real test against synthetic; the floor is real test against real train. Equal numbers of patients."""
+    size = min(synthetic.patient_count, train.patient_count, test.patient_count, MOST)
+    if size < LEAST:
+        return not_measured(
+            "auc", APART, "told apart", f"needs {LEAST} patients of each group, the smallest has {size}"
+        )
+    value, interval = separation(test, synthetic, size, seed)
+    floor, floor_interval = separation(test, train, size, seed)
+    verdict = AS_REAL if value <= floor_interval[1] else CLOSE if value <= CLOSE_AUC else DIFFERENT
+    return Score(
+        metric="auc",
+        title=APART,
+        question="told apart",
+        status=MEASURED,
+        direction="lower is better, 0.5 is guessing",
+        value=value,
+        interval=interval,
+        floor=floor,
+        floor_interval=floor_interval,
+        verdict=verdict,
+        scale=(0.3, 1.0),
+        sentence="Shown one real and one synthetic record, a computer points at the synthetic one "
+        f"{value:.0%} of the time; guessing gives 50%, two groups of real patients {floor:.0%} "
+        f"({size} records of each).",
+        details={"rows": size},
+    )
+
+
+def taught(x: FloatArray, y: IntArray, judge: FloatArray) -> FloatArray:
+    """(row, class) probabilities of a logistic regression on standardised features, clipped at 8.
+
+    With fewer rows than features it is fitted in the space that the rows span: the ridge penalty makes
+    this the same model.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    mean, sd = x.mean(0), x.std(0)
+    keep = sd > 1e-9
+    scaled, asked = (np.clip((v[:, keep] - mean[keep]) / sd[keep], -8, 8) for v in (x, judge))
+    if len(scaled) < scaled.shape[1]:
+        axes = np.linalg.svd(scaled, full_matrices=False)[2]
+        scaled, asked = scaled @ axes.T, asked @ axes.T
+    model = LogisticRegression(C=1 / max(1, keep.sum()), max_iter=2000)
+    return np.asarray(model.fit(scaled, y).predict_proba(asked), dtype=np.float64)
+
+
+def macro_auc(probability: FloatArray, y: IntArray, classes: IntArray) -> float:
+    """One-against-rest AUC, mean over the classes that y has (two classes give the same one twice)."""
+    present = [k for k, c in enumerate(classes) if 0 < (y == c).sum() < len(y)]
+    return float(
+        np.mean([auc(probability[y == classes[k], k], probability[y != classes[k], k]) for k in present])
+    )

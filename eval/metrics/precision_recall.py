@@ -1,0 +1,61 @@
+"""Whether two clouds of feature vectors fill the same space: distances, precision and recall, density and coverage."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import sqrtm
+from scipy.spatial.distance import cdist
+
+from ...core.types import FloatArray
+
+NEIGHBOURS = 5
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Shares in [0, 1], density may pass 1; each is best where real against real is.
+
+    precision: synthetic rows within the real cloud; recall: real rows within the synthetic cloud
+    (Kynkaanniemi et al. 2019). density, coverage: the same, robust to outliers (Naeem et al. 2020).
+    """
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def frechet(real: FloatArray, synthetic: FloatArray) -> float:
+    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^1/2), the FID of Heusel et al. 2017 in these features."""
+    one, two = np.cov(real.T), np.cov(synthetic.T)
+    cross = np.asarray(sqrtm(one @ two)).real
+    shift = np.square(real.mean(0) - synthetic.mean(0)).sum()
+    return float(shift + np.trace(one) + np.trace(two) - 2 * np.trace(cross))
+
+
+def kernel_distance(real: FloatArray, synthetic: FloatArray) -> float:
+    """Squared maximum mean discrepancy, unbiased, cubic kernel: the KID of Binkowski et al. 2018."""
+    width = real.shape[1]
+
+    def kernel(a: FloatArray, b: FloatArray) -> FloatArray:
+        return np.asarray((a @ b.T / width + 1) ** 3)
+
+    def within(a: FloatArray) -> float:
+        k = kernel(a, a)
+        return float((k.sum() - np.trace(k)) / (len(a) * (len(a) - 1)))
+
+    return within(real) + within(synthetic) - 2 * float(kernel(real, synthetic).mean())
+
+
+def overlap(real: FloatArray, synthetic: FloatArray, neighbours: int = NEIGHBOURS) -> Overlap:
+    """Shares of each cloud that lie in the other's balls to the k-th neighbour."""
+    between = cdist(synthetic, real)
+    of_real = np.partition(cdist(real, real), neighbours, axis=1)[:, neighbours]
+    of_synthetic = np.partition(cdist(synthetic, synthetic), neighbours, axis=1)[:, neighbours]
+    inside = between <= of_real[None]
+    return Overlap(
+        float(inside.any(axis=1).mean()),
+        float((between <= of_synthetic[:, None]).any(axis=0).mean()),
+        float(inside.sum(axis=1).mean() / neighbours),
+        float((between.min(axis=0) <= of_real).mean()),
+    )

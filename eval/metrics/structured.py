@@ -1,0 +1,217 @@
+"""Figures on whole records: time to an event, series, clouds of image features, likeness of pictures, genes."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ...core.types import BoolArray, Float32Array, FloatArray
+from .metric import Group
+from .precision_recall import NEIGHBOURS, frechet, kernel_distance, overlap
+from .tsgm_adapter import Stays, ask
+
+Judge = Callable[[Group], float]
+LEAST_EVENTS = 5
+LEAST_CLASS = 5  # rows, to call genes differential
+TOP, FALSE_DISCOVERY = 200, 0.05  # differential genes looked for, and the share of false ones allowed
+MODULES, LEAST_MODULE = 12, 20  # of genes
+PAIRS = 400  # of pictures held against each other
+SERIES = 200  # a side, held against each other
+TINY = 1e-6
+
+
+# -- time to an event
+
+
+def survival(real: Group) -> Judge:
+    """Largest gap between two Kaplan-Meier curves, up to the time at which a tenth of the real ones are still watched.
+
+    Columns: time, and 1 where it ended in the event, 0 where nobody watched any longer (Kaplan and Meier 1958).
+    """
+    theirs = _told(real.values)
+    end = float(np.quantile(theirs[:, 0], 0.9)) if len(theirs) else 0.0
+    times = np.unique(theirs[theirs[:, 0] <= end, 0])
+
+    def judge(judged: Group) -> float:
+        ours = _told(judged.values)
+        if min(own[:, 1].sum() for own in (ours, theirs)) < LEAST_EVENTS:
+            return float("nan")
+        at = np.union1d(times, ours[ours[:, 0] <= end, 0])
+        return float(np.abs(kaplan_meier(ours, at) - kaplan_meier(theirs, at)).max())
+
+    return judge
+
+
+def _told(values: FloatArray) -> FloatArray:
+    return values[np.isfinite(values).all(1)]
+
+
+def kaplan_meier(rows: FloatArray, at: FloatArray) -> FloatArray:
+    """Share without the event after each of the times `at`; rows are (time, event)."""
+    times, died = np.unique(rows[rows[:, 1] == 1, 0], return_counts=True)
+    at_risk = len(rows) - np.searchsorted(np.sort(rows[:, 0]), times, side="left")
+    left = np.concatenate([[1.0], np.cumprod(1 - died / at_risk)])
+    return np.asarray(left[np.searchsorted(times, at, side="right")])
+
+
+# -- series
+
+
+def series(metric: str) -> Callable[[Group], Judge]:
+    """One of tsgm's metrics, see tsgm_metrics, on at most 200 rows a side; columns are `channel@step`, step by step."""
+
+    def against(real: Group) -> Judge:
+        theirs = _series(real)
+        return lambda judged: ask(metric, theirs, _series(judged))
+
+    return against
+
+
+def _series(group: Group) -> Stays:
+    steps = {name.rpartition("@")[2] for name in group.names}
+    rows = group.values[:SERIES].astype(np.float32)
+    return rows.reshape(len(rows), len(steps), -1)
+
+
+# -- images
+
+
+def fid(real: Group) -> Judge:
+    """Frechet distance in the features of the panel's net (Heusel et al. 2017)."""
+    return lambda judged: frechet(real.values, judged.values)
+
+
+def kid(real: Group) -> Judge:
+    """Kernel distance in the same features, at least 0 (Binkowski et al. 2018)."""
+    return lambda judged: max(0.0, kernel_distance(real.values, judged.values))
+
+
+def overlap_by(name: str) -> Callable[[Group], Judge]:
+    """One of precision, recall, density, coverage: see manifold.Overlap."""
+
+    def against(real: Group) -> Judge:
+        def judge(judged: Group) -> float:
+            if min(len(real.values), len(judged.values)) <= NEIGHBOURS:
+                return float("nan")
+            return float(getattr(overlap(real.values, judged.values), name))
+
+        return judge
+
+    return against
+
+
+def diversity(real: Group) -> Judge:
+    """How far the mean MS-SSIM of two judged pictures is from that of two real ones; columns are square pixels."""
+    theirs = likeness(_square(real.values), PAIRS, 0)
+    return lambda judged: abs(likeness(_square(judged.values), PAIRS, 0) - theirs)
+
+
+def _square(values: FloatArray) -> Float32Array:
+    side = round(values.shape[1] ** 0.5)
+    return values.reshape(-1, side, side).astype(np.float32)
+
+
+def likeness(images: Float32Array, pairs: int, seed: int) -> float:
+    """Mean multi-scale structural similarity between random pairs of (image, 64, 64) pictures in [0, 1].
+
+    Three scales, since five need 176 pixels (Wang et al. 2003); the computation is MONAI's.
+    """
+    import torch
+    from monai.metrics.regression import compute_ms_ssim
+
+    random = np.random.default_rng(seed)
+    a = random.integers(len(images), size=pairs)
+    b = (a + random.integers(1, len(images), size=pairs)) % len(images)
+    one, two = (torch.from_numpy(images[rows])[:, None] for rows in (a, b))
+    values = compute_ms_ssim(
+        one, two, spatial_dims=2, kernel_size=7, kernel_sigma=1.0, weights=(0.2, 0.4, 0.4)
+    )
+    return float(values.mean())
+
+
+# -- genes
+
+
+def gene_correlations(real: Group) -> Judge:
+    """Pearson R, at least 0, between the gene-gene correlations of the real and of the judged patients."""
+    upper = np.triu_indices(real.values.shape[1], 1)
+    theirs = pearson(real.values)[upper]
+
+    def judge(judged: Group) -> float:
+        return max(0.0, float(np.corrcoef(theirs, pearson(judged.values)[upper])[0, 1]))
+
+    return judge
+
+
+def pearson(values: FloatArray) -> Float32Array:
+    """(gene, gene) correlations; 0 for a gene that does not vary."""
+    z = ((values - values.mean(0)) / np.maximum(values.std(0), TINY)).astype(np.float32)
+    return np.asarray(z.T @ z / len(z))
+
+
+def differential(real: Group) -> Judge:
+    """Share of the 200 most differential real genes called, with the right sign, in the judged patients.
+
+    Welch's test between the two classes, 5 % false discoveries (Benjamini and Hochberg 1995).
+    """
+    sign, p = _welch(real)
+    top = np.argsort(p)[:TOP]
+
+    def judge(judged: Group) -> float:
+        if min(_in_class(group, k) for group in (judged, real) for k in (0, 1)) < LEAST_CLASS:
+            return float("nan")
+        own_sign, own_p = _welch(judged)
+        return float((discoveries(own_p) & (sign == own_sign))[top].mean())
+
+    return judge
+
+
+def _in_class(group: Group, k: int) -> int:
+    return 0 if group.classes is None else int((group.classes == k).sum())
+
+
+def _welch(group: Group) -> tuple[FloatArray, FloatArray]:
+    """Sign and p a gene."""
+    from scipy.stats import ttest_ind
+
+    if min(_in_class(group, 0), _in_class(group, 1)) < LEAST_CLASS:
+        return np.zeros(group.values.shape[1]), np.ones(group.values.shape[1])
+    rows = [group.values[group.classes == k] for k in (0, 1)]
+    with np.errstate(all="ignore"):
+        result = ttest_ind(rows[0], rows[1], equal_var=False)
+    return np.sign(np.nan_to_num(result.statistic)), np.nan_to_num(result.pvalue, nan=1.0)
+
+
+def discoveries(p: FloatArray) -> BoolArray:
+    """Which p pass at 5 % false discoveries."""
+    order = np.argsort(p)
+    passed = np.flatnonzero(p[order] <= FALSE_DISCOVERY * np.arange(1, len(p) + 1) / len(p))
+    found = np.zeros(len(p), dtype=bool)
+    found[order[: passed[-1] + 1 if len(passed) else 0]] = True
+    return found
+
+
+def modules(real: Group) -> Judge:
+    """Share of the real modules' density, beyond that of all genes, that the judged patients keep.
+
+    Modules: average-linkage clusters of 1 - correlation, as WGCNA cuts them, of 20 genes or more; density is the
+    mean correlation within (Langfelder et al. 2011).
+    """
+    from sklearn.cluster import AgglomerativeClustering
+
+    theirs = pearson(real.values)
+    count = min(MODULES, len(theirs))
+    cut = AgglomerativeClustering(count, metric="precomputed", linkage="average")
+    label = cut.fit_predict(1 - np.clip(theirs, -1, 1))
+    places = [own for k in range(count) if len(own := np.flatnonzero(label == k)) >= LEAST_MODULE]
+    wanted = [theirs[np.ix_(own, own)].mean() - theirs.mean() for own in places]
+
+    def judge(judged: Group) -> float:
+        ours = pearson(judged.values)
+        kept = [
+            (ours[np.ix_(own, own)].mean() - ours.mean()) / real_density
+            for own, real_density in zip(places, wanted, strict=True)
+            if real_density > TINY
+        ]
+        return float(np.mean(np.clip(kept, 0, 1))) if kept else float("nan")
+
+    return judge

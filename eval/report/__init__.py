@@ -1,0 +1,1 @@
+"""The report: report.html and scores.json of a judged cohort."""

@@ -1,0 +1,1 @@
+"""Image files: DICOM, NIfTI, pictures and archives."""

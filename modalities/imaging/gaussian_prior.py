@@ -1,0 +1,195 @@
+"""The law of the coarse picture: normal distributions of an image's leading components, given the profile.
+
+Coordinates are those of model.Denoiser.coordinates: components of public images, in standard deviations.
+A law costs two one-shot Gaussian mechanisms when it is learnt privately: first class means, then one
+covariance about them. Everything after the release (shrinking, roots) is post-processing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from ...core.condition import conditional_normal
+from ...core.config import Settings
+from ...core.dp.dp_statistics import clip, denoised, sum_of_squares, symmetric_noise
+from ...core.errors import InputError
+from ...core.fields import field
+from ...core.profile import PatientProfile, Value
+from ...core.types import Float32Array, FloatArray, IntArray
+
+MEAN_SHARE = 0.5  # of the budget, as squared signal
+COUNT_WEIGHT = 0.3  # of a patient's count beside a mean vector of length 1
+SHRINK = 0.05  # of a public covariance towards its diagonal
+LEAST_VARIANCE = 0.02  # of the public images' in that direction
+
+
+class LawSettings(Settings):
+    """Which law: `kept` components; `by` is a field whose values have a law each; `mixture` normals make up a law.
+
+    More than one are for public images: fewer are fitted where one would have less than 2 `kept` images.
+    `temperature` times as far as a normal's images from its middle are drawn: less is more precise, and less varied.
+    `mean_norm` and `spread_norm` clip a patient's vector before and after centring, in units of
+    sqrt(kept), the length of a public image: a new hospital's images lie off the public centre.
+    """
+
+    kept: int = 64
+    by: str | None = None
+    mixture: int = Field(default=1, ge=1)
+    temperature: float = Field(default=1.0, gt=0)
+    mean_norm: float = 1.5
+    spread_norm: float = 0.9
+
+
+@dataclass(frozen=True)
+class CoarseLaw:
+    """z = line[i] @ [code, 1] + root[i] @ N(0, I), of the first len(z) components; i is a normal of the class.
+
+    values (normal,) are the classes that the normals belong to; share (normal,), line (normal, kept, column + 1),
+    root (normal, kept, kept).
+    """
+
+    by: str | None
+    values: tuple[Value | None, ...]
+    share: FloatArray
+    line: FloatArray
+    root: FloatArray
+
+    @property
+    def kept(self) -> int:
+        """Components that the law describes."""
+        return self.root.shape[-1]
+
+    def draw(self, profile: PatientProfile, code: Float32Array, random: np.random.Generator) -> Float32Array:
+        """(kept,) coordinates; what the profile leaves open, and which of a class' normals, is drawn by its share."""
+        value = None if self.by is None else profile.get(self.by)
+        rows = [i for i, own in enumerate(self.values) if own == value] or list(range(len(self.values)))
+        row = rows[0]
+        if len(rows) > 1:
+            row = int(random.choice(rows, p=self.share[rows] / self.share[rows].sum()))
+        noise = random.standard_normal(self.kept)
+        return (self.line[row] @ np.append(code, 1.0) + self.root[row] @ noise).astype(np.float32)
+
+    def tensors(self) -> dict[str, FloatArray]:
+        """Arrays by name, for a weight file."""
+        return {name: getattr(self, name) for name in ("share", "line", "root")}
+
+    def header(self) -> dict[str, Any]:
+        """What the card must say beside the arrays."""
+        return {"by": self.by, "values": list(self.values), "kept": self.kept}
+
+    @classmethod
+    def restore(cls, header: Mapping[str, Any], arrays: Mapping[str, FloatArray]) -> "CoarseLaw":
+        """From header() and tensors(); shares in half precision are made to sum to 1 again."""
+        share = arrays["share"] / arrays["share"].sum()
+        return cls(header["by"], tuple(header["values"]), share, arrays["line"], arrays["root"])
+
+
+def classes_of(
+    by: str | None, profiles: Sequence[PatientProfile]
+) -> tuple[tuple[Value | None, ...], IntArray]:
+    """Values of the field, from public knowledge (the vocabulary), and each profile's place, -1 if unknown.
+
+    Raises InputError when the field has no list of values.
+    """
+    if by is None:
+        return (None,), np.zeros(len(profiles), dtype=np.int64)
+    known = field(by, "model.law.by")
+    if known.kind == "number":
+        raise InputError(f"model.law.by: {by} is a number; expected a condition or a category")
+    values: tuple[Value | None, ...] = (False, True) if known.kind == "condition" else tuple(known.choices)
+    place = {value: i for i, value in enumerate(values)}
+    return values, np.array([place.get(profile.get(by), -1) for profile in profiles])
+
+
+def fit_public(
+    z: FloatArray, code: Float32Array, profiles: Sequence[PatientProfile], settings: LawSettings
+) -> CoarseLaw:
+    """From public images: z (row, component), code (row, column). A class without rows has the law of all."""
+    values, place = classes_of(settings.by, profiles)
+    z = z[:, : settings.kept]
+    own: list[Value | None] = []
+    share, lines, roots = [], [], []
+    for i, value in enumerate(values):
+        count = int(np.count_nonzero(place == i))
+        rows = place == i if count > 2 * settings.kept else np.ones(len(z), dtype=bool)
+        line, root = conditional_normal(code[rows], z[rows], ridge=10.0, shrink=SHRINK)
+        normals = [(1.0, np.zeros(len(root)), root)]
+        if (number := min(settings.mixture, int(rows.sum()) // (2 * settings.kept))) > 1:
+            normals = mixture(z[rows] - code[rows] @ line[:, :-1].T - line[:, -1], number)
+        for weight, mean, spread in normals:
+            own.append(value)
+            share.append(max(1, count) * weight)
+            lines.append(np.column_stack([line[:, :-1], line[:, -1] + mean]))
+            roots.append(settings.temperature * spread)
+    return CoarseLaw(settings.by, tuple(own), np.array(share) / sum(share), np.stack(lines), np.stack(roots))
+
+
+def mixture(rows: FloatArray, number: int) -> list[tuple[float, FloatArray, FloatArray]]:
+    """(share, mean, root) of normals that together have the shape of rows (row, component), by EM.
+
+    A normal's covariance is that of its own images and of some more, a quarter as many as there are components,
+    which have the covariance within all normals: one of few images has mostly that, and not those by heart.
+    """
+    from sklearn.mixture import GaussianMixture
+
+    found = GaussianMixture(
+        number, reg_covar=0.01, tol=0.01, max_iter=500, init_params="k-means++", random_state=0
+    ).fit(rows)
+    within = np.tensordot(found.weights_, found.covariances_, axes=1)
+    images, more = found.weights_[:, None, None] * len(rows), rows.shape[1] / 4
+    blurred = (images * found.covariances_ + more * within) / (images + more)
+    return list(zip(found.weights_.tolist(), found.means_, np.linalg.cholesky(blurred), strict=True))
+
+
+def fit_private(
+    z: FloatArray,
+    profiles: Sequence[PatientProfile],
+    settings: LawSettings,
+    noise: Sequence[float],
+    scale: FloatArray,
+    columns: int,
+    random: np.random.Generator,
+) -> CoarseLaw:
+    """The same under differential privacy: z has one row a patient; noise are the two noise multipliers.
+
+    scale (component,) are the components' public standard deviations in grey levels: vectors are clipped
+    and noised with their square root as weights, half-way between all components alike and all pixels
+    alike. The mean of a class costs no more than that of all, since a patient is in one class only; the
+    covariance is one for all classes, whose noise is then the least. Rows of unknown class are left out.
+    """
+    values, place = classes_of(settings.by, profiles)
+    k, known = settings.kept, place >= 0
+    weight = np.sqrt(scale[:k])
+    weight /= np.sqrt(np.mean(weight**2))
+    u, place = (z[:, :k] * weight)[known], place[known]
+    bound = settings.mean_norm * np.sqrt(k)
+    sums = class_sums(u / bound, place, len(values))
+    sums = sums + noise[0] * random.standard_normal(sums.shape)
+    counts = np.maximum(sums[:, 0] / COUNT_WEIGHT, np.hypot(1, COUNT_WEIGHT))
+    means = bound * sums[:, 1:] / counts[:, None]
+    counts = counts * np.hypot(1, COUNT_WEIGHT)
+
+    bound = settings.spread_norm * np.sqrt(k)
+    squares = sum_of_squares((u - means[place]) / bound) + noise[1] * symmetric_noise(k, random)
+    unit = bound**2 / counts.sum()
+    spread = denoised(unit * squares, unit * noise[1])
+    root = settings.temperature * root_of(spread / np.outer(weight, weight))
+    line = np.concatenate([np.zeros((len(values), k, columns)), (means / weight)[:, :, None]], axis=2)
+    return CoarseLaw(
+        settings.by, values, counts / counts.sum(), line, np.repeat(root[None], len(values), axis=0)
+    )
+
+
+def class_sums(rows: FloatArray, place: IntArray, classes: int) -> FloatArray:
+    """(class, 1 + number): counts and sums of clipped rows; one row moves them by 1 at most."""
+    vectors = np.hstack([np.full((len(rows), 1), COUNT_WEIGHT), clip(rows)]) / np.hypot(1, COUNT_WEIGHT)
+    return np.stack([vectors[place == i].sum(0) for i in range(classes)])
+
+
+def root_of(covariance: FloatArray) -> FloatArray:
+    """A square root of the nearest covariance whose variances are at least LEAST_VARIANCE."""
+    scale, directions = np.linalg.eigh(covariance)
+    return np.asarray(directions * np.sqrt(np.maximum(scale, LEAST_VARIANCE)))

@@ -1,0 +1,169 @@
+"""What the FHIR files of a cohort say of their patients; of the truth, where the delivered files have mess."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from ...core.assertions import (
+    AGE,
+    CHEST_FINDINGS,
+    FINDINGS,
+    IMAGE,
+    PATIENT,
+    RHYTHM,
+    SEX,
+    STUDY_DATE,
+    SUBTYPE,
+    SURVIVAL,
+    VITALS,
+    Claim,
+    findings,
+    rhythm,
+)  # fmt: skip
+from .case import Case, code_of, index_day, moment
+from .codes import codes
+from .data import (
+    FOLDER,
+    GENES,
+    NOTES,
+    PATIENT_IDS,
+    SUBTYPES,
+    TRUE_NOTES,
+    TRUTH,
+    Resource,
+    read_notes,
+    read_patients,
+)
+from .notes.assertions import noted
+from .rules.order import TIME
+from .simulation.chart import INDEX
+from .simulation.outcome import DAYS_A_MONTH
+from .simulation.patient_simulation import FOLLOW_UP
+
+ORDER, IN_ORDER = "order of events", "in order"
+_NOBODY_YET = "9999-12-31"
+_RECEPTORS = {
+    "estrogen_receptor": ("ESR1", 9.5),
+    "her2": ("ERBB2", 15.0),
+}  # cuts of courses/breast_cancer.yaml
+
+
+def claims(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Claim]]:
+    """See core.claims.Claiming."""
+    messy = (folder / TRUTH).is_dir()
+    read = read_patients(folder / (TRUTH if messy else FOLDER), patient_ids)
+    notes = read_notes(folder / (TRUE_NOTES if messy else NOTES), patient_ids)
+    return {
+        patient_id: [*_of(Case(own)), *noted(notes[patient_id], patient_id)]
+        for patient_id, own in read.items()
+        if own
+    }
+
+
+def _of(case: Case) -> Iterator[Claim]:
+    yield from _patient(case)
+    yield from _survival(case)
+    yield from _conditions(case)
+    yield from _measured(case)
+    yield from _reported(case)
+    yield from _dates(case)
+
+
+def _patient(case: Case) -> Iterator[Claim]:
+    source, patient = "FHIR Patient", case.patient
+    for identifier in patient.get("identifier", ()):
+        if identifier.get("system") == PATIENT_IDS:
+            yield Claim.of(PATIENT, source, str(identifier["value"]))
+    if (sex := {"female": "F", "male": "M"}.get(patient.get("gender", ""))) is not None:
+        yield Claim.of(SEX, source, sex)
+    visit = _index_visit(case)
+    if visit is not None and case.born is not None:
+        age = case.age(moment(visit["period"]["start"][:10]))
+        assert age is not None
+        yield Claim.of(
+            AGE, source, age, within=0.1
+        )  # a day of birth is kept, not an hour; years have leap days
+
+
+def _survival(case: Case) -> Iterator[Claim]:
+    """Months to death; who does not die on record lives at least as long as records go on."""
+    if (midnight := index_day(case)) is None:
+        return
+    if case.died is None:
+        yield Claim(SURVIVAL, "FHIR Patient", FOLLOW_UP / DAYS_A_MONTH, inf)
+    else:
+        months = (case.died - midnight) / timedelta(days=DAYS_A_MONTH)
+        yield Claim.of(SURVIVAL, "FHIR Patient", months, within=0.01)
+
+
+def _index_visit(case: Case) -> Resource | None:
+    visit = case.by_name.get(f"Encounter/{case.patient['id']}-{INDEX}", {})
+    return visit if "period" in visit else None
+
+
+def _conditions(case: Case) -> Iterator[Claim]:
+    held = {entry.code for name, entry in codes().conditions.items() if name in case.problems}
+    yield Claim.of(RHYTHM, "FHIR Condition", rhythm(sorted(held)))
+    yield Claim.of(FINDINGS, "FHIR Condition", findings([code for code in CHEST_FINDINGS if code in held]))
+
+
+def _measured(case: Case) -> Iterator[Claim]:
+    """The vital signs of the index visit, and what the other modalities measured."""
+    patient_id = case.patient["id"]
+    for name, resource, _, value in case.readings:
+        key = str(resource["id"]).removeprefix(f"{patient_id}-")
+        if (
+            name in VITALS
+            and key in (name.replace("_", "-"), "blood-pressure")
+            and isinstance(value, int | float)
+        ):
+            yield Claim.vital(name, "FHIR vital sign", value)
+        elif key == "ecg-heart-rate" and isinstance(value, int | float):
+            yield Claim.vital("heart_rate", "FHIR Observation of the ECG", value)
+        elif key == "ecg-rhythm":
+            yield Claim.of(RHYTHM, "FHIR Observation of the ECG", _text(resource))
+        elif name in _RECEPTORS:
+            gene, cut = _RECEPTORS[name]
+            low, high = (cut, inf) if value == "positive" else (-inf, cut)
+            yield Claim(f"{gene} expression", f"FHIR {name.replace('_', ' ')}", low, high)
+    labels = {label: subtype for subtype, label in SUBTYPES.items()}
+    for resource in case.of("Observation"):
+        key = str(resource["id"]).removeprefix(f"{patient_id}-")
+        if key == "pam50":
+            yield Claim.of(SUBTYPE, "FHIR Observation", labels[_text(resource)])
+        elif (gene := key.removeprefix("gene-")) in GENES:
+            level = float(resource["valueQuantity"]["value"])
+            yield Claim.of(f"{gene} expression", "FHIR Observation", level, within=0.006)
+
+
+def _text(resource: Mapping[str, Any]) -> str:
+    return str(resource["valueCodeableConcept"]["text"])
+
+
+def _reported(case: Case) -> Iterator[Claim]:
+    for report in case.of("DiagnosticReport"):
+        if "imagingStudy" in report:
+            said = [code_of(concept) for concept in report.get("conclusionCode", ())]
+            yield Claim.of(FINDINGS, "FHIR report of the X-ray", findings(said))
+    for study in case.of("ImagingStudy"):
+        uid = study["identifier"][0]["value"].removeprefix("urn:oid:")
+        series = study["series"][0]
+        yield Claim.of(IMAGE, "FHIR ImagingStudy", f"{uid} {series['uid']} {series['instance'][0]['uid']}")
+
+
+def _dates(case: Case) -> Iterator[Claim]:
+    """When the studies were made, the visit and the life that they must fall into; whether events are in order."""
+    for study in case.of("ImagingStudy"):
+        if "started" in study:
+            yield Claim.of(STUDY_DATE, "FHIR ImagingStudy", study["started"][:10])
+    if (visit := _index_visit(case)) is not None:
+        period = visit["period"]
+        yield Claim(STUDY_DATE, "FHIR Encounter, from start to end", period["start"][:10], period["end"][:10])
+    if case.born is not None:
+        died = _NOBODY_YET if case.died is None else case.died.date().isoformat()
+        yield Claim(STUDY_DATE, "FHIR, from birth to death", case.born.date().isoformat(), died)
+    broken = [f"{resource}: {says}" for rule in TIME for resource, says in rule(case)]
+    yield Claim.of(ORDER, "what is possible", IN_ORDER)
+    yield Claim.of(ORDER, "FHIR", broken[0] if broken else IN_ORDER)

@@ -1,0 +1,1 @@
+"""Record files: FHIR bulk and bundles, OMOP, CSV, documents."""

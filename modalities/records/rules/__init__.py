@@ -1,0 +1,1 @@
+"""Rules that a health record must keep: clinical, of form, of order."""

@@ -1,0 +1,1 @@
+"""Patient simulation: courses of disease played onto one chart."""

@@ -1,0 +1,92 @@
+"""The recorder between a drawn patient and the files: its settings, its noise, and the study it makes of an ECG."""
+
+from dataclasses import replace
+from itertools import islice
+from typing import Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from ...core.modality import Batch, Generator, Record
+from .artefacts import Noise, add
+from .export import ExportOptions
+from .layout import study_of
+from .vitals.bedside import bedside
+from .vitals.trajectory import StayCourse
+
+HOURS = 24  # of a chart
+LONG = 60  # s of an ECG in which an episode of fibrillation has room
+
+
+class SignalsOptions(ExportOptions):
+    """How signals are drawn, recorded and written.
+
+    `recorder` is the data set of the ECG weights whose look they have, `seconds` how long an ECG is; with `paroxysmal`
+    patients of atrial fibrillation have it in episodes, which takes an ECG of a minute or more. `course` is the
+    course that stays take, with the `onset` of a sepsis in hours; `bedside` is how many hours of one reading a second
+    stand beside the chart. `clean` puts the trace without its noise beside the noisy one.
+    """
+
+    recorder: str | None = None
+    seconds: int = Field(default=10, ge=10, le=3600)
+    paroxysmal: bool = False
+    course: Literal["own", "stable", "sepsis", "recovery"] = "own"
+    onset: float | None = Field(default=None, ge=0, le=HOURS)
+    bedside: int = Field(default=0, ge=0, le=HOURS)
+    noise: Noise = Noise()
+    clean: bool = False
+
+    @property
+    def stay(self) -> StayCourse:
+        """The course as the vitals model takes it."""
+        return StayCourse(kind=self.course, **({} if self.onset is None else {"onset": self.onset}))
+
+    @model_validator(mode="after")
+    def _room_for_an_episode(self) -> "SignalsOptions":
+        if self.paroxysmal and self.seconds < LONG:
+            raise ValueError(f"paroxysmal needs an ECG of {LONG} s or more; set seconds too")
+        return self
+
+    @model_validator(mode="after")
+    def _onset_of_sepsis(self) -> "SignalsOptions":
+        if self.onset is not None and self.course != "sepsis":
+            raise ValueError("onset is the hour of a sepsis; set course to sepsis too")
+        return self
+
+    @model_validator(mode="after")
+    def _clean_beside_noise(self) -> "SignalsOptions":
+        if self.clean and self.noise.silent:
+            raise ValueError("clean writes the trace without its noise; set a dial of noise too")
+        return self
+
+
+class Recorder:
+    """A generator's records as a recorder has them: with noise, bedside readings, and UIDs for other formats."""
+
+    def __init__(self, drawn: Generator, options: SignalsOptions) -> None:
+        self.drawn, self.options = drawn, options
+
+    def sample(self, batch: Batch) -> list[Record]:
+        """Row i from its own seed; without options the generator's own records."""
+        rows = zip(self.drawn.sample(batch), batch.profiles, batch.seeds, strict=True)
+        noisy = [(add(r, p, s, self.options.noise, self.options.clean), s) for r, p, s in rows]
+        made = [(watched(record, seed, self.options.bedside), seed) for record, seed in noisy]
+        if not self.options.dated:
+            return [record for record, _ in made]
+        return [replace(record, facts={**record.facts, **study_of(seed)}) for record, seed in made]
+
+
+def watched(record: Record, seed: int, hours: int) -> Record:
+    """The record with "bedside" (second, 7) of its first hours: what a monitor shows of that seed; see bedside().
+
+    A stay that ended before has fewer; a channel that was never charted is NaN.
+    """
+    if "vitals" not in record.arrays or not hours:
+        return record
+    vitals = record.arrays["vitals"]
+    if not (hours := min(hours, int(record.facts.get("hours", len(vitals))))):
+        return record
+    form = bedside(vitals, seed, rhythm=str(record.facts.get("rhythm", "sinus")))
+    seconds = np.concatenate(list(islice(form, hours)))
+    seconds[:, ~np.isfinite(vitals).any(0)] = np.nan
+    return replace(record, arrays={**record.arrays, "bedside": seconds})

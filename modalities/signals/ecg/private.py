@@ -1,0 +1,84 @@
+"""A hospital's ECGs under a budget: the public law of hearts, moved to its patients by two Gaussian mechanisms."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ....core.dp.budget import PrivacyPlan, noise_for
+from ....core.dp.dp_statistics import clip, denoised, sum_of_squares, symmetric_noise
+from ....core.dp.ledger import pay
+from ....core.training.fit import Fit
+from ....core.types import Float32Array, FloatArray, IntArray
+from .morphology import QUANTILES, HeartLaw
+
+MEAN_SHARE = 0.3  # of the budget, as squared signal
+MEAN_NORM, SPREAD_NORM = 1.0, 1.1  # in sqrt(scores), the length of a public heart: where vectors are clipped
+LEAST, MOST = 0.3, 3.0  # of a score's public spread
+FARTHEST = 2.0  # public spreads that a hospital's mean may be off
+
+
+def one_each(patients: Sequence[str]) -> IntArray:
+    """A random row of each patient: the unit is the patient, however many records one has."""
+    order = np.random.default_rng(secrets.randbits(128)).permutation(len(patients))
+    _, first = np.unique(np.asarray(patients)[order], return_index=True)
+    return np.asarray(order[first], dtype=np.int64)
+
+
+def adapt(
+    law: HeartLaw,
+    scores: FloatArray,
+    code: Float32Array,
+    patients: Sequence[str],
+    how: Fit,
+    population: str,
+) -> tuple[HeartLaw, dict[str, Any]]:
+    """The law of these patients' hearts, and what the card must say of the cost.
+
+    scores (record, score) and code (record, column) of records, one of which is taken a patient. Public are the
+    scores' axes, the line from profile to scores, the shape of each score's residual and its spread; learnt are the
+    mean and the covariance of the residuals in that spread, clipped as vectors. Raises InputError when delta is not
+    below 1 over the number of patients; Refused when the ledger's limit would be passed.
+    """
+    budget = how.budget
+    assert budget is not None
+    first = one_each(patients)
+    budget.check(len(first))
+    shares = {"mean": MEAN_SHARE, "covariance": 1 - MEAN_SHARE}
+    noise = dict(zip(shares, noise_for(budget, list(shares.values())), strict=True))
+    plans = {
+        f"signals, ecg {what}": PrivacyPlan.once(
+            len(first), size, budget.delta, f"the {what} of hearts' scores"
+        )
+        for what, size in noise.items()
+    }
+    spent = pay(how, plans, population)
+    random = np.random.default_rng(secrets.randbits(128))
+    low, middle, high = (law.quantiles[np.abs(QUANTILES - q).argmin()] for q in (0.16, 0.5, 0.84))
+    spread = (high - low) / 2 + 1e-6
+    line = np.concatenate([code[first], np.ones((len(first), 1))], axis=1) @ law.line
+    rest = (np.clip(scores[first] - law.bias, *law.limits) - line - middle) * np.sqrt(law.own) / spread
+    size = rest.shape[1]
+    bound = MEAN_NORM * np.sqrt(size)
+    mean = (clip(rest / bound).sum(0) + noise["mean"] * random.standard_normal(size)) * bound / len(first)
+    # what noise alone would come to (and four deviations of that) is taken off, after James and Stein (1961)
+    alone = size * (noise["mean"] * bound / len(first)) ** 2 * (1 + 4 * np.sqrt(2 / size))
+    mean = np.clip(mean * max(0.0, 1 - alone / float(mean @ mean)), -FARTHEST, FARTHEST)
+    bound = SPREAD_NORM * np.sqrt(size)
+    squares = sum_of_squares((rest - mean) / bound) + noise["covariance"] * symmetric_noise(size, random)
+    unit = bound**2 / len(first)
+    covariance = denoised(unit * squares, unit * noise["covariance"])
+    own = np.clip(np.sqrt(np.diag(covariance)), LEAST, MOST)
+    trust = len(first) / (len(first) + unit * noise["covariance"] * len(first) * np.sqrt(size))
+    correlation = trust * covariance / np.outer(own, own) + (1 - trust) * law.root @ law.root.T
+    values, vectors = np.linalg.eigh((correlation + correlation.T) / 2)
+    correlation = (vectors * np.maximum(values, 0.01)) @ vectors.T
+    correlation /= np.sqrt(np.outer(np.diag(correlation), np.diag(correlation)))
+    moved = law.line.copy()
+    moved[-1] += mean * spread / np.sqrt(law.own)
+    scale = 1 + trust * (own - 1)
+    quantiles = middle + (law.quantiles - middle) * scale
+    root = np.asarray(np.linalg.cholesky(correlation))
+    return replace(law, line=moved, quantiles=quantiles, root=root), spent

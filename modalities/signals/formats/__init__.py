@@ -1,0 +1,1 @@
+"""Signal files: WFDB, EDF+, DICOM waveforms."""

@@ -1,0 +1,206 @@
+"""DICOM ECG waveforms (PS3.3 A.34.3 and A.34.4): written with their marks, and the signals of any of them."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....core.dicom_patient import add_patient, check_id, coded, started
+from ....core.errors import InputError, first_line
+from ....core.modality import Record
+from ....core.profile import PatientProfile, study_begins
+from ..artefacts import lost_leads
+from ..layout import BEATS, LEADS, RATE, STUDY, SYNTHETIC, Tracing, ecg_steps, rhythms, taken
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+TWELVE_LEAD = "1.2.840.10008.5.1.4.1.1.9.1.1"
+GENERAL = "1.2.840.10008.5.1.4.1.1.9.1.2"
+LONGEST = 16384  # samples that a 12-lead ECG object may hold; a longer trace is a general ECG
+# Lead codes of context group 3001: the part after `2:` in MDC, after `5.6.3-9-` in SCPECG
+CODES = dict(zip(LEADS, ("1", "2", "61", "62", "63", "64", "3", "4", "5", "6", "7", "8"), strict=True))
+SCHEMES = {"MDC": "2:", "SCPECG": "5.6.3-9-"}
+MOST_POSITIONS = 16000  # of an annotation: more 32-bit numbers than 64 kB do not fit an element
+BITS = {"SS": "i", "SB": "i", "US": "u", "UB": "u"}  # of Waveform Sample Interpretation
+
+
+def check(profile: PatientProfile) -> None:
+    """Raises InputError for a patient that a DICOM waveform cannot be of."""
+    check_id(profile.patient_id)
+    if profile.index_date is None:
+        raise InputError(
+            f"patient {profile.patient_id}: a DICOM waveform needs a date, expected index_date; "
+            "leave dicom out of signals.formats"
+        )
+
+
+def write(record: Record, profile: PatientProfile, folder: Path) -> list[Path]:
+    """Write <study_uid>/<series_uid>/<instance_uid>.dcm below `folder`; the paths written, none without an ECG."""
+    if "ecg" not in record.arrays:
+        return []
+    study, series, instance = (record.facts[name] for name in STUDY)
+    path = folder / study / series / f"{instance}.dcm"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset_of(record, profile).save_as(path, enforce_file_format=True)
+    return [path]
+
+
+def dataset_of(record: Record, profile: PatientProfile) -> "Dataset":
+    """The whole object: 12 channels of 16 bits in steps of 1 uV; the same for the same arguments."""
+    steps = ecg_steps(record.arrays["ecg"])
+    kind = TWELVE_LEAD if steps.shape[1] <= LONGEST else GENERAL
+    dataset = started(kind, record.facts["instance_uid"])
+    add_patient(dataset, profile)
+    _add_study(dataset, record, profile)
+    dataset.AcquisitionContextSequence = []
+    dataset.WaveformSequence = [_group(steps)]
+    if marks := _marks(record):
+        dataset.WaveformAnnotationSequence = marks
+    return dataset
+
+
+def tracing(path: Path) -> Tracing:
+    """Signals of the first multiplex group of a DICOM waveform that has all 12 leads, else of its first group.
+
+    Leads are told by their MDC or SCPECG codes, else by their labels. Raises InputError.
+    """
+    import struct
+
+    from pydicom import dcmread
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected a DICOM waveform")
+    try:
+        dataset = dcmread(path)
+        if not dataset.get("WaveformSequence"):
+            raise InputError(f"{path}: expected a DICOM ECG, this object has no waveform")
+        groups = [_signals(item) for item in dataset.WaveformSequence]
+    # what pydicom raises for absent or broken tags and short data
+    except (
+        InvalidDicomError, BytesLengthException, AttributeError, TypeError, LookupError, NotImplementedError,
+        OSError, EOFError, struct.error,
+    ) as error:  # fmt: skip
+        raise _unreadable(path, error) from None
+    except ValueError as error:
+        raise error if isinstance(error, InputError) else _unreadable(path, error) from None
+    return next((group for group in groups if set(LEADS) <= set(group.names)), groups[0])
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: expected a whole DICOM waveform, cannot read it ({first_line(error)})")
+
+
+def _signals(item: "Dataset") -> Tracing:
+    count, samples = int(item.NumberOfWaveformChannels), int(item.NumberOfWaveformSamples)
+    kind = f"<{BITS[item.WaveformSampleInterpretation]}{int(item.WaveformBitsAllocated) // 8}"
+    stored = np.frombuffer(item.WaveformData, kind, count * samples).reshape(samples, count)
+    padding = item.get("WaveformPaddingValue")
+    if isinstance(padding, bytes):
+        padding = np.frombuffer(padding, kind, 1)[0]
+    values, names, units = [], [], []
+    for channel, row in zip(item.ChannelDefinitionSequence, stored.T, strict=True):
+        step = float(channel.ChannelSensitivity) * float(
+            channel.get("ChannelSensitivityCorrectionFactor") or 1
+        )
+        value = row * step + float(channel.get("ChannelBaseline") or 0)
+        values.append(value if padding is None else np.where(row == padding, np.nan, value))
+        names.append(_lead(channel))
+        units.append(str(channel.ChannelSensitivityUnitsSequence[0].CodeValue))
+    return Tracing(tuple(names), tuple(units), (float(item.SamplingFrequency),) * count, values)
+
+
+def _lead(channel: "Dataset") -> str:
+    """The lead that a channel's source code names; its label where the code is none of ours."""
+    source = channel.ChannelSourceSequence[0]
+    prefix = SCHEMES.get(str(source.get("CodingSchemeDesignator", "")), "")
+    for lead, code in CODES.items():
+        if prefix and str(source.get("CodeValue", "")) == prefix + code:
+            return lead
+    return str(channel.get("ChannelLabel") or source.get("CodeMeaning", "")).strip()
+
+
+def _add_study(dataset: "Dataset", record: Record, profile: PatientProfile) -> None:
+    """General Study, Series and Equipment, Waveform Identification: one calendar for all, as for images."""
+    assert profile.index_date is not None
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = (record.facts[name] for name in STUDY[:2])
+    dataset.StudyID = dataset.SeriesNumber = dataset.InstanceNumber = "1"
+    dataset.AccessionNumber = dataset.ReferringPhysicianName = ""
+    dataset.Modality = "ECG"
+    dataset.StudyDescription = dataset.SeriesDescription = "Synthetic 12-lead ECG"
+    dataset.Manufacturer, dataset.ManufacturerModelName = "Polyclinic", "Synthetic ECG generator"
+    begun, moment = (
+        study_begins(record.facts["study_uid"], profile.index_date),
+        taken(record.facts, profile.index_date),
+    )
+    for name, when in (("Study", begun), ("Series", begun + timedelta(minutes=1)), ("Content", moment)):
+        setattr(dataset, f"{name}Date", f"{when:%Y%m%d}")
+        setattr(dataset, f"{name}Time", f"{when:%H%M%S}")
+    dataset.AcquisitionDateTime = f"{moment:%Y%m%d%H%M%S}"
+
+
+def _group(steps: NDArray[np.int16]) -> "Dataset":
+    """Waveform: one multiplex group, sample after sample of all channels."""
+    from pydicom import Dataset
+
+    group = Dataset()
+    group.WaveformOriginality = "DERIVED"
+    group.MultiplexGroupLabel = "SYNTHETIC"
+    group.NumberOfWaveformChannels, group.NumberOfWaveformSamples = steps.shape
+    group.SamplingFrequency = str(RATE)
+    group.ChannelDefinitionSequence = [_channel(number, lead) for number, lead in enumerate(LEADS, 1)]
+    group.WaveformBitsAllocated = 16
+    group.WaveformSampleInterpretation = "SS"
+    group.WaveformData = steps.T.astype("<i2").tobytes()
+    group["WaveformData"].VR = "OW"
+    return group
+
+
+def _channel(number: int, lead: str) -> "Dataset":
+    from pydicom import Dataset
+
+    channel = Dataset()
+    channel.WaveformChannelNumber = str(number)
+    channel.ChannelLabel = lead
+    channel.ChannelSourceSequence = [coded(SCHEMES["MDC"] + CODES[lead], "MDC", f"Lead {lead}")]
+    channel.ChannelSensitivity = channel.ChannelSensitivityCorrectionFactor = "1"
+    channel.ChannelSensitivityUnitsSequence = [coded("uV", "UCUM", "microvolt")]
+    channel.ChannelBaseline = channel.ChannelSampleSkew = "0"
+    channel.WaveformBitsStored = 16
+    return channel
+
+
+def _marks(record: Record) -> list["Dataset"]:
+    """Waveform Annotation: what it is, rhythms, beats of each kind, electrodes off. Samples count from 1."""
+    facts, samples = record.facts, record.arrays["ecg"].shape[1]
+    marks = [_mark(SYNTHETIC, "SEGMENT", [1, samples])]
+    for first, end, name in rhythms(facts, samples):
+        marks.append(_mark(f"rhythm: {name}", "SEGMENT", [first + 1, end]))
+    beats = [int(n) + 1 for n in record.arrays.get("r_peaks", ())]
+    kinds = facts.get("kinds", "N" * len(beats))
+    for kind, meaning in BEATS.items():
+        own = [n for n, k in zip(beats, kinds, strict=True) if k == kind]
+        for first in range(0, len(own), MOST_POSITIONS):
+            some = own[first : first + MOST_POSITIONS]
+            marks.append(_mark(meaning, "MULTIPOINT" if len(some) > 1 else "POINT", some))
+    for electrode, first, end in facts.get("lead_off", ()):
+        lost = lost_leads(electrode)
+        said = f"lead off {electrode}: {' '.join(LEADS[place] for place in lost)}"
+        marks.append(_mark(said, "SEGMENT", [first + 1, end], [place + 1 for place in lost]))
+    return marks
+
+
+def _mark(text: str, kind: str, positions: list[int], channels: list[int] | None = None) -> "Dataset":
+    """An annotation of these channels of the one group, or of all (channel 0)."""
+    from pydicom import Dataset
+
+    mark = Dataset()
+    mark.AnnotationGroupNumber = 1
+    mark.UnformattedTextValue = text
+    mark.ReferencedWaveformChannels = [n for channel in channels or [0] for n in (1, channel)]
+    mark.TemporalRangeType = kind
+    mark.ReferencedSamplePositions = positions
+    return mark

@@ -1,0 +1,176 @@
+"""EDF+ files: the ECG with its marks as annotations, and the hourly vitals; and the signals of any EDF file."""
+
+import warnings
+from datetime import datetime, time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....core.errors import InputError, first_line
+from ....core.modality import Record
+from ....core.profile import PatientProfile
+from ..artefacts import lost_leads
+from ..layout import (
+    ABSENT,
+    BEATS,
+    BEDSIDE_RATE,
+    CHANNELS,
+    ECG_GAIN,
+    LEADS,
+    RATE,
+    VITALS_GAIN,
+    VITALS_RATE,
+    VITALS_UNITS,
+    Tracing,
+    ecg_steps,
+    rhythms,
+    taken,
+    vitals_steps,
+)
+
+if TYPE_CHECKING:
+    from edfio import Edf, EdfAnnotation
+
+HOUR, MINUTE = 3600, 60  # s, a data record of vitals, by the hour and at the bedside
+EDF_UNITS = {"Cel": "degC"}  # of the EDF+ standard texts, where they differ from UCUM
+ROOM = 64  # characters of a patient id that the patient field takes beside sex and day of birth
+PREFIXES = ("ECG", "EKG", "LEAD")  # that labels put before the name of a lead
+
+
+def check(profile: PatientProfile) -> None:
+    """Raises InputError for an id that an EDF header cannot hold."""
+    name = profile.patient_id
+    if not (name.isascii() and name.isprintable() and 0 < len(name) <= ROOM and name == name.strip()):
+        raise InputError(
+            f"patient id {name!r}: EDF takes 1 to {ROOM} printable ASCII characters; leave edf out of signals.formats"
+        )
+
+
+def write(record: Record, profile: PatientProfile, place: Path) -> list[Path]:
+    """Write ecg.edf, vitals.edf and bedside.edf, what the record has of them, into `place`; the paths written.
+
+    The ECG is in steps of 1 uV, in data records of 1 s, or in one where it does not last whole seconds. Vitals are in
+    steps of 0.01, in data records of an hour (at the bedside a minute) from midnight; the digital minimum, -327.68,
+    stands for not charted.
+    """
+    paths, day = [], profile.index_date
+    if "ecg" in record.arrays:
+        begun = taken(record.facts, day) if day else None
+        paths.append(place / "ecg.edf")
+        _ecg(record, profile, begun).write(paths[-1])
+    for name, rate, span in (("vitals", VITALS_RATE, HOUR), ("bedside", BEDSIDE_RATE, MINUTE)):
+        if name in record.arrays and len(record.arrays[name]):
+            paths.append(place / f"{name}.edf")
+            midnight = datetime.combine(day, time()) if day else None
+            _vitals(vitals_steps(record.arrays[name]), rate, span, profile, midnight).write(paths[-1])
+    return paths
+
+
+def tracing(path: Path) -> Tracing:
+    """Signals of any EDF or EDF+ file; `ECG II` and the like are the leads. Raises InputError."""
+    from edfio import read_edf
+
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected an EDF file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # edfio warns of a truncated file, and of broken ranges
+            file = read_edf(path, lazy_load_data=False)
+            whole, signals = file.is_continuous, file.signals
+            values = [signal.data for signal in signals]
+    # what edfio raises for headers that are not, and what it warns of
+    except (ValueError, KeyError, IndexError, TypeError, ArithmeticError, OSError, UserWarning) as error:
+        raise InputError(
+            f"{path}: expected a whole EDF file, cannot read it ({first_line(error)}); copy it again"
+        ) from None
+    if not whole:
+        raise InputError(f"{path}: expected a recording without gaps, this one is interrupted (EDF+D)")
+    return Tracing(
+        tuple(_lead(signal.label) for signal in signals),
+        tuple(signal.physical_dimension for signal in signals),
+        tuple(signal.sampling_frequency for signal in signals),
+        values,
+    )
+
+
+def _ecg(record: Record, profile: PatientProfile, begun: datetime | None) -> "Edf":
+    steps = ecg_steps(record.arrays["ecg"])
+    samples = steps.shape[1]
+    span = 1.0 if samples % RATE == 0 else samples / RATE
+    signals = [
+        _signal(row, RATE, f"ECG {lead}", "uV", 1000 / ECG_GAIN)
+        for lead, row in zip(LEADS, steps, strict=True)
+    ]
+    return _file(signals, profile, begun, span, _marks(record))
+
+
+def _vitals(
+    steps: NDArray[np.int16], rate: float, span: float, profile: PatientProfile, begun: datetime | None
+) -> "Edf":
+    from edfio import EdfAnnotation
+
+    signals = [
+        _signal(row, rate, name, EDF_UNITS.get(unit, unit), 1 / VITALS_GAIN)
+        for name, unit, row in zip(CHANNELS, VITALS_UNITS, steps.T, strict=True)
+    ]
+    said = EdfAnnotation(0, None, f"{ABSENT / VITALS_GAIN:g} stands for not charted")
+    return _file(signals, profile, begun, span, [said])
+
+
+def _signal(steps: NDArray[np.int16], rate: float, label: str, unit: str, step: float) -> Any:
+    from edfio import EdfSignal
+
+    return EdfSignal.from_digital(
+        np.ascontiguousarray(steps), rate, label=label, physical_dimension=unit,
+        physical_range=(round(ABSENT * step, 2), round((-1 - ABSENT) * step, 2)),
+    )  # fmt: skip
+
+
+def _file(
+    signals: list[Any],
+    profile: PatientProfile,
+    begun: datetime | None,
+    span: float,
+    marks: list["EdfAnnotation"],
+) -> "Edf":
+    """An EDF+C file; what is not known is X, as the standard says."""
+    from edfio import Edf, Patient, Recording
+
+    sex: Any = profile.sex if profile.sex in ("F", "M") else "X"
+    code = profile.patient_id.replace(" ", "_")
+    return Edf(
+        signals,
+        patient=Patient(code=code, sex=sex, birthdate=profile.birth_date),
+        recording=Recording(
+            startdate=begun.date() if begun else None, equipment_code="Polyclinic", additional=("SYNTHETIC",)
+        ),
+        starttime=begun.time() if begun else None,
+        data_record_duration=span,
+        annotations=marks,
+    )
+
+
+def _marks(record: Record) -> list["EdfAnnotation"]:
+    """Rhythms with their lengths, a mark a beat, and the times when an electrode is off."""
+    from edfio import EdfAnnotation
+
+    facts, samples = record.facts, record.arrays["ecg"].shape[1]
+    beats = [int(n) for n in record.arrays.get("r_peaks", ())]
+    marks = [
+        EdfAnnotation(first / RATE, (end - first) / RATE, f"rhythm: {name}")
+        for first, end, name in rhythms(facts, samples)
+    ]
+    for n, kind in zip(beats, facts.get("kinds", "N" * len(beats)), strict=True):
+        marks.append(EdfAnnotation(n / RATE, None, BEATS[kind]))
+    for electrode, first, end in facts.get("lead_off", ()):
+        lost = " ".join(LEADS[place] for place in lost_leads(electrode))
+        marks.append(EdfAnnotation(first / RATE, (end - first) / RATE, f"lead off {electrode}: {lost}"))
+    return marks
+
+
+def _lead(label: str) -> str:
+    """`ECG II` to `II`; other labels as they are."""
+    first, _, rest = label.strip().partition(" ")
+    return rest.strip() if rest and first.upper() in PREFIXES else label.strip()

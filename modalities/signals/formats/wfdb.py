@@ -1,0 +1,291 @@
+"""WFDB records: ecg (12 leads, beats, rhythm, waves), vitals (hourly), bedside (1 Hz); written and read."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....core.errors import InputError, first_line
+from ....core.modality import Facts, Record
+from ....core.profile import PatientProfile
+from ....core.types import AnyArray
+from ..artefacts import lost_leads
+from ..ecg.rhythm import SINUS
+from ..layout import (
+    ABSENT,
+    BEATS,
+    BEDSIDE_RATE,
+    CHANNELS,
+    LEADS,
+    RATE,
+    STUDY,
+    SYNTHETIC,
+    VITALS_GAIN,
+    VITALS_RATE,
+    VITALS_UNITS,
+    Tracing,
+    described,
+    ecg_steps,
+    hour_taken,
+    rhythms,
+    vitals_steps,
+)
+from ..vitals.bedside import BASIS
+
+RHYTHMS = {SINUS: "(N", "atrial fibrillation": "(AFIB", "atrial flutter": "(AFL"}  # WFDB rhythm marks
+QUALITY = "~"  # WFDB's mark of a change of signal quality; wfdb-python drops a comment mark at sample 0
+OFF, ON = "lead off", "lead on"
+ENDS = ("hea", "dat", "atr", "waves")
+NOTED = (
+    "heart_rate",
+    "rhythm_basis",
+    "pacing_basis",
+    "noise",
+    *STUDY,
+)  # facts that stand in the header of the ECG, as JSON
+COURSE = ("course", "sepsis_onset", "course_basis")  # and in that of the vitals
+
+
+def write(
+    record: Record, profile: PatientProfile, place: Path, gain: int, together: bool = False
+) -> list[Path]:
+    """Write ecg and vitals, what the record has of them, into the folder `place`; the paths written.
+
+    `gain` is steps a mV of the ECG. `together` adds `all`, both in one record of one-second frames: 500 samples of
+    each lead beside one of each vital sign of the hour that the ECG was taken in.
+    """
+    arrays, facts = record.arrays, record.facts
+    vitals = vitals_steps(arrays["vitals"]) if len(arrays.get("vitals", ())) else None
+    names = [name for name in ("ecg", "ecg_clean") if name in arrays]
+    for name in names:
+        notes = {} if name == "ecg_clean" else _notes(facts, NOTED)
+        _write_ecg(name, ecg_steps(arrays[name], gain), gain, _comments(profile, notes), place)
+    if "ecg" in arrays:
+        _write_marks(record, place)
+    if vitals is not None:
+        notes = {"not charted": "invalid samples", **_notes(facts, COURSE)}
+        _write_vitals("vitals", VITALS_RATE, vitals, _comments(profile, notes), place)
+        names.append("vitals")
+        if together and "ecg" in arrays:
+            hour = hour_taken(facts, len(vitals))
+            notes = {"hour of the vitals": str(hour), "frames": f"1 s, {RATE} samples of each lead"}
+            steps = ecg_steps(arrays["ecg"], gain)
+            _write_all(steps, vitals[hour], gain, _comments(profile, notes), place)
+            names.append("all")
+    if "bedside" in arrays:
+        comments = _comments(profile, {"not charted": "invalid samples", "basis": BASIS})
+        _write_vitals("bedside", BEDSIDE_RATE, vitals_steps(arrays["bedside"]), comments, place)
+        names.append("bedside")
+    return [path for name in names for end in ENDS if (path := place / f"{name}.{end}").exists()]
+
+
+def read(place: Path) -> Record | None:
+    """What a patient's folder of a cohort holds; None if nothing.
+
+    Microvolts are exact at 1000 steps a mV, vitals lie within half a step of 0.01. Raises InputError naming the path
+    of a truncated or unreadable file.
+    """
+    arrays: dict[str, AnyArray] = {}
+    facts: dict[str, Any] = {}
+    for name in ("ecg", "ecg_clean"):
+        if (place / f"{name}.hea").exists():
+            header = opened(place / name, physical=False)
+            arrays[name] = (header.d_signal.T / np.array(header.adc_gain)[:, None]).astype(np.float32)
+            facts |= _noted(header.comments)
+    if "ecg" in arrays:
+        if (marks := _annotations(place / "ecg", "atr")) is not None:
+            _add_marks(marks, arrays, facts)
+        if (waves := _annotations(place / "ecg", "waves")) is not None:
+            facts["waves"] = [[int(n), s] for n, s in zip(waves.sample, waves.symbol, strict=True)]
+    if (place / "vitals.hea").exists():
+        header = opened(place / "vitals", physical=True)
+        arrays["vitals"] = header.p_signal.astype(np.float32)
+        facts |= _noted(header.comments)
+        facts["hours"] = len(arrays["vitals"])
+    if (place / "bedside.hea").exists():
+        arrays["bedside"] = opened(place / "bedside", physical=True).p_signal.astype(np.float32)
+    return Record(arrays, facts) if arrays else None
+
+
+def tracing(path: Path, raw: bool) -> Tracing:
+    """Signals of any WFDB record; with `raw` the stored integers, whatever the header's gains, as microvolts.
+
+    Raises InputError.
+    """
+    path = path.with_suffix("") if path.suffix in (".hea", ".dat") else path
+    record = opened(path, physical=not raw)
+    found = record.e_d_signal if raw else record.e_p_signal
+    values = [np.asarray(signal, dtype=np.float64) for signal in found]
+    if raw:
+        values = [np.where(signal == ABSENT, np.nan, signal) for signal in values]
+    return Tracing(
+        tuple(map(str, record.sig_name)),
+        ("uV",) * record.n_sig if raw else tuple(map(str, record.units)),
+        tuple(record.fs * frame for frame in record.samps_per_frame),
+        values,
+    )
+
+
+def opened(path: Path, physical: bool) -> Any:
+    """A wfdb.Record, after a check that its signal file is whole. Raises InputError with the path.
+
+    Signals are also there one by one, at their own rates: e_d_signal, or e_p_signal where `physical`.
+    """
+    import wfdb
+
+    if not path.with_name(f"{path.name}.hea").is_file():
+        raise InputError(f"{path}.hea: no such file; expected the header of a WFDB record")
+    try:
+        header = wfdb.rdheader(str(path))
+        names = dict.fromkeys(header.file_name or ())
+        absent = [path.parent / name for name in names if not (path.parent / name).is_file()]
+        record = None if absent else wfdb.rdrecord(str(path), physical=physical, smooth_frames=False)
+    # what wfdb raises for a bad header line, a short signal file and an unknown format
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError) as error:
+        raise InputError(
+            f"{path}: expected a whole WFDB record, cannot read it ({first_line(error)}); copy it again"
+        ) from None
+    if absent:
+        raise InputError(f"{absent[0]}: no such file; {path.name}.hea names it")
+    if not header.n_sig:
+        raise InputError(f"{path}: expected a WFDB record with signals, its header lists none")
+    assert record is not None
+    signals = record.e_p_signal if physical else record.e_d_signal
+    if len(set(record.samps_per_frame)) == 1:
+        setattr(record, "p_signal" if physical else "d_signal", np.stack(signals, axis=1))
+    return record
+
+
+def _write_ecg(name: str, steps: NDArray[np.int16], gain: int, comments: list[str], place: Path) -> None:
+    _write_signals(name, RATE, ["mV"] * 12, LEADS, list(steps), [gain] * 12, comments, place)
+
+
+def _write_vitals(name: str, rate: float, steps: NDArray[np.int16], comments: list[str], place: Path) -> None:
+    gains = [VITALS_GAIN] * len(CHANNELS)
+    _write_signals(name, rate, VITALS_UNITS, CHANNELS, list(steps.T), gains, comments, place)
+
+
+def _write_all(
+    ecg: NDArray[np.int16], hour: NDArray[np.int16], gain: int, comments: list[str], place: Path
+) -> None:
+    """Frames of one second; the last one is filled up with invalid samples."""
+    frames = -(-ecg.shape[1] // RATE)
+    filled = np.pad(ecg, ((0, 0), (0, frames * RATE - ecg.shape[1])), constant_values=ABSENT)
+    _write_signals(
+        "all", 1, ["mV"] * 12 + list(VITALS_UNITS), LEADS + CHANNELS, [*filled, *np.tile(hour[:, None], frames)],
+        [gain] * 12 + [VITALS_GAIN] * len(CHANNELS), comments, place, [RATE] * 12 + [1] * len(CHANNELS),
+    )  # fmt: skip
+
+
+def _write_signals(
+    name: str,
+    rate: float,
+    units: Sequence[str],
+    names: Sequence[str],
+    steps: list[NDArray[np.int16]],  # a signal each
+    gains: list[int],
+    comments: list[str],
+    place: Path,
+    per_frame: list[int] | None = None,
+) -> None:
+    """Header and samples (format 16): the bytes that wfdb.wrsamp writes, which is slow at headers."""
+    counts = per_frame or [1] * len(steps)
+    frames = len(steps[0]) // counts[0]
+    lines = [f"{name} {len(steps)} {rate} {frames}"]
+    for signal, count, gain, unit, label in zip(steps, counts, gains, units, names, strict=True):
+        form = f"16x{count}" if per_frame else "16"
+        checksum = int(signal.sum(dtype=np.int64)) % 65536
+        lines.append(f"{name}.dat {form} {gain}(0)/{unit} 16 0 {signal[0]} {checksum} 0 {label}")
+    lines += [f"# {comment}" for comment in comments]
+    (place / f"{name}.hea").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    rows = [signal.reshape(frames, count) for signal, count in zip(steps, counts, strict=True)]
+    (place / f"{name}.dat").write_bytes(np.concatenate(rows, axis=1).astype("<i2").tobytes())
+
+
+def _write_marks(record: Record, place: Path) -> None:
+    """ecg.atr: rhythm, beats by kind, electrodes off; ecg.waves: onsets, peaks and ends."""
+    import wfdb
+
+    facts, samples = record.facts, record.arrays["ecg"].shape[1]
+    beats = [int(n) for n in record.arrays.get("r_peaks", ())]
+    marks = [(first, "+", RHYTHMS[name]) for first, _, name in rhythms(facts, samples)]
+    marks += [(n, kind, "") for n, kind in zip(beats, facts.get("kinds", "N" * len(beats)), strict=True)]
+    marks = sorted([*marks, *_episode_marks(facts, samples)], key=lambda mark: mark[0])
+    if marks:
+        places, symbols, notes = zip(*marks, strict=True)
+        wfdb.wrann(
+            "ecg", "atr", np.array(places), symbol=list(symbols), aux_note=list(notes), fs=RATE, write_dir=str(place)
+        )  # fmt: skip
+    if waves := sorted(facts.get("waves", ()), key=lambda wave: wave[0]):
+        places, symbols = zip(*waves, strict=True)
+        wfdb.wrann("ecg", "waves", np.array(places), symbol=list(symbols), fs=RATE, write_dir=str(place))
+
+
+def _episode_marks(facts: Facts, samples: int) -> list[tuple[int, str, str]]:
+    """Marks that say in words which electrode is off from when to when, and which leads that takes."""
+    out = []
+    for electrode, first, end in facts.get("lead_off", ()):
+        lost = " ".join(LEADS[place] for place in lost_leads(electrode))
+        out.append((first, QUALITY, f"{OFF} {electrode}: {lost}"))
+        if end < samples:
+            out.append((end, QUALITY, f"{ON} {electrode}: {lost}"))
+    return out
+
+
+def _comments(profile: PatientProfile, notes: Mapping[str, str]) -> list[str]:
+    """Header comments, `name: value` a line."""
+    lines = [f"{name}: {value}" for name, value in {**described(profile), **notes}.items()]
+    return [SYNTHETIC, f"patient: {profile.patient_id}", *lines]
+
+
+def _notes(facts: Facts, names: Sequence[str]) -> dict[str, str]:
+    """Facts as header comments, those of these names that there are."""
+    return {name: json.dumps(facts[name]) for name in names if name in facts}
+
+
+def _noted(comments: Sequence[str]) -> dict[str, Any]:
+    """Facts back from header comments."""
+    notes = dict(line.split(": ", 1) for line in comments if ": " in line)
+    return {name: json.loads(notes[name]) for name in (*NOTED, *COURSE) if name in notes}
+
+
+def _add_marks(marks: Any, arrays: dict[str, AnyArray], facts: dict[str, Any]) -> None:
+    """Beats, rhythm and lost electrodes of an annotation file, into arrays and facts."""
+    notes = [note.rstrip("\x00") for note in marks.aux_note]
+    found = [(int(n), s, note) for n, s, note in zip(marks.sample, marks.symbol, notes, strict=True)]
+    beats = [(n, symbol) for n, symbol, _ in found if symbol in BEATS]
+    arrays["r_peaks"] = np.array([n for n, _ in beats], dtype=np.int64)
+    facts |= {"beats": len(beats), "kinds": "".join(symbol for _, symbol in beats)}
+    names = {mark: rhythm for rhythm, mark in RHYTHMS.items()}
+    changes = [[n, names[note]] for n, symbol, note in found if symbol == "+" and note in names]
+    if changes:
+        facts["rhythm"] = next((name for _, name in changes if name != SINUS), SINUS)
+    if len(changes) > 1:
+        facts["rhythm_changes"] = changes
+    said = [(n, *note.split(":")[0].rsplit(" ", 1)) for n, symbol, note in found if symbol == QUALITY]
+    episodes: list[list[Any]] = []
+    for n, verb, electrode in said:
+        if verb == OFF:
+            episodes.append([electrode, n, arrays["ecg"].shape[1]])
+        elif verb == ON and episodes:
+            episodes[-1][2] = n
+    if episodes:
+        facts["lead_off"] = episodes
+
+
+def _annotations(path: Path, extension: str) -> Any:
+    """A wfdb.Annotation, or None where there is no such file. Raises InputError with the path."""
+    import wfdb
+
+    file = path.with_name(f"{path.name}.{extension}")
+    if not file.exists():
+        return None
+    if not file.read_bytes().endswith(b"\0\0"):  # wfdb would drop the last marks without a word
+        raise InputError(f"{file}: expected a WFDB annotation file, its end mark is missing; copy it again")
+    try:
+        return wfdb.rdann(str(path), extension)
+    except (ValueError, KeyError, IndexError, OSError) as error:
+        raise InputError(f"{file}: expected a WFDB annotation file, cannot read it ({error})") from None

@@ -1,0 +1,126 @@
+"""DrawnOn: an ECG that goes on without end from the patient's own heart, at the heart rate of the bedside."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import firwin, upfirdn
+
+from ....core.errors import InputError
+from ....core.modality import Batch
+from ....core.types import FloatArray
+from ..artefacts import Artefacts, Noise, lost_leads
+from ..data import FREE, twelve
+from ..ecg.atria import fibrillatory
+from ..ecg.rhythm import FLUTTER, Beat, followed
+from ..ecg.sampler import Drawn, EcgSampler, Follow
+from ..ecg.trace import STEP
+from ..layout import RATE
+
+LOWPASS = firwin(41, 110, fs=RATE)  # before every second sample is left out
+
+
+class DrawnOn:
+    """The ECG of the record that was drawn from a row, second by second; each is taken once, in order.
+
+    Blocks of ten seconds are drawn ahead of need, at most two are held; monitors that start together draw theirs at
+    different times, so that a ward's work is even. `noise` is what the recorder adds, as in the record. `heart_rate` is
+    followed; without it the ECG is the record, continued. With it, `fibrillates` tells when the atria fibrillate by
+    rule. Raises InputError where a flutter should turn to fibrillation, or what comes in episodes.
+    """
+
+    def __init__(
+        self, sampler: EcgSampler, row: Batch, rate: int, noise: Noise, heart_rate: Follow | None = None,
+        fibrillates: Callable[[float], bool] | None = None,
+    ) -> None:  # fmt: skip
+        assert len(row) == 1
+        drawn = sampler.draw(row.profiles[0], row.condition[0], row.seeds[0], heart_rate)
+        if heart_rate is not None:
+            drawn = _steered(drawn, row, heart_rate, fibrillates)
+        self._blocks = _recorded(rate, drawn, noise, row)
+        self._rate, self._second = rate, 0
+        self._samples = np.empty((12, 0), dtype=np.int16)
+        self._peaks: deque[int] = deque()
+        self._ahead = int(np.random.default_rng([row.seeds[0], 4]).integers(STEP * rate // RATE))
+        self._draw(rate)
+
+    def take(self) -> tuple[NDArray[np.int16], list[int]]:
+        """The next second: (12, rate) whole microvolts, and the R peaks in it."""
+        self._draw(self._rate + self._ahead)
+        leads, self._samples = self._samples[:, : self._rate], self._samples[:, self._rate :]
+        begin = self._second * self._rate
+        self._second += 1
+        peaks = []
+        while self._peaks and self._peaks[0] < begin + self._rate:
+            peaks.append(self._peaks.popleft() - begin)
+        return leads, peaks
+
+    def _draw(self, samples: int) -> None:
+        """Blocks until so many samples are held."""
+        while self._samples.shape[1] < samples:
+            block, beats = next(self._blocks)
+            self._samples = np.concatenate([self._samples, block], axis=1)
+            self._peaks.extend(round(beat.at * self._rate) for beat in beats)
+
+
+def _steered(
+    drawn: Drawn, row: Batch, heart_rate: Follow, fibrillates: Callable[[float], bool] | None
+) -> Drawn:
+    """The heart at a rate that changes, and in fibrillation where it is told so.
+
+    Flutter follows by its conduction, and a rhythm that comes in episodes of its own from beat to beat, already.
+    """
+    if drawn.rhythm == FLUTTER or drawn.paroxysms is not None:
+        if fibrillates is not None:
+            has = "atrial flutter" if drawn.rhythm == FLUTTER else "fibrillation in episodes of its own"
+            raise InputError(
+                f"{row.profiles[0].patient_id} has {has}, which the scenario's atrial_fibrillation cannot "
+                "turn; leave this bed out of its beds"
+            )
+        return drawn
+    rng, own = np.random.default_rng([row.seeds[0], 5]), drawn.rate
+    turn = fibrillates or (lambda time: False)
+    beats = followed(drawn.beats, own, lambda time: heart_rate(time, own), turn, rng)
+    return replace(drawn, beats=beats, atria=None if fibrillates is None else fibrillatory(rng, turn))
+
+
+def _recorded(
+    rate: int, drawn: Drawn, noise: Noise, row: Batch
+) -> Iterator[tuple[NDArray[np.int16], list[Beat]]]:
+    """(12, sample) whole microvolts at `rate` Hz, noise and lost leads with them, with the beats of each block."""
+    if noise.silent:
+        yield from _at(rate, drawn.blocks())
+        return
+    artefacts = Artefacts(noise, row.profiles[0].patient_id, row.seeds[0])
+    step, begin, lost = RATE // rate, 0, round(noise.lost * 1000)
+    for leads, beats in _at(rate, _noisy(drawn.blocks(), artefacts)):
+        for electrode, first, end in artefacts.off(step * leads.shape[1]):
+            # of RATE Hz, of which every step-th sample is here
+            leads[lost_leads(electrode), -(-first // step) - begin : -(-end // step) - begin] = lost
+        begin += leads.shape[1]
+        yield leads, beats
+
+
+def _noisy(
+    blocks: Iterator[tuple[FloatArray, list[Beat]]], artefacts: Artefacts
+) -> Iterator[tuple[FloatArray, list[Beat]]]:
+    """(8, sample) mV with noise on top, which comes after a record's trace was rounded."""
+    for block, beats in blocks:
+        yield twelve(block)[FREE, :] + artefacts.take(block.shape[1]), beats
+
+
+def _at(
+    rate: int, blocks: Iterator[tuple[FloatArray, list[Beat]]]
+) -> Iterator[tuple[NDArray[np.int16], list[Beat]]]:
+    """(12, sample) whole microvolts at `rate` Hz of (8, sample) mV at RATE Hz, with the beats of each block."""
+    history: FloatArray | None = None
+    for block, beats in blocks:
+        if rate < RATE:
+            half = len(LOWPASS) // 2
+            before = np.repeat(block[:, :1], half, axis=1) if history is None else history
+            whole = np.concatenate([before, block], axis=1)
+            history = whole[:, -2 * half :]
+            block = upfirdn(LOWPASS, whole, 1, RATE // rate, axis=1)[:, half : (whole.shape[1] + 1) // 2]
+        yield np.rint(twelve(block) * 1000).astype(np.int16), beats

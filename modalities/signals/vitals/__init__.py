@@ -1,0 +1,1 @@
+"""Hourly vital signs: the autoregressive network, its quantizer, charting and training."""

@@ -1,0 +1,118 @@
+"""The chart before an hour, as the network sees it: last readings, levels, steadiness, how this unit charts."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..layout import CHANNELS
+from .quantizer import SPREAD, USUAL, Tokens
+
+COUNT = len(CHANNELS)
+SBP, MAP, DBP = (CHANNELS.index(name) for name in ("SBP", "MAP", "DBP"))
+MEMORIES = (1 / 3, 1 / 8)  # weight of a new reading in the two running means
+SEEN = 14  # features a channel
+RESIDUAL = 4  # features of the mean pressure
+CLOCK = 3
+COURSE = 3  # of course(): is an onset known, hours since it, has it come
+CHART = SEEN * COUNT + RESIDUAL + CLOCK
+TABLE = CHART + COURSE
+LAST, MEAN = 0, 6 * COUNT  # where last readings and means begin
+
+
+def implied(systolic: Tensor, diastolic: Tensor) -> Tensor:
+    """Mean pressure, (systolic + 2 diastolic) / 3, all scaled."""
+    s, d = (USUAL[c] + SPREAD[c] * part for c, part in ((SBP, systolic), (DBP, diastolic)))
+    return (s + 2 * d - 3 * USUAL[MAP]) / (3 * SPREAD[MAP])
+
+
+class Chart(NamedTuple):
+    """What a nurse sees on the chart so far: all (row, channel), scaled readings."""
+
+    last: Tensor
+    gap: Tensor  # hours since charted, in tens
+    ever: Tensor
+    shown: Tensor  # how many readings
+    total: Tensor
+    squares: Tensor
+    moves: Tensor  # sum of changes from reading to reading, without sign
+    odd: Tensor  # was the last reading odd, was it half-way; and how many were
+    half: Tensor
+    odds: Tensor
+    halves: Tensor
+    short: Tensor  # running means
+    long: Tensor
+    residual: Tensor  # of the mean pressure, (row, 4): the last one, how many, their sum, and without sign
+
+    @classmethod
+    def empty(cls, rows: int) -> "Chart":
+        """Before the first hour."""
+        widths = {name: RESIDUAL if name == "residual" else COUNT for name in cls._fields}
+        return cls(**{name: torch.zeros(rows, width) for name, width in widths.items()})
+
+    def after(self, value: Tensor, mask: Tensor, odd: Tensor, half: Tensor) -> "Chart":
+        """With one more hour of (row, channel) readings."""
+        hidden = 1 - mask
+        known = self.ever
+        short, long = (
+            mask * torch.where(known > 0, old + k * (value - old), value) + hidden * old
+            for k, old in zip(MEMORIES, (self.short, self.long), strict=True)
+        )
+        both = mask[:, [SBP, DBP, MAP]].prod(1)
+        off = both * (value[:, MAP] - implied(value[:, SBP], value[:, DBP]))
+        last = torch.where(both > 0, off, self.residual[:, 0])
+        return Chart(
+            short=short,
+            long=long,
+            residual=torch.cat(
+                [last[:, None], self.residual[:, 1:] + torch.stack([both, off, off.abs()], dim=1)], dim=1
+            ),
+            last=mask * value + hidden * self.last,
+            gap=hidden * (self.gap + 0.1),
+            ever=torch.maximum(self.ever, mask),
+            shown=self.shown + mask,
+            total=self.total + mask * value,
+            squares=self.squares + mask * value * value,
+            moves=self.moves + mask * self.ever * (value - self.last).abs(),
+            odd=mask * odd + hidden * self.odd,
+            half=mask * half + hidden * self.half,
+            odds=self.odds + mask * odd,
+            halves=self.halves + mask * half,
+        )
+
+    def features(self, hour: int) -> Tensor:
+        """(row, CHART) before an hour: last readings, how stable they were, how this unit charts."""
+        number = self.shown.clamp(min=1)
+        mean = self.total / number
+        spread = (self.squares / number - mean.square()).clamp(min=0).sqrt()
+        last, count, total, size = self.residual.unbind(1)
+        residual = torch.stack([last, (count > 0).float(), total, size], dim=1)
+        residual[:, 2:] /= count.clamp(min=1)[:, None]
+        clock = self.last.new_tensor([min(hour, 24) / 24, min(hour, 6) / 6, float(hour == 0)])
+        return torch.cat(
+            [
+                self.last, self.ever * (self.gap == 0), self.gap.clamp(max=1), self.ever, self.odd, self.half,
+                mean, spread, self.moves / (self.shown - 1).clamp(min=1), self.odds / number, self.halves / number,
+                self.shown / max(hour, 1), self.short, self.long, residual, clock.expand(len(self.last), CLOCK),
+            ],
+            dim=1,
+        )  # fmt: skip
+
+
+@torch.no_grad()
+def charts(tokens: Tokens) -> Tensor:
+    """(row, hour, CHART): what was on the chart before each hour."""
+    value, mask = tokens.scaled(), tokens.present.float()
+    odd, half = tokens.odd().float(), (tokens.half & tokens.present).float()
+    chart, out = Chart.empty(len(value)), []
+    for hour in range(value.shape[1]):
+        out.append(chart.features(hour))
+        chart = chart.after(value[:, hour], mask[:, hour], odd[:, hour], half[:, hour])
+    return torch.stack(out, dim=1)
+
+
+def course(onset: Tensor, hour: Tensor) -> Tensor:
+    """(..., COURSE) of the hours of onset of sepsis (NaN: unknown, or none) at these hours; the two broadcast."""
+    known = onset.isfinite().float() + 0 * hour
+    since = (hour - onset.nan_to_num()) * known
+    return torch.stack([known, (since / 12).clamp(-2, 2), known * (since >= 0)], dim=-1)

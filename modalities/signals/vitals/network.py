@@ -1,0 +1,217 @@
+"""The vitals network: p(this hour | hours before, patient), one channel after another, by recurrence."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ....core.config import Settings
+from ....core.dp.recurrence import Recurrence
+from ..layout import CHANNELS
+from .charting import COUNT, DBP, LAST, MAP, MEAN, SBP, TABLE, Chart, course, implied
+from .quantizer import BINS, SPREAD, STEP, Tokens, scaled
+
+ORDER = tuple(CHANNELS.index(name) for name in ("HR", "SBP", "DBP", "MAP", "Resp", "O2Sat", "Temp"))
+NEAR = 4  # steps around the last reading that have odds of their own
+EASED = 2 + 4 + 2 * NEAR + 1  # what a head says besides the odds of each step
+DRAWS = 4  # uniform numbers a reading: charted, half-way, step, and (of the first channel) the stay's end
+TRENDS = 2 * COUNT  # of a day: a line and a parabola a channel
+LEAST = 8  # hours: no stay of the table is shorter
+EARLIER = 5
+# Of a channel's first reading, which nothing holds yet, this share at either end is not drawn. Real saturations
+# do begin as far out.
+FAR = tuple(0.0 if name == "O2Sat" else 0.005 for name in CHANNELS)
+
+
+class VitalsModel(Settings):
+    """Shape of the network. The record's length is free; `hours` is what it is trained on."""
+
+    hours: int = 24
+    width: int = 160
+    head: int = 96
+    embed: int = 32
+    dropout: float = 0.15
+
+
+def _exact(like: Tensor) -> torch.autocast:
+    """No reduced precision: where bells stand must not be rounded."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
+def heavy_bell(ladder: Tensor, centre: Tensor, sharp: Tensor, tail: Tensor) -> Tensor:
+    """(..., step) log density, up to a constant, of Student's t around centre (..., 1) on a ladder."""
+    squares = ((ladder - centre) * functional.softplus(sharp + 1.5)).square()
+    return -(functional.softplus(tail + 1.0) + 0.6) * torch.log1p(squares)
+
+
+class VitalsNet(nn.Module):
+    """Whether the stay goes on, and for each channel: is it charted, half-way or whole, and on which step."""
+
+    parity: Tensor
+    around: Tensor
+    charting: Tensor  # (channel,) added to the log odds of being charted; see vitals_match
+    drift: Tensor  # (trend, trend) root of the covariance of what is added to drawn stays
+
+    def __init__(self, columns: int, shape: VitalsModel) -> None:
+        super().__init__()
+        known = columns + shape.embed
+        self.shape = shape
+        self.context = nn.Sequential(
+            nn.Linear(columns, 2 * shape.embed), nn.SiLU(), nn.Linear(2 * shape.embed, shape.embed), nn.Tanh()
+        )
+        self.drop = nn.Dropout(shape.dropout)
+        self.gates = nn.Linear(TABLE, 3 * shape.width)
+        self.memory = Recurrence(shape.width)
+        self.base = nn.Linear(shape.width + TABLE, COUNT * shape.head + 1)
+        self.lines = nn.Linear(shape.width + TABLE, COUNT + 1)  # the last: of the mean pressure's residual
+        self.tilt = nn.Linear(known, 3 * shape.width + COUNT * shape.head + 1, bias=False)
+        self.tops = nn.Linear(known, COUNT + 1, bias=False)
+        self.earlier = nn.ModuleList(nn.Linear(EARLIER * COUNT, shape.head, bias=False) for _ in ORDER)
+        self.bends = nn.ModuleList(nn.Linear(EARLIER * COUNT, 1, bias=False) for _ in ORDER)
+        self.outs = nn.ModuleList(nn.Linear(shape.head, EASED + BINS[c]) for c in ORDER)
+        for layer in (self.lines, self.tops, *self.bends):
+            nn.init.zeros_(layer.weight)
+        for out in self.outs:
+            nn.init.normal_(out.weight, std=0.02)  # type: ignore[arg-type]
+        # at first, expect the last reading again, and a little of the mean so far
+        for place, c in enumerate(ORDER):
+            self.lines.weight.data[place, shape.width + LAST + c] = 0.6
+            self.lines.weight.data[place, shape.width + MEAN + c] = 0.3
+        for c in range(COUNT):
+            ladder = scaled(torch.arange(BINS[c])[:, None], torch.zeros(1))[:, c]
+            self.register_buffer(f"ladder{c}", ladder, persistent=False)
+        self.register_buffer("parity", torch.arange(max(BINS)).remainder(2).float(), persistent=False)
+        self.register_buffer("charting", torch.zeros(COUNT))
+        self.register_buffer("drift", torch.zeros(TRENDS, TRENDS))
+        self.register_buffer("around", torch.arange(-NEAR, NEAR + 1), persistent=False)
+
+    def known(self, code: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the condition (row, column) adds to gates, heads and lines at every hour."""
+        known = torch.cat([code, self.context(code)], dim=1)
+        gates, base = self.tilt(known).split([3 * self.shape.width, COUNT * self.shape.head + 1], dim=1)
+        with _exact(code):
+            return gates, base, self.tops(known.float())
+
+    def parts(self, inputs: Tensor, base: Tensor, level: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+        """What state and chart say to each head in ORDER, to the end of the stay, and where they put each bell."""
+        *bases, stay = (self.base(inputs) + base).split([*[self.shape.head] * COUNT, 1], dim=-1)
+        with _exact(inputs):
+            return bases, stay[..., 0].float(), self.lines(inputs) + level
+
+    def seen(
+        self, value: Tensor, last: Tensor, mask: Tensor, odd: Tensor, half: Tensor, place: int
+    ) -> Tensor:
+        """(..., EARLIER * channel) of this hour's channels that come earlier in ORDER."""
+        before = torch.zeros(COUNT)
+        before[list(ORDER[:place])] = 1
+        shown = mask * before
+        return torch.cat([value * shown, (value - last) * shown, shown, odd * shown, half * shown], dim=-1)
+
+    def head(
+        self, place: int, base: Tensor, line: Tensor, seen: Tensor, last: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Log odds (..., 2) of charted and of half-way, and (..., bins) logits of the step.
+
+        A bell with heavy tails (Student's t) around a line in what is seen, odd steps apart from even ones,
+        steps near the last reading apart from others, and the network's correction to each step.
+        """
+        c = ORDER[place]
+        out = self.outs[place](self.drop(functional.silu(base + self.earlier[place](seen)))).float()
+        odds, sharp, tail, shift, odd, near, steps = out.split([2, 1, 1, 1, 1, 2 * NEAR + 1, BINS[c]], dim=-1)
+        ladder = getattr(self, f"ladder{c}")
+        with _exact(out):
+            centre = line[..., place : place + 1]
+            if c == MAP:
+                centre = self._mean_pressure(centre, line[..., COUNT:], seen)
+            centre = centre + self.bends[place](seen) + 0.3 * shift
+            logits = steps + heavy_bell(ladder, centre, sharp, tail) + odd * self.parity[: BINS[c]]
+        spot = ((last[..., c : c + 1] - ladder[0]) / (ladder[1] - ladder[0])).round().long()
+        spots = (spot + self.around).clamp(0, BINS[c] - 1)
+        return odds, logits.scatter_add(-1, spots, near)
+
+    def _mean_pressure(self, line: Tensor, residual: Tensor, seen: Tensor) -> Tensor:
+        """(systolic + 2 diastolic) / 3 and a residual where both are charted this hour, else the line."""
+        s, d = (seen[..., c : c + 1] for c in (SBP, DBP))
+        both = (
+            seen[..., 2 * COUNT + SBP : 2 * COUNT + SBP + 1]
+            * seen[..., 2 * COUNT + DBP : 2 * COUNT + DBP + 1]
+        )
+        return both * (implied(s, d) + residual) + (1 - both) * line
+
+    def log_likelihood(
+        self, tokens: Tokens, chart: Tensor, code: Tensor, length: Tensor, onset: Tensor
+    ) -> Tensor:
+        """(row,) log p of the stays, over the hours the network is trained on; hours past a stay's end do not count.
+
+        chart is charts(tokens), which can be made once for many steps of training.
+        A stay whose length is that of the window goes on as far as we know.
+        """
+        value, mask = tokens.scaled(), tokens.present.float()
+        odd, half = tokens.odd().float(), (tokens.half & tokens.present).float()
+        rows, hours = value.shape[:2]
+        hour = torch.arange(hours)
+        table = torch.cat([chart, course(onset[:, None], hour)], dim=-1)
+        gates, base, level = (part[:, None] for part in self.known(code))
+        h = self.drop(self.memory(self.gates(table) + gates))
+        bases, stay, line = self.parts(torch.cat([h, table], dim=-1), base, level)
+        inside = (hour < length[:, None]).float()
+        last = table[..., :COUNT]
+        total = torch.zeros(rows, hours)
+        for place, c in enumerate(ORDER):
+            odds, steps = self.head(
+                place, bases[place], line, self.seen(value, last, mask, odd, half, place), last
+            )
+            chart = functional.logsigmoid(odds[..., 0] * (2 * mask[..., c] - 1))
+            halfway = functional.logsigmoid(odds[..., 1] * (2 * half[..., c] - 1))
+            pick = functional.cross_entropy(
+                steps.flatten(0, 1), tokens.bins[..., c].flatten(), reduction="none"
+            ).view(rows, hours)
+            total = total + chart + mask[..., c] * (halfway - pick)
+        ends = (hour + 1 == length[:, None]).float()
+        open_ = (hour + 1 >= LEAST) & (hour + 1 < hours)  # whether it ends with the window is not known
+        total = total + open_ * functional.logsigmoid(stay * (2 * ends - 1))
+        return (total * inside).sum(1)
+
+    @torch.inference_mode()
+    def draw(self, code: Tensor, onset: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Bins, half, present of (row, hour, channel), and hours (row,) until the stay ends.
+
+        uniforms (row, hour, channel, DRAWS) decide.
+        """
+        rows, hours = uniforms.shape[:2]
+        gates, base, level = self.known(code)
+        h = torch.zeros(rows, self.shape.width)
+        chart = Chart.empty(rows)
+        bins = torch.zeros(rows, hours, COUNT, dtype=torch.long)
+        halves, present = torch.zeros(2, rows, hours, COUNT, dtype=torch.bool)
+        length = torch.full((rows,), hours)
+        for hour in range(hours):
+            table = torch.cat([chart.features(hour), course(onset, torch.tensor(hour))], dim=1)
+            h = self.memory.step(self.gates(table) + gates, h)
+            bases, stay, line = self.parts(torch.cat([h, table], dim=1), base, level)
+            value, mask, odd, half = torch.zeros(4, rows, COUNT)
+            for place, c in enumerate(ORDER):
+                odds, steps = self.head(
+                    place,
+                    bases[place],
+                    line,
+                    self.seen(value, chart.last, mask, odd, half, place),
+                    chart.last,
+                )
+                u = uniforms[:, hour, c]
+                mask[:, c] = (u[:, 0] < (odds[:, 0] + self.charting[c]).sigmoid()).float()
+                half[:, c] = (u[:, 1] < odds[:, 1].sigmoid()).float()
+                below = steps.softmax(1).cumsum(1)
+                first = 1 - chart.ever[:, c : c + 1]
+                spot = u[:, 2:3] + first * FAR[c] * (1 - 2 * u[:, 2:3])
+                pick = (spot * below[:, -1:] > below).sum(1).clamp(max=steps.shape[1] - 1)
+                bins[:, hour, c] = pick
+                odd[:, c] = (pick % 2) * (1 - half[:, c])
+                value[:, c] = getattr(self, f"ladder{c}")[pick] + 0.5 * half[:, c] * float(
+                    STEP[c] / SPREAD[c]
+                )
+            halves[:, hour], present[:, hour] = half.bool(), mask.bool()
+            chart = chart.after(value, mask, odd, half)
+            if LEAST <= hour + 1 < self.shape.hours:
+                over = (uniforms[:, hour, 0, 3] < stay.sigmoid()) & (length == hours)
+                length = torch.where(over, hour + 1, length)
+        return bins, halves, present, length

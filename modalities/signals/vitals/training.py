@@ -1,0 +1,150 @@
+"""Training of the vitals network by likelihood: its settings, and what one batch teaches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+
+from ....core.condition import FieldDropout, field_of
+from ....core.config import Settings
+from ....core.fields import BY_NAME
+from ..data import VITAL_FIELDS
+from ..layout import CHANNELS
+from .network import VitalsModel, VitalsNet
+from .quantizer import SPREAD, Tokens
+from .trajectory import SEPSIS
+
+LINES = 0.25  # what gradients of lines count in a patient's norm
+WAVES = ("sin1", "cos1", "sin2", "cos2")  # in the code of a number
+
+
+class VitalsTraining(Settings):
+    """How the network learns. `held_out` is the share of patients that only measure it; none under a budget."""
+
+    steps: int = 8000
+    batch_size: int = 128  # of a private run, rows at a time
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    ema: float = 0.998
+    hide: float = 0.15
+    blur: float = 0.15  # of baselines, standard deviation in spreads of a channel
+    held_out: float = 0.1
+    patients_per_step: int = 1024  # of a private run, on average
+    prior_steps: int = 1500  # of a private run, on made-up stays before it meets a patient
+    prior_stays: int = 20_000
+    prior_rate: float = 3e-3  # learning rate
+    max_grad_norm: float = 1.0
+
+
+@dataclass(frozen=True)
+class Stays:
+    """Rows of stays: tokens and their charts(), hours in the window, condition, hour of sepsis onset or NaN."""
+
+    tokens: Tokens
+    chart: Tensor
+    length: Tensor
+    code: Tensor
+    onset: Tensor
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """As a data set keeps them."""
+        t = self.tokens
+        return t.bins.to(torch.int16), t.half, t.present, self.chart, self.length, self.code, self.onset
+
+    def take(self, rows: Tensor) -> "Stays":
+        """Those rows."""
+        return Stays.of([part[rows] for part in self.tensors()])
+
+    @classmethod
+    def of(cls, batch: Sequence[Tensor]) -> "Stays":
+        """Inverse of tensors()."""
+        bins, half, present, chart, length, code, onset = batch
+        return cls(Tokens(bins.long(), half, present), chart, length, code, onset)
+
+
+class Blur:
+    """Shift known baselines a little, so that six exact medians do not become a patient's fingerprint.
+
+    Drawn stays are moved to their profile's exact level afterwards; see vitals_anchor.
+    """
+
+    def __init__(self, columns: Sequence[str], strength: float) -> None:
+        self.fields = [
+            (
+                [columns.index(c) for c in (name, *(f"{name}~{wave}" for wave in WAVES))],
+                columns.index(f"{name}?"),
+                strength
+                * 2
+                * float(SPREAD[CHANNELS.index(channel)])
+                / (BY_NAME[name].high - BY_NAME[name].low),
+            )
+            for name, channel in VITAL_FIELDS.items()
+            if name in columns
+        ]
+
+    def __call__(self, code: Tensor) -> Tensor:
+        """(row, column) with other values of the shifted fields, as conditioning.encoder would code them."""
+        out = code.clone()
+        for own, known, size in self.fields:
+            x = code[:, own[0]] + size * torch.randn(len(code))
+            waves = [f(torch.pi * k * x) for k in (1, 2) for f in (torch.sin, torch.cos)]
+            out[:, own] = torch.stack([x, *waves], dim=1) * code[:, known : known + 1]
+        return out
+
+
+class VitalsTrainer(pl.LightningModule):
+    """Batches are Stays.tensors(); the loss is in nats an hour."""
+
+    def __init__(self, columns: Sequence[str], shape: VitalsModel, training: VitalsTraining) -> None:
+        super().__init__()
+        self.settings = training
+        self.net = VitalsNet(len(columns), shape)
+        self.hide, self.blur = FieldDropout(columns, training.hide), Blur(columns, training.blur)
+        self.sepsis = [i for i, column in enumerate(columns) if field_of(column) == SEPSIS]
+
+    @property
+    def gradient_weights(self) -> dict[str, float]:
+        """Under a budget: where bells stand would take up three quarters of a patient's gradient, in a few numbers."""
+        lines = [*self.net.lines.parameters(), *self.net.tops.parameters(), *self.net.bends.parameters()]
+        return {name: LINES for name, p in self.named_parameters() if any(p is own for own in lines)}
+
+    def losses(self, batch: Sequence[Tensor]) -> Tensor:
+        """(row,) minus log likelihood an hour of the window, some of what is known hidden at random."""
+        stays = Stays.of(batch)
+        code = self.blur(self.hide(stays.code))
+        unsaid = torch.rand(len(code)) < 0.5  # an onset may be known to be, and its hour not
+        if self.sepsis:
+            unsaid |= (code[:, self.sepsis] == 0).all(1)
+        onset = torch.where(unsaid, torch.nan, stays.onset)
+        hours = stays.tokens.bins.shape[1]
+        return -self.net.log_likelihood(stays.tokens, stays.chart, code, stays.length, onset) / hours
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        loss = self.losses(batch).mean()
+        self.log("loss", loss.detach())
+        return loss
+
+    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
+        nn.utils.clip_grad_norm_(self.parameters(), 1.0)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        s = self.settings
+        return torch.optim.AdamW(
+            self.parameters(), lr=s.learning_rate, betas=(0.9, 0.99), weight_decay=s.weight_decay
+        )
+
+
+@torch.inference_mode()
+def held_out_loss(trainer: VitalsTrainer, rows: Sequence[Tensor]) -> float:
+    """Nats an hour on rows that were not trained on, everything known; NaN without rows."""
+    stays = Stays.of(rows)
+    if not len(stays.code):
+        return float("nan")
+    hours = stays.tokens.bins.shape[1]
+    return float(
+        -trainer.net.log_likelihood(stays.tokens, stays.chart, stays.code, stays.length, stays.onset).mean()
+        / hours
+    )

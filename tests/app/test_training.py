@@ -1,0 +1,229 @@
+"""`polyclinic train` on made-up folders, a few steps each: every kind of model learns, saves and draws again."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import wfdb
+import yaml
+from PIL import Image
+
+from polyclinic import Batch, PatientProfile, ProfileEncoder, load_modality
+from polyclinic.app.training import Privacy, train
+from polyclinic.core.errors import BudgetExceeded, InputError
+from polyclinic.core.training import weights
+from polyclinic.core.training.weights import read_card
+
+SEX = {"column": "sex"}
+AGE = {"column": "age"}
+
+
+def folder(
+    place: Path, rows: list[dict[str, object]], fields: dict[str, object], options: dict[str, object]
+) -> Path:
+    """A training folder: patients.csv and dataset.yaml; the files are the caller's."""
+    place.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).to_csv(place / "patients.csv", index=False)
+    described = {"name": "made up", "licence": "CC0", "split": None, "fields": fields, "options": options}
+    (place / "dataset.yaml").write_text(yaml.safe_dump(described))
+    return place
+
+
+def images(place: Path, patients: int = 12) -> Path:
+    """Bright squares whose side follows effusion; two images of each patient."""
+    place.mkdir()
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(2 * patients):
+        picture = rng.integers(0, 60, (16, 16), dtype=np.uint8)
+        picture[: 8 + 4 * (i % 2), :8] = 220
+        Image.fromarray(picture).save(place / f"{i}.png")
+        rows.append(
+            {
+                "record": f"{i}.png",
+                "patient_id": i // 2,
+                "age": 40 + i,
+                "sex": "FM"[i % 2],
+                "labels": "Effusion" * (i % 2),
+            }
+        )
+    fields = {"age": AGE, "sex": SEX, "J90": {"column": "labels", "pattern": "Effusion"}}
+    return folder(place, rows, fields, {"modality": "imaging"})
+
+
+def ecgs(place: Path) -> Path:
+    """A train of spikes in 12 leads, at 60 to 90 a minute."""
+    place.mkdir()
+    time = np.arange(5000) / 500
+    rows = []
+    for i in range(6):
+        beat = np.zeros(5000)
+        for at in np.arange(0.3, 10, 60 / (60 + 6 * i)):
+            beat += np.exp(-0.5 * ((time - at) / 0.012) ** 2) + 0.2 * np.exp(
+                -0.5 * ((time - at - 0.25) / 0.04) ** 2
+            )
+        one, two = np.rint(800 * beat).astype(int), np.rint(1000 * beat).astype(int)
+        limb = [one, two, two - one, -(one + two) // 2, one - two // 2, two - one // 2]
+        steps = np.stack([*limb, *(np.rint(k * 300 * beat).astype(int) for k in range(1, 7))], axis=1)
+        names = ["I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6"]
+        wfdb.wrsamp(
+            f"r{i}", 500, ["mV"] * 12, names, d_signal=steps, fmt=["16"] * 12,
+            adc_gain=[1000.0] * 12, baseline=[0] * 12, write_dir=str(place),
+        )  # fmt: skip
+        rows.append({"record": f"r{i}", "patient_id": i, "age": 50 + i, "sex": "F"})
+    return folder(place, rows, {"age": AGE, "sex": SEX}, {"kind": "ecg"})
+
+
+def vitals(place: Path) -> Path:
+    """Constant patients, half of it missing."""
+    place.mkdir()
+    rng = np.random.default_rng(0)
+    rows, series = [], []
+    for i in range(20):
+        rows.append({"record": f"s{i}", "patient_id": f"s{i}", "age": 60, "sex": "M"})
+        for hour in range(8):
+            row = {"HR": 70 + i, "O2Sat": 97, "Temp": 37, "SBP": 120, "MAP": 83, "DBP": 65, "Resp": 16}
+            shown = {k: (v if rng.random() < 0.5 else np.nan) for k, v in row.items()}
+            series.append({"patient_id": f"s{i}", "hour": hour + 1, **shown})
+    pd.DataFrame(series).to_parquet(place / "series.parquet")
+    return folder(place, rows, {"age": AGE, "sex": SEX}, {"kind": "vitals", "hours": 6})
+
+
+def tumours(place: Path) -> Path:
+    """Twenty genes of which the first follows the subtype."""
+    place.mkdir()
+    rng = np.random.default_rng(0)
+    rows = [
+        {"record": f"t{i}", "patient_id": f"t{i}", "age": 60, "pam50": ("LumA", "Basal")[i % 2]}
+        for i in range(40)
+    ]
+    table = pd.DataFrame(rng.normal(8, 1, (40, 20)), columns=[f"G{k}_{k}" for k in range(20)])
+    table["G0_0"] += 4 * (np.arange(40) % 2)
+    table.insert(0, "patient", [row["record"] for row in rows])
+    table.to_csv(place / "rna.csv.gz", index=False)
+    return folder(
+        place,
+        rows,
+        {"age": AGE, "pam50": {"column": "pam50"}},
+        {"assays": {"rna": "rna.csv.gz"}, "key": "patient"},
+    )
+
+
+NET = {
+    "size": 16,
+    "fold": 2,
+    "widths": [16, 32],
+    "layers": 1,
+    "attention": [False, True],
+    "head": 16,
+    "components": 4,
+}
+MODELS: dict[str, dict[str, object]] = {
+    "imaging": {"network": NET, "training": {"steps": 3, "batch_size": 8, "patients_per_step": 4}},
+    "ecg": {"kind": "ecg", "network": {"p": 1, "qrs": 2, "t": 1, "noise": 1}},
+    "vitals": {
+        "kind": "vitals",
+        "network": {"hours": 6, "width": 8, "head": 4, "embed": 4},
+        "training": {"steps": 4, "batch_size": 4},
+    },
+    "omics": {
+        "network": {"latent": 3, "width": 8, "factors": 2},
+        "training": {"steps": 5, "batch_size": 16},
+    },
+}
+MAKE: dict[str, tuple[str, Callable[[Path], Path]]] = {
+    "imaging": ("imaging", images),
+    "ecg": ("signals", ecgs),
+    "vitals": ("signals", vitals),
+    "omics": ("omics", tumours),
+}
+PUBLIC = Privacy()
+
+
+def learn(kind: str, tmp_path: Path, privacy: Privacy = PUBLIC, name: str = "out", **how: object) -> Path:
+    """Train the small model of a kind; the weight file."""
+    modality, make = MAKE[kind]
+    data = tmp_path / "data"
+    if not data.exists():
+        make(data)
+    config = tmp_path / "train.yaml"
+    config.write_text(yaml.safe_dump({"modality": modality, "name": kind, "model": MODELS[kind]}))
+    out = tmp_path / name / f"{kind}.safetensors"
+    out.parent.mkdir(exist_ok=True)
+    settings = {"config": str(config), "accelerator": "cpu", "precision": "32-true", **how}
+    train(modality, data, out, privacy, **settings)
+    return out
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_trains_and_tells_what_it_saw(kind: str, tmp_path: Path) -> None:
+    card = read_card(learn(kind, tmp_path))
+    assert card.name == kind
+    assert card.privacy == "public"
+    assert card.epsilon is None
+    assert card.data[0].name == "made up"
+    assert card.data[0].licence == "CC0"
+    assert card.steps >= 3
+    assert any(column.startswith("age") for column in card.columns)
+    assert not any(column.startswith("creatinine") for column in card.columns)  # never seen, never used
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        f"{kind}.safetensors"
+    ]  # nothing left over
+
+
+def test_new_weights_are_drawn_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLYCLINIC_WEIGHTS", str(learn("imaging", tmp_path).parent))
+    assert weights.find("imaging").parent == tmp_path / "out"
+    encoder, profile = ProfileEncoder(), PatientProfile("p", age=50.0, sex="F")
+    batch = Batch((profile,), encoder.encode([profile]), (1,))
+    record = load_modality("imaging").generator(encoder.columns).sample(batch)[0]
+    assert record.arrays["image"].shape == (16, 16)
+
+
+def test_films_are_finished_with_public_ones_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODELS, "imaging", {**MODELS["imaging"], "finish": True})
+    made = learn("imaging", tmp_path)
+    assert any(name.startswith("finish.") for name in weights.load(made).tensors)
+    monkeypatch.setenv("POLYCLINIC_WEIGHTS", str(made.parent))
+    encoder, profile = ProfileEncoder(), PatientProfile("p", age=50.0, sex="F")
+    batch = Batch((profile,), encoder.encode([profile]), (1,))
+    image = load_modality("imaging").generator(encoder.columns).sample(batch)[0].arrays["image"]
+    assert image.shape == (16, 16)
+    assert image.std() > 0
+    ledger = tmp_path / "ledger.jsonl"
+    with pytest.raises(InputError, match=r"model\.finish"):
+        learn("imaging", tmp_path, Privacy(epsilon=8.0, delta=1e-2, ledger=ledger), name="private")
+    assert not ledger.exists()
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_private_training_pays_before_it_starts(precision: str, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+    budget = Privacy(epsilon=8.0, delta=1e-2, ledger=ledger, limit=10.0)
+    card = read_card(learn("imaging", tmp_path, budget, precision=precision))
+    assert card.epsilon == pytest.approx(8, abs=0.4)
+    assert "12 patients" in card.privacy  # not 24 images
+    assert len(ledger.read_text().splitlines()) == 1
+    with pytest.raises(BudgetExceeded):
+        learn("imaging", tmp_path, budget, name="again")
+    assert not list((tmp_path / "again").iterdir())
+    assert len(ledger.read_text().splitlines()) == 1
+
+
+def test_fine_tuning_keeps_what_was_learnt(tmp_path: Path) -> None:
+    first = learn("imaging", tmp_path)
+    second = learn("imaging", tmp_path, name="second", init=str(first))
+    assert read_card(second).data == read_card(first).data  # one set, named once
+    basis = [weights.load(path).tensors["basis"] for path in (first, second)]
+    assert (basis[0] == basis[1]).all()
+
+
+def test_a_killed_training_goes_on(tmp_path: Path) -> None:
+    """Checkpoints that were asked for stay, and --resume starts from the newest."""
+    checkpoints = tmp_path / "checkpoints"
+    learn("imaging", tmp_path, checkpoints=checkpoints)
+    assert list(checkpoints.rglob("*.ckpt"))
+    card = read_card(learn("imaging", tmp_path, name="more", checkpoints=checkpoints, resume=True))
+    assert card.steps == 3  # all steps were done already

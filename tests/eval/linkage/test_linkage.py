@@ -1,0 +1,350 @@
+"""The link between the records of one patient: claims that must agree, facts that models recover, shuffled ids."""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import date
+from functools import cache
+from math import inf, nan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from polyclinic.core.assertions import Claim, Claiming, findings
+from polyclinic.core.errors import InputError
+from polyclinic.core.modality import Record, Task, View
+from polyclinic.core.pipeline import Patient
+from polyclinic.core.profile import PatientProfile
+from polyclinic.eval.linkage.consistency import ROSTER, Statements, agreements, of_profile
+from polyclinic.eval.linkage.cross_modal import crossings
+from polyclinic.eval.linkage.label_recovery import AGE, SEX, at_spread, concordance, recoveries, regressed
+from polyclinic.eval.linkage.linkage import Linkage, Sides, linkage, statements
+from polyclinic.eval.report import report
+from polyclinic.eval.sample import Sample, collect
+from polyclinic.eval.score import AS_REAL, DIFFERENT, UNDECIDED
+
+PEOPLE = 120
+ILL = Task("illness", ("healthy", "ill"), lambda profile, record: float(profile.has("A41.9")))
+COIN = Task("a coin", ("head", "tail"), lambda profile, record: float(int(profile.patient_id[1:]) // 2 % 2))
+
+
+def person(number: int, prefix: str = "p") -> PatientProfile:
+    rng = np.random.default_rng([number, *prefix.encode()])
+    return PatientProfile(
+        f"{prefix}{number}",
+        age=round(float(rng.uniform(20, 90)), 1),
+        sex="FM"[number % 2],
+        conditions={"A41.9": bool(rng.random() < 0.4)},
+        measurements={"heart_rate": round(float(rng.uniform(50, 120)))},
+        index_date=date(2024, 1, 1 + number % 28),
+    )
+
+
+def people(prefix: str = "p", n: int = PEOPLE) -> list[PatientProfile]:
+    return [person(i, prefix) for i in range(n)]
+
+
+def stated(profile: PatientProfile, source: str) -> list[Claim]:
+    return [Claim(c.subject, source, c.low, c.high) for c in of_profile(profile)]
+
+
+def said(**others: dict[str, list[Claim]]) -> Statements:
+    return {ROSTER: {p.patient_id: list(of_profile(p)) for p in people()}, **others}
+
+
+def truthful(source: str) -> dict[str, list[Claim]]:
+    return {p.patient_id: stated(p, source) for p in people()}
+
+
+# -- claims
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "agree"),
+    [
+        (Claim.of("x", "a", 70.0, within=1.5), Claim.of("x", "b", 73.0, within=1.5), True),
+        (Claim.of("x", "a", 70.0, within=1.5), Claim.of("x", "b", 73.1, within=1.5), False),
+        (Claim.of("x", "a", "F"), Claim.of("x", "b", "F"), True),
+        (Claim.of("x", "a", "F"), Claim.of("x", "b", "M"), False),
+        (Claim.of("x", "a", "2024-03-09"), Claim("x", "b", "1950-01-01", "2024-03-10"), True),
+        (Claim.of("x", "a", "2024-03-11"), Claim("x", "b", "1950-01-01", "2024-03-10"), False),
+        (Claim.of("x", "a", 10.2), Claim("x", "b", 9.5, inf), True),
+        (Claim.of("x", "a", nan), Claim.of("x", "b", nan), False),
+    ],
+)
+def test_claims_agree_where_their_ranges_meet(a: Claim, b: Claim, agree: bool) -> None:
+    assert a.agrees(b) == b.agrees(a) == agree
+
+
+def test_findings_do_not_depend_on_order() -> None:
+    assert findings(["J90", "I51.7"]) == findings(["I51.7", "J90"]) != findings([])
+
+
+# -- agreement
+
+
+def test_true_statements_agree_and_shuffled_ones_fall_to_chance() -> None:
+    found, faults = agreements(said(one=truthful("one"), two=truthful("two")), 0)
+    assert not faults
+    assert {a.subject for a in found} >= {"patient id", "sex", "age", "heart rate", "date of the studies"}
+    for a in found:
+        assert (a.agree, a.strength()) == (PEOPLE, 1.0)
+        assert a.chance == pytest.approx(a.shuffled, abs=0.1)
+        strength = a.strength(a.shuffled)
+        assert strength is not None
+        assert strength < 0.1
+    sex = next(a for a in found if a.subject == "sex")
+    assert sex.chance == pytest.approx(0.25, abs=0.1)  # three sources, two of them dealt anew
+
+
+def test_each_swapped_patient_is_named_and_nobody_else() -> None:
+    swapped = truthful("one")
+    swapped["p3"], swapped["p8"] = swapped["p8"], swapped["p3"]
+    _, faults = agreements(said(one=swapped, two=truthful("two")), 0)
+    assert {fault.patient_id for fault in faults} == {"p3", "p8"}
+    told = next(fault for fault in faults if fault.subject == "patient id" and fault.patient_id == "p3")
+    assert dict(told.said) == {ROSTER: "p3", "one": "p8", "two": "p3"}
+    assert "one: p8" in str(told)
+
+
+def test_an_uncertain_claim_is_counted_and_no_fault() -> None:
+    rates = {
+        p.patient_id: [Claim.vital("heart_rate", "day", p.measurements["heart_rate"] + 5 * (i % 2), certain=False)]
+        for i, p in enumerate(people())
+    }  # fmt: skip
+    (found,), faults = agreements(said(one=rates), 0)
+    assert not faults
+    assert (found.source, found.required, found.agree) == ("day", False, PEOPLE // 2)
+    assert found.gap == pytest.approx(2.5)
+
+
+def test_what_is_alike_in_everybody_says_nothing_of_the_link() -> None:
+    same = {
+        p.patient_id: [Claim.of("planet", "one", "Earth"), Claim.of("planet", "two", "Earth")]
+        for p in people()
+    }
+    (found,), _ = agreements(said(one=same), 0)
+    assert found.share == 1
+    assert found.strength() is None
+
+
+@pytest.mark.parametrize(("many", "score"), [(PEOPLE, 1.0), (0, 0.0)])
+def test_few_patients_count_only_where_no_subject_has_more(many: int, score: float) -> None:
+    """Ten patients contradict each other on one subject; many, or nobody, agree on another."""
+    here = {p.patient_id: [Claim.of("hour", "one", f"{i}")] for i, p in enumerate(people()[:10])}
+    there = {p.patient_id: [Claim.of("hour", "two", f"{i + 1}")] for i, p in enumerate(people()[:10])}
+    for i, p in enumerate(people()[:many]):
+        here.setdefault(p.patient_id, []).append(Claim.of("day", "one", f"{i}"))
+        there.setdefault(p.patient_id, []).append(Claim.of("day", "two", f"{i}"))
+    found, _ = agreements(said(one=here, two=there), 0)
+    link = Linkage(found, [], [], [])
+    assert link.agreement == pytest.approx(score)
+    assert link.shuffled == pytest.approx(0, abs=0.1)
+
+
+def test_a_number_here_and_a_word_there_is_refused() -> None:
+    words = {"p0": [Claim.of("age", "one", "old")]}
+    with pytest.raises(InputError, match="expected numbers from both"):
+        agreements(said(one=words), 0)
+
+
+# -- recovery
+
+
+def toy_features(records: Sequence[Record]) -> pd.DataFrame:
+    return pd.DataFrame([r.arrays["x"] for r in records], columns=[f"f{i}" for i in range(5)])
+
+
+def view(name: str, *tasks: Task) -> View:
+    return View(name, name.title(), "x", toy_features, tasks, lambda *_: "", "Five numbers.")
+
+
+VIEW = view("toy", ILL, COIN)
+
+
+def sample(profiles: Sequence[PatientProfile], seed: int, linked: bool = True) -> Sample:
+    """Records that show illness, age and sex, of these profiles or of anybody."""
+    rng = np.random.default_rng(seed)
+    shown = profiles if linked else [profiles[i] for i in rng.permutation(len(profiles))]
+    rows = []
+    for profile, about in zip(profiles, shown, strict=True):
+        assert about.age is not None
+        x = rng.normal(size=5)
+        x[:3] += 3 * np.array([about.has("A41.9"), about.age / 20, about.sex == "F"])
+        rows.append((profile, Record({"x": x})))
+    (found,) = collect([VIEW], rows)
+    assert found is not None
+    return found
+
+
+@cache
+def read(linked: bool) -> dict[str, Any]:
+    """What is recovered of three groups of 120 patients, by fact."""
+    classes = {task.name: task.classes for task in VIEW.tasks}
+    groups = sample(people("s"), 3, linked), sample(people("r"), 1), sample(people("t"), 2)
+    return {r.fact: r for r in recoveries("toy", "Toy", classes, *groups, seed=0)}
+
+
+def test_linked_records_reveal_what_real_ones_reveal() -> None:
+    found = read(linked=True)
+    assert set(found) == {AGE, SEX, "illness", "a coin"}
+    for fact in (AGE, SEX, "illness"):
+        assert (found[fact].verdict, found[fact].met) == (AS_REAL, True)
+        assert found[fact].strength > 0.8
+        assert found[fact].shuffled_strength < 0.1
+    low, high = found["illness"].shuffled[1]
+    assert low < 0.5 < high
+
+
+def test_unlinked_records_reveal_nothing() -> None:
+    found = read(linked=False)
+    for fact in (AGE, SEX, "illness"):
+        assert (found[fact].verdict, found[fact].met) == (DIFFERENT, False)
+        assert found[fact].strength < 0.3
+
+
+def test_what_real_records_do_not_show_decides_nothing() -> None:
+    found = read(linked=True)["a coin"]
+    assert (found.revealed, found.verdict) == (False, UNDECIDED)
+
+
+def test_a_class_of_a_few_patients_decides_nothing() -> None:
+    men, women = (tuple(p for p in people("s") if p.sex == sex) for sex in "MF")
+    few = men[:8] + women
+    found = recoveries(
+        "toy", "Toy", {}, sample(few, 3), sample(people("r"), 1), sample(people("t"), 2), seed=0
+    )
+    by_fact = {r.fact: r for r in found}
+    assert (by_fact[SEX].revealed, by_fact[SEX].judged, by_fact[SEX].fewest) == (True, False, 8)
+    assert by_fact[SEX].verdict == UNDECIDED
+    assert by_fact[AGE].judged
+
+
+def test_readings_of_one_fact_from_two_views_go_together() -> None:
+    profiles = people("s")
+    real = sample(people("r"), 1), sample(people("t"), 2)
+    both = [
+        found
+        for name, seed in (("one", 3), ("two", 4))
+        for found in recoveries(name, name, {}, sample(profiles, seed), *real, seed=0)
+    ]
+    found = crossings(both, 0)
+    assert [(c.fact, c.views) for c in found] == [(AGE, ("one", "two")), (SEX, ("one", "two"))]
+    for c in found:
+        assert c.verdict == AS_REAL
+        assert c.together == pytest.approx(c.expected, abs=0.25)
+        assert c.shuffled[1][0] < 0 < c.shuffled[1][1]
+
+
+def test_concordance_is_one_in_order_and_half_by_guessing() -> None:
+    truth = np.arange(50.0)
+    assert concordance(truth, truth**3) == 1
+    assert concordance(truth, -truth) == 0
+    assert concordance(truth, np.zeros(50)) == 0.5
+
+
+def test_a_narrower_cohort_is_expected_to_show_less() -> None:
+    rng = np.random.default_rng(0)
+    ages, errors = rng.normal(size=(2, 4000))
+    real = concordance(ages, ages + errors)
+    narrow = concordance(ages / 2, ages / 2 + errors)
+    assert at_spread(real, 0.5) == pytest.approx(narrow, abs=0.01)
+    assert at_spread(real, 1.0) == pytest.approx(real)
+
+
+def test_ridge_finds_a_line() -> None:
+    x = np.random.default_rng(0).normal(size=(200, 3))
+    y = 50 + 10 * x[:, 0]
+    assert regressed(x, y, x)[:, 0] == pytest.approx(y, abs=0.5)
+
+
+# -- the whole
+
+
+class Telling:
+    """A modality that claims; no records."""
+
+    def __init__(self, name: str, by_patient: dict[str, list[Claim]]) -> None:
+        self.name, self.by_patient = name, by_patient
+
+    def views(self) -> list[View]:
+        return []
+
+    def claims(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Claim]]:
+        return {pid: self.by_patient[pid] for pid in patient_ids if pid in self.by_patient}
+
+
+class Silent:
+    """A plug-in of before there were claims."""
+
+    name = "silent"
+
+    def views(self) -> list[View]:
+        return []
+
+
+class TellingCohort:
+    """A cohort that consists of its table of patients."""
+
+    folder, patients = Path("/toy"), PEOPLE
+
+    def profiles(self) -> Iterator[PatientProfile]:
+        return iter(people())
+
+    def records(self, modality: Any) -> Iterator[Patient]:
+        return iter(())
+
+
+COHORT: Any = TellingCohort()
+
+
+def judged(one: dict[str, list[Claim]], linked: bool, real: bool = True) -> Linkage:
+    modalities: list[Any] = [Telling("one", one), Silent()]
+    groups = (sample(people("r"), 1), sample(people("t"), 2)) if real else (None, None)
+    return linkage(COHORT, modalities, [Sides(VIEW, sample(people(), 3, linked), *groups)])
+
+
+def test_a_modality_without_claims_is_left_out() -> None:
+    assert not isinstance(Silent(), Claiming)
+    modalities: list[Any] = [Silent(), Telling("one", truthful("one"))]
+    assert set(statements(COHORT, modalities)) == {ROSTER, "one"}
+
+
+def test_the_score_is_the_lower_of_agreement_and_recovery() -> None:
+    whole = judged(truthful("one"), linked=True)
+    assert whole.score == min(whole.agreement or 0, whole.recovery or 0) > 0.8
+    assert whole.shuffled == pytest.approx(0, abs=0.1)
+    by_id_only = judged(truthful("one"), linked=False)
+    assert by_id_only.agreement == 1
+    assert by_id_only.score is not None
+    assert by_id_only.score < 0.3
+    mixed_up = dict(zip(truthful("one"), [*truthful("one").values()][::-1], strict=True))
+    wrong = judged(mixed_up, linked=True)
+    assert wrong.score == wrong.agreement == pytest.approx(0, abs=0.1)
+    assert len(wrong.failing) == PEOPLE
+
+
+def test_without_real_records_there_is_no_score() -> None:
+    found = judged(truthful("one"), linked=True, real=False)
+    assert (found.score, found.recovery, found.agreement) == (None, None, 1)
+
+
+def test_an_empty_link_is_not_a_pass() -> None:
+    found = Linkage([], [], [], [])
+    assert (found.score, found.agreement, found.recovery, found.shuffled) == (None, None, None, None)
+
+
+def test_report_and_json_name_the_failing_patients(tmp_path: Path) -> None:
+    swapped = truthful("one")
+    swapped["p3"], swapped["p8"] = swapped["p8"], swapped["p3"]
+    modality: Any = Telling("one", swapped)
+    scores = report.evaluate(COHORT, [modality], None, tmp_path)
+    assert scores["linkage"]["failing_patients"] == ["p3", "p8"]
+    assert scores["linkage"]["score"] is None
+    assert "2 patients have contradictory files" in scores["linkage"]["in_words"]
+    assert json.loads((tmp_path / "scores.json").read_text())["linkage"] == scores["linkage"]
+    page = (tmp_path / "report.html").read_text()
+    assert "Do the records of one patient belong together?" in page
+    assert "one: p8" in page
