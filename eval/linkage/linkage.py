@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ...core.assertions import Claiming
+from ...core.assertions import Asserting
 from ...core.modality import Modality, View
 from ...core.profile import PatientProfile
 from ..sample import Sample
@@ -107,7 +107,7 @@ class Linkage:
 def linkage(cohort: Linked, modalities: Sequence[Modality], sides: Sequence[Sides], seed: int = 0) -> Linkage:
     """Judge the link of a finished cohort.
 
-    Claims are read from its files, by the modalities that state any; recoveries use the views' sides that
+    Assertions are read from its files, by the modalities that state any; recoveries use the views' sides that
     have real rows. Raises InputError: a file cannot be read, a subject is a number here and a word there.
     """
     agreed, faults = agreements(statements(cohort, modalities), seed)
@@ -116,15 +116,15 @@ def linkage(cohort: Linked, modalities: Sequence[Modality], sides: Sequence[Side
 
 
 def statements(cohort: Linked, modalities: Sequence[Modality]) -> Statements:
-    """What the table of patients and every modality's files claim, by patient."""
-    claiming = [m for m in modalities if isinstance(m, Claiming)]
-    said: dict[str, dict[str, Any]] = {name: {} for name in (ROSTER, *(m.name for m in claiming))}
-    waiting = list(cohort.profiles()) if claiming else []
+    """What the table of patients and every modality's files assertion, by patient."""
+    asserting = [m for m in modalities if isinstance(m, Asserting)]
+    said: dict[str, dict[str, Any]] = {name: {} for name in (ROSTER, *(m.name for m in asserting))}
+    waiting = list(cohort.profiles()) if asserting else []
     said[ROSTER] = {profile.patient_id: list(of_profile(profile)) for profile in waiting}
     for start in range(0, len(waiting), CHUNK):
         ids = [profile.patient_id for profile in waiting[start : start + CHUNK]]
-        for modality in claiming:
-            said[modality.name] |= modality.claims(cohort.folder, ids)
+        for modality in asserting:
+            said[modality.name] |= modality.assertions(cohort.folder, ids)
     return said
 
 

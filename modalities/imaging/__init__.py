@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...core.assertions import Claim
+from ...core.assertions import Assertion
 from ...core.config import parse
 from ...core.modality import Conditioner, Generator, Record, TrainingSet, View
 from ...core.profile import PatientProfile
@@ -90,11 +90,11 @@ class Imaging:
         """X-rays of a cohort."""
         return read(folder, patient_ids)
 
-    def claims(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Claim]]:
-        """What the DICOM tags say; see core.claims.Claiming."""
-        from .assertions import claims
+    def assertions(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
+        """What the DICOM tags say; see core.assertions.Asserting."""
+        from .assertions import assertions
 
-        return claims(folder, patient_ids)
+        return assertions(folder, patient_ids)
 
     def mark(self, record: Record, mark: "Mark", patient_id: str) -> Record:
         """With a watermark; see core.watermark.Marking."""

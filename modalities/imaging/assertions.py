@@ -12,7 +12,7 @@ from ...core.assertions import (  # fmt: skip
     SEX,
     STUDY_DATE,
     VIEW,
-    Claim,
+    Assertion,
     findings,
 )
 from .formats.dicom import read_dataset
@@ -25,8 +25,8 @@ YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}  # of a unit o
 UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
-def claims(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Claim]]:
-    """Of each patient's first image by path; see core.claims.Claiming."""
+def assertions(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
+    """Of each patient's first image by path; see core.assertions.Asserting."""
     found = {}
     for patient_id in patient_ids:
         paths = sorted((folder / "dicom" / patient_id).glob("*/*/*.dcm"))
@@ -37,17 +37,17 @@ def claims(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Claim]]:
     return found
 
 
-def _of(dataset: "Dataset") -> Iterator[Claim]:
-    yield Claim.of(PATIENT, SOURCE, str(dataset.PatientID))
+def _of(dataset: "Dataset") -> Iterator[Assertion]:
+    yield Assertion.of(PATIENT, SOURCE, str(dataset.PatientID))
     if sex := str(dataset.get("PatientSex") or ""):
-        yield Claim.of(SEX, SOURCE, sex)
+        yield Assertion.of(SEX, SOURCE, sex)
     if age := str(dataset.get("PatientAge") or ""):
         unit = YEARS[age[-1]]
-        yield Claim(AGE, SOURCE, int(age[:-1]) * unit, (int(age[:-1]) + 1) * unit)  # completed units
+        yield Assertion(AGE, SOURCE, int(age[:-1]) * unit, (int(age[:-1]) + 1) * unit)  # completed units
     if day := str(dataset.get("StudyDate") or ""):
-        yield Claim.of(STUDY_DATE, SOURCE, f"{day[:4]}-{day[4:6]}-{day[6:8]}")
+        yield Assertion.of(STUDY_DATE, SOURCE, f"{day[:4]}-{day[4:6]}-{day[6:8]}")
     if view := str(dataset.get("ViewPosition") or ""):
-        yield Claim.of(VIEW, SOURCE, view)
+        yield Assertion.of(VIEW, SOURCE, view)
     codes = [str(item.CodeValue) for item in dataset.get("AdmittingDiagnosesCodeSequence") or []]
-    yield Claim.of(FINDINGS, SOURCE, findings(codes))
-    yield Claim.of(IMAGE, SOURCE, " ".join(str(dataset[uid].value) for uid in UIDS))
+    yield Assertion.of(FINDINGS, SOURCE, findings(codes))
+    yield Assertion.of(IMAGE, SOURCE, " ".join(str(dataset[uid].value) for uid in UIDS))

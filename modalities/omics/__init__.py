@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from ...core.assertions import Claim
+from ...core.assertions import Assertion
 from ...core.config import Settings, parse
 from ...core.errors import InputError
 from ...core.fields import BREAST_CANCER
@@ -101,11 +101,11 @@ class Omics:
 
         return read(folder, patient_ids)
 
-    def claims(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Claim]]:
-        """What obs and the marker genes say; see core.claims.Claiming."""
-        from .assertions import claims
+    def assertions(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
+        """What obs and the marker genes say; see core.assertions.Asserting."""
+        from .assertions import assertions
 
-        return claims(folder, patient_ids)
+        return assertions(folder, patient_ids)
 
     def mark(self, record: Record, mark: "Mark", patient_id: str) -> Record:
         """With a watermark; see core.watermark.Marking."""

@@ -6,7 +6,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...core.assertions import AGE, PATIENT, SEX, STUDY_DATE, SUBTYPE, SURVIVAL, Claim
+from ...core.assertions import AGE, PATIENT, SEX, STUDY_DATE, SUBTYPE, SURVIVAL, Assertion
 from ...core.modality import Record
 from ...core.tables import open_store
 from .data import MARKERS
@@ -23,9 +23,9 @@ EXPECTED = {
 }  # fmt: skip
 
 
-def claims(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Claim]]:
-    """See core.claims.Claiming."""
-    found: dict[str, list[Claim]] = {}
+def assertions(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
+    """See core.assertions.Asserting."""
+    found: dict[str, list[Assertion]] = {}
     for store in sorted((folder / "omics").glob("*")):
         for source, obs in _tables(store, store.stat().st_mtime_ns):
             for patient_id in obs.index.intersection(list(patient_ids)):
@@ -47,24 +47,26 @@ def _tables(store: Path, stamp: int) -> list[tuple[str, "pd.DataFrame"]]:
         return [(name, read_elem(group["obs"])) for name, group in groups.items()]
 
 
-def _headed(row: Any, source: str) -> Iterator[Claim]:
+def _headed(row: Any, source: str) -> Iterator[Assertion]:
     for column, subject in SUBJECTS.items():
         if isinstance(value := row.get(column), str):
-            yield Claim.of(subject, source, value)
+            yield Assertion.of(subject, source, value)
     if (age := row.get("age")) == age and age is not None:  # not NaN
-        yield Claim.of(AGE, source, float(age), within=0.05)
+        yield Assertion.of(AGE, source, float(age), within=0.05)
 
 
-def _followed(record: Record) -> Iterator[Claim]:
+def _followed(record: Record) -> Iterator[Assertion]:
     """Months to death, or for who was last seen alive at least so many."""
     if (months := record.facts.get("os_months")) is not None:
-        yield Claim(SURVIVAL, "follow-up in obs", months, months if record.facts["os_event"] else inf)
+        yield Assertion(SURVIVAL, "follow-up in obs", months, months if record.facts["os_event"] else inf)
 
 
-def _genes(record: Record) -> Iterator[Claim]:
+def _genes(record: Record) -> Iterator[Assertion]:
     for gene in MARKERS:
         if gene in record.facts:
-            yield Claim.of(f"{gene} expression", "RNA", float(record.facts[gene]), within=0.006)
+            yield Assertion.of(f"{gene} expression", "RNA", float(record.facts[gene]), within=0.006)
     if (subtype := record.facts.get("pam50")) in EXPECTED:
         gene, low, high = EXPECTED[subtype]
-        yield Claim(f"{gene} expression", f"usual range of the subtype ({gene})", low, high, certain=False)
+        yield Assertion(
+            f"{gene} expression", f"usual range of the subtype ({gene})", low, high, certain=False
+        )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from ...core.assertions import Claim
+from ...core.assertions import Assertion
 from ...core.config import Settings, parse
 from ...core.errors import InputError
 from ...core.modality import Conditioner, Record, TrainingSet, View
@@ -110,11 +110,11 @@ class Records:
                 found[patient_id] = Record({}, told)
         return found
 
-    def claims(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Claim]]:
-        """What the FHIR resources say; see core.claims.Claiming."""
-        from .assertions import claims
+    def assertions(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
+        """What the FHIR resources say; see core.assertions.Asserting."""
+        from .assertions import assertions
 
-        return claims(folder, patient_ids)
+        return assertions(folder, patient_ids)
 
     def rule_names(self) -> dict[str, str]:
         """Every rule of breaches(), each with one plain sentence."""

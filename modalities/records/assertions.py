@@ -18,7 +18,7 @@ from ...core.assertions import (
     SUBTYPE,
     SURVIVAL,
     VITALS,
-    Claim,
+    Assertion,
     findings,
     rhythm,
 )  # fmt: skip
@@ -50,8 +50,8 @@ _RECEPTORS = {
 }  # cuts of courses/breast_cancer.yaml
 
 
-def claims(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Claim]]:
-    """See core.claims.Claiming."""
+def assertions(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
+    """See core.assertions.Asserting."""
     messy = (folder / TRUTH).is_dir()
     read = read_patients(folder / (TRUTH if messy else FOLDER), patient_ids)
     notes = read_notes(folder / (TRUE_NOTES if messy else NOTES), patient_ids)
@@ -62,7 +62,7 @@ def claims(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Claim]]:
     }
 
 
-def _of(case: Case) -> Iterator[Claim]:
+def _of(case: Case) -> Iterator[Assertion]:
     yield from _patient(case)
     yield from _survival(case)
     yield from _conditions(case)
@@ -71,31 +71,31 @@ def _of(case: Case) -> Iterator[Claim]:
     yield from _dates(case)
 
 
-def _patient(case: Case) -> Iterator[Claim]:
+def _patient(case: Case) -> Iterator[Assertion]:
     source, patient = "FHIR Patient", case.patient
     for identifier in patient.get("identifier", ()):
         if identifier.get("system") == PATIENT_IDS:
-            yield Claim.of(PATIENT, source, str(identifier["value"]))
+            yield Assertion.of(PATIENT, source, str(identifier["value"]))
     if (sex := {"female": "F", "male": "M"}.get(patient.get("gender", ""))) is not None:
-        yield Claim.of(SEX, source, sex)
+        yield Assertion.of(SEX, source, sex)
     visit = _index_visit(case)
     if visit is not None and case.born is not None:
         age = case.age(moment(visit["period"]["start"][:10]))
         assert age is not None
-        yield Claim.of(
+        yield Assertion.of(
             AGE, source, age, within=0.1
         )  # a day of birth is kept, not an hour; years have leap days
 
 
-def _survival(case: Case) -> Iterator[Claim]:
+def _survival(case: Case) -> Iterator[Assertion]:
     """Months to death; who does not die on record lives at least as long as records go on."""
     if (midnight := index_day(case)) is None:
         return
     if case.died is None:
-        yield Claim(SURVIVAL, "FHIR Patient", FOLLOW_UP / DAYS_A_MONTH, inf)
+        yield Assertion(SURVIVAL, "FHIR Patient", FOLLOW_UP / DAYS_A_MONTH, inf)
     else:
         months = (case.died - midnight) / timedelta(days=DAYS_A_MONTH)
-        yield Claim.of(SURVIVAL, "FHIR Patient", months, within=0.01)
+        yield Assertion.of(SURVIVAL, "FHIR Patient", months, within=0.01)
 
 
 def _index_visit(case: Case) -> Resource | None:
@@ -103,13 +103,15 @@ def _index_visit(case: Case) -> Resource | None:
     return visit if "period" in visit else None
 
 
-def _conditions(case: Case) -> Iterator[Claim]:
+def _conditions(case: Case) -> Iterator[Assertion]:
     held = {entry.code for name, entry in codes().conditions.items() if name in case.problems}
-    yield Claim.of(RHYTHM, "FHIR Condition", rhythm(sorted(held)))
-    yield Claim.of(FINDINGS, "FHIR Condition", findings([code for code in CHEST_FINDINGS if code in held]))
+    yield Assertion.of(RHYTHM, "FHIR Condition", rhythm(sorted(held)))
+    yield Assertion.of(
+        FINDINGS, "FHIR Condition", findings([code for code in CHEST_FINDINGS if code in held])
+    )
 
 
-def _measured(case: Case) -> Iterator[Claim]:
+def _measured(case: Case) -> Iterator[Assertion]:
     """The vital signs of the index visit, and what the other modalities measured."""
     patient_id = case.patient["id"]
     for name, resource, _, value in case.readings:
@@ -119,51 +121,55 @@ def _measured(case: Case) -> Iterator[Claim]:
             and key in (name.replace("_", "-"), "blood-pressure")
             and isinstance(value, int | float)
         ):
-            yield Claim.vital(name, "FHIR vital sign", value)
+            yield Assertion.vital(name, "FHIR vital sign", value)
         elif key == "ecg-heart-rate" and isinstance(value, int | float):
-            yield Claim.vital("heart_rate", "FHIR Observation of the ECG", value)
+            yield Assertion.vital("heart_rate", "FHIR Observation of the ECG", value)
         elif key == "ecg-rhythm":
-            yield Claim.of(RHYTHM, "FHIR Observation of the ECG", _text(resource))
+            yield Assertion.of(RHYTHM, "FHIR Observation of the ECG", _text(resource))
         elif name in _RECEPTORS:
             gene, cut = _RECEPTORS[name]
             low, high = (cut, inf) if value == "positive" else (-inf, cut)
-            yield Claim(f"{gene} expression", f"FHIR {name.replace('_', ' ')}", low, high)
+            yield Assertion(f"{gene} expression", f"FHIR {name.replace('_', ' ')}", low, high)
     labels = {label: subtype for subtype, label in SUBTYPES.items()}
     for resource in case.of("Observation"):
         key = str(resource["id"]).removeprefix(f"{patient_id}-")
         if key == "pam50":
-            yield Claim.of(SUBTYPE, "FHIR Observation", labels[_text(resource)])
+            yield Assertion.of(SUBTYPE, "FHIR Observation", labels[_text(resource)])
         elif (gene := key.removeprefix("gene-")) in GENES:
             level = float(resource["valueQuantity"]["value"])
-            yield Claim.of(f"{gene} expression", "FHIR Observation", level, within=0.006)
+            yield Assertion.of(f"{gene} expression", "FHIR Observation", level, within=0.006)
 
 
 def _text(resource: Mapping[str, Any]) -> str:
     return str(resource["valueCodeableConcept"]["text"])
 
 
-def _reported(case: Case) -> Iterator[Claim]:
+def _reported(case: Case) -> Iterator[Assertion]:
     for report in case.of("DiagnosticReport"):
         if "imagingStudy" in report:
             said = [code_of(concept) for concept in report.get("conclusionCode", ())]
-            yield Claim.of(FINDINGS, "FHIR report of the X-ray", findings(said))
+            yield Assertion.of(FINDINGS, "FHIR report of the X-ray", findings(said))
     for study in case.of("ImagingStudy"):
         uid = study["identifier"][0]["value"].removeprefix("urn:oid:")
         series = study["series"][0]
-        yield Claim.of(IMAGE, "FHIR ImagingStudy", f"{uid} {series['uid']} {series['instance'][0]['uid']}")
+        yield Assertion.of(
+            IMAGE, "FHIR ImagingStudy", f"{uid} {series['uid']} {series['instance'][0]['uid']}"
+        )
 
 
-def _dates(case: Case) -> Iterator[Claim]:
+def _dates(case: Case) -> Iterator[Assertion]:
     """When the studies were made, the visit and the life that they must fall into; whether events are in order."""
     for study in case.of("ImagingStudy"):
         if "started" in study:
-            yield Claim.of(STUDY_DATE, "FHIR ImagingStudy", study["started"][:10])
+            yield Assertion.of(STUDY_DATE, "FHIR ImagingStudy", study["started"][:10])
     if (visit := _index_visit(case)) is not None:
         period = visit["period"]
-        yield Claim(STUDY_DATE, "FHIR Encounter, from start to end", period["start"][:10], period["end"][:10])
+        yield Assertion(
+            STUDY_DATE, "FHIR Encounter, from start to end", period["start"][:10], period["end"][:10]
+        )
     if case.born is not None:
         died = _NOBODY_YET if case.died is None else case.died.date().isoformat()
-        yield Claim(STUDY_DATE, "FHIR, from birth to death", case.born.date().isoformat(), died)
+        yield Assertion(STUDY_DATE, "FHIR, from birth to death", case.born.date().isoformat(), died)
     broken = [f"{resource}: {says}" for rule in TIME for resource, says in rule(case)]
-    yield Claim.of(ORDER, "what is possible", IN_ORDER)
-    yield Claim.of(ORDER, "FHIR", broken[0] if broken else IN_ORDER)
+    yield Assertion.of(ORDER, "what is possible", IN_ORDER)
+    yield Assertion.of(ORDER, "FHIR", broken[0] if broken else IN_ORDER)

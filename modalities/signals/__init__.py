@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from ...core.assertions import Claim
+from ...core.assertions import Assertion
 from ...core.config import Settings, parse
 from ...core.errors import InputError
 from ...core.modality import Batch, Conditioner, Generator, Record, TrainingSet, View
@@ -116,11 +116,11 @@ class Signals:
 
         return read(folder, patient_ids)
 
-    def claims(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Claim]]:
-        """What headers, marks and traces say; see core.claims.Claiming."""
-        from .assertions import claims
+    def assertions(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
+        """What headers, marks and traces say; see core.assertions.Asserting."""
+        from .assertions import assertions
 
-        return claims(folder, patient_ids)
+        return assertions(folder, patient_ids)
 
     def live_rules(self) -> Mapping[str, type[Settings]]:
         """Rules that a live monitor may follow, by name."""

@@ -14,7 +14,7 @@ from ...core.assertions import (  # fmt: skip
     SEX,
     SINUS,
     STUDY_DATE,
-    Claim,
+    Assertion,
 )
 from ...core.modality import Record
 from .data import VITAL_FIELDS
@@ -29,15 +29,15 @@ MARKS, TRACE, DAY = "ECG marks", "ECG trace, beats found anew", "vitals, mean of
 IRREGULAR = 0.1
 
 
-def claims(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Claim]]:
-    """See core.claims.Claiming."""
+def assertions(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
+    """See core.assertions.Asserting."""
     return {
         patient_id: [*_headers(folder / "wfdb" / patient_id), *_trace(record), *_day(record)]
         for patient_id, record in read(folder, patient_ids).items()
     }
 
 
-def _headers(place: Path) -> Iterator[Claim]:
+def _headers(place: Path) -> Iterator[Assertion]:
     for name, source in HEADERS.items():
         if not (path := place / f"{name}.hea").exists():
             continue
@@ -45,33 +45,33 @@ def _headers(place: Path) -> Iterator[Claim]:
         notes = dict(comment.split(": ", 1) for comment in comments if ": " in comment)
         for subject, key in ((PATIENT, "patient"), (SEX, "sex"), (STUDY_DATE, "index date")):
             if key in notes:
-                yield Claim.of(subject, source, notes[key])
+                yield Assertion.of(subject, source, notes[key])
         if "age" in notes:
-            yield Claim.of(AGE, source, float(notes["age"]), within=0.05)
+            yield Assertion.of(AGE, source, float(notes["age"]), within=0.05)
         if "heart_rate" in notes:
-            yield Claim.vital("heart_rate", source, float(notes["heart_rate"]))
+            yield Assertion.vital("heart_rate", source, float(notes["heart_rate"]))
 
 
-def _trace(record: Record) -> Iterator[Claim]:
+def _trace(record: Record) -> Iterator[Assertion]:
     """Heart rate and rhythm as marked, and as found on the trace itself."""
     peaks = record.arrays.get("r_peaks", ())
     if len(peaks) > 2:
-        yield Claim.vital("heart_rate", MARKS, 60 * RATE / float(np.median(np.diff(peaks))))
+        yield Assertion.vital("heart_rate", MARKS, 60 * RATE / float(np.median(np.diff(peaks))))
     if "rhythm" in record.facts:
-        yield Claim.of(RHYTHM, MARKS, str(record.facts["rhythm"]))
+        yield Assertion.of(RHYTHM, MARKS, str(record.facts["rhythm"]))
     if "ecg" in record.arrays:
         seen = rhythm_features(record.arrays["ecg"].astype(np.float64))
         if seen["beats"] > 2:
-            yield Claim.vital("heart_rate", TRACE, seen["heart rate"], certain=False)
+            yield Assertion.vital("heart_rate", TRACE, seen["heart rate"], certain=False)
         steady = record.facts.get("rhythm") != FLUTTER and "rhythm_changes" not in record.facts
         if seen["beats"] > 2 and steady:  # flutter is regular or not, as its conduction is
             rhythm = FIBRILLATION if seen["RR irregularity"] > IRREGULAR else SINUS
-            yield Claim.of(RHYTHM, TRACE, rhythm, certain=False)
+            yield Assertion.of(RHYTHM, TRACE, rhythm, certain=False)
 
 
-def _day(record: Record) -> Iterator[Claim]:
+def _day(record: Record) -> Iterator[Assertion]:
     for field, channel in VITAL_FIELDS.items():
         table = record.arrays.get("vitals", np.full((1, len(CHANNELS)), np.nan))
         readings = table[:, CHANNELS.index(channel)]
         if np.isfinite(readings).any():
-            yield Claim.vital(field, DAY, float(np.nanmean(readings)), certain=False)
+            yield Assertion.vital(field, DAY, float(np.nanmean(readings)), certain=False)

@@ -13,7 +13,7 @@ from ....core.assertions import (
     STUDY_DATE,
     SUBTYPE,
     VIEW,
-    Claim,
+    Assertion,
     findings,
 )  # fmt: skip
 from ..codes import codes
@@ -28,8 +28,8 @@ SOURCES = {
 }  # fmt: skip
 
 
-def noted(notes: Sequence[Mapping[str, Any]], patient_id: str) -> Iterator[Claim]:
-    """Claims of these notes of one patient, as Note.to_dict gives them."""
+def noted(notes: Sequence[Mapping[str, Any]], patient_id: str) -> Iterator[Assertion]:
+    """Assertions of these notes of one patient, as Note.to_dict gives them."""
     for note in notes:
         meta = note["meta"]
         source = SOURCES.get(meta["kind"])
@@ -49,43 +49,43 @@ def _labelled(spans: Sequence[Span], label: str) -> Iterator[Span]:
     return (span for span in spans if span["label"] == label)
 
 
-def _who(spans: Sequence[Span], source: str) -> Iterator[Claim]:
+def _who(spans: Sequence[Span], source: str) -> Iterator[Assertion]:
     for span in _labelled(spans, "AGE"):
         years = int(span["text"])
-        yield Claim(AGE, source, years - 0.1, years + 1.0)  # completed years, at a day of the visit
+        yield Assertion(AGE, source, years - 0.1, years + 1.0)  # completed years, at a day of the visit
     for span in _labelled(spans, "SEX"):
         gender = SEXES.get(span["text"], SEXES.get(span["text"].lower()))
         if gender is not None:
-            yield Claim.of(SEX, source, {"female": "F", "male": "M"}[gender])
+            yield Assertion.of(SEX, source, {"female": "F", "male": "M"}[gender])
 
 
-def _image(spans: Sequence[Span], source: str) -> Iterator[Claim]:
+def _image(spans: Sequence[Span], source: str) -> Iterator[Assertion]:
     found = {span["code"] for span in _labelled(spans, "FINDING") if not span["negated"]}
-    yield Claim.of(FINDINGS, source, findings([code for code in CHEST_FINDINGS if code in found]))
+    yield Assertion.of(FINDINGS, source, findings([code for code in CHEST_FINDINGS if code in found]))
     for span in _labelled(spans, "VIEW"):
-        yield Claim.of(VIEW, source, span["text"])
+        yield Assertion.of(VIEW, source, span["text"])
     for span in _labelled(spans, "DATE"):
         (day,) = read_date(span["text"], date.min)
-        yield Claim.of(STUDY_DATE, source, day)
+        yield Assertion.of(STUDY_DATE, source, day)
 
 
-def _trace(spans: Sequence[Span], source: str) -> Iterator[Claim]:
+def _trace(spans: Sequence[Span], source: str) -> Iterator[Assertion]:
     named, own = codes().observations, codes().answers
     for span in _labelled(spans, "VALUE"):
         if span.get("code") == named["ecg_heart_rate"].code:
-            yield Claim.vital("heart_rate", source, float(span["text"]))
+            yield Assertion.vital("heart_rate", source, float(span["text"]))
     rhythms = {own[answer].code: rhythm for rhythm, answer in RHYTHMS.items()}
     for span in _labelled(spans, "FINDING"):
         if span.get("code") in rhythms and not span["negated"]:
-            yield Claim.of(RHYTHM, source, rhythms[span["code"]])
+            yield Assertion.of(RHYTHM, source, rhythms[span["code"]])
 
 
-def _tumour(spans: Sequence[Span], source: str) -> Iterator[Claim]:
+def _tumour(spans: Sequence[Span], source: str) -> Iterator[Assertion]:
     genes = {code: gene for gene, code in GENES.items()}
     labels = {label: subtype for subtype, label in SUBTYPES.items()}
     for span in _labelled(spans, "VALUE"):
         if span.get("code") in genes:
-            yield Claim.of(f"{genes[span['code']]} expression", source, float(span["text"]), within=0.006)
+            yield Assertion.of(f"{genes[span['code']]} expression", source, float(span["text"]), within=0.006)
         elif "code" not in span:
             subtype: str = span["text"]
-            yield Claim.of(SUBTYPE, source, labels.get(subtype, subtype))
+            yield Assertion.of(SUBTYPE, source, labels.get(subtype, subtype))

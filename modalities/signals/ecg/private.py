@@ -70,7 +70,7 @@ def adapt(
     squares = sum_of_squares((rest - mean) / bound) + noise["covariance"] * symmetric_noise(size, random)
     unit = bound**2 / len(first)
     covariance = denoised(unit * squares, unit * noise["covariance"])
-    own = np.clip(np.sqrt(np.diag(covariance)), LEAST, MOST)
+    own = np.sqrt(np.clip(np.diag(covariance), LEAST**2, MOST**2))  # noise can make a variance negative
     trust = len(first) / (len(first) + unit * noise["covariance"] * len(first) * np.sqrt(size))
     correlation = trust * covariance / np.outer(own, own) + (1 - trust) * law.root @ law.root.T
     values, vectors = np.linalg.eigh((correlation + correlation.T) / 2)

@@ -309,8 +309,8 @@ SPEND = """
 import sys
 from pathlib import Path
 from polyclinic.core.errors import BudgetExceeded
-from polyclinic.core.ledger import Ledger
-from polyclinic.core.privacy import Budget, PrivacyPlan
+from polyclinic.core.dp.ledger import Ledger
+from polyclinic.core.dp.budget import Budget, PrivacyPlan
 print("ready", flush=True)
 sys.stdin.readline()
 try:
@@ -387,7 +387,7 @@ import os, signal, sys
 from datetime import timedelta
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-import polyclinic.core.train as train
+import polyclinic.core.training.trainer as train
 import test_privacy as tests
 
 class Dying(tests.Slope):

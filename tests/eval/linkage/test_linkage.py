@@ -1,4 +1,4 @@
-"""The link between the records of one patient: claims that must agree, facts that models recover, shuffled ids."""
+"""The link between the records of one patient: assertions that must agree, facts that models recover, shuffled ids."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from polyclinic.core.assertions import Claim, Claiming, findings
+from polyclinic.core.assertions import Asserting, Assertion, findings
 from polyclinic.core.errors import InputError
 from polyclinic.core.modality import Record, Task, View
 from polyclinic.core.pipeline import Patient
@@ -46,35 +46,35 @@ def people(prefix: str = "p", n: int = PEOPLE) -> list[PatientProfile]:
     return [person(i, prefix) for i in range(n)]
 
 
-def stated(profile: PatientProfile, source: str) -> list[Claim]:
-    return [Claim(c.subject, source, c.low, c.high) for c in of_profile(profile)]
+def stated(profile: PatientProfile, source: str) -> list[Assertion]:
+    return [Assertion(c.subject, source, c.low, c.high) for c in of_profile(profile)]
 
 
-def said(**others: dict[str, list[Claim]]) -> Statements:
+def said(**others: dict[str, list[Assertion]]) -> Statements:
     return {ROSTER: {p.patient_id: list(of_profile(p)) for p in people()}, **others}
 
 
-def truthful(source: str) -> dict[str, list[Claim]]:
+def truthful(source: str) -> dict[str, list[Assertion]]:
     return {p.patient_id: stated(p, source) for p in people()}
 
 
-# -- claims
+# -- assertions
 
 
 @pytest.mark.parametrize(
     ("a", "b", "agree"),
     [
-        (Claim.of("x", "a", 70.0, within=1.5), Claim.of("x", "b", 73.0, within=1.5), True),
-        (Claim.of("x", "a", 70.0, within=1.5), Claim.of("x", "b", 73.1, within=1.5), False),
-        (Claim.of("x", "a", "F"), Claim.of("x", "b", "F"), True),
-        (Claim.of("x", "a", "F"), Claim.of("x", "b", "M"), False),
-        (Claim.of("x", "a", "2024-03-09"), Claim("x", "b", "1950-01-01", "2024-03-10"), True),
-        (Claim.of("x", "a", "2024-03-11"), Claim("x", "b", "1950-01-01", "2024-03-10"), False),
-        (Claim.of("x", "a", 10.2), Claim("x", "b", 9.5, inf), True),
-        (Claim.of("x", "a", nan), Claim.of("x", "b", nan), False),
+        (Assertion.of("x", "a", 70.0, within=1.5), Assertion.of("x", "b", 73.0, within=1.5), True),
+        (Assertion.of("x", "a", 70.0, within=1.5), Assertion.of("x", "b", 73.1, within=1.5), False),
+        (Assertion.of("x", "a", "F"), Assertion.of("x", "b", "F"), True),
+        (Assertion.of("x", "a", "F"), Assertion.of("x", "b", "M"), False),
+        (Assertion.of("x", "a", "2024-03-09"), Assertion("x", "b", "1950-01-01", "2024-03-10"), True),
+        (Assertion.of("x", "a", "2024-03-11"), Assertion("x", "b", "1950-01-01", "2024-03-10"), False),
+        (Assertion.of("x", "a", 10.2), Assertion("x", "b", 9.5, inf), True),
+        (Assertion.of("x", "a", nan), Assertion.of("x", "b", nan), False),
     ],
 )
-def test_claims_agree_where_their_ranges_meet(a: Claim, b: Claim, agree: bool) -> None:
+def test_assertions_agree_where_their_ranges_meet(a: Assertion, b: Assertion, agree: bool) -> None:
     assert a.agrees(b) == b.agrees(a) == agree
 
 
@@ -109,9 +109,9 @@ def test_each_swapped_patient_is_named_and_nobody_else() -> None:
     assert "one: p8" in str(told)
 
 
-def test_an_uncertain_claim_is_counted_and_no_fault() -> None:
+def test_an_uncertain_assertion_is_counted_and_no_fault() -> None:
     rates = {
-        p.patient_id: [Claim.vital("heart_rate", "day", p.measurements["heart_rate"] + 5 * (i % 2), certain=False)]
+        p.patient_id: [Assertion.vital("heart_rate", "day", p.measurements["heart_rate"] + 5 * (i % 2), certain=False)]
         for i, p in enumerate(people())
     }  # fmt: skip
     (found,), faults = agreements(said(one=rates), 0)
@@ -122,7 +122,7 @@ def test_an_uncertain_claim_is_counted_and_no_fault() -> None:
 
 def test_what_is_alike_in_everybody_says_nothing_of_the_link() -> None:
     same = {
-        p.patient_id: [Claim.of("planet", "one", "Earth"), Claim.of("planet", "two", "Earth")]
+        p.patient_id: [Assertion.of("planet", "one", "Earth"), Assertion.of("planet", "two", "Earth")]
         for p in people()
     }
     (found,), _ = agreements(said(one=same), 0)
@@ -133,11 +133,11 @@ def test_what_is_alike_in_everybody_says_nothing_of_the_link() -> None:
 @pytest.mark.parametrize(("many", "score"), [(PEOPLE, 1.0), (0, 0.0)])
 def test_few_patients_count_only_where_no_subject_has_more(many: int, score: float) -> None:
     """Ten patients contradict each other on one subject; many, or nobody, agree on another."""
-    here = {p.patient_id: [Claim.of("hour", "one", f"{i}")] for i, p in enumerate(people()[:10])}
-    there = {p.patient_id: [Claim.of("hour", "two", f"{i + 1}")] for i, p in enumerate(people()[:10])}
+    here = {p.patient_id: [Assertion.of("hour", "one", f"{i}")] for i, p in enumerate(people()[:10])}
+    there = {p.patient_id: [Assertion.of("hour", "two", f"{i + 1}")] for i, p in enumerate(people()[:10])}
     for i, p in enumerate(people()[:many]):
-        here.setdefault(p.patient_id, []).append(Claim.of("day", "one", f"{i}"))
-        there.setdefault(p.patient_id, []).append(Claim.of("day", "two", f"{i}"))
+        here.setdefault(p.patient_id, []).append(Assertion.of("day", "one", f"{i}"))
+        there.setdefault(p.patient_id, []).append(Assertion.of("day", "two", f"{i}"))
     found, _ = agreements(said(one=here, two=there), 0)
     link = Linkage(found, [], [], [])
     assert link.agreement == pytest.approx(score)
@@ -145,7 +145,7 @@ def test_few_patients_count_only_where_no_subject_has_more(many: int, score: flo
 
 
 def test_a_number_here_and_a_word_there_is_refused() -> None:
-    words = {"p0": [Claim.of("age", "one", "old")]}
+    words = {"p0": [Assertion.of("age", "one", "old")]}
     with pytest.raises(InputError, match="expected numbers from both"):
         agreements(said(one=words), 0)
 
@@ -264,20 +264,20 @@ def test_ridge_finds_a_line() -> None:
 
 
 class Telling:
-    """A modality that claims; no records."""
+    """A modality that assertions; no records."""
 
-    def __init__(self, name: str, by_patient: dict[str, list[Claim]]) -> None:
+    def __init__(self, name: str, by_patient: dict[str, list[Assertion]]) -> None:
         self.name, self.by_patient = name, by_patient
 
     def views(self) -> list[View]:
         return []
 
-    def claims(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Claim]]:
+    def assertions(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
         return {pid: self.by_patient[pid] for pid in patient_ids if pid in self.by_patient}
 
 
 class Silent:
-    """A plug-in of before there were claims."""
+    """A plug-in of before there were assertions."""
 
     name = "silent"
 
@@ -300,14 +300,14 @@ class TellingCohort:
 COHORT: Any = TellingCohort()
 
 
-def judged(one: dict[str, list[Claim]], linked: bool, real: bool = True) -> Linkage:
+def judged(one: dict[str, list[Assertion]], linked: bool, real: bool = True) -> Linkage:
     modalities: list[Any] = [Telling("one", one), Silent()]
     groups = (sample(people("r"), 1), sample(people("t"), 2)) if real else (None, None)
     return linkage(COHORT, modalities, [Sides(VIEW, sample(people(), 3, linked), *groups)])
 
 
-def test_a_modality_without_claims_is_left_out() -> None:
-    assert not isinstance(Silent(), Claiming)
+def test_a_modality_without_assertions_is_left_out() -> None:
+    assert not isinstance(Silent(), Asserting)
     modalities: list[Any] = [Silent(), Telling("one", truthful("one"))]
     assert set(statements(COHORT, modalities)) == {ROSTER, "one"}
 

@@ -74,9 +74,9 @@ def filed(truth: Path, tmp_path: Path) -> Path:
 
 def contradictions(folder: Path) -> set[str]:
     names = ("imaging", "signals", "omics", "records")
-    claims = {name: load_modality(name).claims(folder, ["PC-1"]) for name in names}  # type: ignore[attr-defined]
-    assert all(set(own) == {"PC-1"} for own in claims.values())
-    found, faults = agreements({ROSTER: {"PC-1": list(of_profile(FULL))}, **claims}, 0)
+    assertions = {name: load_modality(name).assertions(folder, ["PC-1"]) for name in names}  # type: ignore[attr-defined]
+    assert all(set(own) == {"PC-1"} for own in assertions.values())
+    found, faults = agreements({ROSTER: {"PC-1": list(of_profile(FULL))}, **assertions}, 0)
     assert len(found) > 15
     return {fault.subject for fault in faults}
 

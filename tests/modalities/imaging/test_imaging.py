@@ -174,7 +174,7 @@ def test_an_image_is_the_same_alone_and_in_company() -> None:
 
 def test_crops_of_fine_and_coarse_images_show_the_same_place() -> None:
     coarse = torch.randint(0, 256, (6, 1, 8, 8), dtype=torch.uint8)
-    fine = gaussian_prior.repeat_interleave(FACTOR, 2).repeat_interleave(FACTOR, 3)
+    fine = coarse.repeat_interleave(FACTOR, 2).repeat_interleave(FACTOR, 3)
     for _ in range(10):
         large, small = cropped(fine, coarse, 4 * FACTOR)
         assert large.shape == (6, 1, 16, 16)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from polyclinic.conditioning.population import Population
-from polyclinic.core.assertions import CHEST_FINDINGS, Claim
+from polyclinic.core.assertions import CHEST_FINDINGS, Assertion
 from polyclinic.core.modality import Batch, Facts, Record
 from polyclinic.core.profile import PatientProfile, seed_for, uid_for
 from polyclinic.modalities.records import Records
@@ -632,28 +632,28 @@ def test_the_clean_truth_is_beside_the_typing_errors(tmp_path: Path) -> None:
     assert list(misstatements(folder)) == []
 
 
-def said(found: list[Claim], source: str) -> dict[str, str]:
-    return {claim.subject: str(claim) for claim in found if claim.source == source}
+def said(found: list[Assertion], source: str) -> dict[str, str]:
+    return {assertion.subject: str(assertion) for assertion in found if assertion.source == source}
 
 
-def test_claims_are_read_from_the_words(tmp_path: Path) -> None:
+def test_assertions_are_read_from_the_words(tmp_path: Path) -> None:
     folder = on_disk(tmp_path, {})
     ids = [profile.patient_id for profile, _ in cohort("icu")[:12]]
-    found = Records().claims(folder, ids)
+    found = Records().assertions(folder, ids)
     for profile, _ in cohort("icu")[:12]:
-        facts, claims = facts_of(profile), found[profile.patient_id]
+        facts, assertions = facts_of(profile), found[profile.patient_id]
         if not facts:
             continue
-        assert float(said(claims, "text of the ECG report")["heart rate"]) == round(
+        assert float(said(assertions, "text of the ECG report")["heart rate"]) == round(
             facts["signals"]["heart_rate"]
         )
-        assert said(claims, "text of the ECG report")["rhythm"] == facts["signals"]["rhythm"]
-        film = said(claims, "text of the X-ray report")
+        assert said(assertions, "text of the ECG report")["rhythm"] == facts["signals"]["rhythm"]
+        film = said(assertions, "text of the X-ray report")
         assert film["chest findings"] == (", ".join(sorted(facts["imaging"]["findings"])) or "none")
         assert film.get("X-ray view", profile.traits["chest_view"]) == profile.traits["chest_view"]
-        stay = said(claims, "discharge summary")
+        stay = said(assertions, "discharge summary")
         assert stay.get("sex", profile.sex) == profile.sex
-        ages = [c for c in claims if c.subject == "age"]
+        ages = [c for c in assertions if c.subject == "age"]
         assert all(a.agrees(b) for a in ages for b in ages)
     assert list(misstatements(folder)) == []
 
@@ -666,8 +666,8 @@ def test_a_forged_report_is_a_fault(tmp_path: Path) -> None:
     rows[0] = reworded(rows[0], place, "199")
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     patient = rows[0]["meta"]["patient"]
-    claims = [c for c in Records().claims(folder, [patient])[patient] if c.subject == "heart rate"]
-    assert not all(a.agrees(b) for a in claims for b in claims)
+    assertions = [c for c in Records().assertions(folder, [patient])[patient] if c.subject == "heart rate"]
+    assert not all(a.agrees(b) for a in assertions for b in assertions)
     assert [patient] == sorted({owner for owner, _ in misstatements(folder)})
 
 
