@@ -160,7 +160,7 @@ def _generate(
         print(f"{drawn} patients in {seconds:.1f} s, {60 * drawn / seconds:.0f} a minute, in {out}")
     else:
         print(f"nothing left to do: {patients} patients in {out}")
-    for line in population.told(patients):
+    for line in population.describe(patients):
         print(line)
 
 

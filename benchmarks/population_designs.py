@@ -40,7 +40,7 @@ def rare(quick: bool) -> int:
         f"\n200 patients with a condition of {len(found) / drawn:.2%} (J93.9 in general_ward), "
         f"{len(found)} found by rejection"
     )
-    for line in meant.told(200):
+    for line in meant.describe(200):
         print("  " + line)
     compared = list(meant.draw(1000, 3))
     gaps = []
@@ -86,7 +86,7 @@ def joint() -> int:
     meant = Population(config)
     cohort = list(meant.draw(2000, 1))
     print("\nfour strata of 25 %: heart failure by sex by age under and over 60, 2,000 patients")
-    for line in meant.told(2000):
+    for line in meant.describe(2000):
         print("  " + line)
     shares = []
     for stratum in config.strata:

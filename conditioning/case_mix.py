@@ -10,7 +10,7 @@ from ..core.errors import InputError
 from ..core.fields import BY_NAME, ONLY_SEX
 from ..core.types import BoolArray, FloatArray
 from .design.cohort_config import CohortConfig, Prevalence
-from .design.criteria import ANYBODY, Wanted
+from .design.criteria import ANYBODY, Criteria
 from .physiology import QUANTITIES, normal_places, truncated_normal
 from .table.table_model import Draws, TableModel
 
@@ -19,7 +19,7 @@ TABLE = "table/"  # what a table column's uniform numbers are called
 
 
 @dataclass(frozen=True)
-class Crowd:
+class PatientBatch:
     """Rows of patients: years, 1 for men, 1 for a condition present, and what a learnt table adds.
 
     A condition that is unknown there counts as absent; `measured` values are NaN where unknown. `weight` is
@@ -42,28 +42,28 @@ class _Rule:
     odds: float
     sex: str | None
 
-    def chance(self, crowd: Crowd) -> FloatArray:
-        able = _able(crowd, self.sex)
+    def chance(self, batch: PatientBatch) -> FloatArray:
+        able = _able(batch, self.sex)
         if self.prevalence.share == 1:
             return able.astype(float)
-        odds = self.odds * self.prevalence.relative_odds(crowd.age, crowd.male, crowd.present)
-        return np.where(able, np.where(_forced(crowd, self.prevalence), 1.0, odds / (1 + odds)), 0.0)
+        odds = self.odds * self.prevalence.relative_odds(batch.age, batch.male, batch.present)
+        return np.where(able, np.where(_forced(batch, self.prevalence), 1.0, odds / (1 + odds)), 0.0)
 
 
-def _able(crowd: Crowd, sex: str | None) -> BoolArray:
-    return np.ones(len(crowd.age), dtype=bool) if sex is None else crowd.male == float(sex == "M")
+def _able(batch: PatientBatch, sex: str | None) -> BoolArray:
+    return np.ones(len(batch.age), dtype=bool) if sex is None else batch.male == float(sex == "M")
 
 
-def _forced(crowd: Crowd, prevalence: Prevalence) -> BoolArray:
-    forced = np.zeros(len(crowd.age), dtype=bool)
+def _forced(batch: PatientBatch, prevalence: Prevalence) -> BoolArray:
+    forced = np.zeros(len(batch.age), dtype=bool)
     for code in prevalence.always_if:
-        forced |= crowd.present[code] > 0
+        forced |= batch.present[code] > 0
     return forced
 
 
 @dataclass
 class CaseMix:
-    """How a cohort's age, sex and conditions hang together, calibrated so that shares are as asked."""
+    """The joint distribution of a cohort's age, sex and conditions, calibrated so that shares are as asked."""
 
     config: CohortConfig
     where: str
@@ -76,14 +76,14 @@ class CaseMix:
         u = {"age": (np.arange(PROBE) + 0.5) / PROBE, "sex": rng.random(PROBE)}
         if self.table:
             u |= {f"{TABLE}{column.name}": rng.random(PROBE) for column in self.table.columns}
-        crowd = self.draw(u)
+        batch = self.draw(u)
         for code, prevalence in self.config.conditions.items():
             rule = _Rule(prevalence, 0.0, ONLY_SEX.get(code))
-            odds = _solve(rule, crowd, f"{self.where}: conditions.{code}")
+            odds = _solve(rule, batch, f"{self.where}: conditions.{code}")
             self.rules[code] = rule = _Rule(prevalence, odds, rule.sex)
-            crowd.present[code] = (rng.random(PROBE) < rule.chance(crowd)).astype(float)
+            batch.present[code] = (rng.random(PROBE) < rule.chance(batch)).astype(float)
         if self.config.chest_ap is not None:
-            odds = _solve(_Rule(self.config.chest_ap, 0.0, None), crowd, f"{self.where}: chest_ap")
+            odds = _solve(_Rule(self.config.chest_ap, 0.0, None), batch, f"{self.where}: chest_ap")
             self.ap_rule = _Rule(self.config.chest_ap, odds, None)
 
     @property
@@ -94,87 +94,87 @@ class CaseMix:
     def draw(
         self,
         u: Mapping[str, FloatArray],
-        wanted: Wanted = ANYBODY,
+        criteria: Criteria = ANYBODY,
         twin: Mapping[str, object] | None = None,
         draws: Draws | None = None,
-    ) -> Crowd:
+    ) -> PatientBatch:
         """Patients from uniform numbers by field; `twin` changes a field and what follows from it, at no weight.
 
         `draws` are the learnt table's under the evidence, where they are at hand.
         """  # fmt: skip
         rows = len(next(iter(u.values())))
         changed = twin or {}
-        known = self._from_table(u, wanted, draws)
-        age = known.pop("age") if "age" in known else self._ages(u["age"], wanted)
-        male = known.pop("sex") if "sex" in known else self._men(u["sex"], wanted)
+        known = self._from_table(u, criteria, draws)
+        age = known.pop("age") if "age" in known else self._ages(u["age"], criteria)
+        male = known.pop("sex") if "sex" in known else self._men(u["sex"], criteria)
         if "age" in changed:
             age = np.full(rows, float(changed["age"]))  # type: ignore[arg-type]
         if "sex" in changed:
             male = np.full(rows, float(changed["sex"] == "M"))
         measured = {name: known.pop(name) for name in QUANTITIES if name in known}
-        crowd = Crowd(age, male, {}, {}, measured, np.ones(rows))
+        batch = PatientBatch(age, male, {}, {}, measured, np.ones(rows))
         for code, drawn in known.items():
             unknown = np.isnan(drawn) if code not in changed else np.zeros(rows, dtype=bool)
             present = np.full(rows, float(bool(changed[code]))) if code in changed else drawn
             # noise may give a man a code for women
-            able = _able(crowd, ONLY_SEX.get(code)) & ~unknown
-            crowd.present[code], crowd.unknown[code] = np.where(able, present, 0.0), unknown
+            able = _able(batch, ONLY_SEX.get(code)) & ~unknown
+            batch.present[code], batch.unknown[code] = np.where(able, present, 0.0), unknown
         for code, rule in self.rules.items():
-            chance = rule.chance(crowd)
+            chance = rule.chance(batch)
             if code in changed:
-                crowd.present[code] = np.where(_able(crowd, rule.sex), float(bool(changed[code])), 0.0)
-            elif code in wanted.conditions:
-                has = wanted.conditions[code]
-                crowd.present[code] = np.where(chance > 0, float(has), 0.0)
-                crowd.weight[:] *= chance if has else 1 - chance
+                batch.present[code] = np.where(_able(batch, rule.sex), float(bool(changed[code])), 0.0)
+            elif code in criteria.conditions:
+                has = criteria.conditions[code]
+                batch.present[code] = np.where(chance > 0, float(has), 0.0)
+                batch.weight[:] *= chance if has else 1 - chance
             else:
-                crowd.present[code] = (u[code] < chance).astype(float)
-        return crowd
+                batch.present[code] = (u[code] < chance).astype(float)
+        return batch
 
-    def evidence(self, wanted: Wanted) -> dict[str, FloatArray]:
+    def evidence(self, criteria: Criteria) -> dict[str, FloatArray]:
         """What the criteria say of the learnt table's columns; age and sex must be known."""
         assert self.table is not None
         found: dict[str, FloatArray] = {}
         for column in self.table.columns:
             where = f"{self.where}: {column.name}"
-            if column.name in wanted.conditions:
-                found[column.name] = column.weights(wanted.conditions[column.name], where)
-            elif column.name in wanted.words:
-                found[column.name] = column.weights(sorted(wanted.words[column.name]), where)
-            elif column.name in wanted.ranges:
-                found[column.name] = column.weights(list(wanted.ranges[column.name]), where)
+            if column.name in criteria.conditions:
+                found[column.name] = column.weights(criteria.conditions[column.name], where)
+            elif column.name in criteria.categories:
+                found[column.name] = column.weights(sorted(criteria.categories[column.name]), where)
+            elif column.name in criteria.ranges:
+                found[column.name] = column.weights(list(criteria.ranges[column.name]), where)
             elif column.name in ("age", "sex") and column.missing:
                 found[column.name] = np.array([1.0] * len(column.levels) + [0.0])
         return found
 
-    def share_of_roots(self, wanted: Wanted) -> float:
-        """How common the wanted ages and sexes are among all patients, or the table's whole evidence."""
+    def share_of_roots(self, criteria: Criteria) -> float:
+        """How common the criteria ages and sexes are among all patients, or the table's whole evidence."""
         if self.table is not None:
             everybody = self.table.given(self.evidence(ANYBODY)).probability
-            share = self.table.given(self.evidence(wanted)).probability / everybody
+            share = self.table.given(self.evidence(criteria)).probability / everybody
         else:
             share = 1.0
         if "age" not in self.tabled:
-            low, high = self._age_places(wanted)
+            low, high = self._age_places(criteria)
             share *= high - low
         if "sex" not in self.tabled:
-            allowed = wanted.words.get("sex", {"F", "M"})
+            allowed = criteria.categories.get("sex", {"F", "M"})
             share *= self.config.women * ("F" in allowed) + (1 - self.config.women) * ("M" in allowed)
         return share
 
     def _from_table(
-        self, u: Mapping[str, FloatArray], wanted: Wanted, draws: Draws | None
+        self, u: Mapping[str, FloatArray], criteria: Criteria, draws: Draws | None
     ) -> dict[str, FloatArray]:
         if self.table is None:
             return {}
-        draws = draws or self.table.given(self.evidence(wanted))
+        draws = draws or self.table.given(self.evidence(criteria))
         columns = self.table.columns
         codes, places = draws.codes(np.column_stack([u[f"{TABLE}{column.name}"] for column in columns]))
         found: dict[str, FloatArray] = {}
         for k, column in enumerate(columns):
             if column.name not in self.tabled:
                 continue
-            within = wanted.ranges.get(column.name, (-np.inf, np.inf))
+            within = criteria.ranges.get(column.name, (-np.inf, np.inf))
             values = column.decode(codes[:, k], places[:, k], within)
             if column.name == "sex":
                 found["sex"] = (values == "M").astype(float)
@@ -182,24 +182,24 @@ class CaseMix:
                 found[column.name] = np.array(values, dtype=np.float64)
         return found
 
-    def _ages(self, u: FloatArray, wanted: Wanted) -> FloatArray:
+    def _ages(self, u: FloatArray, criteria: Criteria) -> FloatArray:
         years = self.config.age
         assert years is not None
-        low, high = self._age_places(wanted)
+        low, high = self._age_places(criteria)
         drawn = [
             truncated_normal(low + x * (high - low), years.mean, years.sd, years.low, years.high) for x in u
         ]
         return np.array(drawn)
 
-    def _age_places(self, wanted: Wanted) -> tuple[float, float]:
+    def _age_places(self, criteria: Criteria) -> tuple[float, float]:
         years = self.config.age
-        if years is None or "age" not in wanted.ranges:
+        if years is None or "age" not in criteria.ranges:
             return 0.0, 1.0
-        low, high = wanted.ranges["age"]
+        low, high = criteria.ranges["age"]
         return normal_places(low, high, years.mean, years.sd, years.low, years.high)
 
-    def _men(self, u: FloatArray, wanted: Wanted) -> FloatArray:
-        allowed = wanted.words.get("sex", {"F", "M"})
+    def _men(self, u: FloatArray, criteria: Criteria) -> FloatArray:
+        allowed = criteria.categories.get("sex", {"F", "M"})
         return (
             (u >= self.config.women).astype(float)
             if len(allowed) == 2
@@ -213,7 +213,7 @@ def _drawn(name: str) -> bool:
 
 
 def open_table(config: CohortConfig, where: str) -> TableModel | None:
-    """The learnt table that a cohort names. Raises InputError if it is missing, changed or tells too little."""
+    """The learnt table that a cohort names. Raises InputError if it is missing, changed or damaged."""
     if config.table is None:
         return None
     from ..core.training.weights import digest
@@ -225,11 +225,11 @@ def open_table(config: CohortConfig, where: str) -> TableModel | None:
     return model
 
 
-def _solve(rule: _Rule, crowd: Crowd, key: str) -> float:
+def _solve(rule: _Rule, batch: PatientBatch, key: str) -> float:
     """Baseline odds that give the share, by bisection on their logarithm."""
     prevalence, share = rule.prevalence, rule.prevalence.share
-    able, forced = _able(crowd, rule.sex), _forced(crowd, rule.prevalence)
-    relative = prevalence.relative_odds(crowd.age, crowd.male, crowd.present)
+    able, forced = _able(batch, rule.sex), _forced(batch, rule.prevalence)
+    relative = prevalence.relative_odds(batch.age, batch.male, batch.present)
     if share == 1:
         if (relative[able] == 0).any():
             raise InputError(f"{key}.share: 1 contradicts a factor of 0; lower the share or drop the factor")

@@ -13,18 +13,18 @@ NUMBER_WAVES = 2  # sine and cosine of half and whole turns over the public rang
 
 def _columns(field: Field) -> list[str]:
     if field.kind == "category":
-        own = [f"{field.name}={choice}" for choice in field.choices]
+        columns = [f"{field.name}={choice}" for choice in field.choices]
     elif field.kind == "number":
-        own = [field.name] + [f"{field.name}~{wave}{k}" for k in (1, 2) for wave in ("sin", "cos")]
+        columns = [field.name] + [f"{field.name}~{wave}{k}" for k in (1, 2) for wave in ("sin", "cos")]
     else:
-        own = [field.name]
-    return [*own, f"{field.name}?"]
+        columns = [field.name]
+    return [*columns, f"{field.name}?"]
 
 
 class ProfileEncoder:
     """The Conditioner: a fixed map, public and free of any budget, so nothing is learnt from data here.
 
-    A number is its place in the public range, scaled to [-1, 1], beside sine and cosine of it; a
+    A number is its place in the public range, scaled to [-1, 1], followed by sine and cosine of it; a
     category is one-hot; a condition is 1 present, -1 absent. `<field>?` is 1 where the field is known;
     all columns of an unknown field are 0.
     """

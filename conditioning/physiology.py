@@ -1,7 +1,7 @@
 """Body size, vitals and labs that follow from a patient's age, sex and conditions, by rule.
 
-The numbers are rounded textbook values of adults (reference intervals, and how far a disease typically
-moves a value). They are public knowledge: nothing here is read off a data set.
+The numbers stand in configs/physiology.yaml: rounded textbook values of adults (reference intervals, and how
+far a disease typically moves a value). They are public knowledge, read off no data set.
 """
 
 import math
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from statistics import NormalDist
 from types import MappingProxyType
 
+from ..core.config import read_yaml, shipped
 from ..core.fields import BY_NAME
 
 REFERENCE_AGE = 60.0  # years; per-decade effects count from here
@@ -59,7 +60,7 @@ class Quantity:
         self, u: float, age: float, sex: str, conditions: Mapping[str, bool], severity: float = 1.0
     ) -> float:
         """The u-quantile for this patient; severity scales what the conditions do."""
-        value = truncated_normal(u, *self._law(age, sex, conditions, severity))
+        value = truncated_normal(u, *self._distribution(age, sex, conditions, severity))
         return math.exp(value) if self.log else value
 
     def places(
@@ -73,9 +74,9 @@ class Quantity:
     ) -> tuple[float, float]:
         """The quantiles of low and high for this patient: draw() of a u between them lies between these values."""
         scale = math.log if self.log else float
-        return normal_places(scale(low), scale(high), *self._law(age, sex, conditions, severity))
+        return normal_places(scale(low), scale(high), *self._distribution(age, sex, conditions, severity))
 
-    def _law(
+    def _distribution(
         self, age: float, sex: str, conditions: Mapping[str, bool], severity: float
     ) -> tuple[float, float, float, float]:
         """Mean, spread, least and most of the (logarithm of the) value."""
@@ -90,125 +91,28 @@ class Quantity:
         return min(max(mean, low), high), self.spread, low, high
 
 
-_AF, _SEPSIS, _PNEUMONIA, _FAILURE, _OEDEMA = "I48.91", "A41.9", "J18.9", "I50.9", "J81.0"
-_KIDNEY, _DIABETES, _PRESSURE, _EFFUSION, _COLLAPSE = "N18.9", "E11.9", "I10", "J90", "J93.9"
-_EMPHYSEMA, _FIBROSIS, _CANCER_F, _CANCER_M = "J43.9", "J84.10", "C50.919", "C50.929"
-
-HEIGHT = Quantity(162, 6.7, 138, 205, men=13.5, per_decade=-0.6)  # cm
-BODY_MASS_INDEX = Quantity(
-    26.5, 0.18, 15.5, 55, log=True, men=1.02, effects={_DIABETES: 1.14, _PRESSURE: 1.06, _EMPHYSEMA: 0.92}
-)  # kg/m2
-# Of systolic pressure; women have the wider pulse pressure from middle age on
-DIASTOLIC_SHARE = Quantity(0.6, 0.05, 0.42, 0.78, men=0.015, per_decade=-0.015)
-
-QUANTITIES: dict[str, Quantity] = {
-    "heart_rate": Quantity(
-        74,
-        11,
-        38,
-        190,
-        men=-2,
-        effects={
-            _AF: 16,
-            _SEPSIS: 26,
-            _PNEUMONIA: 9,
-            _FAILURE: 5,
-            _OEDEMA: 14,
-            _COLLAPSE: 12,
-            _CANCER_F: 2,
-            _CANCER_M: 2,
-        },
-    ),
-    "systolic": Quantity(
-        126, 13, 60, 230, per_decade=3, effects={_PRESSURE: 14, _SEPSIS: -32, _FAILURE: -8, _KIDNEY: 5}
-    ),
-    "respiration": Quantity(
-        15.5,
-        2,
-        8,
-        45,
-        effects={
-            _SEPSIS: 7,
-            _PNEUMONIA: 4,
-            _OEDEMA: 8,
-            _COLLAPSE: 6,
-            _EFFUSION: 3,
-            _FIBROSIS: 3,
-            _EMPHYSEMA: 2,
-            _FAILURE: 2,
-        },
-    ),
-    "oxygen_saturation": Quantity(
-        97.5,
-        1.1,
-        75,
-        100,
-        men=-0.3,
-        per_decade=-0.2,
-        effects={
-            _OEDEMA: -6,
-            _COLLAPSE: -4,
-            _PNEUMONIA: -3,
-            _EMPHYSEMA: -3,
-            _FIBROSIS: -3,
-            _SEPSIS: -2,
-            _EFFUSION: -1.5,
-            _FAILURE: -1,
-        },
-    ),
-    "temperature": Quantity(36.8, 0.3, 34, 41.3, per_decade=-0.03, effects={_SEPSIS: 1.3, _PNEUMONIA: 0.9}),
-    "hemoglobin": Quantity(
-        13.3,
-        1.1,
-        5.5,
-        19,
-        men=1.4,
-        per_decade=-0.15,
-        effects={_CANCER_F: -1.0, _CANCER_M: -1.0, _KIDNEY: -1.5, _SEPSIS: -1.3, _FAILURE: -0.5},
-    ),
-    "leukocytes": Quantity(6.8, 0.25, 0.5, 60, log=True, effects={_SEPSIS: 2.0, _PNEUMONIA: 1.6}),
-    "platelets": Quantity(250, 0.25, 15, 900, log=True, effects={_SEPSIS: 0.65}),
-    "creatinine": Quantity(
-        0.78,
-        0.18,
-        0.3,
-        14,
-        log=True,
-        men=1.25,
-        per_decade=1.04,
-        effects={_KIDNEY: 2.3, _SEPSIS: 1.5, _FAILURE: 1.15},
-    ),
-    "glucose": Quantity(98, 0.12, 45, 600, log=True, effects={_DIABETES: 1.6, _SEPSIS: 1.3}),
-    "potassium": Quantity(4.2, 0.35, 2.4, 7.5, effects={_KIDNEY: 0.5}),
-    "lactate": Quantity(1.1, 0.3, 0.4, 20, log=True, effects={_SEPSIS: 2.6, _OEDEMA: 1.4, _FAILURE: 1.1}),
-    "nt_probnp": Quantity(
-        90,
-        0.7,
-        5,
-        70000,
-        log=True,
-        men=0.75,
-        per_decade=1.5,
-        effects={_FAILURE: 10, _AF: 2.5, _KIDNEY: 2, _SEPSIS: 2.5, "I51.7": 2},
-    ),
+_TABLE: dict[str, Quantity] = {
+    name: Quantity(**values) for name, values in read_yaml(shipped() / "physiology.yaml").items()
 }
+HEIGHT, BODY_MASS_INDEX, DIASTOLIC_SHARE = (_TABLE.pop(name) for name in ("height", "bmi", "diastolic_share"))
+QUANTITIES = _TABLE  # vitals and labs by vocabulary name
 
 SEVERITY = "severity"
-USED = (*QUANTITIES, "height", "bmi", "diastolic", SEVERITY)  # what measured() wants a quantile for
-_SEVERITY_LAW = (0.0, 0.3, -0.6, 0.6)  # of its logarithm: mean, spread, least, most
+USED = (*QUANTITIES, "height", "bmi", "diastolic", SEVERITY)  # what draw_values() wants a quantile for
+_SEVERITY = (0.0, 0.3, -0.6, 0.6)  # of its logarithm: mean, spread, least, most
 
 
 def severity(u: float) -> float:
     """How much a patient's conditions do, 1 for the typical patient: the u-quantile."""
-    return math.exp(truncated_normal(u, *_SEVERITY_LAW))
+    return math.exp(truncated_normal(u, *_SEVERITY))
 
 
 def severity_places(low: float, high: float) -> tuple[float, float]:
     """The quantiles of two severities."""
-    return normal_places(math.log(low), math.log(high), *_SEVERITY_LAW)
+    return normal_places(math.log(low), math.log(high), *_SEVERITY)
 
 
-def measured(
+def draw_values(
     age: float,
     sex: str,
     conditions: Mapping[str, bool],
@@ -218,7 +122,7 @@ def measured(
     """Height (cm), weight (kg), vitals and labs by vocabulary name, rounded as the vocabulary says.
 
     u holds one uniform number in [0, 1) for each name in USED; `fixed` holds values that are set, whatever
-    their law, and what follows from them follows. One severity a patient scales all that
+    their distribution; what follows from them follows. One severity a patient scales all that
     the conditions do, so that the very septic are at once fast, hot, hypotensive and high in lactate.
     """
     severe = fixed.get(SEVERITY, severity(u[SEVERITY]))

@@ -1,4 +1,4 @@
-"""Population: synthetic profiles drawn from a cohort YAML, each from the seed and its own index alone."""
+"""Population: synthetic profiles drawn from a cohort YAML, each from the seed and its index alone."""
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -12,11 +12,11 @@ from ..core.config import load
 from ..core.errors import InputError
 from ..core.fields import BREAST_CANCER, BY_NAME, ONLY_SEX, checked, field
 from ..core.profile import PatientProfile, seed_for
-from .case_mix import TABLE, CaseMix, Crowd, open_table
+from .case_mix import TABLE, CaseMix, PatientBatch, open_table
 from .design.cohort_config import MAX_FACTOR, CohortConfig, Prevalence
-from .design.criteria import ATRIAL, FROM_HEART_RATE, Wanted
+from .design.criteria import ATRIAL, FROM_HEART_RATE, Criteria
 from .design.design import CANDIDATES, Design, effective_share
-from .physiology import QUANTITIES, SEVERITY, USED, measured
+from .physiology import QUANTITIES, SEVERITY, USED, draw_values
 
 _UNIFORMS = tuple(dict.fromkeys([*BY_NAME, *USED, "index_date", "part"]))
 
@@ -35,7 +35,7 @@ class Population:
         self._mix = CaseMix(config, where, table)
         self._names = (*_UNIFORMS, *(f"{TABLE}{column.name}" for column in (table.columns if table else ())))
         self._design = Design(config, self._mix, where)
-        self.judged = self._design.judge(self._names)
+        self.summary = self._design.summarize(self._names)
         self._known = (*config.conditions, *self._mix.tabled)
         self._twin = self._changes(config.twin, f"{where}: twin")
 
@@ -63,24 +63,24 @@ class Population:
 
     @property
     def effective_share(self) -> float:
-        """Kish's effective sample size, as a share of the cohort, for statements about all who meet the criteria.
+        """Kish's effective sample size for statements about the whole population, as a share of the cohort.
 
         It falls where the design's shares differ from those of the population.
         """
-        return effective_share(self.judged)
+        return effective_share(self.summary)
 
-    def told(self, patients: int) -> list[str]:
-        """What the design asks of the population, in words; nothing where it takes patients as they come."""
+    def describe(self, patients: int) -> list[str]:
+        """A line of text a part of the design, and the effective sample size; none for a cohort without a design."""
         if all(part.open for part in self._design.parts):
             return []
         lines = [
-            f"{part.share:.1%} of the cohort: {part.title}; {part.natural:.3g} of all patients, "
-            f"{part.candidates:.0f} of {CANDIDATES} candidates effective"
-            for part in self.judged
+            f"{part.share:.1%} of the cohort: {part.title}; {part.prevalence:.3g} of all patients, "
+            f"{part.effective:.0f} of {CANDIDATES} candidates effective"
+            for part in self.summary
         ]
         return [
             *lines,
-            f"effective sample size for all who are meant: {self.effective_share * patients:.0f} of {patients}",
+            f"effective sample size for the whole population: {self.effective_share * patients:.0f} of {patients}",
         ]
 
     def patient_id(self, index: int, seed: int) -> str:
@@ -107,7 +107,7 @@ class Population:
         return self._patient(index, seed, self._changes(changes, "twin"))
 
     def _changes(self, changes: Mapping[str, Any], where: str) -> dict[str, Any]:
-        Wanted.of(changes, self._known, where)
+        Criteria.of(changes, self._known, where)
         if ranged := [name for name, value in changes.items() if isinstance(value, list)]:
             raise InputError(f"{where}.{ranged[0]}: a twin needs one value, got {changes[ranged[0]]!r}")
         return dict(changes)
@@ -122,21 +122,26 @@ class Population:
         if not part.open:
             u |= self._design.choose(place, self._names, seed_for(seed, patient_id, "candidates"))
         rows = {name: np.array([number]) for name, number in u.items()}
-        crowd = self._mix.draw(rows, part.wanted, twin, self._design.draws(place))
-        return checked(self._profile(patient_id, u, crowd, part.wanted, twin), self.config.name)
+        batch = self._mix.draw(rows, part.criteria, twin, self._design.draws(place))
+        return checked(self._profile(patient_id, u, batch, part.criteria, twin), self.config.name)
 
     def _profile(
-        self, patient_id: str, u: Mapping[str, float], crowd: Crowd, wanted: Wanted, twin: Mapping[str, Any]
+        self,
+        patient_id: str,
+        u: Mapping[str, float],
+        batch: PatientBatch,
+        criteria: Criteria,
+        twin: Mapping[str, Any],
     ) -> PatientProfile:
-        age, sex = round(float(crowd.age[0]), 1), "M" if crowd.male[0] else "F"
+        age, sex = round(float(batch.age[0]), 1), "M" if batch.male[0] else "F"
         conditions = {
             code: bool(has[0])
-            for code, has in crowd.present.items()
-            if not (code in crowd.unknown and crowd.unknown[code][0])
+            for code, has in batch.present.items()
+            if not (code in batch.unknown and batch.unknown[code][0])
         }
-        fixed = {name: float(known[0]) for name, known in crowd.measured.items() if not np.isnan(known[0])}
+        fixed = {name: float(known[0]) for name, known in batch.measured.items() if not np.isnan(known[0])}
         fixed |= {name: twin[name] for name in twin if name in QUANTITIES or name == SEVERITY}
-        values = measured(age, sex, conditions, u, fixed)
+        values = draw_values(age, sex, conditions, u, fixed)
         regular = not any(conditions.get(code, False) for code in ATRIAL)
         fast, slow = FROM_HEART_RATE
         days = self.config.index_date
@@ -153,33 +158,33 @@ class Population:
                 slow: regular and values["heart_rate"] < 60,
             },
             measurements=values,
-            traits=self._traits(u, crowd, conditions, wanted, twin),
+            traits=self._traits(u, batch, conditions, criteria, twin),
             index_date=days.first + timedelta(days=after),
         )
 
     def _traits(
         self,
         u: Mapping[str, float],
-        crowd: Crowd,
+        batch: PatientBatch,
         conditions: Mapping[str, bool],
-        wanted: Wanted,
+        criteria: Criteria,
         twin: Mapping[str, Any],
     ) -> dict[str, str]:
         """X-ray view and tumour subtype, among those that the criteria allow."""
         traits: dict[str, str] = {}
         if self._mix.ap_rule is not None:
-            bedside = float(self._mix.ap_rule.chance(crowd)[0])
+            bedside = float(self._mix.ap_rule.chance(batch)[0])
             traits["chest_view"] = _pick(
-                u["chest_view"], {"AP": bedside, "PA": 1 - bedside}, "chest_view", wanted
+                u["chest_view"], {"AP": bedside, "PA": 1 - bedside}, "chest_view", criteria
             )
         if self.config.pam50 and any(conditions.get(code) for code in BREAST_CANCER):
-            traits["pam50"] = _pick(u["pam50"], self.config.pam50, "pam50", wanted)
+            traits["pam50"] = _pick(u["pam50"], self.config.pam50, "pam50", criteria)
         return {name: str(twin.get(name, value)) for name, value in traits.items()}
 
 
-def _pick(u: float, shares: Mapping[str, float], field_name: str, wanted: Wanted) -> str:
+def _pick(u: float, shares: Mapping[str, float], field_name: str, criteria: Criteria) -> str:
     """One of the words, by its share among those that are allowed."""
-    allowed = {w: s for w, s in shares.items() if s > 0 and w in wanted.words.get(field_name, shares)}
+    allowed = {w: s for w, s in shares.items() if s > 0 and w in criteria.categories.get(field_name, shares)}
     # a twin may have been moved to where only other words have a share
     left = u * sum((allowed := allowed or dict(shares)).values())
     for word, share in allowed.items():

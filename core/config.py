@@ -121,16 +121,21 @@ def read_yaml(path: Path) -> Any:
         raise InputError(f"{path}: not valid YAML: {line}") from None
 
 
+def shipped() -> Path:
+    """The folder of the settings that ship."""
+    return Path(str(files("polyclinic.configs")))
+
+
 def load(model: type[S], name: str, kind: str) -> tuple[S, Path]:
     """Settings by shipped name (`cardio_oncology`) or by path; the file they came from.
 
     kind is the folder of the shipped ones: cohort, train. Raises InputError.
     """
-    shipped = Path(str(files("polyclinic.configs"))) / kind
+    folder = shipped() / kind
     path = Path(name)
     if path.suffix not in (".yaml", ".yml") and not path.is_file():  # a folder `icu` does not hide the name
-        path = shipped / f"{name}.yaml"
+        path = folder / f"{name}.yaml"
         if not path.exists():
-            known = ", ".join(sorted(p.stem for p in shipped.glob("*.yaml")))
+            known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
             raise InputError(f"no {kind} named {name!r}; expected one of {known}, or the path of a YAML file")
     return parse(model, read_yaml(path), str(path)), path

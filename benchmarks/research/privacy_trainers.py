@@ -128,7 +128,7 @@ class HeartMoments:
         return list(range(self.scores))
 
     def train(self, included: Sequence[int]) -> tuple[HeartLaw, Values]:
-        """The law, and the noisy sum of squares that it was made of, before any shrinking."""
+        """The law, and the measurement sum of squares that it was made of, before any shrinking."""
         rows = np.zeros((len(included), self.scores))
         rows[np.arange(len(included)), list(included)] = 1e3
         seen: list[Values] = []
@@ -255,7 +255,7 @@ class TableModelOf:
         """Levels."""
         return list(range(self.levels))
 
-    def train(self, included: Sequence[int]) -> tuple[mechanism.Learnt, int]:
+    def train(self, included: Sequence[int]) -> tuple[mechanism.GraphicalModel, int]:
         """The model, and how many patients there were."""
         known = np.stack(
             [np.repeat(np.arange(self.levels), self.others), np.zeros(self.levels * self.others)], 1
@@ -264,11 +264,11 @@ class TableModelOf:
         codes = np.concatenate([known, own]).astype(np.int64)
         return mechanism.learn(codes, [self.levels, 2], self.noise, noise_source()), len(codes)
 
-    def score(self, released: tuple[mechanism.Learnt, int], canaries: Sequence[int]) -> Values:
+    def score(self, released: tuple[mechanism.GraphicalModel, int], canaries: Sequence[int]) -> Values:
         """How many patients the model holds in each canary's cell, and in its level."""
         learnt, patients = released
         tree: JunctionTree = learnt.tree()
-        ((_, shares),) = tree.pairs(tree.potentials(dict(learnt.factors))).items()
+        ((_, shares),) = tree.two_way(tree.potentials(dict(learnt.factors))).items()
         counts = shares * patients
         group = learnt.merges[0].group[list(canaries)]
         single = counts.sum(1)[group] * learnt.merges[0].share[list(canaries)] - self.others
@@ -330,7 +330,7 @@ class PrivateSteps:
         return list(range(self.size))
 
     def train(self, included: Sequence[int]) -> list[NDArray[np.float32]]:
-        """Every noisy gradient, as sums. Who is out is in the set without a gradient: sizes are known."""
+        """Every measurement gradient, as sums. Who is out is in the set without a gradient: sizes are known."""
         rows = np.zeros((self.size, self.size), dtype=np.float32)
         rows[included, included] = 1.0
         rows = np.repeat(rows, self.records, axis=0)

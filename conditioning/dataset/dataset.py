@@ -1,4 +1,4 @@
-"""Read a training folder: which records are whose, what is known of each patient, and which split it is in."""
+"""Read a training folder: the records of a split, their patients, and the known profile fields."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def read_training_set(config: DatasetConfig, root: Path, split: str) -> Training
     """Rows of one split ("train" or "test") of a folder described by a dataset.yaml.
 
     The patients come from a table, or from the tags of DICOM files with or without one. A set with neither
-    is one that its modality lists itself (every row its own patient, nothing known but the constants).
+    is one that its modality lists itself (every row a patient, with the constants alone known).
     Raises InputError: missing folder, table, column, a value out of range, a patient in both splits.
     """
     folder = root / config.path
@@ -26,8 +26,8 @@ def read_training_set(config: DatasetConfig, root: Path, split: str) -> Training
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected the data set {name!r} there")
     source = DatasetSource(name, config.licence, config.citation)
-    told = FIELDS if config.dicom else ()
-    fields = tuple(dict.fromkeys([*told, *config.fields, *config.constants]))
+    from_tags = FIELDS if config.dicom else ()
+    fields = tuple(dict.fromkeys([*from_tags, *config.fields, *config.constants]))
     for wanted in fields:
         field(wanted, f"{name}: fields")
     if config.dicom:

@@ -1,4 +1,4 @@
-"""Rows of a DICOM folder: what the tags tell, joined with a table's findings where there is one."""
+"""Rows of a DICOM folder: values of the tags, joined with a table where there is one."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -19,8 +19,8 @@ NO_CELLS: Mapping[Any, Any] = {}
 def dicom_rows(config: DatasetConfig, pattern: str, folder: Path, split: str) -> list[Row]:
     """A row an image file, one split; where a table has a row for the file, its values win over the tags.
 
-    Files without a row know what their tags tell. Raises InputError: see dicom_tags.read_tags and match;
-    an image whose patient neither tells; a file without a row where the table gives the split.
+    Files without a row have the values of their tags. Raises InputError: see dicom_tags.read_tags and match;
+    an image without a patient id in either; a file without a row where the table gives the split.
     """
     images = read_tags(folder, pattern, config.keep, besides=("dataset.yaml", config.table or ""))
     cells: list[Mapping[Any, Any]] = [NO_CELLS] * len(images)
@@ -32,36 +32,36 @@ def dicom_rows(config: DatasetConfig, pattern: str, folder: Path, split: str) ->
             config.split in table.columns or "split" in config.model_fields_set
         )
         cells = _joined(images, table, config, where, by_table)
-    told = [
+    every = [
         Row(
             image.record,
-            _patient(image, own, config),
+            _patient(image, cell, config),
             {
                 **config.constants,
                 **image.values,
-                **(values_of(own, config, f"{where}, {image.record}") if own else {}),
+                **(values_of(cell, config, f"{where}, {image.record}") if cell else {}),
             },
             f"{where}, {image.record}",
         )
-        for image, own in zip(images, cells, strict=True)
+        for image, cell in zip(images, cells, strict=True)
     ]
-    if nameless := [row.record for row in told if not row.patient_id]:
+    if nameless := [row.record for row in every if not row.patient_id]:
         raise InputError(
             f"{folder}: {len(nameless)} images have no PatientID: {listed(nameless)}; privacy is counted by patient: "
             f"add a table that gives their {config.record!r} and {config.patient_id!r}"
         )
-    patients = [row.patient_id for row in told]
+    patients = [row.patient_id for row in every]
     if by_table:
-        sides = [own[config.split] for own in cells]
+        sides = [cell[config.split] for cell in cells]
         require_apart(patients, sides, config, where)
         chosen = [side == getattr(config, split) for side in sides]
     else:
         share = TEST_SHARE if config.test_share is None else config.test_share
         chosen = [is_in(split, patient, share) for patient in patients]
-    rows = [row for row, taken in zip(told, chosen, strict=True) if taken]
+    rows = [row for row, taken in zip(every, chosen, strict=True) if taken]
     if not rows:
         raise InputError(
-            f"{where}: no images of split {split!r} among {len(told)} of {len(set(patients))} patients"
+            f"{where}: no images of split {split!r} among {len(every)} of {len(set(patients))} patients"
         )
     return rows
 
@@ -114,6 +114,6 @@ def _joined(
 
 
 def _patient(image: TaggedImage, cells: Mapping[Any, Any], config: DatasetConfig) -> str:
-    """Whose an image is: as the table says where it does, else by the tag."""
+    """The patient id of an image: from the table where it has one, else from the tag."""
     stated = cells.get(config.patient_id)
     return image.patient_id if stated is None or pd.isna(stated) else str(stated)

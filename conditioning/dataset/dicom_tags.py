@@ -1,4 +1,4 @@
-"""What a folder of DICOM files tells of its patients: whose each image is, and what the tags know of them."""
+"""Tags of a folder of DICOM files: the patient of each image, and the profile fields that tags hold."""
 
 import os
 import re
@@ -19,7 +19,13 @@ from ...core.profile import Value
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-FIELDS = ("age", "sex", "height", "weight", "chest_view")  # what tags may tell; a table must tell the rest
+FIELDS = (
+    "age",
+    "sex",
+    "height",
+    "weight",
+    "chest_view",
+)  # profile fields that tags may hold; the others need a table
 ALL = "**/*"
 CATALOGUE = "DICOMDIR"
 # One model learns one kind of image: these must not vary within a folder, unless `keep` says how they may.
@@ -38,7 +44,7 @@ Keep = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class TaggedImage:
-    """One DICOM image file: its path below the folder, its UID, whose it is ("" unknown), what its tags tell."""
+    """One DICOM image file: path below the folder, SOP instance UID, patient id ("" unknown), profile values."""
 
     record: str
     uid: str

@@ -1,4 +1,4 @@
-"""Tables that a profile is learnt from: CSV and Parquet, FHIR resources as ndjson, OMOP tables; one row a patient."""
+"""Tables that profiles are learnt from: CSV and Parquet, FHIR resources as ndjson, OMOP tables; one row a patient."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -78,29 +78,29 @@ def _fhir(folder: Path, key: str, wanted: list[str]) -> pd.DataFrame:
     rows: dict[str, dict[str, Any]] = {}
     born: dict[str, str] = {}
     for patient in _lines(folder / "Patient.ndjson"):
-        own = str(patient.get("id", ""))
-        rows[own] = {key: own, "gender": patient.get("gender"), **_coded(wanted)}
-        born[own] = str(patient.get("birthDate", ""))
+        patient_id = str(patient.get("id", ""))
+        rows[patient_id] = {key: patient_id, "gender": patient.get("gender"), **_coded(wanted)}
+        born[patient_id] = str(patient.get("birthDate", ""))
     last: dict[str, str] = {}
     first: dict[tuple[str, str], str] = {}
     for condition in _lines(folder / "Condition.ndjson"):
-        own = _subject(condition)
-        _later(last, own, str(condition.get("onsetDateTime") or condition.get("recordedDate") or ""))
+        patient_id = _subject(condition)
+        _later(last, patient_id, str(condition.get("onsetDateTime") or condition.get("recordedDate") or ""))
         for code in _codes(condition):
-            if own in rows and f"{CONDITION}{code}" in rows[own]:
-                rows[own][f"{CONDITION}{code}"] = 1
+            if patient_id in rows and f"{CONDITION}{code}" in rows[patient_id]:
+                rows[patient_id][f"{CONDITION}{code}"] = 1
     for observation in _lines(folder / "Observation.ndjson"):
-        own, day = _subject(observation), str(observation.get("effectiveDateTime", ""))
-        _later(last, own, day)
+        patient_id, day = _subject(observation), str(observation.get("effectiveDateTime", ""))
+        _later(last, patient_id, day)
         value = observation.get("valueQuantity", {}).get("value")
         for code in _codes(observation):
             name = f"{MEASURED}{code}"
-            if own not in rows or name not in rows[own] or value is None:
+            if patient_id not in rows or name not in rows[patient_id] or value is None:
                 continue
-            if (own, name) not in first or day < first[own, name]:
-                rows[own][name], first[own, name] = value, day
-    for own, row in rows.items():
-        row["age"] = _years(born[own], last.get(own, ""))
+            if (patient_id, name) not in first or day < first[patient_id, name]:
+                rows[patient_id][name], first[patient_id, name] = value, day
+    for patient_id, row in rows.items():
+        row["age"] = _years(born[patient_id], last.get(patient_id, ""))
     if not rows:
         raise InputError(f"{folder / 'Patient.ndjson'}: holds no patients")
     return pd.DataFrame(list(rows.values()))

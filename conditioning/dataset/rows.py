@@ -1,4 +1,4 @@
-"""One row of a training folder: which record, whose it is, and what its cells say of that patient."""
+"""One row of a training folder: the record, its patient, and the profile values of its cells."""
 
 import re
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from ...core.errors import InputError
 from ...core.fields import field, with_values
 from ...core.profile import PatientProfile, Value
 
-UNTOLD = ("", "not reported", "unknown")
+NOT_REPORTED = ("", "not reported", "unknown")
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ def values_of(cells: Mapping[Any, Any], config: DatasetConfig, where: str) -> di
 
 
 def groups_of(cells: Mapping[Any, Any], config: DatasetConfig) -> dict[str, str]:
-    """The row's origin, where config.groups names a column of it that tells one."""
-    told = {name: cells[column] for name, column in config.groups.items()}
-    return {n: str(v) for n, v in told.items() if not pd.isna(v) and str(v).lower() not in UNTOLD}
+    """The row's origin, where config.groups names a column for it."""
+    origin = {name: cells[column] for name, column in config.groups.items()}
+    return {n: str(v) for n, v in origin.items() if not pd.isna(v) and str(v).lower() not in NOT_REPORTED}
 
 
 def _value(name: str, raw: Any, mapping: FieldMap, where: str) -> Value | None:

@@ -20,11 +20,11 @@ def is_in(split: str, patient_id: str, test_share: float) -> bool:
 
 
 def require_apart(patients: Iterable[Any], splits: Iterable[Any], config: DatasetConfig, where: str) -> None:
-    """Raises InputError naming patients with rows in both splits, whom a test would meet again."""
+    """Raises InputError naming patients with rows in both splits, so that a test would see training patients."""
     sides: dict[str, set[Any]] = {}
     for patient, side in zip(patients, splits, strict=True):
         sides.setdefault(str(patient), set()).add(side)
-    if both := [patient for patient, own in sides.items() if {config.train, config.test} <= own]:
+    if both := [patient for patient, found in sides.items() if {config.train, config.test} <= found]:
         raise InputError(
             f"{where}: {len(both)} patients have rows of both {config.train!r} and {config.test!r}: "
             f"{listed(both)}; put all rows of a patient in one split"

@@ -89,7 +89,7 @@ class CohortConfig(Settings):
 
     `table` draws age, sex and conditions from a learnt table, the rest from the rules. `include`,
     `exclude`, `strata` and `fairness` say which of these patients are wanted. `twin` changes one field of
-    every patient. `sites` are named changes to all of the above; `options` are modalities' own settings.
+    every patient. `sites` are named changes to all of the above; `options` are settings of modalities.
     """
 
     name: str = Setting(pattern=r"^[a-z][a-z0-9_]*$")
@@ -110,7 +110,7 @@ class CohortConfig(Settings):
     options: dict[str, dict[str, Any]] = Setting(default_factory=dict)
 
     def site(self, name: str, where: str) -> "CohortConfig":
-        """The cohort of one site: its own settings in place of the common ones, key by key. Raises InputError."""
+        """The cohort of one site: the site's settings replace the common ones, key by key. Raises InputError."""
         if name not in self.sites:
             known = ", ".join(self.sites) or "none"
             raise InputError(f"{where}: no site {name!r}; sites: {known}")

@@ -1,4 +1,4 @@
-"""A cohort's design: the parts it is made of, how rare each is, and candidates weighted so that none is refused."""
+"""A cohort's design: its parts, the prevalence of each, and patients resampled from weighted candidates."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,70 +9,78 @@ import numpy as np
 from ...core.errors import InputError
 from ...core.fields import BREAST_CANCER
 from ...core.types import BoolArray, FloatArray
-from ..case_mix import CaseMix, Crowd
+from ..case_mix import CaseMix, PatientBatch
 from ..physiology import QUANTITIES, SEVERITY, severity, severity_places
 from ..table.table_model import Draws
 from .cohort_config import CohortConfig, Fairness, Stratum
-from .criteria import ANYBODY, Wanted
+from .criteria import ANYBODY, Criteria
 
 CANDIDATES = 64  # of which one becomes the patient
-PILOT = 1024  # candidates on which a part is judged before any patient is drawn
+PILOT = 1024  # candidates on which a part is summary before any patient is drawn
 
 
 @dataclass(frozen=True)
 class Part:
-    """A share of the cohort: whom it wants, and whom not."""
+    """A share of the cohort, its inclusion criteria, and its exclusion criteria (`without`)."""
 
     share: float
-    wanted: Wanted
-    without: tuple[Wanted, ...]
+    criteria: Criteria
+    without: tuple[Criteria, ...]
     title: str
 
     @property
     def open(self) -> bool:
-        """Whether anybody belongs here."""
-        return self.wanted == ANYBODY and not self.without
+        """Whether the part has no criteria."""
+        return self.criteria == ANYBODY and not self.without
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What a part asks of the population: how common it is there, and how many candidates compete for a place."""
+class PartSummary:
+    """A part's prevalence in the population, and its effective number of candidates (Kish)."""
 
     title: str
     share: float
-    natural: float
-    candidates: float
+    prevalence: float
+    effective: float
 
 
 def parts_of(config: CohortConfig, known: Sequence[str], where: str) -> tuple[Part, ...]:
-    """The parts of a cohort. Raises InputError for shares over 1, and for criteria that no patient can meet."""
-    base = Wanted.of(config.include, known, f"{where}: include")
+    """The parts of a cohort. Raises InputError for shares over 1 and for criteria that no patient can meet."""
+    base = Criteria.of(config.include, known, f"{where}: include")
     without = []
     for number, criteria in enumerate(config.exclude, 1):
         key = f"{where}: exclude.{number}"
-        without.append(_excludable(Wanted.of(criteria, known, key), key))
+        without.append(_excludable(Criteria.of(criteria, known, key), key))
     strata = list(config.strata)
     if config.fairness is not None:
         if strata:
-            raise InputError(f"{where}: fairness makes strata of its own; give one of fairness and strata")
+            raise InputError(f"{where}: fairness makes the strata; give one of fairness and strata")
         strata = _balanced(config.fairness, where)
     if (total := sum(stratum.share for stratum in strata)) > 1 + 1e-9:
         raise InputError(f"{where}: strata: shares add up to {total:g}; they must not pass 1")
-    own = []
+    stratum_criteria = []
     for number, stratum in enumerate(strata, 1):
         key = f"{where}: strata.{number}"
-        own.append(Wanted.of(stratum.who, known, key))
-    for (i, one), (j, other) in combinations(enumerate(own, 1), 2):
-        if not one.apart(other):
+        stratum_criteria.append(Criteria.of(stratum.who, known, key))
+    for (i, one), (j, other) in combinations(enumerate(stratum_criteria, 1), 2):
+        if not one.disjoint(other):
             raise InputError(
                 f"{where}: strata.{i} and strata.{j} overlap, so that shares would not be as asked"
             )
     parts = [
-        Part(stratum.share, base.and_(wanted, f"{where}: strata.{k}"), tuple(without), _title(stratum.who))
-        for k, (stratum, wanted) in enumerate(zip(strata, own, strict=True), 1)
+        Part(
+            stratum.share,
+            base.intersect(criteria, f"{where}: strata.{k}"),
+            tuple(without),
+            _title(stratum.who),
+        )
+        for k, (stratum, criteria) in enumerate(zip(strata, stratum_criteria, strict=True), 1)
     ]
     if total < 1 - 1e-9:
-        others = [_excludable(wanted, f"{where}: strata: shares add up to {total:g}") for wanted in own]
+        others = [
+            _excludable(criteria, f"{where}: strata: shares add up to {total:g}")
+            for criteria in stratum_criteria
+        ]
         title = "all others" if parts else _title(config.include)
         parts.append(Part(1 - total, base, (*without, *others), title))
     return tuple(parts)
@@ -82,12 +90,14 @@ def _title(criteria: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in criteria.items()) or "anybody"
 
 
-def _excludable(wanted: Wanted, key: str) -> Wanted:
+def _excludable(criteria: Criteria, key: str) -> Criteria:
     """Exclusions are by age, sex and conditions; what is measured is chosen by a range."""
-    late = [name for name in (*wanted.ranges, *wanted.words) if name not in ("age", "sex")]
+    late = [name for name in (*criteria.ranges, *criteria.categories) if name not in ("age", "sex")]
     if late:
-        raise InputError(f"{key}: patients cannot be left out by {late[0]}; include the range that is wanted")
-    return wanted
+        raise InputError(
+            f"{key}: patients cannot be left out by {late[0]}; include the range that is criteria"
+        )
+    return criteria
 
 
 def _balanced(fairness: Fairness, where: str) -> list[Stratum]:
@@ -125,11 +135,11 @@ class Design:
     def _table_draws(self, part: Part, number: int) -> Draws | None:
         if self.mix.table is None:
             return None
-        evidence = self.mix.evidence(part.wanted)
+        evidence = self.mix.evidence(part.criteria)
         try:
             return self.mix.table.given(evidence)
         except InputError:
-            raise InputError(f"{self.where}: nobody of the learnt table fits: {part.title}") from None
+            raise InputError(f"{self.where}: no patient of the learnt table fits: {part.title}") from None
 
     def place(self, u: float) -> int:
         """The part that a patient's uniform number falls to."""
@@ -144,102 +154,110 @@ class Design:
         rng = np.random.default_rng(seed)
         for _ in range(50):
             u = dict(zip(names, rng.random((len(names), CANDIDATES)), strict=True))
-            crowd, weight = self.weighed(place, u)
+            batch, weight = self.weighted_candidates(place, u)
             pick = rng.random()
             if weight.sum() > 0:
                 row = int(np.searchsorted(np.cumsum(weight), pick * weight.sum(), "right"))
                 chosen = {name: float(values[min(row, CANDIDATES - 1)]) for name, values in u.items()}
-                return self._within(self.parts[place].wanted, chosen, crowd, row)
+                return self._within(self.parts[place].criteria, chosen, batch, row)
         raise InputError(f"{self.where}: found nobody who fits: {self.parts[place].title}")
 
-    def weighed(self, place: int, u: dict[str, FloatArray]) -> tuple[Crowd, FloatArray]:
-        """Candidates who meet a part's criteria, and the chance of their doing so; severity in u is made to fit."""
+    def weighted_candidates(self, place: int, u: dict[str, FloatArray]) -> tuple[PatientBatch, FloatArray]:
+        """Candidates who meet a part's criteria, and their weights; severity in u is moved into its range."""
         part = self.parts[place]
-        if SEVERITY in part.wanted.ranges:
-            low, high = severity_places(*part.wanted.ranges[SEVERITY])
+        if SEVERITY in part.criteria.ranges:
+            low, high = severity_places(*part.criteria.ranges[SEVERITY])
             u[SEVERITY] = low + u[SEVERITY] * (high - low)
-        crowd = self.mix.draw(u, part.wanted, draws=self._draws[place])
-        weight = crowd.weight.copy()
+        batch = self.mix.draw(u, part.criteria, draws=self._draws[place])
+        weight = batch.weight.copy()
         for excluded in part.without:
-            weight[_matches(excluded, crowd)] = 0.0
-        weight *= self._traits(part.wanted, crowd)
-        for name in part.wanted.ranges:
+            weight[_matches(excluded, batch)] = 0.0
+        weight *= self._traits(part.criteria, batch)
+        for name in part.criteria.ranges:
             if name in self._ruled:
                 places = (
-                    self._places(part.wanted, name, u[SEVERITY][row], crowd, row)
+                    self._places(part.criteria, name, u[SEVERITY][row], batch, row)
                     for row in range(len(weight))
                 )
                 weight *= np.array([high - low for low, high in places])
-        return crowd, weight
+        return batch, weight
 
-    def _traits(self, wanted: Wanted, crowd: Crowd) -> FloatArray:
-        """The chance of the wanted X-ray view and tumour subtype."""
-        weight = np.ones(len(crowd.age))
-        if "chest_view" in wanted.words and self.mix.ap_rule is not None:
-            bedside = self.mix.ap_rule.chance(crowd)
-            allowed = wanted.words["chest_view"]
+    def _traits(self, criteria: Criteria, batch: PatientBatch) -> FloatArray:
+        """The chance of the criteria X-ray view and tumour subtype."""
+        weight = np.ones(len(batch.age))
+        if "chest_view" in criteria.categories and self.mix.ap_rule is not None:
+            bedside = self.mix.ap_rule.chance(batch)
+            allowed = criteria.categories["chest_view"]
             weight *= bedside * ("AP" in allowed) + (1 - bedside) * ("PA" in allowed)
-        if "pam50" in wanted.words:
+        if "pam50" in criteria.categories:
             tumour = np.zeros(len(weight))
             for code in BREAST_CANCER:
-                tumour = np.maximum(tumour, crowd.present.get(code, tumour))
-            weight *= tumour * sum(self.mix.config.pam50.get(name, 0.0) for name in wanted.words["pam50"])
+                tumour = np.maximum(tumour, batch.present.get(code, tumour))
+            weight *= tumour * sum(
+                self.mix.config.pam50.get(name, 0.0) for name in criteria.categories["pam50"]
+            )
         return weight
 
-    def _places(self, wanted: Wanted, name: str, u: float, crowd: Crowd, row: int) -> tuple[float, float]:
-        has = {code: bool(values[row] > 0) for code, values in crowd.present.items()}
-        low, high = wanted.ranges[name]
-        sex = "M" if crowd.male[row] else "F"
-        return QUANTITIES[name].places(low, high, float(crowd.age[row]), sex, has, severity(u))
+    def _places(
+        self, criteria: Criteria, name: str, u: float, batch: PatientBatch, row: int
+    ) -> tuple[float, float]:
+        has = {code: bool(values[row] > 0) for code, values in batch.present.items()}
+        low, high = criteria.ranges[name]
+        sex = "M" if batch.male[row] else "F"
+        return QUANTITIES[name].places(low, high, float(batch.age[row]), sex, has, severity(u))
 
-    def _within(self, wanted: Wanted, u: dict[str, float], crowd: Crowd, row: int) -> dict[str, float]:
-        """The numbers with those of measured values moved into the wanted ranges."""
+    def _within(
+        self, criteria: Criteria, u: dict[str, float], batch: PatientBatch, row: int
+    ) -> dict[str, float]:
+        """The numbers with those of measured values moved into the criteria ranges."""
         moved = dict(u)
-        for name in wanted.ranges:
+        for name in criteria.ranges:
             if name in self._ruled:
-                low, high = self._places(wanted, name, u[SEVERITY], crowd, row)
+                low, high = self._places(criteria, name, u[SEVERITY], batch, row)
                 moved[name] = low + u[name] * (high - low)
         return moved
 
-    def judge(self, names: Sequence[str]) -> list[Judged]:
-        """Each part held against the whole population. Raises InputError where the criteria leave nobody."""
-        judged = []
+    def summarize(self, names: Sequence[str]) -> list[PartSummary]:
+        """Each part compared with the whole population. Raises InputError where no patient meets the criteria."""
+        summary = []
         for place, part in enumerate(self.parts):
             if part.open:
-                judged.append(Judged(part.title, part.share, 1.0, CANDIDATES))
+                summary.append(PartSummary(part.title, part.share, 1.0, CANDIDATES))
                 continue
             u = dict(zip(names, np.random.default_rng(place).random((len(names), PILOT)), strict=True))
-            _, weight = self.weighed(place, u)
-            root = self.mix.share_of_roots(part.wanted)
+            _, weight = self.weighted_candidates(place, u)
+            root = self.mix.share_of_roots(part.criteria)
             if weight.sum() <= 0 or root <= 0:
                 raise InputError(
-                    f"{self.where}: no patient can be: {part.title}; the criteria contradict the cohort's own "
+                    f"{self.where}: no patient can be: {part.title}; the criteria contradict the cohort's "
                     "shares and factors, or each other"
                 )
             effective = weight.sum() ** 2 / (weight**2).sum() / PILOT
-            judged.append(
-                Judged(part.title, part.share, root * float(weight.mean()), CANDIDATES * float(effective))
+            summary.append(
+                PartSummary(
+                    part.title, part.share, root * float(weight.mean()), CANDIDATES * float(effective)
+                )
             )
-        return judged
+        return summary
 
 
-def _matches(wanted: Wanted, crowd: Crowd) -> BoolArray:
-    fits = np.ones(len(crowd.age), dtype=bool)
-    for code, present in wanted.conditions.items():
-        fits &= crowd.present[code] == float(present)
-        if code in crowd.unknown:
-            fits &= ~crowd.unknown[code]
-    if "sex" in wanted.words:
-        allowed = wanted.words["sex"]
-        fits &= np.where(crowd.male > 0, "M" in allowed, "F" in allowed)
-    if "age" in wanted.ranges:
-        low, high = wanted.ranges["age"]
-        fits &= (crowd.age >= low) & (crowd.age <= high)
+def _matches(criteria: Criteria, batch: PatientBatch) -> BoolArray:
+    fits = np.ones(len(batch.age), dtype=bool)
+    for code, present in criteria.conditions.items():
+        fits &= batch.present[code] == float(present)
+        if code in batch.unknown:
+            fits &= ~batch.unknown[code]
+    if "sex" in criteria.categories:
+        allowed = criteria.categories["sex"]
+        fits &= np.where(batch.male > 0, "M" in allowed, "F" in allowed)
+    if "age" in criteria.ranges:
+        low, high = criteria.ranges["age"]
+        fits &= (batch.age >= low) & (batch.age <= high)
     return fits
 
 
-def effective_share(judged: Sequence[Judged]) -> float:
+def effective_share(summary: Sequence[PartSummary]) -> float:
     """Kish's effective sample size for statements about the whole population, as a share of the cohort."""
-    weights = np.array([part.natural / part.share for part in judged])
-    shares = np.array([part.share for part in judged])
+    weights = np.array([part.prevalence / part.share for part in summary])
+    shares = np.array([part.share for part in summary])
     return float((shares @ weights) ** 2 / (shares @ weights**2))

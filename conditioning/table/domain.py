@@ -1,4 +1,4 @@
-"""Columns of a table as levels: words, numbers in bins, conditions, and missing as a level of its own."""
+"""Columns of a table as levels: words, numbers in bins, conditions, and a level for missing."""
 
 import re
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ DOMAINS = ("levels", "bins", "patterns", "charged")  # the ways to say which val
 
 
 class Charged(Settings):
-    """A domain that nobody knows: it is learnt within the budget, as at most so many words or filled bins.
+    """An unknown domain that is learnt within the budget, as at most so many words or filled bins.
 
     `within` makes it a column of numbers: a range that surely holds them all, which is public.
     """
@@ -38,7 +38,7 @@ class Charged(Settings):
 
 
 class ColumnConfig(Settings):
-    """How one column of a table is told in levels, all of them public knowledge unless charged.
+    """The levels of one column of a table; all are public knowledge unless charged.
 
     Give `levels` (words), `bins` (ascending edges; the last bin holds its upper edge too, and what lies
     outside goes into the nearest bin), `patterns` (a regular expression a level, the first that is
@@ -139,7 +139,7 @@ class Column:
 
 
 def span(wanted: Any, where: str) -> tuple[float, float]:
-    """[low, high] as two numbers; one number is a range of its own. Raises InputError."""
+    """[low, high] as two numbers; one number is both ends. Raises InputError."""
     ends = wanted if isinstance(wanted, list) else [wanted, wanted]
     numbers = [x for x in ends if type(x) in (int, float)]
     if len(ends) != 2 or len(numbers) != 2 or not numbers[0] <= numbers[1]:
@@ -150,7 +150,7 @@ def span(wanted: Any, where: str) -> tuple[float, float]:
 def columns_of(
     fields: Mapping[str, FieldMap], extra: Mapping[str, ColumnConfig], where: str
 ) -> tuple[Column, ...]:
-    """The columns of a table model: profile fields, then columns of the table's own. Raises InputError."""
+    """The columns of a table model: profile fields, then the table's other columns. Raises InputError."""
     made = [_field_column(name, extra.get(name, ColumnConfig()), where) for name in fields]
     for name, config in extra.items():
         if name in fields:
@@ -159,7 +159,7 @@ def columns_of(
             raise InputError(
                 f"{where}: options.columns.{name}: is a profile field; say its column under fields"
             )
-        made.append(_own_column(name, config, where))
+        made.append(_other_column(name, config, where))
     if len(made) < 2:
         raise InputError(f"{where}: expected two columns or more in fields and options.columns")
     return tuple(made)
@@ -181,7 +181,7 @@ def _field_column(name: str, config: ColumnConfig, where: str) -> Column:
     return _number(name, edges, known.decimals, config.missing)
 
 
-def _own_column(name: str, config: ColumnConfig, where: str) -> Column:
+def _other_column(name: str, config: ColumnConfig, where: str) -> Column:
     if config.bins is not None:
         return _number(name, tuple(config.bins), config.decimals, config.missing)
     levels = config.levels or [*(config.patterns or {})]

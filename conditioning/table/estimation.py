@@ -1,4 +1,4 @@
-"""Fit a junction tree to noisy marginals: the distribution of most entropy that agrees with them, up to the noise."""
+"""Fit a junction tree to noisy marginals: the maximum-entropy distribution that agrees with them up to the noise."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ RIDGE = 1000.0
 
 
 @dataclass(frozen=True)
-class Noisy:
+class Measurement:
     """A marginal as measured: shares of patients with Gaussian noise of this variance on each."""
 
     shares: FloatArray
@@ -23,9 +23,12 @@ class Noisy:
 
 
 def fit(
-    tree: JunctionTree, measured: Mapping[Columns, Noisy], start: Mapping[Columns, FloatArray], steps: int
+    tree: JunctionTree,
+    measured: Mapping[Columns, Measurement],
+    start: Mapping[Columns, FloatArray],
+    steps: int,
 ) -> dict[Columns, FloatArray]:
-    """A factor of logarithms a measured marginal, whose product over the tree fits them all.
+    """A log factor for each measured marginal; their product over the tree fits all marginals.
 
     Minimises log Z(t) - sum t*y + RIDGE * variance / 2 * sum t^2, the convex dual of maximum entropy under
     squared deviations from the measurements y (Dudik, Phillips and Schapire 2007), by L-BFGS.
@@ -35,13 +38,13 @@ def fit(
     keys = list(measured)
     shapes = [measured[key].shares.shape for key in keys]
     ends = np.cumsum([0, *(prod(shape) for shape in shapes)])
-    homes = [tree.home(key) for key in keys]
-    ridge = {key: RIDGE * noisy.variance for key, noisy in measured.items()}
+    cliques = [tree.clique_of(key) for key in keys]
+    ridge = {key: RIDGE * measurement.variance for key, measurement in measured.items()}
     # a share's curvature is about itself: scaled by it, common and rare cells converge alike
     scale = np.concatenate(
         [
-            1 / np.sqrt(np.maximum(noisy.shares, noisy.variance**0.5) + ridge[key]).ravel()
-            for key, noisy in measured.items()
+            1 / np.sqrt(np.maximum(measurement.shares, measurement.variance**0.5) + ridge[key]).ravel()
+            for key, measurement in measured.items()
         ]
     )
 
@@ -50,13 +53,13 @@ def fit(
         return {key: scaled[ends[k] : ends[k + 1]].reshape(shapes[k]) for k, key in enumerate(keys)}
 
     def objective(numbers: FloatArray) -> tuple[float, FloatArray]:
-        own = factors(numbers)
-        log_z, conditionals = tree.solve(tree.potentials(own))
+        current = factors(numbers)
+        log_z, conditionals = tree.solve(tree.potentials(current))
         joint = tree.marginals(conditionals)
         value, slope = log_z, np.empty_like(numbers)
         for k, key in enumerate(keys):
-            wanted, factor = measured[key].shares, own[key]
-            model = marginal(joint[homes[k]], tree.cliques[homes[k]].columns, key)
+            wanted, factor = measured[key].shares, current[key]
+            model = marginal(joint[cliques[k]], tree.cliques[cliques[k]].columns, key)
             value += float(-(factor * wanted).sum() + ridge[key] / 2 * (factor**2).sum())
             slope[ends[k] : ends[k + 1]] = (model - wanted + ridge[key] * factor).ravel()
         return value, slope * scale

@@ -14,19 +14,19 @@ Columns = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Clique:
-    """Columns that are modelled together: those shared with the parent clique first, then its own.
+    """Columns that are modelled together: the separator (shared with the parent clique), then the residual.
 
     `parent` is the place of an earlier clique (-1 for a root).
     """
 
-    shared: Columns
-    own: Columns
+    separator: Columns
+    residual: Columns
     parent: int
 
     @property
     def columns(self) -> Columns:
         """All of them; the axes of the clique's table, in this order."""
-        return self.shared + self.own
+        return self.separator + self.residual
 
 
 def triangulated(sizes: Sequence[int], edges: Iterable[Columns]) -> list[frozenset[int]]:
@@ -49,7 +49,7 @@ def triangulated(sizes: Sequence[int], edges: Iterable[Columns]) -> list[frozens
     return found
 
 
-def cells(sizes: Sequence[int], cliques: Iterable[frozenset[int]]) -> int:
+def total_cells(sizes: Sequence[int], cliques: Iterable[frozenset[int]]) -> int:
     """Numbers that the cliques' tables hold together."""
     return sum(prod(sizes[column] for column in clique) for clique in cliques)
 
@@ -84,7 +84,7 @@ class JunctionTree:
             waiting.remove(chosen)
         return tuple(order)
 
-    def home(self, group: Sequence[int]) -> int:
+    def clique_of(self, group: Sequence[int]) -> int:
         """The smallest clique that holds all these columns. Raises ValueError if none does."""
         holding = [k for k, clique in enumerate(self.cliques) if set(group) <= set(clique.columns)]
         if not holding:
@@ -95,29 +95,29 @@ class JunctionTree:
         """One table of logarithms a clique: the sum of factors, each on a clique that holds its columns."""
         tables = [np.zeros(shape) for shape in self._shapes]
         for group, factor in factors.items():
-            place = self.home(group)
-            tables[place] += spread(factor, group, self.cliques[place].columns)
+            place = self.clique_of(group)
+            tables[place] += expand(factor, group, self.cliques[place].columns)
         return tables
 
     def solve(self, potentials: Sequence[FloatArray]) -> tuple[float, list[FloatArray]]:
-        """log of the normaliser, and of each clique its own columns' distribution given the shared ones."""
+        """log of the normaliser, and of each clique the distribution of its residual given its separator."""
         tables = [table.copy() for table in potentials]
         log_z = 0.0
         for place in range(len(self.cliques) - 1, -1, -1):
             clique, table = self.cliques[place], tables[place]
-            flat = table.reshape(prod(table.shape[: len(clique.shared)]), -1)
+            flat = table.reshape(prod(table.shape[: len(clique.separator)]), -1)
             top = flat.max(axis=1, keepdims=True)
             top[~np.isfinite(top)] = 0.0  # nothing is possible there; its weight below is 0
             np.exp(flat - top, out=flat)
             total = flat.sum(axis=1, keepdims=True)
             flat /= np.where(total > 0, total, 1.0)
             with np.errstate(divide="ignore"):
-                message = (np.log(total) + top).reshape(table.shape[: len(clique.shared)])
+                message = (np.log(total) + top).reshape(table.shape[: len(clique.separator)])
             if clique.parent < 0:
                 log_z += float(message)
             else:
                 parent = self.cliques[clique.parent].columns
-                tables[clique.parent] += spread(message, clique.shared, parent)
+                tables[clique.parent] += expand(message, clique.separator, parent)
             tables[place] = flat.reshape(table.shape)
         return log_z, tables
 
@@ -126,48 +126,48 @@ class JunctionTree:
         joint: list[FloatArray] = []
         for clique, table in zip(self.cliques, conditionals, strict=True):
             if clique.parent >= 0:
-                above = marginal(joint[clique.parent], self.cliques[clique.parent].columns, clique.shared)
-                table = table * above.reshape(above.shape + (1,) * len(clique.own))
+                above = marginal(joint[clique.parent], self.cliques[clique.parent].columns, clique.separator)
+                table = table * above.reshape(above.shape + (1,) * len(clique.residual))
             joint.append(table)
         return joint
 
-    def singles(self, joint: Sequence[FloatArray]) -> list[FloatArray]:
+    def one_way(self, joint: Sequence[FloatArray]) -> list[FloatArray]:
         """The distribution of each column, from what marginals() returns."""
         found: dict[int, FloatArray] = {}
         for clique, table in zip(self.cliques, joint, strict=True):
-            for column in clique.own:
+            for column in clique.residual:
                 found[column] = marginal(table, clique.columns, (column,))
         return [found[column] for column in range(len(self.sizes))]
 
-    def pairs(self, potentials: Sequence[FloatArray]) -> dict[Columns, FloatArray]:
+    def two_way(self, potentials: Sequence[FloatArray]) -> dict[Columns, FloatArray]:
         """The joint distribution of every two columns (i < j), whether or not a clique holds both."""
         _, conditionals = self.solve(potentials)
-        alone = self.singles(self.marginals(conditionals))
+        alone = self.one_way(self.marginals(conditionals))
         found: dict[Columns, FloatArray] = {
             (i, j): np.zeros((a, b)) for (i, a), (j, b) in combinations(enumerate(self.sizes), 2)
         }
         for i in range(len(self.sizes) - 1):
             for level in range(self.sizes[i]):
-                _, given = self.solve(self.observed(potentials, {i: np.eye(self.sizes[i])[level]}))
-                rest = self.singles(self.marginals(given))
+                _, given = self.solve(self.with_evidence(potentials, {i: np.eye(self.sizes[i])[level]}))
+                rest = self.one_way(self.marginals(given))
                 for j in range(i + 1, len(self.sizes)):
                     found[i, j][level] = alone[i][level] * rest[j]
         return found
 
-    def observed(
+    def with_evidence(
         self, potentials: Sequence[FloatArray], evidence: Mapping[int, FloatArray]
     ) -> list[FloatArray]:
         """The potentials with each column's levels weighted by evidence (0 rules a level out)."""
         tables = list(potentials)
         for column, weight in evidence.items():
-            place = self.home((column,))
+            place = self.clique_of((column,))
             with np.errstate(divide="ignore"):
-                tables[place] = tables[place] + spread(np.log(weight), (column,), self.cliques[place].columns)
+                tables[place] = tables[place] + expand(np.log(weight), (column,), self.cliques[place].columns)
         return tables
 
 
-def spread(table: FloatArray, columns: Columns, onto: Columns) -> FloatArray:
-    """A view of the table with its axes in the order of `onto`, length 1 where a column is not its own."""
+def expand(table: FloatArray, columns: Columns, onto: Columns) -> FloatArray:
+    """A view of the table with its axes in the order of `onto`, length 1 for columns it lacks."""
     order = sorted(range(len(columns)), key=lambda k: onto.index(columns[k]))
     moved = table.transpose(order)
     shape, sizes = [], iter(moved.shape)

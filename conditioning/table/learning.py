@@ -16,8 +16,8 @@ from ...core.fields import field
 from ..dataset.profile_tables import read_patients
 from .cells import encode, source_of
 from .domain import ColumnConfig, columns_of
-from .mechanism import ROUNDS, learn, releases, shares
-from .private_domain import SHARE, charged_columns, failures, learn_domains, widest
+from .mechanism import ROUNDS, learn, mechanisms, shares
+from .private_domain import SHARE, charged_columns, failures, learn_domains, unlearnt
 from .table_model import POPULATION, TableModel
 
 if TYPE_CHECKING:
@@ -29,14 +29,14 @@ ENOUGH = 20.0  # patients for each standard deviation of noise on a column's cou
 
 
 class TableOptions(Settings):
-    """`options` of a dataset.yaml for a table of patients: its own columns, and how profile fields are binned."""
+    """`options` of a dataset.yaml for a table of patients: other columns, and how profile fields are binned."""
 
     modality: str = POPULATION
     columns: dict[str, ColumnConfig] = Setting(default_factory=dict)
 
 
 def learn_table(config: DatasetConfig, root: Path, fit: "Fit") -> "Weights":
-    """The joint distribution of a table's profile fields and own columns, one row a patient.
+    """The joint distribution of a table's profile fields and other columns, one row a patient.
 
     With fit.budget the run is charged before any count is taken: 1 + 2 ROUNDS Gaussian mechanisms on all
     patients, and one more where domains are charged. Raises InputError before that for a folder or a budget
@@ -53,7 +53,7 @@ def learn_table(config: DatasetConfig, root: Path, fit: "Fit") -> "Weights":
     for wanted in config.fields:
         field(wanted, f"{where}: fields")
     charged = charged_columns(config.fields, options.columns)
-    domains = {**options.columns, **{column: widest(own) for column, own in charged.items()}}
+    domains = {**options.columns, **{name: unlearnt(column) for name, column in charged.items()}}
     columns = columns_of(config.fields, domains, where)
     sources = [
         source_of(c.name, config.fields.get(c.name), domains.get(c.name, ColumnConfig())) for c in columns
@@ -64,7 +64,7 @@ def learn_table(config: DatasetConfig, root: Path, fit: "Fit") -> "Weights":
     patients = len(codes)
     said: dict[str, Any] = {"privacy": "public"}
     failure = failures(charged, fit.budget.delta if fit.budget else 0.0)
-    noise = [0.0] * (1 + len(releases()))
+    noise = [0.0] * (1 + len(mechanisms()))
     if fit.budget is not None:
         fit.budget.check(patients)
         plans = _plans(fit.budget, patients, charged, sum(failure.values()))
@@ -75,7 +75,7 @@ def learn_table(config: DatasetConfig, root: Path, fit: "Fit") -> "Weights":
                 f"{fit.budget.epsilon:g}; raise epsilon, or learn fewer columns"
             )
         said = pay(replace(fit, precision="32-true"), plans, name)
-    # noise has its own source: a seed that somebody knows would take it off again
+    # noise has a separate source: with a known seed it could be subtracted
     entropy = np.random.default_rng(secrets.randbits(128))
     if charged:
         domains |= learn_domains(table, charged, config.fields, noise[0], failure, entropy, name)
@@ -91,7 +91,7 @@ def learn_table(config: DatasetConfig, root: Path, fit: "Fit") -> "Weights":
     card = Card(
         name=POPULATION, modality=POPULATION, kind="graphical model of a table", data=[used], steps=ROUNDS,
         seconds=round(time.monotonic() - began, 1), columns=[c.name for c in columns], model={},
-        figures=figures(pairs=float(sum(len(group) == 2 for group in model.learnt.factors))), **said,
+        figures=figures(pairs=float(sum(len(group) == 2 for group in model.graphical.factors))), **said,
     )  # fmt: skip
     return model.save(card)
 
@@ -99,12 +99,12 @@ def learn_table(config: DatasetConfig, root: Path, fit: "Fit") -> "Weights":
 def _plans(
     budget: "Budget", patients: int, charged: Collection[str], failure: float
 ) -> dict[str, "PrivacyPlan"]:
-    """The mechanisms by purpose: the domains', if any are charged, and those of releases()."""
+    """The mechanisms by purpose: the domains', if any are charged, and those of mechanisms()."""
     from ...core.dp.budget import PrivacyPlan, noise_for
 
     domains = SHARE if charged else 0.0
     parts = {f"domains of {', '.join(charged)}": domains} if charged else {}
-    parts |= {what: (1 - domains) * share for what, share in zip(releases(), shares(), strict=True)}
+    parts |= {what: (1 - domains) * share for what, share in zip(mechanisms(), shares(), strict=True)}
     noise = noise_for(replace(budget, delta=budget.delta - failure), list(parts.values()))
     plans = {
         f"{POPULATION}: {what}": PrivacyPlan.once(patients, multiplier, budget.delta, what)

@@ -1,6 +1,6 @@
-"""What a table model takes from patients: noisy marginals, and which pairs of columns depend, round by round.
+"""Select-measure-generate: the noisy marginals of a table, and the rounds that select which pairs to measure.
 
-Three kinds of Gaussian mechanism, each on all patients: every column's own counts; in each round, how far
+Three kinds of Gaussian mechanism, each on all patients: every column's counts; in each round, how far
 the model so far is from the counts of every pair of columns; then the counts of the pairs that are furthest.
 All else is post-processing. The rounds are those of McKenna et al. 2022 (AIM) with a noisy release of all
 scores in place of the exponential mechanism, so that every cost is a Gaussian one and adds up exactly.
@@ -13,8 +13,8 @@ from math import prod, sqrt
 import numpy as np
 
 from ...core.types import FloatArray, IntArray
-from .estimation import Noisy, fit
-from .junction_tree import Columns, JunctionTree, cells, triangulated
+from .estimation import Measurement, fit
+from .junction_tree import Columns, JunctionTree, total_cells, triangulated
 
 ROUNDS = 4  # the first grows a tree over all columns, each later one adds at most as many pairs as columns
 SINGLES, SCORES = 0.1, 0.08  # shares of the budget; the rest measures pairs
@@ -29,7 +29,7 @@ MEAN_DEVIATION = sqrt(2 / np.pi)  # E|z| of a normal
 Scores = Mapping[Columns, float]
 
 
-def releases() -> list[str]:
+def mechanisms() -> list[str]:
     """What each mechanism releases, in order."""
     rounds = [(f"misfit of all pairs, round {k}", f"chosen pairs, round {k}") for k in range(1, ROUNDS + 1)]
     return ["columns", *(name for pair in rounds for name in pair)]
@@ -42,7 +42,7 @@ def shares() -> list[float]:
 
 
 @dataclass(frozen=True)
-class Merge:
+class LevelMerge:
     """Levels of a column that are modelled as one: `group[level]`, and the level's share of its group."""
 
     group: IntArray
@@ -55,10 +55,10 @@ class Merge:
 
 
 @dataclass(frozen=True)
-class Learnt:
+class GraphicalModel:
     """A table's distribution: merged levels a column, and factors whose product over a junction tree it is."""
 
-    merges: tuple[Merge, ...]
+    merges: tuple[LevelMerge, ...]
     factors: Mapping[Columns, FloatArray]
 
     def tree(self) -> JunctionTree:
@@ -67,13 +67,13 @@ class Learnt:
 
 
 @dataclass
-class _Study:
+class _PrivateTable:
     """The patients' codes, the noise, and what has been measured so far."""
 
     codes: IntArray
     sizes: list[int]
     rng: np.random.Generator
-    measured: dict[Columns, Noisy] = field(default_factory=dict)
+    measured: dict[Columns, Measurement] = field(default_factory=dict)
     counted: dict[Columns, FloatArray] = field(default_factory=dict)
 
     def counts(self, group: Columns) -> FloatArray:
@@ -98,9 +98,9 @@ class _Study:
             counts, noise = self.counts(group), noise_multiplier * sqrt(whole / precision[group])
             shares = (counts + self.rng.normal(0, noise, counts.shape)) / patients
             # without noise (public data) a share is still a sample's
-            self.measured[group] = Noisy(shares, (max(noise, 1.0) / patients) ** 2)
+            self.measured[group] = Measurement(shares, (max(noise, 1.0) / patients) ** 2)
 
-    def misfits(self, model: Mapping[Columns, FloatArray], noise_multiplier: float) -> dict[Columns, float]:
+    def errors(self, model: Mapping[Columns, FloatArray], noise_multiplier: float) -> dict[Columns, float]:
         """One Gaussian mechanism: total variation between counts and model of every pair of columns.
 
         One patient moves each by at most half a count: sensitivity sqrt(pairs) / 2.
@@ -116,63 +116,63 @@ def learn(
     sizes: Sequence[int],
     noise_multipliers: Sequence[float],
     rng: np.random.Generator,
-) -> Learnt:
+) -> GraphicalModel:
     """The distribution of a table of codes (patient, column), one row a patient, each code below its size.
 
-    noise_multipliers belong to releases(); 0 learns without privacy. rng draws the noise.
+    noise_multipliers belong to mechanisms(); 0 learns without privacy. rng draws the noise.
     """
     first, *rest = noise_multipliers
-    study = _Study(codes, list(sizes), rng)
-    study.measure([(column,) for column in range(len(sizes))], first)
-    merges = tuple(_merge(study.measured[column,]) for column in range(len(sizes)))
-    study = _merged(study, merges)
-    factors = {key: np.log(np.maximum(m.shares, sqrt(m.variance))) for key, m in study.measured.items()}
+    private = _PrivateTable(codes, list(sizes), rng)
+    private.measure([(column,) for column in range(len(sizes))], first)
+    merges = tuple(_merge(private.measured[column,]) for column in range(len(sizes)))
+    private = _merged(private, merges)
+    factors = {key: np.log(np.maximum(m.shares, sqrt(m.variance))) for key, m in private.measured.items()}
     groups: list[Columns] = []
     for number, (on_scores, on_pairs) in enumerate(zip(rest[::2], rest[1::2], strict=True)):
-        tree = JunctionTree(study.sizes, groups)
-        model = tree.pairs(tree.potentials(factors))
-        scores = study.misfits(model, on_scores)
+        tree = JunctionTree(private.sizes, groups)
+        model = tree.two_way(tree.potentials(factors))
+        scores = private.errors(model, on_scores)
         if number == 0:
-            chosen = _forest(scores, study.sizes)
+            chosen = _spanning_forest(scores, private.sizes)
         else:
-            chosen = _furthest(scores, groups, study, on_pairs, CELLS * (number + 1) / ROUNDS)
+            chosen = _select_pairs(scores, groups, private, on_pairs, CELLS * (number + 1) / ROUNDS)
         if not chosen:
             break
         groups += chosen
-        study.measure(chosen, on_pairs)
+        private.measure(chosen, on_pairs)
         for pair in chosen:  # one step of proportional fitting, for a start near the answer
-            noisy = study.measured[pair]
-            least = sqrt(noisy.variance)
-            ratio = np.maximum(noisy.shares, least) / np.maximum(model[pair], least)
+            measurement = private.measured[pair]
+            least = sqrt(measurement.variance)
+            ratio = np.maximum(measurement.shares, least) / np.maximum(model[pair], least)
             factors[pair] = np.log(ratio) * (1.0 if number == 0 else 0.5)
-        factors = fit(JunctionTree(study.sizes, groups), study.measured, factors, STEPS)
-    return Learnt(merges, factors)
+        factors = fit(JunctionTree(private.sizes, groups), private.measured, factors, STEPS)
+    return GraphicalModel(merges, factors)
 
 
-def _merge(noisy: Noisy) -> Merge:
+def _merge(measurement: Measurement) -> LevelMerge:
     """Levels too rare to tell from noise become one group; within it they keep their noisy shares."""
-    least = sqrt(noisy.variance)
-    rare = noisy.shares < MERGED * least
+    least = sqrt(measurement.variance)
+    rare = measurement.shares < MERGED * least
     if rare.sum() < 2 or rare.all():
         rare[:] = False
     group = np.where(rare, (~rare).sum(), np.cumsum(~rare) - 1)
-    weight = np.where(rare, np.maximum(noisy.shares, least / 10), 1.0)
-    return Merge(group, weight / np.bincount(group, weight)[group])
+    weight = np.where(rare, np.maximum(measurement.shares, least / 10), 1.0)
+    return LevelMerge(group, weight / np.bincount(group, weight)[group])
 
 
-def _merged(study: _Study, merges: Sequence[Merge]) -> _Study:
+def _merged(private: _PrivateTable, merges: Sequence[LevelMerge]) -> _PrivateTable:
     """The same patients and measurements in merged levels."""
-    codes = np.column_stack([merge.group[study.codes[:, k]] for k, merge in enumerate(merges)])
-    measured: dict[Columns, Noisy] = {
-        (k,): Noisy(
-            np.bincount(merge.group, study.measured[k,].shares).astype(float), study.measured[k,].variance
+    codes = np.column_stack([merge.group[private.codes[:, k]] for k, merge in enumerate(merges)])
+    measured: dict[Columns, Measurement] = {
+        (k,): Measurement(
+            np.bincount(merge.group, private.measured[k,].shares).astype(float), private.measured[k,].variance
         )
         for k, merge in enumerate(merges)
     }
-    return _Study(codes, [merge.size for merge in merges], study.rng, measured)
+    return _PrivateTable(codes, [merge.size for merge in merges], private.rng, measured)
 
 
-def _forest(scores: Scores, sizes: Sequence[int]) -> list[Columns]:
+def _spanning_forest(scores: Scores, sizes: Sequence[int]) -> list[Columns]:
     """The spanning tree of most dependence (Chow and Liu 1968), leaving out pairs that no model could hold."""
     joined = list(range(len(sizes)))
     chosen: list[Columns] = []
@@ -183,24 +183,24 @@ def _forest(scores: Scores, sizes: Sequence[int]) -> list[Columns]:
     return chosen
 
 
-def _furthest(
-    scores: Scores, groups: Sequence[Columns], study: _Study, noise_multiplier: float, limit: float
+def _select_pairs(
+    scores: Scores, groups: Sequence[Columns], private: _PrivateTable, noise_multiplier: float, limit: float
 ) -> list[Columns]:
     """Pairs that gain most by being measured, as many as columns, while the junction tree stays small."""
-    most = len(study.sizes)
-    noise = noise_multiplier * sqrt(most) * MEAN_DEVIATION / 2 / len(study.codes)
+    most = len(private.sizes)
+    noise = noise_multiplier * sqrt(most) * MEAN_DEVIATION / 2 / len(private.codes)
 
     def gain(pair: Columns) -> float:
-        return scores[pair] - noise * prod(study.sizes[column] for column in pair)
+        return scores[pair] - noise * prod(private.sizes[column] for column in pair)
 
     promising = sorted((p for p in scores if p not in groups and gain(p) > 0), key=gain, reverse=True)[
         :SHORTLIST
     ]
     chosen: list[Columns] = []
-    held = cells(study.sizes, triangulated(study.sizes, groups))
+    held = total_cells(private.sizes, triangulated(private.sizes, groups))
     while promising and len(chosen) < most:
         grown = {
-            pair: cells(study.sizes, triangulated(study.sizes, [*groups, *chosen, pair]))
+            pair: total_cells(private.sizes, triangulated(private.sizes, [*groups, *chosen, pair]))
             for pair in promising
         }
         promising = [pair for pair in promising if grown[pair] <= limit]

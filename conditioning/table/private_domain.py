@@ -1,4 +1,4 @@
-"""Domains that nobody knows beforehand: the words of a column and the bins of a number, learnt within the budget.
+"""Unknown domains learnt within the budget: the words of a column and the bins of a number.
 
 One Gaussian mechanism on all patients for all such columns. Of words, the counts: those are released that
 stand out so far that a word of one patient does so with a chance of `failure` alone (partition selection, Korolova
@@ -23,7 +23,7 @@ from .domain import OTHER, Charged, ColumnConfig
 
 SHARE = 0.1  # of the budget, for all charged columns together
 FAILURE = 0.1  # of delta, for the words that only one patient has
-CLEAR = 3.0  # standard deviations of noise from which an interval holds somebody
+CLEAR = 3.0  # standard deviations of noise from which an interval is not empty
 
 
 def charged_columns(
@@ -42,7 +42,7 @@ def charged_columns(
     return found
 
 
-def widest(config: ColumnConfig) -> ColumnConfig:
+def unlearnt(config: ColumnConfig) -> ColumnConfig:
     """The domain before anything is learnt: all words are `other`, all numbers in one bin."""
     charged = config.charged
     assert charged is not None
@@ -80,22 +80,22 @@ def learn_domains(
         public: dict[str, object]
         if charged.within is None:
             words = {str(value): n for value, n in held}
-            public = {"levels": [*stable_words(words, charged.most, noise, failure[name], rng), OTHER]}
+            public = {"levels": [*select_partitions(words, charged.most, noise, failure[name], rng), OTHER]}
         else:
             numbers = np.array([number_of(value, mapping, where) for value, _ in held])
             many = np.array([n for _, n in held], dtype=np.int64)
-            tree = Tree(numbers, many, charged.within, 10.0**-config.decimals, noise, rng)
+            tree = DyadicTree(numbers, many, charged.within, 10.0**-config.decimals, noise, rng)
             public = {"bins": tree.bins(charged.most)}
         settled[name] = config.model_copy(update={**public, "charged": None})
     return settled
 
 
-def stable_words(
+def select_partitions(
     counts: Mapping[str, int], most: int, noise: float, failure: float, rng: np.random.Generator
 ) -> list[str]:
     """Words whose noisy count is over the threshold, the most common first; `other` is none of them.
 
-    A patient has one word: the counts have sensitivity 1, and a word that only he has passes with the chance
+    A patient has one word: the counts have sensitivity 1, and a word that only one patient has passes with the chance
     `failure`.
     """
     from scipy.special import ndtri
@@ -107,7 +107,7 @@ def stable_words(
 
 
 @dataclass
-class Tree:
+class DyadicTree:
     """Noisy counts of patients in the dyadic intervals of a public range, whose smallest are `step` wide.
 
     A patient is in one interval of each depth, so the counts of all depths have sensitivity sqrt(depths). Noise
@@ -138,7 +138,7 @@ class Tree:
         ends = np.searchsorted(self._cells, [place * width, (place + 1) * width])
         return int(self._below[ends[1]] - self._below[ends[0]])
 
-    def noisy(self, depth: int, place: int) -> float:
+    def measurement(self, depth: int, place: int) -> float:
         """The same with its noise; 0 where that does not stand out, or beyond the range."""
         if place * 2 ** (self.depth - depth) >= self.top:
             return 0.0
@@ -159,14 +159,14 @@ class Tree:
             depth, place, share = waiting.pop()
             below = (0.0, 0.0)
             if depth < self.depth:
-                below = (self.noisy(depth + 1, 2 * place), self.noisy(depth + 1, 2 * place + 1))
+                below = (self.measurement(depth + 1, 2 * place), self.measurement(depth + 1, 2 * place + 1))
             if (total := sum(below)) > 0:
                 for side in (1, 0):  # the left one is taken off first
                     if below[side] > 0:
                         waiting.append((depth + 1, 2 * place + side, share * below[side] / total))
                 continue
             width = 2 ** (self.depth - depth)
-            if place * width > ends[-1]:  # nobody in between
+            if place * width > ends[-1]:  # an empty interval
                 ends, shares = [*ends, place * width], [*shares, shares[-1]]
             ends, shares = [*ends, (place + 1) * width], [*shares, shares[-1] + share]
         return np.array(ends), np.array(shares)
@@ -177,7 +177,7 @@ class Tree:
         held = np.flatnonzero(np.diff(shares) > 0)
         first, last = int(ends[held[0]]), min(int(ends[held[-1] + 1]), self.top)
 
-        least = CLEAR * self.deviation / max(self.noisy(1, 0) + self.noisy(1, 1), 1.0)
+        least = CLEAR * self.deviation / max(self.measurement(1, 0) + self.measurement(1, 1), 1.0)
 
         def part(low: int, high: int) -> tuple[float, int, int]:
             """A bin, to be ordered by its share; one cell, or what noise could have made, is not halved."""
@@ -192,7 +192,7 @@ class Tree:
             middle = min(max(int(np.interp((below + above) / 2, shares, ends)), low + 1), high - 1)
             heappush(parts, part(low, middle))
             heappush(parts, part(middle, high))
-            filled += bool(below < np.interp(middle, ends, shares) < above)  # else one half holds nobody
+            filled += bool(below < np.interp(middle, ends, shares) < above)  # else one half is empty
         start, end = self.within
         edges = sorted([*(low for _, low, _ in parts), last])
         return [min(float(round(start + edge * self.step, 9)), end) for edge in edges]

@@ -12,7 +12,7 @@ from ...core.errors import InputError
 from ...core.types import FloatArray, IntArray
 from .domain import Column
 from .junction_tree import Columns
-from .mechanism import Learnt, Merge
+from .mechanism import GraphicalModel, LevelMerge
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,8 +23,8 @@ POPULATION = "population"  # what a card calls the modality of a table model
 
 
 @dataclass(frozen=True)
-class _Step:
-    """One column's distribution given earlier ones: cumulative shares, (configuration of parents, group)."""
+class _ConditionalTable:
+    """One column's conditional distribution given its parents: cumulative shares, (configuration of parents, group)."""
 
     column: int
     parents: Columns
@@ -35,9 +35,9 @@ class _Step:
 
 @dataclass(frozen=True)
 class Draws:
-    """Rows of a table model under fixed evidence; each row depends on its own numbers alone."""
+    """Rows of a table model under fixed evidence; a row depends on its random numbers alone."""
 
-    steps: tuple[_Step, ...]
+    steps: tuple[_ConditionalTable, ...]
     probability: float  # of the evidence
 
     def codes(self, uniforms: FloatArray) -> tuple[IntArray, FloatArray]:
@@ -71,9 +71,9 @@ def _invert(cumulative: FloatArray, u: FloatArray) -> tuple[IntArray, FloatArray
 class TableModel:
     """Columns, and their joint distribution as a product of factors over a junction tree."""
 
-    def __init__(self, columns: Sequence[Column], learnt: Learnt) -> None:
+    def __init__(self, columns: Sequence[Column], learnt: GraphicalModel) -> None:
         self.columns = tuple(columns)
-        self.learnt = learnt
+        self.graphical = learnt
         self.tree = learnt.tree()
         self._potentials = self.tree.potentials(learnt.factors)
         self._log_z = self.tree.solve(self._potentials)[0]
@@ -86,28 +86,30 @@ class TableModel:
         weights = [
             np.asarray((evidence or {}).get(column.name, np.ones(column.size))) for column in self.columns
         ]
-        merges = self.learnt.merges
+        merges = self.graphical.merges
         share = [merge.share * weight for merge, weight in zip(merges, weights, strict=True)]
         grouped = {
             k: np.bincount(m.group, share[k]).astype(float)
             for k, m in enumerate(merges)
             if (weights[k] != 1).any()
         }
-        log_z, conditionals = self.tree.solve(self.tree.observed(self._potentials, grouped))
+        log_z, conditionals = self.tree.solve(self.tree.with_evidence(self._potentials, grouped))
         if not np.isfinite(log_z):
             raise InputError(f"no patient of the learnt table fits: {', '.join(evidence or {})}")
         within = [
             np.cumsum(np.where(np.arange(merge.size)[:, None] == merge.group, share[k], 0.0), axis=1)
             for k, merge in enumerate(merges)
         ]
-        steps: list[_Step] = []
+        steps: list[_ConditionalTable] = []
         for clique, table in zip(self.tree.cliques, conditionals, strict=True):
-            for done, column in enumerate(clique.own):
-                parents = clique.shared + clique.own[:done]
+            for done, column in enumerate(clique.residual):
+                parents = clique.separator + clique.residual[:done]
                 later = tuple(range(len(parents) + 1, table.ndim))
                 flat = table.sum(axis=later).reshape(prod(table.shape[: len(parents)]), -1)
                 sizes = tuple(self.tree.sizes[parent] for parent in parents)
-                steps.append(_Step(column, parents, sizes, np.cumsum(flat, axis=1), within[column]))
+                steps.append(
+                    _ConditionalTable(column, parents, sizes, np.cumsum(flat, axis=1), within[column])
+                )
         return Draws(tuple(steps), float(np.exp(log_z - self._log_z)))
 
     def sample(self, rows: int, seed: int, given: Mapping[str, Any] | None = None) -> "pd.DataFrame":
@@ -135,9 +137,9 @@ class TableModel:
 
         from ...core.training.weights import Weights
 
-        tensors = {f"share.{k}": torch.from_numpy(m.share) for k, m in enumerate(self.learnt.merges)}
-        tensors |= {f"group.{k}": torch.from_numpy(m.group) for k, m in enumerate(self.learnt.merges)}
-        for group, factor in self.learnt.factors.items():
+        tensors = {f"share.{k}": torch.from_numpy(m.share) for k, m in enumerate(self.graphical.merges)}
+        tensors |= {f"group.{k}": torch.from_numpy(m.group) for k, m in enumerate(self.graphical.merges)}
+        for group, factor in self.graphical.factors.items():
             tensors[f"factor.{'.'.join(map(str, group))}"] = torch.from_numpy(np.ascontiguousarray(factor))
         columns = [{**vars(c), "levels": list(c.levels), "edges": list(c.edges)} for c in self.columns]
         return Weights(tensors, card.model_copy(update={"model": {"columns": columns}}))
@@ -158,10 +160,12 @@ class TableModel:
         try:
             tensors = load(path.read_bytes())
             columns = [
-                Column(**{**own, "levels": tuple(own["levels"]), "edges": tuple(own["edges"])})
-                for own in card.model["columns"]
+                Column(**{**column, "levels": tuple(column["levels"]), "edges": tuple(column["edges"])})
+                for column in card.model["columns"]
             ]
-            merges = tuple(Merge(tensors[f"group.{k}"], tensors[f"share.{k}"]) for k in range(len(columns)))
+            merges = tuple(
+                LevelMerge(tensors[f"group.{k}"], tensors[f"share.{k}"]) for k in range(len(columns))
+            )
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: damaged table model: {type(error).__name__}") from None
         factors: dict[Columns, FloatArray] = {
@@ -169,4 +173,4 @@ class TableModel:
             for name, tensor in tensors.items()
             if name.startswith("factor.")
         }
-        return cls(columns, Learnt(merges, factors))
+        return cls(columns, GraphicalModel(merges, factors))

@@ -65,9 +65,9 @@ def test_a_rare_condition_comes_with_its_own_case_mix() -> None:
         )
         error = np.sqrt(np.var(one) / len(one) + np.var(other) / len(other))
         assert abs(np.mean(one) - np.mean(other)) < 4 * error, name
-    (judged,) = meant.judged
-    assert judged.natural == pytest.approx(len(found) / 25_000, rel=0.3)
-    assert 4 < judged.candidates <= CANDIDATES
+    (summary,) = meant.summary
+    assert summary.prevalence == pytest.approx(len(found) / 25_000, rel=0.3)
+    assert 4 < summary.effective <= CANDIDATES
 
 
 def test_strata_have_the_shares_asked_and_others_are_as_they_come() -> None:
@@ -92,7 +92,7 @@ def test_strata_have_the_shares_asked_and_others_are_as_they_come() -> None:
         )
     shares = population(strata=strata)
     assert 0 < shares.effective_share < 1
-    assert "effective sample size" in shares.told(100)[-1]
+    assert "effective sample size" in shares.describe(100)[-1]
 
 
 def test_include_and_exclude_hold_for_everybody() -> None:
@@ -126,7 +126,7 @@ def test_fairness_gives_equal_groups_and_equal_prevalence() -> None:
 
 
 def test_without_a_design_nothing_is_told_and_all_count() -> None:
-    assert population().told(10) == []
+    assert population().describe(10) == []
     assert population().effective_share == 1
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from polyclinic.app.training import Privacy, train
 from polyclinic.conditioning.table.domain import Charged, ColumnConfig
-from polyclinic.conditioning.table.private_domain import Tree, stable_words
+from polyclinic.conditioning.table.private_domain import DyadicTree, select_partitions
 from polyclinic.conditioning.table.table_model import TableModel
 from polyclinic.core.dp.budget import PrivacyPlan, compose
 from polyclinic.core.dp.ledger import Ledger
@@ -22,7 +22,7 @@ COUNTS = {"common": 900, "usual": 300, "seldom": 60, "once": 1}
 
 def tree(values, within=(0.0, 1000.0), step=1.0, noise=0.0, seed=0):
     distinct, counts = np.unique(np.asarray(values, dtype=float), return_counts=True)
-    return Tree(distinct, counts, within, step, noise, np.random.default_rng(seed))
+    return DyadicTree(distinct, counts, within, step, noise, np.random.default_rng(seed))
 
 
 # -- words
@@ -30,16 +30,19 @@ def tree(values, within=(0.0, 1000.0), step=1.0, noise=0.0, seed=0):
 
 def test_without_noise_all_words_come_the_most_common_first():
     rng = np.random.default_rng(0)
-    assert stable_words(COUNTS, 10, 0.0, 0.0, rng) == ["common", "usual", "seldom", "once"]
-    assert stable_words(COUNTS, 2, 0.0, 0.0, rng) == ["common", "usual"]
-    assert stable_words({"other": 50, "a": 2}, 10, 0.0, 0.0, rng) == ["a"]
+    assert select_partitions(COUNTS, 10, 0.0, 0.0, rng) == ["common", "usual", "seldom", "once"]
+    assert select_partitions(COUNTS, 2, 0.0, 0.0, rng) == ["common", "usual"]
+    assert select_partitions({"other": 50, "a": 2}, 10, 0.0, 0.0, rng) == ["a"]
 
 
 def test_a_word_of_one_patient_passes_with_the_chance_that_was_charged():
     rng = np.random.default_rng(0)
     for failure in (0.2, 0.02):
         passed = np.mean(
-            ["once" in stable_words({"once": 1, "common": 500}, 10, 5.0, failure, rng) for _ in range(4000)]
+            [
+                "once" in select_partitions({"once": 1, "common": 500}, 10, 5.0, failure, rng)
+                for _ in range(4000)
+            ]
         )
         assert passed == pytest.approx(failure, abs=4 * math.sqrt(failure / 4000))
 
@@ -47,8 +50,8 @@ def test_a_word_of_one_patient_passes_with_the_chance_that_was_charged():
 def test_words_of_many_are_found_and_rare_ones_are_not():
     rng = np.random.default_rng(0)
     for _ in range(50):
-        assert stable_words(COUNTS, 10, 5.0, 1e-7, rng) == ["common", "usual", "seldom"]
-        assert stable_words(COUNTS, 10, 30.0, 1e-7, rng) == ["common", "usual"]
+        assert select_partitions(COUNTS, 10, 5.0, 1e-7, rng) == ["common", "usual", "seldom"]
+        assert select_partitions(COUNTS, 10, 30.0, 1e-7, rng) == ["common", "usual"]
 
 
 # -- bins
@@ -108,11 +111,11 @@ def test_a_patient_moves_the_tree_by_no_more_than_is_paid_for():
 def test_noise_of_an_interval_is_drawn_once_and_as_wide_as_was_paid_for():
     def many(seed=0):
         counts = np.array([100_000])
-        return Tree(np.array([5.0]), counts, (0.0, 1000.0), 1.0, 10.0, np.random.default_rng(seed))
+        return DyadicTree(np.array([5.0]), counts, (0.0, 1000.0), 1.0, 10.0, np.random.default_rng(seed))
 
     one = many()
-    assert one.noisy(3, 0) == one.noisy(3, 0)
-    drawn = [many(seed).noisy(1, 0) - 100_000 for seed in range(400)]
+    assert one.measurement(3, 0) == one.measurement(3, 0)
+    drawn = [many(seed).measurement(1, 0) - 100_000 for seed in range(400)]
     assert np.std(drawn) == pytest.approx(one.deviation, rel=0.15)
 
 

@@ -1,4 +1,4 @@
-"""Learnt tables: exact inference, honest noise, draws under evidence, files that come back."""
+"""GraphicalModel tables: exact inference, honest noise, draws under evidence, files that come back."""
 
 from itertools import product
 from pathlib import Path
@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from polyclinic.conditioning.table.cells import encode
 from polyclinic.conditioning.table.domain import Column, ColumnConfig, columns_of
-from polyclinic.conditioning.table.estimation import Noisy, fit
+from polyclinic.conditioning.table.estimation import Measurement, fit
 from polyclinic.conditioning.table.junction_tree import JunctionTree, marginal
-from polyclinic.conditioning.table.mechanism import _Study, learn, releases, shares
+from polyclinic.conditioning.table.mechanism import _PrivateTable, learn, mechanisms, shares
 from polyclinic.conditioning.table.table_model import POPULATION, TableModel
 from polyclinic.core.config import FieldMap
 from polyclinic.core.errors import InputError
@@ -53,7 +53,7 @@ def words(count, size=3):
 @pytest.fixture(scope="module")
 def model():
     return TableModel(
-        words(4), learn(chain(20_000), [3] * 4, [0.0] * len(releases()), np.random.default_rng(0))
+        words(4), learn(chain(20_000), [3] * 4, [0.0] * len(mechanisms()), np.random.default_rng(0))
     )
 
 
@@ -70,7 +70,7 @@ def test_a_junction_tree_is_exact(seed):
     assert found == pytest.approx(log_z)
     for clique, table in zip(tree.cliques, tree.marginals(conditionals), strict=True):
         np.testing.assert_allclose(table, marginal(joint, tuple(range(5)), clique.columns), atol=1e-12)
-    for pair, table in tree.pairs(tree.potentials(factors)).items():
+    for pair, table in tree.two_way(tree.potentials(factors)).items():
         np.testing.assert_allclose(table, marginal(joint, tuple(range(5)), pair), atol=1e-12)
 
 
@@ -79,9 +79,9 @@ def test_evidence_is_exact():
     joint, log_z = brute(factors)
     weight = {1: np.array([0.0, 1.0, 0.5]), 4: np.array([1.0, 0.0, 0.0])}
     wanted = joint * weight[1][None, :, None, None, None] * weight[4]
-    found, conditionals = tree.solve(tree.observed(tree.potentials(factors), weight))
+    found, conditionals = tree.solve(tree.with_evidence(tree.potentials(factors), weight))
     assert found - log_z == pytest.approx(np.log(wanted.sum()))
-    alone = tree.singles(tree.marginals(conditionals))
+    alone = tree.one_way(tree.marginals(conditionals))
     for column in range(5):
         np.testing.assert_allclose(
             alone[column], marginal(wanted / wanted.sum(), tuple(range(5)), (column,)), atol=1e-12
@@ -93,27 +93,27 @@ def test_evidence_is_exact():
 def test_cliques_of_a_column_are_connected(edges):
     tree = JunctionTree([2] * 8, edges)
     for pair in edges:
-        assert tree.home(pair) >= 0
+        assert tree.clique_of(pair) >= 0
     for place, clique in enumerate(tree.cliques):
         assert clique.parent < place
         earlier = {c for other in tree.cliques[:place] for c in other.columns}
-        assert set(clique.own).isdisjoint(earlier)
-        if clique.shared:
-            assert set(clique.shared) <= set(tree.cliques[clique.parent].columns)
+        assert set(clique.residual).isdisjoint(earlier)
+        if clique.separator:
+            assert set(clique.separator) <= set(tree.cliques[clique.parent].columns)
 
 
 def test_a_group_without_a_clique_is_an_error():
     with pytest.raises(ValueError, match="no clique holds"):
-        JunctionTree(SIZES, GROUPS).home((0, 4))
+        JunctionTree(SIZES, GROUPS).clique_of((0, 4))
 
 
 def test_a_fit_gives_back_consistent_marginals():
     joint, _ = brute(random_factors(2))
     tree = JunctionTree(SIZES, GROUPS)
-    measured = {g: Noisy(marginal(joint, tuple(range(5)), g), 1e-12) for g in GROUPS}
+    measured = {g: Measurement(marginal(joint, tuple(range(5)), g), 1e-12) for g in GROUPS}
     found = tree.marginals(tree.solve(tree.potentials(fit(tree, measured, {}, 300)))[1])
     for group in GROUPS:
-        place = tree.home(group)
+        place = tree.clique_of(group)
         table = marginal(found[place], tree.cliques[place].columns, group)
         np.testing.assert_allclose(table, measured[group].shares, atol=1e-3)
 
@@ -123,24 +123,24 @@ def test_a_fit_gives_back_consistent_marginals():
 
 def test_shares_of_the_budget_add_up_to_all_of_it():
     assert sum(shares()) == pytest.approx(1)
-    assert len(shares()) == len(releases()) == len(set(releases()))
+    assert len(shares()) == len(mechanisms()) == len(set(mechanisms()))
 
 
 def test_one_patient_more_moves_a_release_by_no_more_than_it_pays_for():
     before, after = chain(500), np.concatenate([chain(500), [[2, 0, 1, 0]]])
     pairs = [(0, 1), (1, 3), (0, 2)]
-    studies = [_Study(codes, [3] * 4, np.random.default_rng(0)) for codes in (before, after)]
-    for study in studies:
-        study.measure(pairs, 7.0)
+    neighbours = [_PrivateTable(codes, [3] * 4, np.random.default_rng(0)) for codes in (before, after)]
+    for private in neighbours:
+        private.measure(pairs, 7.0)
     cost = 0.0
     for pair in pairs:
-        step = studies[1].counts(pair) - studies[0].counts(pair)
-        noise = np.sqrt(studies[0].measured[pair].variance) * len(before)
+        step = neighbours[1].counts(pair) - neighbours[0].counts(pair)
+        noise = np.sqrt(neighbours[0].measured[pair].variance) * len(before)
         cost += (step**2).sum() / noise**2
     assert cost <= 1 / 7.0**2 * (1 + 1e-9)
     even = {pair: np.full((3, 3), 500 / 9 / 500) for pair in pairs}
     exact = [
-        {p: abs(s.counts(p) - 500 * m).sum() / 2 for p, m in even.items()} for s in studies
+        {p: abs(s.counts(p) - 500 * m).sum() / 2 for p, m in even.items()} for s in neighbours
     ]  # patients are known, so the model's counts stay
     moved = np.array([exact[1][p] - exact[0][p] for p in pairs])
     assert np.linalg.norm(moved) <= np.sqrt(len(pairs)) / 2 + 1e-9
@@ -149,14 +149,18 @@ def test_one_patient_more_moves_a_release_by_no_more_than_it_pays_for():
 def test_the_noise_is_what_was_paid_for():
     codes, errors = chain(1000), []
     for seed in range(60):
-        study = _Study(codes, [3] * 4, np.random.default_rng(seed))
-        study.measure([(0, 1), (2,)], 20.0)
-        for group, noisy in study.measured.items():
-            errors += ((noisy.shares - study.counts(group) / 1000) / np.sqrt(noisy.variance)).ravel().tolist()
+        private = _PrivateTable(codes, [3] * 4, np.random.default_rng(seed))
+        private.measure([(0, 1), (2,)], 20.0)
+        for group, measurement in private.measured.items():
+            errors += (
+                ((measurement.shares - private.counts(group) / 1000) / np.sqrt(measurement.variance))
+                .ravel()
+                .tolist()
+            )
     assert 0.9 < np.std(errors) < 1.1
-    study = _Study(codes, [3] * 4, np.random.default_rng(0))
+    private = _PrivateTable(codes, [3] * 4, np.random.default_rng(0))
     model = {(0, 1): np.full((3, 3), 1 / 9)}
-    found = [study.misfits(model, 50.0)[0, 1] * 1000 for _ in range(400)]
+    found = [private.errors(model, 50.0)[0, 1] * 1000 for _ in range(400)]
     assert 0.85 < np.std(found) / 25.0 < 1.15  # half a count of sensitivity
 
 
@@ -164,7 +168,7 @@ def test_without_noise_every_pair_is_learnt_and_with_much_none(model):
     codes = chain(20_000)
     uniforms = np.random.default_rng(3).random((20_000, 4))
     exact = model.given().codes(uniforms)[0]
-    drowned = learn(codes, [3] * 4, [1e6] * len(releases()), np.random.default_rng(0))
+    drowned = learn(codes, [3] * 4, [1e6] * len(mechanisms()), np.random.default_rng(0))
     noisy = TableModel(words(4), drowned).given().codes(uniforms)[0]
     for pair in ((0, 1), (0, 3), (1, 2)):
         assert np.mean(exact[:, pair[0]] == exact[:, pair[1]]) == pytest.approx(
@@ -177,7 +181,7 @@ def test_rare_levels_are_merged_and_come_back():
     rng = np.random.default_rng(0)
     first = np.concatenate([np.zeros(9000), np.ones(9000), rng.integers(2, 8, 60)]).astype(np.int64)
     codes = np.column_stack([first, first % 2])
-    learnt = learn(codes, [8, 2], [5.0] * len(releases()), np.random.default_rng(1))
+    learnt = learn(codes, [8, 2], [5.0] * len(mechanisms()), np.random.default_rng(1))
     assert learnt.merges[0].size == 3
     np.testing.assert_allclose(np.bincount(learnt.merges[0].group, learnt.merges[0].share), 1)
     drawn = TableModel(words(2, 8)[:1] + words(2, 2)[1:], learnt).given().codes(rng.random((50_000, 2)))[0]
