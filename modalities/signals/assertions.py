@@ -17,9 +17,8 @@ from ...core.assertions import (  # fmt: skip
     Assertion,
 )
 from ...core.modality import Record
-from .data import VITAL_FIELDS
 from .export import read
-from .layout import CHANNELS, RATE
+from .layout import CHANNELS, RATE, VITAL_FIELDS
 from .metrics import rhythm_features
 
 HEADERS = {"ecg": "ECG header", "vitals": "vitals header"}

@@ -1,89 +1,15 @@
 """Real ECGs and vitals as model arrays: filtered leads with R peaks, hourly tables on a fixed grid."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import signal as dsp
 
 from ...core.errors import InputError
 from ...core.modality import Record, TrainingSet
-from ...core.types import Float32Array, FloatArray, IntArray
+from ...core.types import Float32Array
 from .export import read_ecg
-from .layout import CHANNELS, RATE
-
-MODEL_RATE = 250  # Hz, of the generator
-FREE = (0, 1, 6, 7, 8, 9, 10, 11)  # leads that are not combinations of I and II
-PLAUSIBLE = {
-    "HR": (20, 250), "O2Sat": (40, 100), "Temp": (30, 43), "SBP": (40, 260),
-    "MAP": (25, 200), "DBP": (15, 180), "Resp": (3, 70),
-}  # fmt: skip
-
-VITAL_FIELDS = {
-    "heart_rate": "HR", "systolic": "SBP", "diastolic": "DBP", "respiration": "Resp",
-    "oxygen_saturation": "O2Sat", "temperature": "Temp",
-}  # fmt: skip
-
-
-def twelve(free: FloatArray) -> Float32Array:
-    """(8, sample) leads I, II, V1..V6 in mV to all twelve; Einthoven's law holds exactly in microvolts.
-
-    I and II are rounded to 2 microvolts, so that aVR = -(I + II) / 2 and its sisters are whole microvolts too.
-    """
-    limb = 2 * np.rint(free[:2] * 500)
-    chest = np.rint(free[2:] * 1000)
-    i, ii = limb
-    leads = np.stack([i, ii, ii - i, -(i + ii) / 2, i - ii / 2, ii - i / 2])
-    microvolts = np.clip(np.concatenate([leads, chest]), -32000, 32000)
-    return (microvolts / 1000).astype(np.float32)
-
-
-def r_peaks(ecg: NDArray[np.floating], rate: int = RATE) -> IntArray:
-    """Sample numbers of the QRS complexes of a (lead, sample) record.
-
-    Energy of the 5 to 20 Hz band over all leads, a moving window of 100 ms, an adaptive threshold with
-    search back, after Pan and Tompkins (1985); the peak is where that energy is greatest.
-    """
-    band = dsp.butter(2, (5, 20), btype="bandpass", fs=rate, output="sos")
-    energy = np.square(dsp.sosfiltfilt(band, ecg, axis=1)).sum(0)
-    width = max(1, int(0.1 * rate))
-    smooth = np.convolve(energy, np.ones(width) / width, mode="same")
-    blocks = smooth[: len(smooth) // rate * rate].reshape(-1, rate).max(1)
-    level = np.median(blocks) if len(blocks) else smooth.max()
-    if level <= 0:
-        return np.zeros(0, dtype=np.int64)
-    spots, _ = dsp.find_peaks(smooth, height=0.15 * level, distance=int(0.25 * rate))
-    if len(spots) > 2:  # a T wave that passed: close behind a much stronger beat
-        keep = [True] * len(spots)
-        for k in range(1, len(spots)):
-            near = spots[k] - spots[k - 1] < 0.4 * rate
-            keep[k] = not (near and keep[k - 1] and smooth[spots[k]] < 0.4 * smooth[spots[k - 1]])
-        spots = spots[np.array(keep)]
-    half = width // 2
-    refined = [max(0, s - half) + int(np.argmax(energy[max(0, s - half) : s + half + 1])) for s in spots]
-    return np.array(sorted(set(refined)), dtype=np.int64)
-
-
-@dataclass(frozen=True)
-class Beats:
-    """A record ready for the ECG model: (8, sample) mV at 250 Hz, and its R peaks in those samples."""
-
-    leads: Float32Array
-    peaks: IntArray
-
-    @property
-    def heart_rate(self) -> float:
-        """Per minute, from the median interval."""
-        return float(60 * MODEL_RATE / np.median(np.diff(self.peaks)))
-
-
-def clean(ecg: NDArray[np.floating]) -> FloatArray:
-    """(lead, sample) at 500 Hz without baseline wander (0.5 Hz) and mains hum (50 Hz)."""
-    high = dsp.butter(2, 0.5, btype="highpass", fs=RATE, output="sos")
-    notch_b, notch_a = dsp.iirnotch(50, 30, fs=RATE)
-    filtered = dsp.filtfilt(notch_b, notch_a, dsp.sosfiltfilt(high, ecg, axis=1), axis=1)
-    return np.asarray(filtered, dtype=np.float64)
+from .layout import CHANNELS, PLAUSIBLE, RATE, VITAL_FIELDS
+from .peaks import clean, r_peaks
 
 
 def read_ecgs(data: TrainingSet) -> list[Record]:
@@ -99,13 +25,6 @@ def read_ecgs(data: TrainingSet) -> list[Record]:
             facts["baseline"] = {"heart_rate": facts["heart_rate"]}
         out.append(Record({"ecg": ecg, "r_peaks": peaks}, facts))
     return out
-
-
-def beats(record: Record) -> Beats:
-    """A 12-lead record as the model sees it."""
-    filtered = clean(record.arrays["ecg"][list(FREE)])
-    slow = dsp.resample_poly(filtered, 1, RATE // MODEL_RATE, axis=1)
-    return Beats(slow.astype(np.float32), record.arrays["r_peaks"] // (RATE // MODEL_RATE))
 
 
 def read_vitals(data: TrainingSet, hours: int) -> list[Record]:

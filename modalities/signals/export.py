@@ -13,12 +13,7 @@ from ...core.errors import InputError
 from ...core.modality import Record
 from ...core.profile import PatientProfile
 from ...core.types import Float32Array
-from .layout import CHANNELS, ECG_GAIN, LEADS, RATE, VITALS_UNITS, Tracing, millivolts
-
-__all__ = [
-    "CHANNELS", "ECG_GAIN", "LEADS", "PLAIN", "RATE", "VITALS_UNITS", "ExportOptions", "export", "millivolts",
-    "read", "read_ecg",
-]  # fmt: skip
+from .layout import ECG_GAIN, LEADS, RATE, Tracing
 
 Format = Literal["wfdb", "edf", "dicom"]
 MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "v": 1e3}

@@ -9,13 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.modality import Facts
-from ...core.profile import PatientProfile, study_begins, uid_for
-from ...core.types import Float32Array
+from ...core.profile import study_begins, uid_for
+from ...core.types import AnyArray, Float32Array, FloatArray
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 RATE = 500  # Hz
 ECG_GAIN = 1000  # steps a mV: one step is a microvolt
+INDEPENDENT = (0, 1, 6, 7, 8, 9, 10, 11)  # I, II, V1 to V6: the other leads are combinations of I and II
+ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
 CHANNELS = ("HR", "O2Sat", "Temp", "SBP", "MAP", "DBP", "Resp")
+HR, O2SAT, TEMP, SBP, MAP, DBP, RESP = range(len(CHANNELS))
+VITAL_FIELDS = {  # channel of a profile field
+    "heart_rate": "HR", "systolic": "SBP", "diastolic": "DBP", "respiration": "Resp",
+    "oxygen_saturation": "O2Sat", "temperature": "Temp",
+}  # fmt: skip
+PLAUSIBLE = {  # readings outside are taken for errors
+    "HR": (20, 250), "O2Sat": (40, 100), "Temp": (30, 43), "SBP": (40, 260),
+    "MAP": (25, 200), "DBP": (15, 180), "Resp": (3, 70),
+}  # fmt: skip
 VITALS_UNITS = ("/min", "%", "Cel", "mmHg", "mmHg", "mmHg", "/min")
 VITALS_RATE = 1 / 3600  # Hz: one value an hour
 BEDSIDE_RATE = 1  # Hz
@@ -40,8 +51,32 @@ class Tracing:
     values: Sequence[NDArray[np.floating[Any]]]
 
 
-def millivolts(steps: NDArray[np.integer[Any]]) -> Float32Array:
-    """Microvolt integers as float32 mV, the nearest float of each: what an ECG array holds."""
+def twelve_leads(independent: FloatArray) -> Float32Array:
+    """(8, sample) leads I, II, V1 to V6 in mV to all twelve; Einthoven's law holds exactly in microvolts.
+
+    I and II are rounded to 2 microvolts, so that aVR = -(I + II) / 2, aVL and aVF are whole microvolts too.
+    """
+    limb = 2 * np.rint(independent[:2] * 500)
+    chest = np.rint(independent[2:] * 1000)
+    i, ii = limb
+    leads = np.stack([i, ii, ii - i, -(i + ii) / 2, i - ii / 2, ii - i / 2])
+    return millivolts(np.clip(np.concatenate([leads, chest]), -32000, 32000))
+
+
+def lost_leads(electrode: str) -> list[int]:
+    """Places of the leads that cannot be measured without this electrode.
+
+    Each limb electrode is part of Wilson's central terminal and of Goldberger's leads, so that only the bipolar lead
+    between the other two is left.
+    """
+    left = {"RA": "III", "LA": "II", "LL": "I"}
+    if electrode in left:
+        return [place for place, lead in enumerate(LEADS) if lead != left[electrode]]
+    return [LEADS.index(electrode)]
+
+
+def millivolts(steps: AnyArray) -> Float32Array:
+    """Whole microvolts as float32 mV, the nearest float of each: what an ECG array holds."""
     return (steps / ECG_GAIN).astype(np.float32)
 
 
@@ -84,9 +119,3 @@ def taken(facts: Facts, day: date) -> datetime:
 def hour_taken(facts: Facts, hours: int) -> int:
     """Which hour of vitals, which begin at midnight, the ECG falls into; the last one of a shorter chart."""
     return min(taken(facts, date.min).hour, hours - 1)
-
-
-def described(profile: PatientProfile) -> dict[str, Any]:
-    """What headers say of the patient, as far as it is known."""
-    known = {"age": profile.age, "sex": profile.sex, "index date": profile.index_date}
-    return {name: value for name, value in known.items() if value is not None}

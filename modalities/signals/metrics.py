@@ -8,15 +8,14 @@ import numpy as np
 from ...core.modality import Record, Task, View
 from ...core.profile import PatientProfile
 from ...core.types import FloatArray, IntArray
-from .layout import CHANNELS, LEADS, RATE
+from .layout import CHANNELS, LEADS
+from .peaks import BAND, SLOW, filtered, find_beats
 from .pictures import draw_ecgs, draw_vitals
 from .time_metrics import ECG_PANELS, VITALS_PANELS
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-BAND = (0.5, 45.0)  # Hz, the same filter for real and synthetic records
-SLOW = RATE // 2  # Hz, of the features
 BEFORE, AFTER = int(0.30 * SLOW), int(0.45 * SLOW)  # samples of a beat around its R peak
 POWERS = ((0.5, 2), (2, 5), (5, 10), (10, 15), (15, 25), (25, 45))  # Hz
 PAIRS = (
@@ -73,28 +72,6 @@ def _of_ecg(ecg: FloatArray) -> dict[str, float]:
 def rhythm_features(ecg: FloatArray) -> dict[str, float]:
     """The features of RHYTHM alone, by name, of one (lead, sample) record in mV at 500 Hz."""
     return _rhythm(find_beats(filtered(ecg)))
-
-
-def filtered(ecg: FloatArray) -> FloatArray:
-    """(lead, sample) in BAND at the rate SLOW."""
-    from scipy import signal
-
-    band = signal.butter(2, BAND, btype="bandpass", fs=RATE, output="sos")
-    return np.asarray(signal.sosfiltfilt(band, np.nan_to_num(ecg), axis=1)[:, ::2])
-
-
-def find_beats(leads: FloatArray) -> IntArray:
-    """Samples of the QRS complexes of (lead, sample) filtered at 250 Hz: peaks of the speed of all leads."""
-    from scipy import signal
-
-    speed = np.sqrt(np.square(np.gradient(leads, axis=1)).sum(0))
-    speed = np.convolve(speed, np.full(21, 1 / 21), mode="same")
-    seconds = speed[: len(speed) // SLOW * SLOW].reshape(-1, SLOW)
-    if not len(seconds) or speed.max() <= 1e-9:
-        return np.zeros(0, dtype=np.int64)
-    height = 0.45 * np.median(seconds.max(1))
-    found, _ = signal.find_peaks(speed, height=height, distance=int(0.26 * SLOW))
-    return np.asarray(found, dtype=np.int64)
 
 
 def _rhythm(peaks: IntArray) -> dict[str, float]:

@@ -8,12 +8,12 @@ import numpy as np
 
 from ...core.modality import Panel, Record
 from ...core.types import FloatArray, IntArray
-from .layout import CHANNELS, LEADS, RATE
+from .layout import CHANNELS, LEADS
+from .peaks import SLOW, filtered, find_beats
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-SLOW = RATE // 2  # Hz, of the filtered leads
 SPECTRUM_LEADS = ("II", "V2", "V5")
 EDGES = (0.5, 1, 2, 3, 5, 7, 10, 14, 20, 30, 45)  # Hz
 LAGS_SECONDS = (0.04, 0.1, 0.2, 0.3, 0.4)
@@ -43,8 +43,6 @@ def variability(records: Sequence[Record]) -> "DataFrame":
     """(record, figure) of beats found anew."""
     from pandas import DataFrame
 
-    from .metrics import filtered, find_beats
-
     leads = (filtered(np.asarray(r.arrays["ecg"], dtype=np.float64)) for r in records)
     return DataFrame([heart_rate_variability(find_beats(own), SLOW) for own in leads])
 
@@ -53,8 +51,6 @@ def spectra(records: Sequence[Record]) -> "DataFrame":
     """(record, band) log10 of the share of power in ten bands of three leads."""
     from pandas import DataFrame
     from scipy import signal
-
-    from .metrics import filtered
 
     places = [LEADS.index(name) for name in SPECTRUM_LEADS]
     rows = []
@@ -71,8 +67,6 @@ def spectra(records: Sequence[Record]) -> "DataFrame":
 def ecg_autocorrelation(records: Sequence[Record]) -> "DataFrame":
     """(record, lag) of three leads, in seconds, and one beat, the record's own median, later."""
     from pandas import DataFrame
-
-    from .metrics import filtered, find_beats
 
     rows = []
     for record in records:

@@ -10,11 +10,9 @@ import numpy as np
 from ...core.cohort.watermark import Mark, Tally
 from ...core.modality import Record
 from ...core.types import Float32Array, IntArray
-from .data import twelve
-from .layout import ECG_GAIN
+from .layout import ECG_GAIN, INDEPENDENT, twelve_leads
 
 ECG = "ecg"
-FREE = (0, 1, 6, 7, 8, 9, 10, 11)  # I, II, V1 to V6 of twelve leads
 STEP = np.array([2, 2, 1, 1, 1, 1, 1, 1])[:, None]  # microvolts
 
 
@@ -23,7 +21,7 @@ def mark(record: Record, key: Mark, patient_id: str) -> Record:
     if ECG not in record.arrays:
         return record
     ecg = record.arrays[ECG]
-    marked = twelve(key.put(_levels(ecg), patient_id, ECG) * STEP / ECG_GAIN)
+    marked = twelve_leads(key.put(_levels(ecg), patient_id, ECG) * STEP / ECG_GAIN)
     apart = np.abs(ecg[1] - ecg[0] - ecg[2]) > 0.5 / ECG_GAIN  # Einthoven's law is broken
     marked[2:6, apart] = ecg[2:6, apart]
     return Record({**record.arrays, ECG: marked}, record.facts)
@@ -38,4 +36,4 @@ def marks(record: Record, key: Mark, patient_id: str) -> Tally:
 
 def _levels(ecg: Float32Array) -> IntArray:
     """(free lead, sample) whole steps of (12, sample) mV."""
-    return np.rint(ecg[FREE, :].astype(np.float64) * ECG_GAIN / STEP).astype(np.int64)
+    return np.rint(ecg[INDEPENDENT, :].astype(np.float64) * ECG_GAIN / STEP).astype(np.int64)

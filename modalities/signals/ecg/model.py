@@ -18,8 +18,8 @@ from ....core.training.fit import Fit
 from ....core.training.weights import Weights
 from ....core.types import FloatArray, IntArray
 from ..cards import card
-from ..data import FREE, read_ecgs
-from ..layout import RATE
+from ..data import read_ecgs
+from ..layout import INDEPENDENT, RATE
 from .beats import Decomposed, decompose, padded
 from .ectopic import EctopicLaw, cut
 from .morphology import Heart, HeartLaw, HeartSpace
@@ -58,7 +58,9 @@ def _take(data: Sequence[TrainingSet]) -> _Taken:
     for place, part in enumerate(data):
         for record, profile in zip(read_ecgs(part), part.profiles, strict=True):
             if usable(record):
-                taken.parts.append(decompose(record.arrays["ecg"][list(FREE)], record.arrays["r_peaks"]))
+                taken.parts.append(
+                    decompose(record.arrays["ecg"][list(INDEPENDENT)], record.arrays["r_peaks"])
+                )
                 taken.profiles.append(profile.but(measurements=record.facts["baseline"]))
                 taken.recorder.append(place)
     return taken

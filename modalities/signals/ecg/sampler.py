@@ -13,8 +13,7 @@ from ....core.modality import Batch, Record
 from ....core.profile import PatientProfile
 from ....core.training.weights import Weights
 from ....core.types import Float32Array, FloatArray
-from ..data import twelve
-from ..layout import LEFT_BLOCK, PACED, RATE, RIGHT_BLOCK
+from ..layout import LEFT_BLOCK, PACED, RATE, RIGHT_BLOCK, twelve_leads
 from .atria import Flutter, Waves, conduction, fibrillatory, without_p
 from .ectopic import EctopicLaw
 from .morphology import Heart, HeartLaw
@@ -89,7 +88,7 @@ class Drawn:
         """(12, sample) mV, and the beats in it."""
         out, own = np.empty((12, samples), dtype=np.float32), list[Beat]()
         for place, (block, inside) in zip(range(0, samples, STEP), self.blocks(), strict=False):
-            out[:, place : place + STEP] = twelve(block[:, : samples - place])
+            out[:, place : place + STEP] = twelve_leads(block[:, : samples - place])
             own += inside
         return out, [beat for beat in own if beat.at < samples / RATE]
 
@@ -143,7 +142,7 @@ class EcgSampler:
     ) -> Iterator[tuple[Float32Array, list[Beat]]]:
         """(12, 5000) mV and the beats in it, ten seconds after ten seconds without end; `sample` is how it begins."""
         for block, inside in self.draw(profile, condition, seed).blocks():
-            yield twelve(block), inside
+            yield twelve_leads(block), inside
 
     def draw(
         self, profile: PatientProfile, condition: Float32Array, seed: int, follow: Follow | None = None

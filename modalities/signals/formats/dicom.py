@@ -11,8 +11,7 @@ from ....core.dicom_patient import add_patient, check_id, coded, started
 from ....core.errors import InputError, first_line
 from ....core.modality import Record
 from ....core.profile import PatientProfile, study_begins
-from ..artefacts import lost_leads
-from ..layout import BEATS, LEADS, RATE, STUDY, SYNTHETIC, Tracing, ecg_steps, rhythms, taken
+from ..layout import BEATS, LEADS, RATE, STUDY, SYNTHETIC, Tracing, ecg_steps, lost_leads, rhythms, taken
 
 if TYPE_CHECKING:
     from pydicom import Dataset

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from ....core.errors import InputError, first_line
 from ....core.modality import Record
 from ....core.profile import PatientProfile
-from ..artefacts import lost_leads
 from ..layout import (
     ABSENT,
     BEATS,
@@ -25,6 +24,7 @@ from ..layout import (
     VITALS_UNITS,
     Tracing,
     ecg_steps,
+    lost_leads,
     rhythms,
     taken,
     vitals_steps,

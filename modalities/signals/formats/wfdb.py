@@ -12,7 +12,6 @@ from ....core.errors import InputError, first_line
 from ....core.modality import Facts, Record
 from ....core.profile import PatientProfile
 from ....core.types import AnyArray
-from ..artefacts import lost_leads
 from ..ecg.rhythm import SINUS
 from ..layout import (
     ABSENT,
@@ -27,9 +26,9 @@ from ..layout import (
     VITALS_RATE,
     VITALS_UNITS,
     Tracing,
-    described,
     ecg_steps,
     hour_taken,
+    lost_leads,
     rhythms,
     vitals_steps,
 )
@@ -236,8 +235,10 @@ def _episode_marks(facts: Facts, samples: int) -> list[tuple[int, str, str]]:
 
 
 def _comments(profile: PatientProfile, notes: Mapping[str, str]) -> list[str]:
-    """Header comments, `name: value` a line."""
-    lines = [f"{name}: {value}" for name, value in {**described(profile), **notes}.items()]
+    """Header comments, `name: value` a line; of the patient what is known."""
+    known = {"age": profile.age, "sex": profile.sex, "index date": profile.index_date}
+    said = {name: value for name, value in known.items() if value is not None}
+    lines = [f"{name}: {value}" for name, value in {**said, **notes}.items()]
     return [SYNTHETIC, f"patient: {profile.patient_id}", *lines]
 
 

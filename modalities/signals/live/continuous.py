@@ -11,13 +11,12 @@ from scipy.signal import firwin, upfirdn
 from ....core.errors import InputError
 from ....core.modality import Batch
 from ....core.types import FloatArray
-from ..artefacts import Artefacts, Noise, lost_leads
-from ..data import FREE, twelve
+from ..artefacts import Artefacts, Noise
 from ..ecg.atria import fibrillatory
 from ..ecg.rhythm import FLUTTER, Beat, followed
 from ..ecg.sampler import Drawn, EcgSampler, Follow
 from ..ecg.trace import STEP
-from ..layout import RATE
+from ..layout import INDEPENDENT, RATE, lost_leads, twelve_leads
 
 LOWPASS = firwin(41, 110, fs=RATE)  # before every second sample is left out
 
@@ -108,7 +107,7 @@ def _noisy(
 ) -> Iterator[tuple[FloatArray, list[Beat]]]:
     """(8, sample) mV with noise on top, which comes after a record's trace was rounded."""
     for block, beats in blocks:
-        yield twelve(block)[FREE, :] + artefacts.take(block.shape[1]), beats
+        yield twelve_leads(block)[INDEPENDENT, :] + artefacts.take(block.shape[1]), beats
 
 
 def _at(
@@ -123,4 +122,4 @@ def _at(
             whole = np.concatenate([before, block], axis=1)
             history = whole[:, -2 * half :]
             block = upfirdn(LOWPASS, whole, 1, RATE // rate, axis=1)[:, half : (whole.shape[1] + 1) // 2]
-        yield np.rint(twelve(block) * 1000).astype(np.int16), beats
+        yield np.rint(twelve_leads(block) * 1000).astype(np.int16), beats

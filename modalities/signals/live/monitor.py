@@ -10,8 +10,8 @@ from ....core.config import Settings
 from ....core.modality import Batch, Record
 from ....core.profile import PatientProfile
 from ..artefacts import Noise
-from ..layout import CHANNELS, LEADS, RATE, VITALS_UNITS
-from .rules import LOST, AtrialFibrillation, LeadOff, Rule, Sepsis
+from ..layout import CHANNELS, LEADS, RATE, VITALS_UNITS, lost_leads
+from .rules import AtrialFibrillation, LeadOff, Rule, Sepsis
 from .strip import Heart, Strip, free_leads
 from .vitals import Course, displayed
 
@@ -83,13 +83,12 @@ class Monitor:
         """One second of each lead in microvolts (None: its electrode is off), and the R peaks in it."""
         assert self._second is not None
         leads, peaks = self._second()
-        lost = {
-            lead
-            for rule in self._rules
-            if isinstance(rule, LeadOff) and rule.on(second)
-            for lead in LOST[rule.electrode]
-        }
-        return {name: None if name in lost else row for name, row in zip(LEADS, leads, strict=True)}, peaks
+        rows: list[NDArray[np.int16] | None] = list(leads)
+        for rule in self._rules:
+            if isinstance(rule, LeadOff) and rule.on(second):
+                for place in lost_leads(rule.electrode):
+                    rows[place] = None
+        return dict(zip(LEADS, rows, strict=True)), peaks
 
     def _drawn_on(self, sampler: "EcgSampler", row: Batch) -> Callable[[], Second]:
         from .continuous import DrawnOn

@@ -7,24 +7,11 @@ from pydantic import Field
 
 from ....core.duration import Seconds, Timed
 from ....core.types import FloatArray
-from ..layout import CHANNELS, LEADS
+from ..layout import CHANNELS, DBP, HR, MAP, O2SAT, RESP, SBP, TEMP
 
-HR, O2, TEMP, SBP, MAP, DBP, RESP = (
-    CHANNELS.index(name) for name in ("HR", "O2Sat", "Temp", "SBP", "MAP", "DBP", "Resp")
-)
 # What severity 1 adds to the vitals. An adult at rest then has respiration over 22 and systolic pressure
 # under 100 (two signs of qSOFA: Singer et al., JAMA 2016;315:801), fever and tachycardia (SIRS).
-SEPTIC = {HR: 42.0, O2: -6.0, TEMP: 2.0, SBP: -42.0, DBP: -24.0, RESP: 13.0}
-LIMBS = ("I", "II", "III", "aVR", "aVL", "aVF")
-CHEST = tuple(lead for lead in LEADS if lead not in LIMBS)
-# Leads lost with an electrode. Each limb electrode is part of Wilson's central terminal and of Goldberger's
-# leads, so that only the bipolar lead between the other two is left.
-LOST = {
-    "RA": frozenset(LEADS) - {"III"},
-    "LA": frozenset(LEADS) - {"II"},
-    "LL": frozenset(LEADS) - {"I"},
-    **{lead: frozenset({lead}) for lead in CHEST},
-}
+SEPTIC = {HR: 42.0, O2SAT: -6.0, TEMP: 2.0, SBP: -42.0, DBP: -24.0, RESP: 13.0}
 
 
 class Rule(Timed):

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from ....core.errors import InputError
 from ....core.types import FloatArray, IntArray
-from ..data import FREE, twelve
 from ..ecg.atria import FIBRILLATORY, FIBRILLATORY_SIZE
 from ..ecg.rhythm import IRREGULAR
+from ..layout import INDEPENDENT, twelve_leads
 
 BEFORE = 0.28  # s from the cut between two beats to the R peak: in the pause before the P wave
 QRS = 0.05  # s either side of the R peak that are never stretched
@@ -76,7 +76,7 @@ class Strip:
         peaks = [peak for peak in self._peaks if peak < count]
         self._peaks = [peak - count for peak in self._peaks if peak >= count]
         self._waiting = [whole[:, count:]]
-        return np.rint(twelve(whole[:, :count] / 1000) * 1000).astype(np.int16), peaks
+        return np.rint(twelve_leads(whole[:, :count] / 1000) * 1000).astype(np.int16), peaks
 
     def _beat(self, heart: Heart) -> tuple[FloatArray, int]:
         """(8, sample) the next beat, and the sample of its R peak."""
@@ -109,7 +109,7 @@ class Strip:
 
 def free_leads(ecg: NDArray[np.floating], rate: int, stored: int) -> FloatArray:
     """(12, sample) mV at `stored` Hz to (8, sample) microvolts of the free leads at `rate` Hz."""
-    free = np.asarray(ecg, dtype=np.float64)[list(FREE)] * 1000
+    free = np.asarray(ecg, dtype=np.float64)[list(INDEPENDENT)] * 1000
     if rate == stored:
         return free
     from scipy.signal import resample_poly

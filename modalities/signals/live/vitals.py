@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
 from ....core.types import Float32Array, FloatArray
-from ..data import PLAUSIBLE
-from ..layout import CHANNELS
+from ..layout import CHANNELS, HR, PLAUSIBLE
 from ..vitals.bedside import SECONDS, around_the_clock
-from .rules import HR
 
 DECIMALS = {"HR": 0, "O2Sat": 0, "Temp": 1, "SBP": 0, "MAP": 0, "DBP": 0, "Resp": 0}  # that a monitor shows
 STEADY = (

@@ -6,11 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....core.types import BoolArray, Float32Array
-from ..data import VITAL_FIELDS
-from ..layout import CHANNELS
+from ..layout import CHANNELS, DBP, MAP, SBP, VITAL_FIELDS
 from .quantizer import HIGH, LOW, STEP
 
-SBP, MAP, DBP = (CHANNELS.index(name) for name in ("SBP", "MAP", "DBP"))
 # a median that is off by no more than this is left as it was drawn
 NEAR = {"HR": 1.5, "O2Sat": 1.0, "Temp": 0.15, "SBP": 3.0, "DBP": 2.0, "Resp": 1.0}
 ODD = 0.2  # share of odd readings from which a unit does not chart even numbers only

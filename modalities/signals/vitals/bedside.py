@@ -9,14 +9,11 @@ from scipy.signal import lfilter
 
 from ....core.errors import InputError
 from ....core.types import Float32Array, FloatArray
-from ..layout import CHANNELS
+from ..layout import CHANNELS, DBP, HR, MAP, O2SAT, RESP, SBP
 from .quantizer import USUAL
 
 SECONDS = 3600
 BASIS = "rule-based: seconds are made up between charted hours, not learnt"
-HR, O2, TEMP, SBP, MAP, DBP, RESP = (
-    CHANNELS.index(name) for name in ("HR", "O2Sat", "Temp", "SBP", "MAP", "DBP", "Resp")
-)
 FULL = 100.0  # %, the most that blood can be saturated
 # Parts that add up to the readings: every one stays above 0, so that diastolic < mean < systolic each second.
 PARTS = ("HR", "O2Sat", "Temp", "DBP", "MAP - DBP", "SBP - MAP", "Resp")
@@ -105,7 +102,7 @@ def _readings(parts: FloatArray) -> Float32Array:
 def _knot(before: FloatArray, after: FloatArray) -> FloatArray:
     """(part,) where two hours meet: half-way, yet low enough for both to keep their means without reaching 0."""
     knot = np.minimum((before + after) / 2, 1.5 * np.minimum(before, after))
-    knot[O2] = max(before[O2], after[O2])  # else a fully saturated hour would have to pass 100 %
+    knot[O2SAT] = max(before[O2SAT], after[O2SAT])  # else a fully saturated hour would have to pass 100 %
     return knot
 
 
@@ -150,7 +147,7 @@ def _hour(
     share = MOST * np.tanh((wander * drift + breath * swing) / MOST)
     away = share * course
     # saturation wanders below 100 %: as far as there is room, which is most where the hump is highest
-    away[:, O2] = HEADROOM * np.tanh(drift[:, O2]) * (FULL - course[:, O2])
+    away[:, O2SAT] = HEADROOM * np.tanh(drift[:, O2SAT]) * (FULL - course[:, O2SAT])
     # a smooth hump of mean 1 that is 0 at both ends: takes an hour's mean away without a jump
     hump = 1 - np.cos(2 * np.pi * (np.arange(SECONDS) + 0.5) / SECONDS)
     away -= hump[:, None] * away.mean(0)

@@ -5,11 +5,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..layout import CHANNELS
+from ..layout import CHANNELS, DBP, MAP, SBP
 from .quantizer import SPREAD, USUAL, Tokens
 
 COUNT = len(CHANNELS)
-SBP, MAP, DBP = (CHANNELS.index(name) for name in ("SBP", "MAP", "DBP"))
 MEMORIES = (1 / 3, 1 / 8)  # weight of a new reading in the two running means
 SEEN = 14  # features a channel
 RESIDUAL = 4  # features of the mean pressure

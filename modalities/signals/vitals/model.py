@@ -16,8 +16,8 @@ from ....core.training.trainer import fit
 from ....core.training.weights import Weights, figures, restore
 from ....core.types import BoolArray, Float32Array
 from ..cards import card
-from ..data import VITAL_FIELDS, read_vitals
-from ..layout import CHANNELS
+from ..data import read_vitals
+from ..layout import CHANNELS, VITAL_FIELDS
 from .baseline_shift import anchored, coherent
 from .charting import charts
 from .moment_matching import drifted, matched

@@ -6,11 +6,11 @@ from torch.nn import functional
 
 from ....core.config import Settings
 from ....core.dp.recurrence import Recurrence
-from ..layout import CHANNELS
-from .charting import COUNT, DBP, LAST, MAP, MEAN, SBP, TABLE, Chart, course, implied
+from ..layout import CHANNELS, DBP, HR, MAP, O2SAT, RESP, SBP, TEMP
+from .charting import COUNT, LAST, MEAN, TABLE, Chart, course, implied
 from .quantizer import BINS, SPREAD, STEP, Tokens, scaled
 
-ORDER = tuple(CHANNELS.index(name) for name in ("HR", "SBP", "DBP", "MAP", "Resp", "O2Sat", "Temp"))
+ORDER = (HR, SBP, DBP, MAP, RESP, O2SAT, TEMP)
 NEAR = 4  # steps around the last reading that have odds of their own
 EASED = 2 + 4 + 2 * NEAR + 1  # what a head says besides the odds of each step
 DRAWS = 4  # uniform numbers a reading: charted, half-way, step, and (of the first channel) the stay's end

@@ -13,14 +13,12 @@ import numpy as np
 from ....core.profile import PatientProfile
 from ....core.types import BoolArray, Float32Array, FloatArray, IntArray
 from ..data import baselines
-from ..layout import CHANNELS
-from .charting import DBP, MAP, SBP
+from ..layout import CHANNELS, DBP, MAP, SBP, TEMP
 from .network import LEAST
 from .quantizer import HIGH, LOW, SPREAD, STEP, USUAL
 from .trajectory import DERANGED, FIRST, SEPSIS
 
 COUNT = len(CHANNELS)
-HR, O2SAT, TEMP, RESP = (CHANNELS.index(name) for name in ("HR", "O2Sat", "Temp", "Resp"))
 WANDERS = np.array([7.0, 1.4, 0.35, 12.0, 9.0, 7.0, 3.2])  # within a day, standard deviation of a usual stay
 STRESS = np.array([0.4, -0.2, 0.3, 0.0, 0.0, 0.0, 0.4])  # what levels share: a patient who is worse
 PRESSURE = np.array([0.0, 0.0, 0.0, 0.75, 0.75, 0.75, 0.0])

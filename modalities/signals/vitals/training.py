@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from ....core.condition import FieldDropout, field_of
 from ....core.config import Settings
 from ....core.fields import BY_NAME
-from ..data import VITAL_FIELDS
-from ..layout import CHANNELS
+from ..layout import CHANNELS, VITAL_FIELDS
 from .network import VitalsModel, VitalsNet
 from .quantizer import SPREAD, Tokens
 from .trajectory import SEPSIS

@@ -33,9 +33,8 @@ from polyclinic.core.modality import Record, load_modality
 from polyclinic.core.pipeline import Patient, generate
 from polyclinic.core.profile import PatientProfile
 from polyclinic.core.training.weights import digest, find, load
-from polyclinic.modalities.signals.data import twelve
 from polyclinic.modalities.signals.ecg.sampler import EcgSampler
-from polyclinic.modalities.signals.layout import CHANNELS, LEADS
+from polyclinic.modalities.signals.layout import CHANNELS, LEADS, twelve_leads
 from polyclinic.modalities.signals.live.monitor import Monitor
 from polyclinic.modalities.signals.live.rules import RULES
 from polyclinic.modalities.signals.live.strip import Heart, Strip
@@ -70,7 +69,7 @@ def record(rate=75.0, seed=0, hours=24):
     vitals[rng.uniform(size=vitals.shape) < 0.2] = np.nan
     vitals[0] = [rate, 96, 37, 120, 85, 70, 16]
     facts = {"heart_rate": rate, "rhythm": "sinus", "beats": len(peaks)}
-    return Record({"ecg": twelve(free), "r_peaks": peaks, "vitals": vitals.astype(np.float32)}, facts)
+    return Record({"ecg": twelve_leads(free), "r_peaks": peaks, "vitals": vitals.astype(np.float32)}, facts)
 
 
 def profile(number=0):

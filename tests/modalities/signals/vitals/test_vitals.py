@@ -22,8 +22,8 @@ from polyclinic.core.modality import DatasetSource, TrainingSet
 from polyclinic.core.training.fit import Fit
 from polyclinic.core.training.weights import Card, Weights
 from polyclinic.modalities.signals import Signals
-from polyclinic.modalities.signals.data import VITAL_FIELDS, read_vitals
-from polyclinic.modalities.signals.layout import CHANNELS
+from polyclinic.modalities.signals.data import read_vitals
+from polyclinic.modalities.signals.layout import CHANNELS, VITAL_FIELDS
 from polyclinic.modalities.signals.vitals import network
 from polyclinic.modalities.signals.vitals.baseline_shift import anchored, coherent
 from polyclinic.modalities.signals.vitals.bedside import SECONDS, bedside
