@@ -32,9 +32,10 @@ from polyclinic.conditioning.dataset.dataset import read_training_set
 from polyclinic.conditioning.population import Population
 from polyclinic.core.config import TrainConfig, load
 from polyclinic.core.modality import installed
-from polyclinic.eval.linkage.linkage import Linkage, Sides, linkage
+from polyclinic.eval.linkage.linkage import Linkage, linkage
 from polyclinic.eval.metrics.classifier import taught
 from polyclinic.eval.report.report import Reference, sides_of
+from polyclinic.eval.sample import Comparison
 from polyclinic.eval.score import DIFFERENT
 from polyclinic.modalities.records.metrics import check_references
 
@@ -118,7 +119,7 @@ def recovery(link: Linkage) -> Iterator[Row]:
             )
 
 
-def within_views(sides: Sequence[Sides]) -> Iterator[Row]:
+def within_views(sides: Sequence[Comparison]) -> Iterator[Row]:
     """What held-out real films show of an effusion if PA and AP films are looked at apart.
 
     Bedside films have more effusions, so over both the view alone tells something; hardly so in a cohort where

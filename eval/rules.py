@@ -2,12 +2,10 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from ..core.modality import Modality, Record
-
-if TYPE_CHECKING:
-    from .report.report import Judged
+from .cohort import CohortRecords
 
 NAMED = 20  # breaches told in full
 
@@ -25,7 +23,7 @@ class Ruled(Protocol):
         ...
 
 
-def rules(cohort: "Judged", modalities: Sequence[Modality]) -> dict[str, Any]:
+def rules(cohort: CohortRecords, modalities: Sequence[Modality]) -> dict[str, Any]:
     """How many patients were checked and which rules their records break, in plain JSON types."""
     patients, counts, named = 0, Counter[str](), list[dict[str, str]]()
     checked: dict[str, str] = {}

@@ -59,6 +59,16 @@ class Sample:
         )
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """One view's rows: synthetic, real training, real test; None where there are none."""
+
+    view: View
+    synthetic: Sample | None
+    train: Sample | None = None
+    test: Sample | None = None
+
+
 def collect(views: Sequence[View], pairs: Iterable[tuple[PatientProfile, Record]]) -> list[Sample | None]:
     """One Sample a view from a single pass over the records; None for a view that no record serves."""
     import pandas as pd

@@ -14,9 +14,8 @@ from polyclinic import Batch, PatientProfile, ProfileEncoder, seed_for
 from polyclinic.conditioning.population import Population
 from polyclinic.core.modality import Generator, Modality, TrainingSet, View
 from polyclinic.core.training.weights import find, load
-from polyclinic.eval.linkage.linkage import Sides
 from polyclinic.eval.reference import samples
-from polyclinic.eval.sample import Sample, collect
+from polyclinic.eval.sample import Comparison, Sample, collect
 from polyclinic.modalities.imaging.generator import ImageGenerator
 from polyclinic.modalities.omics.generator import OmicsGenerator
 
@@ -35,9 +34,9 @@ class Real:
     train: Sample
     test: Sample
 
-    def against(self, synthetic: Sample) -> Sides:
+    def against(self, synthetic: Sample) -> Comparison:
         """The sides of an attack."""
-        return Sides(self.view, synthetic, self.train, self.test)
+        return Comparison(self.view, synthetic, self.train, self.test)
 
 
 def real_views(modality: Modality, pair: tuple[TrainingSet, TrainingSet]) -> Iterator[Real]:

@@ -24,11 +24,10 @@ from polyclinic.app.training import references
 from polyclinic.core.config import load, parse
 from polyclinic.eval.attacks.attack import attack
 from polyclinic.eval.gate import CHANCE, judge
-from polyclinic.eval.linkage.linkage import Sides
 from polyclinic.eval.policy import Policy
 from polyclinic.eval.reference import samples
 from polyclinic.eval.report.report import score
-from polyclinic.eval.sample import Sample
+from polyclinic.eval.sample import Comparison, Sample
 from polyclinic.eval.verdict import ONE, TWO
 
 GROUPS, QUICK = 20, 5
@@ -44,7 +43,7 @@ def split(train: Sample, size: int, seed: int) -> tuple[Sample, Sample]:
     return train.take(np.flatnonzero(own)), train.take(np.flatnonzero(~own))
 
 
-def figures(policy: Policy, name: str, real: list[Sides], size: int, seed: int) -> dict[str, Any]:
+def figures(policy: Policy, name: str, real: list[Comparison], size: int, seed: int) -> dict[str, Any]:
     """Checks of one group, by key, and the point shares of usefulness."""
     views, sides = [], []
     for side in real:
@@ -52,7 +51,7 @@ def figures(policy: Policy, name: str, real: list[Sides], size: int, seed: int) 
         assert side.test is not None
         own, rest = split(side.train, min(size, side.train.patient_count // 2), seed)
         views.append({**score(side.view, own, rest, side.test, None, seed).to_dict(), "modality": name})
-        sides.append(Sides(side.view, own, rest, side.test))
+        sides.append(Comparison(side.view, own, rest, side.test))
     scores = {"views": views, "privacy": attack({name: sides}, seed).to_dict()}
     manifest = {"patients": size, "modalities": {name: {"with_record": size}}}
     verdict = judge(policy, manifest, scores, [], {})
@@ -70,7 +69,7 @@ def judged(policy: Policy, name: str, options: argparse.Namespace) -> tuple[int,
     """How many checks of a modality were measured, and how many refused too many groups."""
     modality, pairs = load_modality(name), references(options.data)[name]
     real = [
-        Sides(view, None, *both)
+        Comparison(view, None, *both)
         for view, both in zip(modality.views(), samples(modality, pairs, 0), strict=True)
         if None not in both
     ]

@@ -38,8 +38,7 @@ from polyclinic.core.config import DatasetConfig, parse, read_yaml
 from polyclinic.core.dp.budget import Budget, noise_for
 from polyclinic.core.modality import View
 from polyclinic.eval.attacks.attack import NEAREST, attack
-from polyclinic.eval.linkage.linkage import Sides
-from polyclinic.eval.sample import Sample
+from polyclinic.eval.sample import Comparison, Sample
 
 ROWS, QUICK, COLUMNS = 2000, 1000, 12
 LEVELS = 0.1  # of the columns, that the copier takes from the nearest neighbour
@@ -130,7 +129,9 @@ def main() -> int:
         if options.only not in name:
             continue
         codes = make()
-        sides = Sides(VIEW, *(sample(c, sizes, p) for c, p in ((codes, "s"), (train, "t"), (control, "c"))))
+        sides = Comparison(
+            VIEW, *(sample(c, sizes, p) for c, p in ((codes, "s"), (train, "t"), (control, "c")))
+        )
         (found,) = [e for e in attack({"profiles": [sides]}).attacks if e.attack == NEAREST]
         assert found.interval is not None
         low, high = found.interval

@@ -6,7 +6,8 @@ from itertools import combinations
 from typing import Any
 
 from ...core.modality import Modality, View
-from ..linkage.linkage import Linked, Sides
+from ..cohort import CohortFiles
+from ..sample import Comparison
 from . import linkability
 from .attack_result import LEAST, Exposure, Target, worst
 from .attribute_inference import PREDICATES, by_condition, by_predicates, by_profile
@@ -48,13 +49,40 @@ class Privacy:
         """The strongest attack, as far as any was measured; see exposure.worst."""
         return worst(self.attacks)
 
+    @property
+    def in_words(self) -> str:
+        """The finding in a few sentences, the worst first."""
+        said = []
+        top = self.worst
+        if top is None:
+            said.append(
+                "No attack was measured: that needs real training and held-out records, in a reference folder."
+            )
+        elif top.auc is not None and top.interval is not None:
+            measured = sum(row.auc is not None for row in self.attacks)
+            sure = "more than guessing" if top.interval[0] > 0.5 else "not surely more than guessing"
+            said.append(
+                f"The strongest of {measured} attacks, {top.title}, has an AUC of {top.auc:.2f} "
+                f"({top.interval[0]:.2f} to {top.interval[1]:.2f}), {sure}."
+            )
+        if self.copies:
+            exact, near = (sum(getattr(row, name) for row in self.copies) for name in ("exact", "near"))
+            expected = sum(row.expected for row in self.copies)
+            said.append(
+                f"{exact} records are copies of a training patient's, {near} are near one; by chance about "
+                f"{expected:.0f} would be."
+            )
+        if self.identifiers:
+            said.append(f"{len(self.identifiers)} files hold traces of a person.")
+        elif self.identifiers is not None:
+            said.append("No identifier of a real person was found in the files.")
+        return " ".join(said)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; without any patient."""
-        from ..report.privacy_section import headline
-
         top = self.worst
         return {
-            "in_words": headline(self),
+            "in_words": self.in_words,
             "worst": None if top is None else top.to_dict(),
             "attacks": [row.to_dict() for row in self.attacks],
             "copies": [row.to_dict() for row in self.copies],
@@ -64,9 +92,9 @@ class Privacy:
 
 
 def attack(
-    sides: Mapping[str, Sequence[Sides]],
+    sides: Mapping[str, Sequence[Comparison]],
     seed: int = 0,
-    cohort: Linked | None = None,
+    cohort: CohortFiles | None = None,
     modalities: Sequence[Modality] = (),
 ) -> Privacy:
     """Every attack on every view, and the search of the cohort's files where there is one on disk.
@@ -83,7 +111,7 @@ def attack(
     return Privacy(found, copied, traces, audits(cohort))
 
 
-def _of_modality(modality: str, own: Sequence[Sides], seed: int) -> Iterator[Exposure]:
+def _of_modality(modality: str, own: Sequence[Comparison], seed: int) -> Iterator[Exposure]:
     if not own:
         title = f"{modality.capitalize()}: {TITLES[NEAREST]}"
         yield Target(modality, "", NEAREST, title).not_measured(NO_COUNTERPART)
@@ -146,7 +174,7 @@ def _condition(target: Target, rows: Parties, people: Crowd, task: str, seed: in
     return target.measured(scores, people.member, words, seed)
 
 
-def _linkability(sides: Mapping[str, Sequence[Sides]], seed: int) -> list[Exposure]:
+def _linkability(sides: Mapping[str, Sequence[Comparison]], seed: int) -> list[Exposure]:
     """Every two views; one line that says so if no real patient has two records."""
     found = []
     every = [(name, side) for name, own in sides.items() for side in own]

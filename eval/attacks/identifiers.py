@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from ...core.modality import Modality
-from ..linkage.linkage import Linked, Sides
+from ..cohort import CHUNK, CohortFiles
+from ..sample import Comparison
 
-CHUNK = 64  # patients whose files are read at a time
 SHORTEST = 6  # characters of an id; shorter ones are found everywhere by chance
 READ = 1 << 18  # bytes of a file that are searched, which is all of most and the header of the others
 SHORTEST_NUMBER = 10  # digits of an id that has no letter; codes of terminologies are shorter
@@ -39,7 +39,7 @@ class Searchable(Protocol):
 
 
 def identifiers(
-    cohort: Linked, modalities: Sequence[Modality], sides: Mapping[str, Sequence[Sides]]
+    cohort: CohortFiles, modalities: Sequence[Modality], sides: Mapping[str, Sequence[Comparison]]
 ) -> list[Identifier]:
     """What the modalities find in their own files of 100 patients, and files that hold the id of a real patient."""
     found = []
@@ -58,7 +58,7 @@ def searched(ids: Sequence[str]) -> list[str]:
     return list(ids[::step])
 
 
-def known_ids(sides: Mapping[str, Sequence[Sides]]) -> set[bytes]:
+def known_ids(sides: Mapping[str, Sequence[Comparison]]) -> set[bytes]:
     """Ids of the reference's patients that are long enough not to be found by chance."""
     groups = [group for own in sides.values() for side in own for group in (side.train, side.test)]
     ids = {

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...core.types import BoolArray, FloatArray
-from ..linkage.linkage import Sides
-from ..sample import Sample
+from ..sample import Comparison, Sample
 from .membership import components, standard
 
 MOST = 600  # patients of each real group
@@ -25,7 +24,7 @@ class Pair:
     member: BoolArray
 
 
-def pair(first: Sides, second: Sides, seed: int) -> Pair | None:
+def pair(first: Comparison, second: Comparison, seed: int) -> Pair | None:
     """The patients whom both views know; None unless 20 members, 20 controls and 20 synthetic ones are."""
     groups = []
     for name in ("train", "test", "synthetic"):
@@ -54,7 +53,7 @@ def scores(found: Pair) -> FloatArray:
     return -np.log1p(np.maximum(*ranks).min(1).astype(np.float64))
 
 
-def _apart(side: Sides, groups: Sequence[Sequence[str]], seed: int) -> FloatArray:
+def _apart(side: Comparison, groups: Sequence[Sequence[str]], seed: int) -> FloatArray:
     """(real patient, synthetic patient) distances in one view, of the first record of each."""
     from scipy.spatial.distance import cdist
 

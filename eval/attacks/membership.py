@@ -7,8 +7,7 @@ import numpy as np
 
 from ...core.modality import View
 from ...core.types import BoolArray, FloatArray, IntArray
-from ..linkage.linkage import Sides
-from ..sample import Sample, one_each
+from ..sample import Comparison, Sample, one_each
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -31,7 +30,7 @@ class Parties:
     test: Sample
 
 
-def parties(side: Sides, least: int) -> Parties | str:
+def parties(side: Comparison, least: int) -> Parties | str:
     """The rows of a view, or why it cannot be attacked: `least` patients of each kind are needed."""
     if side.train is None or side.test is None:
         return NO_REFERENCE

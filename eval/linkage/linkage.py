@@ -1,49 +1,24 @@
 """Linkage: do the records of one patient tell of one patient, and does that rest on whose they are."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from ...core.assertions import Asserting
-from ...core.modality import Modality, View
-from ...core.profile import PatientProfile
-from ..sample import Sample
+from ...core.modality import Modality
+from ..cohort import CHUNK, CohortFiles
+from ..sample import Comparison
 from .consistency import LEAST, ROSTER, Agreement, Fault, Statements, agreements, of_profile
 from .cross_modal import Crossing, crossings
 from .label_recovery import Recovery, recoveries
 
-CHUNK = 64  # patients whose files are read at a time
 DEFINITION = (
     "The linkage score is the lower of two shares, each 0 as when ids are shuffled and 1 as it should be. "
     "Agreement: how many patients' files agree on what they must agree on, mean over subjects. Recovery: how "
     "much of what a model reads off real records it reads off these, mean over facts that real records reveal."
 )
-
-
-class Linked(Protocol):
-    """A cohort whose files can be held against each other. core.cohort.Cohort is ours."""
-
-    @property
-    def folder(self) -> Path:
-        """Where its files are."""
-        ...
-
-    def profiles(self) -> Iterator[PatientProfile]:
-        """Its table of patients."""
-        ...
-
-
-@dataclass(frozen=True)
-class Sides:
-    """One view's rows: synthetic, real training, real test; None where there are none."""
-
-    view: View
-    synthetic: Sample | None
-    train: Sample | None = None
-    test: Sample | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +79,9 @@ class Linkage:
         }
 
 
-def linkage(cohort: Linked, modalities: Sequence[Modality], sides: Sequence[Sides], seed: int = 0) -> Linkage:
+def linkage(
+    cohort: CohortFiles, modalities: Sequence[Modality], sides: Sequence[Comparison], seed: int = 0
+) -> Linkage:
     """Judge the link of a finished cohort.
 
     Assertions are read from its files, by the modalities that state any; recoveries use the views' sides that
@@ -115,7 +92,7 @@ def linkage(cohort: Linked, modalities: Sequence[Modality], sides: Sequence[Side
     return Linkage(agreed, faults, read, crossings(read, seed))
 
 
-def statements(cohort: Linked, modalities: Sequence[Modality]) -> Statements:
+def statements(cohort: CohortFiles, modalities: Sequence[Modality]) -> Statements:
     """What the table of patients and every modality's files assertion, by patient."""
     asserting = [m for m in modalities if isinstance(m, Asserting)]
     said: dict[str, dict[str, Any]] = {name: {} for name in (ROSTER, *(m.name for m in asserting))}
@@ -128,7 +105,7 @@ def statements(cohort: Linked, modalities: Sequence[Modality]) -> Statements:
     return said
 
 
-def _recoveries(side: Sides, seed: int) -> list[Recovery]:
+def _recoveries(side: Comparison, seed: int) -> list[Recovery]:
     if side.synthetic is None or side.train is None or side.test is None:
         return []
     classes = {task.name: task.classes for task in side.view.tasks}

@@ -16,7 +16,7 @@ from .rules_section import ruled
 if TYPE_CHECKING:
     from ..attacks.attack import Privacy
     from ..linkage.linkage import Linkage
-    from .report import ViewReport
+    from ..results import ViewReport
 
 SHOWN_FEATURES = 8
 

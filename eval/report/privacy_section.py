@@ -35,38 +35,9 @@ NO_PROOF = (
 DRIFT = "What sets training patients apart as a group, as years or sites do, may show in an AUC, too."
 
 
-def headline(found: "Privacy") -> str:
-    """The finding in a few sentences, the worst first."""
-    said = []
-    top = found.worst
-    if top is None:
-        said.append(
-            "No attack was measured: that needs real training and held-out records, in a reference folder."
-        )
-    elif top.auc is not None and top.interval is not None:
-        measured = sum(row.auc is not None for row in found.attacks)
-        sure = "more than guessing" if top.interval[0] > 0.5 else "not surely more than guessing"
-        said.append(
-            f"The strongest of {measured} attacks, {top.title}, has an AUC of {top.auc:.2f} "
-            f"({top.interval[0]:.2f} to {top.interval[1]:.2f}), {sure}."
-        )
-    if found.copies:
-        exact, near = (sum(getattr(row, name) for row in found.copies) for name in ("exact", "near"))
-        expected = sum(row.expected for row in found.copies)
-        said.append(
-            f"{exact} records are copies of a training patient's, {near} are near one; by chance about "
-            f"{expected:.0f} would be."
-        )
-    if found.identifiers:
-        said.append(f"{len(found.identifiers)} files hold traces of a person.")
-    elif found.identifiers is not None:
-        said.append("No identifier of a real person was found in the files.")
-    return " ".join(said)
-
-
 def attacked(found: "Privacy") -> str:
     """The section's markup."""
-    parts = [f"<p>{escape(headline(found))}</p><p class='soft'>{escape(LEAD)}</p>"]
+    parts = [f"<p>{escape(found.in_words)}</p><p class='soft'>{escape(LEAD)}</p>"]
     measured = sorted((row for row in found.attacks if row.auc is not None), key=lambda row: -(row.auc or 0))
     if (top := found.worst) is not None:
         parts.append("<h3>The strongest attack</h3>" + listed([f"{top.title}. {top.in_words}"]))

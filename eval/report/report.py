@@ -1,95 +1,44 @@
 """evaluate(): judge a cohort view by view, and its link, and write report.html and scores.json."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from ...core.cohort.disk import refusals
 from ...core.errors import InputError
 from ...core.modality import Modality, TrainingSet, View
-from ...core.pipeline import Patient
 from ...core.training.weights import write_atomic
 from .. import reference as references
 from ..attacks.attack import attack
-from ..linkage.linkage import Linked, Sides, linkage
+from ..cohort import CohortRecords, EvaluatedCohort, Subset
+from ..linkage.linkage import linkage
 from ..metrics.classifier import APART, told_apart
 from ..metrics.distances import LEAST, MOST, TITLES, Aggregate, Floor, comparable, distances, floor, summarise
 from ..metrics.registry import finer, lacking
 from ..metrics.tstr import lessons
 from ..metrics.tstr_models import not_taught
-from ..profile import FULL, Effort, Some
+from ..profile import FULL, Effort
 from ..reference import ViewReference, population, samples
+from ..results import ViewReport
 from ..rules import rules
-from ..sample import Sample, collect
-from ..score import AS_REAL, CLOSE, DIFFERENT, NOT_MEASURED, QUESTIONS, UNDECIDED, Score, not_measured
+from ..sample import Comparison, Sample, collect
+from ..score import NOT_MEASURED, Score, not_measured
+from .page import render
 from .words import link_headline
 
 FORMAT, VERSION = "polyclinic-scores", 1
-WORST = 8  # features named as differing most
 DPI = 110
 
 Reference = Mapping[str, Sequence[tuple[TrainingSet, TrainingSet]]]
 
 
-class Judged(Protocol):
-    """Patients, as far as the judging of one modality needs them. core.cohort.Cohort is ours."""
-
-    @property
-    def patients(self) -> int:
-        """How many there are."""
-        ...
-
-    def records(self, modality: Modality) -> Iterable[Patient]:
-        """The patients who have a record of this modality, with that record."""
-        ...
-
-
-class JudgedWhole(Judged, Linked, Protocol):
-    """A cohort on disk, whose link can be judged too. core.cohort.Cohort is ours."""
-
-
-@dataclass(frozen=True)
-class ViewReport:
-    """All that was found about one view; picture is a PNG, alt what it shows."""
-
-    modality: str
-    view: View
-    scores: Sequence[Score]
-    features: Mapping[str, float] = field(default_factory=dict)
-    synthetic: Mapping[str, Any] | None = None
-    real: Mapping[str, Any] | None = None
-    picture: bytes = b""
-    alt: str = ""
-    real_pictured: bool = False
-
-    def verdict(self, question: str) -> str:
-        """The worst verdict of the scores that answer this question; undecided only if none is better."""
-        found = [s.verdict for s in self.scores if s.question == question and s.verdict]
-        return max(found, key=(UNDECIDED, AS_REAL, CLOSE, DIFFERENT).index) if found else NOT_MEASURED
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        worst = sorted(self.features.items(), key=lambda item: -item[1])[:WORST]
-        return {
-            "modality": self.modality,
-            "view": self.view.name,
-            "title": self.view.title,
-            "verdicts": {question: self.verdict(question) for question in QUESTIONS},
-            "synthetic": self.synthetic,
-            "real": self.real,
-            "scores": [score.to_dict() for score in self.scores],
-            "features_that_differ_most": [{"feature": n, "ks": round(d, 4)} for n, d in worst],
-            "not_seen": list(self.view.blind),
-        }
-
-
 def evaluate(
-    cohort: JudgedWhole,
+    cohort: EvaluatedCohort,
     modalities: Sequence[Modality],
     reference: Reference | None,
     out: Path,
@@ -107,16 +56,14 @@ def evaluate(
     effort QUICK looks at some patients only, and says so.
     Raises InputError: splits share patients, data cannot be read, or out cannot be written.
     """
-    from .page import render
-
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; expected a folder to write the report into")
     everyone = cohort.patients
     if effort.patients is not None and effort.patients < everyone:
-        cohort = Some(cohort, effort.patients)
+        cohort = Subset(cohort, effort.patients)
     reports: list[ViewReport] = []
     without: list[str] = []
-    sides: dict[str, list[Sides]] = {}
+    sides: dict[str, list[Comparison]] = {}
     for modality in modalities:
         progress(modality.name)
         pairs = None if reference is None else reference.get(modality.name, ())
@@ -156,7 +103,7 @@ def evaluate(
 
 
 def judge(
-    cohort: Judged,
+    cohort: CohortRecords,
     modality: Modality,
     pairs: Sequence[tuple[TrainingSet, TrainingSet]] | None,
     *,
@@ -170,12 +117,12 @@ def judge(
 
 
 def sides_of(
-    cohort: Judged,
+    cohort: CohortRecords,
     modality: Modality,
     pairs: Sequence[tuple[TrainingSet, TrainingSet]] | None,
     seed: int = 0,
     effort: Effort = FULL,
-) -> list[Sides]:
+) -> list[Comparison]:
     """The rows of each view of a modality: synthetic ones, and where there are pairs real ones."""
     views = modality.views()
     if not views:
@@ -184,14 +131,14 @@ def sides_of(
     wanted = views if pairs else [replace(view, panels=()) for view in views]
     drawn = collect(wanted, ((p.profile, p.records[modality.name]) for p in cohort.records(modality)))
     if not pairs:
-        return [Sides(view, own) for view, own in zip(views, drawn, strict=True)]
+        return [Comparison(view, own) for view, own in zip(views, drawn, strict=True)]
     real = samples(modality, pairs, seed, effort.real_patients)
-    return [Sides(view, own, *both) for view, own, both in zip(views, drawn, real, strict=True)]
+    return [Comparison(view, own, *both) for view, own, both in zip(views, drawn, real, strict=True)]
 
 
 def _judged(
     modality: Modality,
-    sides: Sequence[Sides],
+    sides: Sequence[Comparison],
     against_shipped: bool,
     seed: int,
     show_real: bool,

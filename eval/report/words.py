@@ -22,7 +22,7 @@ from ..score import (
 
 if TYPE_CHECKING:
     from ..linkage.linkage import Linkage
-    from .report import ViewReport
+    from ..results import ViewReport
 
 OPEN = (NOT_MEASURED, UNDECIDED)
 ASKED = {

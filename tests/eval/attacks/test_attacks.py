@@ -17,10 +17,9 @@ from polyclinic.eval.attacks.attack_result import Exposure, Target, by_chance, c
 from polyclinic.eval.attacks.identifiers import identifiers
 from polyclinic.eval.attacks.membership import Parties, crowd, parties
 from polyclinic.eval.attacks.memorization import Copies
-from polyclinic.eval.linkage.linkage import Sides
 from polyclinic.eval.metrics.classifier import auc
-from polyclinic.eval.report.privacy_section import attacked, headline
-from polyclinic.eval.sample import Sample, collect
+from polyclinic.eval.report.privacy_section import attacked
+from polyclinic.eval.sample import Comparison, Sample, collect
 
 WIDTH = 12
 ILL = Task("illness", ("healthy", "ill"), lambda profile, record: float(profile.conditions["A41.9"]))
@@ -67,9 +66,9 @@ TRAIN, TEST, FRESH = people(240, 1), people(160, 2), people(240, 3)
 
 def sides(
     synthetic: Pairs, train: Pairs = TRAIN, test: Pairs = TEST, views: Sequence[View] = VIEWS
-) -> list[Sides]:
+) -> list[Comparison]:
     groups = [collect(views, rows) for rows in (synthetic, train, test)]
-    return [Sides(view, *own) for view, *own in zip(views, *groups, strict=True)]
+    return [Comparison(view, *own) for view, *own in zip(views, *groups, strict=True)]
 
 
 def attacks(synthetic: Pairs, **options: Any) -> Privacy:
@@ -173,7 +172,7 @@ def test_copies_are_found_by_every_attack_that_can(copied: Privacy) -> None:
             assert row.interval[0] > 0.5, row.title
     for one in copied.copies:
         assert (one.exact, one.near, one.control_near) == (240, 240, 0)
-    assert "more than guessing" in headline(copied)
+    assert "more than guessing" in copied.in_words
 
 
 def test_membership_fades_as_noise_hides_the_copies() -> None:
@@ -244,7 +243,7 @@ def test_the_same_seed_gives_the_same_figures(fresh: Privacy) -> None:
 
 def test_without_reference_nothing_is_measured_and_it_says_so() -> None:
     (synthetic,) = collect(VIEWS[:1], FRESH)
-    found = attack({"toy": [Sides(VIEWS[0], synthetic)], "records": []})
+    found = attack({"toy": [Comparison(VIEWS[0], synthetic)], "records": []})
     assert found.worst is None
     assert all(row.auc is None and row.why_not for row in found.attacks)
     said = found.to_dict()

@@ -20,9 +20,9 @@ from polyclinic.core.profile import PatientProfile
 from polyclinic.eval.linkage.consistency import ROSTER, Statements, agreements, of_profile
 from polyclinic.eval.linkage.cross_modal import crossings
 from polyclinic.eval.linkage.label_recovery import AGE, SEX, at_spread, concordance, recoveries, regressed
-from polyclinic.eval.linkage.linkage import Linkage, Sides, linkage, statements
+from polyclinic.eval.linkage.linkage import Linkage, linkage, statements
 from polyclinic.eval.report import report
-from polyclinic.eval.sample import Sample, collect
+from polyclinic.eval.sample import Comparison, Sample, collect
 from polyclinic.eval.score import AS_REAL, DIFFERENT, UNDECIDED
 
 PEOPLE = 120
@@ -303,7 +303,7 @@ COHORT: Any = TellingCohort()
 def judged(one: dict[str, list[Assertion]], linked: bool, real: bool = True) -> Linkage:
     modalities: list[Any] = [Telling("one", one), Silent()]
     groups = (sample(people("r"), 1), sample(people("t"), 2)) if real else (None, None)
-    return linkage(COHORT, modalities, [Sides(VIEW, sample(people(), 3, linked), *groups)])
+    return linkage(COHORT, modalities, [Comparison(VIEW, sample(people(), 3, linked), *groups)])
 
 
 def test_a_modality_without_assertions_is_left_out() -> None:
