@@ -1,4 +1,4 @@
-"""How good learnt profiles are, and how cohort designs keep their word; every figure of docs/population.md.
+"""How good learnt profiles are, and how cohort designs keep their word; every figure of docs/explanation/population.md.
 
     python benchmarks/population.py [--data DIR] [--quick] [--mbi PYTHON] [--dpmm PYTHON]
 

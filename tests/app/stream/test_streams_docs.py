@@ -1,4 +1,4 @@
-"""What docs/streams.md says to type to connect, typed as it stands there but for the ports."""
+"""What docs/how-to/streams.md says to type to connect, typed as it stands there but for the ports."""
 
 import json
 import re
@@ -22,7 +22,7 @@ from polyclinic.core.modality import Record, load_modality
 from polyclinic.core.pipeline import Patient
 from polyclinic.core.profile import PatientProfile
 
-DOCS = Path(__file__).resolve().parents[3] / "docs" / "streams.md"
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "how-to" / "streams.md"
 MOSQUITTO = shutil.which(
     "mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/opt/homebrew/sbin"
 )
