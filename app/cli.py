@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ..core.errors import InputError, Refused
+from ..core.remarks import remarks
 from .governance import commands as governance_commands
 
 INTERRUPTED = 130
@@ -37,7 +38,8 @@ SetOptions = Annotated[
 def main() -> None:
     """Run a command and exit; a user's error is one line on stderr."""
     try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        with remarks(_say):
+            code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except UsageError as error:
         _fail(error.format_message(), 2)
     except InputError as error:
@@ -50,8 +52,12 @@ def main() -> None:
 
 
 def _fail(error: object, code: int) -> None:
-    print("polyclinic:", " ".join(str(error).split()), file=sys.stderr)
+    _say(error)
     sys.exit(code)
+
+
+def _say(text: object) -> None:
+    print("polyclinic:", " ".join(str(text).split()), file=sys.stderr)
 
 
 def _version(asked: bool) -> None:

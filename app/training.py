@@ -17,6 +17,7 @@ from ..core.cohort.disk import require_new_file
 from ..core.config import DatasetConfig, TrainConfig, load, parse, read_yaml
 from ..core.errors import InputError
 from ..core.modality import TrainingSet, load_modality
+from ..core.remarks import remarks
 from ..core.training import weights
 
 if TYPE_CHECKING:
@@ -77,6 +78,22 @@ def train(
     further fields of core.train.Fit. Checkpoints that were not asked for are removed at the end. Raises
     InputError before any training starts if something will not do.
     """
+    with remarks() as found:
+        learnt, folder = _learnt(
+            modality, data, out, privacy, config, init, overwrite, checkpoints, seed, how
+        )
+    card = learnt.card.model_copy(update={"version": __version__, "reading": list(found)})
+    replace(learnt, card=card).save(out)
+    if checkpoints is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    return card
+
+
+def _learnt(
+    modality: str, data: Path, out: Path, privacy: Privacy, config: str | None, init: str | None, overwrite: bool,
+    checkpoints: Path | None, seed: int | None, how: Mapping[str, Any],
+) -> tuple[weights.Weights, Path]:  # fmt: skip
+    """What train() saves, and the folder of its checkpoints."""
     require_new_file(out, overwrite)
     table = modality == POPULATION  # who the patients are is learnt too, though it has no records of its own
     learner = None if table else load_modality(modality)
@@ -107,11 +124,7 @@ def train(
         learnt = learn_table(settings.datasets[0], data, fit)
     else:
         learnt = learner.train(sets, ProfileEncoder(), settings.model, fit, start)
-    card = learnt.card.model_copy(update={"name": settings.name, "version": __version__})
-    replace(learnt, card=card).save(out)
-    if checkpoints is None:
-        shutil.rmtree(folder, ignore_errors=True)
-    return card
+    return replace(learnt, card=learnt.card.model_copy(update={"name": settings.name})), folder
 
 
 def read_config(modality: str, data: Path, config: str | None, name: str) -> TrainConfig:

@@ -5,6 +5,7 @@ from pathlib import Path
 from ...core.config import DatasetConfig
 from ...core.errors import InputError
 from ...core.fields import field, with_values
+from ...core.ids import require_ids
 from ...core.modality import DatasetSource, TrainingSet
 from ...core.profile import PatientProfile
 from ...core.tables import read_table
@@ -49,17 +50,19 @@ def table_rows(config: DatasetConfig, name: str, folder: Path, split: str) -> li
     needed = [config.record, config.patient_id, *([config.split] if config.split else [])]
     for column in [*needed, *(mapping.column for mapping in config.fields.values()), *config.groups.values()]:
         require_column(table, column, where)
+    for column in {config.record, config.patient_id}:
+        table = table.assign(**{column: require_ids(table[column], column, where)})
     if config.split:
         require_apart(table[config.patient_id], table[config.split], config, where)
         table = table[table[config.split] == getattr(config, split)]
     elif config.test_share is not None:
-        table = table[[is_in(split, str(p), config.test_share) for p in table[config.patient_id]]]
+        table = table[[is_in(split, p, config.test_share) for p in table[config.patient_id]]]
     if table.empty:
         raise InputError(f"{where}: no rows of split {getattr(config, split)!r}")
     return [
         Row(
-            str(cells[config.record]),
-            str(cells[config.patient_id]),
+            cells[config.record],
+            cells[config.patient_id],
             {**config.constants, **values_of(cells, config, f"{where}, row {number}")},
             f"{where}, row {number}",
             groups_of(cells, config),

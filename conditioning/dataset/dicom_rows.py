@@ -8,6 +8,7 @@ import pandas as pd
 
 from ...core.config import DatasetConfig
 from ...core.errors import InputError, listed
+from ...core.ids import id_text
 from ...core.tables import read_table
 from .dicom_tags import TaggedImage, read_tags
 from .rows import Row, require_column, values_of
@@ -103,7 +104,7 @@ def _joined(
     columns = [config.record, *(mapping.column for mapping in config.fields.values())]
     for column in [*columns, *([config.split] if by_table and config.split else [])]:
         require_column(table, column, where)
-    places = match(images, [str(name) for name in table[config.record]], where)
+    places = match(images, [id_text(name) for name in table[config.record]], where)
     if by_table and (absent := [i.record for i, place in zip(images, places, strict=True) if place is None]):
         raise InputError(
             f"{where}: {len(absent)} images have no row, so no split: {listed(absent)}; add rows, or set split: null "
@@ -116,4 +117,4 @@ def _joined(
 def _patient(image: TaggedImage, cells: Mapping[Any, Any], config: DatasetConfig) -> str:
     """The patient id of an image: from the table where it has one, else from the tag."""
     stated = cells.get(config.patient_id)
-    return image.patient_id if stated is None or pd.isna(stated) else str(stated)
+    return id_text(stated) or image.patient_id

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ...core.errors import InputError, first_line, listed
 from ...core.fields import BY_NAME
 from ...core.profile import Value
+from ...core.remarks import remark
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -71,7 +72,7 @@ def read_tags(
     keep: tag keyword -> value or values; images without one of these are left out. So are objects without
     pixels (reports, presentation states; waveforms too, unless `keep` names their Modality), and `besides`,
     paths known to be something else, as the table. A number out of the vocabulary's public range counts as
-    unknown, with one warning. Raises InputError: no image, unreadable files (listed), or a mixture of
+    unknown, with one remark. Raises InputError: no image, unreadable files (listed), or a mixture of
     modalities, body parts or presentation intents that `keep` does not name.
     """
     wanted = _wanted(keep or {}, folder)
@@ -106,7 +107,7 @@ def read_tags(
         raise InputError(f"{folder}: no DICOM image{kept} among {len(paths)} files that match {pattern!r}")
     _require_one_kind(folder, kinds, wanted)
     for name, count in strange.items():
-        warnings.warn(f"{folder}: {name} is out of range in {count} files: taken as unknown", stacklevel=2)
+        remark(f"{folder}: {name} is out of range in {count} files: taken as unknown")
     return images
 
 

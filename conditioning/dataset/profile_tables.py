@@ -1,24 +1,21 @@
 """Tables that profiles are learnt from: CSV and Parquet, FHIR resources as ndjson, OMOP tables; one row a patient."""
 
-import json
-from collections.abc import Iterable, Iterator
-from datetime import date
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from ...core.config import DatasetConfig
 from ...core.errors import InputError, first_line
+from ...core.ids import require_ids
 from ...core.tables import read_table
+from .fhir_bulk import CONDITION, absent, is_fhir_folder, read_fhir
 from .rows import require_column
 from .split import is_in, require_apart
 
 if TYPE_CHECKING:
     import duckdb
-
-CONDITION, MEASURED = "condition:", "observation:"  # how columns of coded tables are called, before the code
-DAYS_A_YEAR = 365.25
 
 
 def read_patients(config: DatasetConfig, root: Path, columns: Iterable[str]) -> tuple[pd.DataFrame, int]:
@@ -32,18 +29,23 @@ def read_patients(config: DatasetConfig, root: Path, columns: Iterable[str]) -> 
         raise InputError(f"{root}: expected `table:` in dataset.yaml, to learn profiles from")
     path = root / config.path / config.table
     wanted = list(dict.fromkeys(columns))
-    if path.is_dir() and (path / "Patient.ndjson").is_file():
-        table = _fhir(path, config.patient_id, wanted)
+    if is_fhir_folder(path):
+        table = read_fhir(path, config.patient_id, wanted)
     elif path.suffix == ".duckdb" or (path.is_dir() and list(path.glob("person.*"))):
         table = _omop(path, config.patient_id, wanted)
     elif path.is_dir():
-        raise InputError(f"{path}: expected Patient.ndjson (FHIR) or person.parquet or .csv (OMOP) there")
+        raise InputError(
+            f"{path}: expected Patient.ndjson (FHIR; parts and .gz too) or person.parquet or .csv (OMOP) there"
+        )
     else:
         table = read_table(path)
     where = str(path)
     coded = path.is_dir() or path.suffix == ".duckdb"  # has no column for a split; test_share cuts one
     for column in [config.patient_id, *([config.split] if config.split and not coded else [])]:
         require_column(table, column, where)
+    table = table.assign(
+        **{config.patient_id: require_ids(table[config.patient_id], config.patient_id, where)}
+    )
     if config.split and not coded:
         require_apart(table[config.patient_id], table[config.split], config, where)
         table = table[table[config.split] == config.train]
@@ -52,91 +54,6 @@ def read_patients(config: DatasetConfig, root: Path, columns: Iterable[str]) -> 
     if table.empty:
         raise InputError(f"{where}: no rows of split {config.train!r}")
     return table.drop_duplicates(config.patient_id), len(table)
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Resources of an ndjson file; none if it is not there. Raises InputError with the line's number."""
-    if not path.is_file():
-        return
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                resource = json.loads(line)
-            except ValueError as error:
-                raise InputError(f"{path}, line {number}: not JSON ({error})") from None
-            if not isinstance(resource, dict):
-                raise InputError(
-                    f"{path}, line {number}: expected a FHIR resource, got {type(resource).__name__}"
-                )
-            yield resource
-
-
-def _fhir(folder: Path, key: str, wanted: list[str]) -> pd.DataFrame:
-    """Patient, Condition and Observation; age is at a patient's last condition or observation."""
-    rows: dict[str, dict[str, Any]] = {}
-    born: dict[str, str] = {}
-    for patient in _lines(folder / "Patient.ndjson"):
-        patient_id = str(patient.get("id", ""))
-        rows[patient_id] = {key: patient_id, "gender": patient.get("gender"), **_coded(wanted)}
-        born[patient_id] = str(patient.get("birthDate", ""))
-    last: dict[str, str] = {}
-    first: dict[tuple[str, str], str] = {}
-    for condition in _lines(folder / "Condition.ndjson"):
-        patient_id = _subject(condition)
-        _later(last, patient_id, str(condition.get("onsetDateTime") or condition.get("recordedDate") or ""))
-        for code in _codes(condition):
-            if patient_id in rows and f"{CONDITION}{code}" in rows[patient_id]:
-                rows[patient_id][f"{CONDITION}{code}"] = 1
-    for observation in _lines(folder / "Observation.ndjson"):
-        patient_id, day = _subject(observation), str(observation.get("effectiveDateTime", ""))
-        _later(last, patient_id, day)
-        value = observation.get("valueQuantity", {}).get("value")
-        for code in _codes(observation):
-            name = f"{MEASURED}{code}"
-            if patient_id not in rows or name not in rows[patient_id] or value is None:
-                continue
-            if (patient_id, name) not in first or day < first[patient_id, name]:
-                rows[patient_id][name], first[patient_id, name] = value, day
-    for patient_id, row in rows.items():
-        row["age"] = _years(born[patient_id], last.get(patient_id, ""))
-    if not rows:
-        raise InputError(f"{folder / 'Patient.ndjson'}: holds no patients")
-    return pd.DataFrame(list(rows.values()))
-
-
-def _coded(wanted: list[str]) -> dict[str, Any]:
-    """The coded columns of a patient of whom nothing is said: conditions absent, observations unknown."""
-    return {
-        name: 0 if name.startswith(CONDITION) else None
-        for name in wanted
-        if name.startswith((CONDITION, MEASURED))
-    }
-
-
-def _subject(resource: dict[str, Any]) -> str:
-    return (
-        str(resource.get("subject", {}).get("reference", ""))
-        .removeprefix("Patient/")
-        .removeprefix("urn:uuid:")
-    )
-
-
-def _codes(resource: dict[str, Any]) -> list[str]:
-    return [str(coding.get("code", "")) for coding in resource.get("code", {}).get("coding", [])]
-
-
-def _later(last: dict[str, str], patient: str, day: str) -> None:
-    last[patient] = max(last.get(patient, ""), day)
-
-
-def _years(born: str, day: str) -> float | None:
-    """Years between two ISO dates; None unless both are whole."""
-    try:
-        return (date.fromisoformat(day[:10]) - date.fromisoformat(born[:10])).days / DAYS_A_YEAR
-    except ValueError:
-        return None
 
 
 def _omop(path: Path, key: str, wanted: list[str]) -> pd.DataFrame:
@@ -180,7 +97,7 @@ def _omop_rows(base: "duckdb.DuckDBPyConnection", key: str, wanted: list[str]) -
         ) USING (person_id) ORDER BY person_id
         """
     ).df()
-    for name in _coded(wanted):
+    for name in absent(wanted):
         code = name.partition(":")[2]
         if name.startswith(CONDITION):
             found = base.execute(

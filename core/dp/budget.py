@@ -22,6 +22,9 @@ ORDERS = [1 + k / 10 for k in range(1, 100)] + [*range(11, 64), *range(64, 512, 
 # coordinates of pure noise is near sqrt(2 ln d), 4.3 for ten thousand and 5.3 for a million.
 DROWNED = 5.0
 
+# Where PRV's grid of privacy losses is sound in bounded memory: beyond, RDP is the bound (Gopi et al. 2021, section 5)
+PRV_EPSILON, PRV_DELTA = 50.0, 1e-13
+
 DP_SGD = "DP-SGD, Poisson over patients, not secure mode"
 
 
@@ -120,16 +123,29 @@ class PrivacyPlan:
 def compose(plans: Sequence[PrivacyPlan], delta: float, accountant: str = "rdp") -> float:
     """Epsilon of several runs on the same people, by one accountant. Source: Mironov 2017; Gopi et al. 2021.
 
-    Infinite where their failures leave nothing of delta.
+    "prv" is exact where all plans take every patient, since Gaussian mechanisms compose to one; where PRV's
+    numbers would not be sound (epsilon above 50, delta below 1e-13) it is the bound by RDP, which is never
+    less. Infinite where the plans' failures leave nothing of delta.
     """
-    from opacus.accountants import PRVAccountant, RDPAccountant
-
     if not plans:
         return 0.0
     if (delta := delta - sum(plan.failure for plan in plans)) <= 0:
         return math.inf
+    history = [_mechanism(plan) for plan in plans]
+    if accountant == "prv" and all(rate == 1 for _, rate, _ in history):
+        return _gaussian_epsilon(math.sqrt(sum(1 / noise**2 for noise, _, _ in history)), delta)
+    bound = _counted("rdp", history, delta)
+    if accountant == "rdp" or delta < PRV_DELTA or bound > PRV_EPSILON:
+        return bound
+    return min(bound, _counted("prv", history, delta))
+
+
+def _counted(accountant: str, history: list[tuple[float, float, int]], delta: float) -> float:
+    """Epsilon by one of opacus' accountants."""
+    from opacus.accountants import PRVAccountant, RDPAccountant
+
     counter = {"rdp": RDPAccountant, "prv": PRVAccountant}[accountant]()
-    counter.history = [_mechanism(plan) for plan in plans]
+    counter.history = history
     with _quiet():
         return float(counter.get_epsilon(delta=delta, **({"alphas": ORDERS} if accountant == "rdp" else {})))
 
@@ -185,15 +201,32 @@ def _mu(plan: PrivacyPlan) -> float:
     return 1 / noise if rate == 1 else rate * math.sqrt(steps * math.expm1(min(1 / noise**2, 700.0)))
 
 
-def _strength(budget: Budget) -> float:
-    """Sensitivity over noise of the Gaussian mechanism that spends the budget (Balle and Wang 2018, theorem 8)."""
-    from scipy.optimize import brentq
+def _gaussian_delta(mu: float, epsilon: float) -> float:
+    """Delta at epsilon of a Gaussian mechanism of sensitivity over noise mu (Balle and Wang 2018, theorem 8)."""
     from scipy.special import log_ndtr
 
+    near = log_ndtr(-epsilon / mu + mu / 2)
+    return float(math.exp(near) - math.exp(epsilon + log_ndtr(-epsilon / mu - mu / 2)))
+
+
+def _gaussian_epsilon(mu: float, delta: float) -> float:
+    """Epsilon at delta of that mechanism."""
+    from scipy.optimize import brentq
+
+    if _gaussian_delta(mu, 0.0) <= delta:
+        return 0.0
+    most = mu**2 / 2 + mu * math.sqrt(2 * math.log(1 / delta))  # zCDP's bound (Bun and Steinke 2016)
+    return float(
+        brentq(lambda epsilon: _gaussian_delta(mu, epsilon) - delta, 0.0, most * (1 + 1e-9), rtol=1e-12)
+    )
+
+
+def _strength(budget: Budget) -> float:
+    """Sensitivity over noise of the Gaussian mechanism that spends the budget."""
+    from scipy.optimize import brentq
+
     def excess(log_mu: float) -> float:
-        mu = math.exp(log_mu)
-        far = math.exp(budget.epsilon + log_ndtr(-budget.epsilon / mu - mu / 2))
-        return float(math.exp(log_ndtr(-budget.epsilon / mu + mu / 2)) - far - budget.delta)
+        return _gaussian_delta(math.exp(log_mu), budget.epsilon) - budget.delta
 
     return math.exp(brentq(excess, -20, 8))
 

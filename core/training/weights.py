@@ -52,6 +52,7 @@ class Card(Settings):
     figures: dict[str, float] = Field(default_factory=dict)
     version: str = ""
     notes: str = ""
+    reading: list[str] = Field(default_factory=list)  # what was dropped or changed on reading the data
 
 
 def figures(**values: float) -> dict[str, float]:

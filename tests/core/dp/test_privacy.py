@@ -11,9 +11,12 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
+from polyclinic.core.dp import budget as budget_module
 from polyclinic.core.dp.budget import DROWNED, Budget, PrivacyPlan, compose, noise_for
 from polyclinic.core.dp.dpsgd import PatientSampler, Private
 from polyclinic.core.dp.ledger import RUN_FILE, Entry, Ledger, current_run, pay
@@ -462,3 +465,33 @@ def test_a_checkpoint_of_another_run_is_not_gone_on_from(tmp_path: Path) -> None
     file.write_text("{")
     with pytest.raises(InputError, match="damaged"):
         paid_run(tmp_path, short, resume=True)
+
+
+@pytest.mark.parametrize("delta", [1e-5, 1e-30])
+@pytest.mark.parametrize("epsilon", [1e-3, 1.0, 1e3, 1e6])
+def test_any_budget_is_planned_or_refused_in_one_line(epsilon: float, delta: float) -> None:
+    (noise,) = noise_for(Budget(epsilon, delta), [1.0])
+    spent = PrivacyPlan.once(1000, noise, delta, "x").epsilon()
+    assert 0.98 * epsilon < spent <= epsilon
+    if epsilon < 1:
+        with pytest.raises(InputError, match=r"^epsilon .* out of reach; [^\n]*$"):
+            PrivacyPlan.for_budget(Budget(epsilon, delta), 4000, 512, 300, 1.0)
+    else:
+        assert (
+            0.5 * epsilon
+            < PrivacyPlan.for_budget(Budget(epsilon, delta), 4000, 512, 300, 1.0).epsilon()
+            <= epsilon
+        )
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.floats(0.3, 30), st.sampled_from([1e-4, 1e-8]))
+def test_gaussian_mechanisms_compose_exactly(noise: float, delta: float) -> None:
+    """Four at twice the noise are one at the noise; opacus' PRV, which is within 0.01, agrees."""
+    one = PrivacyPlan.once(100, noise, delta, "x").epsilon()
+    assert compose([PrivacyPlan.once(100, 2 * noise, delta, "x")] * 4, delta, "prv") == pytest.approx(
+        one, rel=1e-6
+    )
+    assert one <= PrivacyPlan.once(100, noise, delta, "x").epsilon("rdp")
+    if one < 20:
+        assert budget_module._counted("prv", [(noise, 1.0, 1)], delta) == pytest.approx(one, abs=0.02)

@@ -1,0 +1,231 @@
+"""A FHIR R4 bulk export as one row a patient: sex, age, conditions and first observations by code."""
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import pandas as pd
+
+from ...core.errors import InputError
+from ...core.remarks import remark
+
+CONDITION, MEASURED = "condition:", "observation:"  # how columns of coded tables are called, before the code
+DAYS_A_YEAR = 365.25
+NOT_SO = {"entered-in-error", "refuted"}  # verificationStatus of a condition that the patient does not have
+NOT_MEASURED = {"entered-in-error", "cancelled", "registered"}  # status of an observation without a result
+
+Resource = dict[str, Any]
+
+
+def is_fhir_folder(path: Path) -> bool:
+    """Whether a folder holds patients as NDJSON: Patient.ndjson, its parts, or either gzipped."""
+    return path.is_dir() and bool(_parts(path, "Patient"))
+
+
+def read_fhir(folder: Path, key: str, wanted: list[str]) -> pd.DataFrame:
+    """Patient, Condition and Observation files as a table; age (years) is at the last condition or observation.
+
+    Columns: `key`, gender, age, and of `wanted` those named `condition:CODE` (1 or 0) and `observation:CODE` (the
+    earliest number, of components too). References may be relative, absolute, versioned, urn:uuid, contained or by
+    identifier. What was entered in error, refuted or cancelled is left out and remarked, and so are resources of
+    patients who are not there. Raises InputError that names file and line.
+    """
+    patients = _Patients(folder)
+    rows: dict[str, Resource] = {}
+    born: dict[str, str] = {}
+    for where, patient in _resources(folder, "Patient"):
+        name = patients.add(patient, where)
+        rows[name] = {key: name, "gender": patient.get("gender"), **absent(wanted)}
+        born[name] = _text(patient, "birthDate", where)
+    if not rows:
+        raise InputError(f"{folder / 'Patient.ndjson'}: holds no patients")
+    last: dict[str, str] = {}
+    first: dict[tuple[str, str], str] = {}
+    dropped: Counter[str] = Counter()
+    for where, condition in _resources(folder, "Condition"):
+        if _codes(condition, "verificationStatus", where) & NOT_SO:
+            dropped["conditions entered in error or refuted"] += 1
+            continue
+        name = patients.of(condition, where)
+        if name is None:
+            dropped["conditions of patients who are not there"] += 1
+            continue
+        day = _text(condition, "onsetDateTime", where) or _text(condition, "recordedDate", where)
+        last[name] = max(last.get(name, ""), day)
+        for code in _codes(condition, "code", where):
+            if f"{CONDITION}{code}" in rows[name]:
+                rows[name][f"{CONDITION}{code}"] = 1
+    for where, observation in _resources(folder, "Observation"):
+        if observation.get("status") in NOT_MEASURED:
+            dropped["observations entered in error or cancelled"] += 1
+            continue
+        name = patients.of(observation, where)
+        if name is None:
+            dropped["observations of patients who are not there"] += 1
+            continue
+        day = _day(observation, where)
+        last[name] = max(last.get(name, ""), day)
+        for part in (observation, *_list(observation, "component", where)):
+            value = _number(part, where)
+            if value is None:
+                continue
+            for code in _codes(part, "code", where):
+                column = f"{MEASURED}{code}"
+                if column in rows[name] and ((name, column) not in first or day < first[name, column]):
+                    rows[name][column], first[name, column] = value, day
+    for what, count in dropped.items():
+        remark(f"{folder}: {count} {what} are left out")
+    for name, row in rows.items():
+        row["age"] = _years(born[name], last.get(name, ""))
+    return pd.DataFrame(list(rows.values()))
+
+
+def absent(wanted: list[str]) -> Resource:
+    """The coded columns of a patient of whom nothing is said: conditions absent, observations unknown."""
+    coded = (name for name in wanted if name.startswith((CONDITION, MEASURED)))
+    return {name: 0 if name.startswith(CONDITION) else None for name in coded}
+
+
+class _Patients:
+    """The patients of an export by logical id and by identifier; resolves what a `subject` refers to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ids: set[str] = set()
+        self.by_identifier: dict[tuple[str, str], str] = {}
+        self.folder = folder
+
+    def add(self, patient: Resource, where: str) -> str:
+        """File a Patient resource; its logical id. Raises InputError without one, or where it comes twice."""
+        name = _text(patient, "id", where)
+        if not name:
+            raise InputError(f"{where}: a Patient without an id; conditions and observations refer to it")
+        if name in self.ids:
+            raise InputError(f"{where}: the Patient {name!r} comes twice; keep one version of each resource")
+        self.ids.add(name)
+        for identifier in _list(patient, "identifier", where):
+            self.by_identifier[_identifier(identifier)] = name
+        return name
+
+    def of(self, resource: Resource, where: str) -> str | None:
+        """Logical id of the patient that a resource is about; None if it is not in the export."""
+        subject = resource.get("subject")
+        if subject is None:
+            return None
+        if not isinstance(subject, dict):
+            raise InputError(f"{where}: subject must be a Reference, got {type(subject).__name__}")
+        reference = _text(subject, "reference", where)
+        if reference.startswith("#"):
+            inner = [p for p in _list(resource, "contained", where) if p.get("id") == reference[1:]]
+            return self._identified(inner[0], where) if inner else None
+        if reference.startswith("Patient?"):
+            system, _, value = parse_qs(reference[8:]).get("identifier", [""])[0].rpartition("|")
+            return self.by_identifier.get((system, value))
+        if reference:
+            path = reference.partition("/_history/")[0]
+            name = path.removeprefix("urn:uuid:").removeprefix("urn:oid:").rpartition("/")[2]
+            return name if name in self.ids else None
+        given = subject.get("identifier")
+        return self.by_identifier.get(_identifier(given)) if isinstance(given, dict) else None
+
+    def _identified(self, contained: Resource, where: str) -> str | None:
+        keys = (_identifier(i) for i in _list(contained, "identifier", where))
+        return next((self.by_identifier[key] for key in keys if key in self.by_identifier), None)
+
+
+def _identifier(value: Resource) -> tuple[str, str]:
+    return str(value.get("system") or ""), str(value.get("value") or "")
+
+
+def _parts(folder: Path, kind: str) -> list[Path]:
+    """Files of one resource type: Patient.ndjson, Patient.000.ndjson, Patient-1.ndjson, each may end in .gz."""
+    found = (
+        path for pattern in (f"{kind}.*ndjson*", f"{kind}[-_]*.ndjson*") for path in folder.glob(pattern)
+    )
+    return sorted({path for path in found if path.name.endswith((".ndjson", ".ndjson.gz"))})
+
+
+def _resources(folder: Path, kind: str) -> Iterator[tuple[str, Resource]]:
+    """(file and line, resource) of one type, over all its files. Raises InputError."""
+    for path in _parts(folder, kind):
+        opened = gzip.open if path.suffix == ".gz" else open
+        try:
+            with opened(path, "rt", encoding="utf-8-sig") as file:
+                for number, line in enumerate(file, 1):
+                    if line.strip():
+                        where = f"{path}, line {number}"
+                        yield where, _resource(line, kind, where)
+        except (OSError, EOFError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: cannot be read as NDJSON ({error})") from None
+
+
+def _resource(line: str, kind: str, where: str) -> Resource:
+    try:
+        resource = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: not JSON ({error})") from None
+    if not isinstance(resource, dict):
+        raise InputError(f"{where}: expected a FHIR resource, got {type(resource).__name__}")
+    if (stated := resource.get("resourceType", kind)) != kind:
+        raise InputError(f"{where}: expected a {kind}, got {stated!r}")
+    return resource
+
+
+def _text(resource: Resource, key: str, where: str) -> str:
+    """A string element; "" where it is absent or null. Raises InputError."""
+    value = resource.get(key)
+    if value is not None and not isinstance(value, str):
+        raise InputError(f"{where}: {key} must be text, got {type(value).__name__}")
+    return value or ""
+
+
+def _list(resource: Resource, key: str, where: str) -> list[Resource]:
+    """A repeating element; empty where it is absent or null. Raises InputError."""
+    value = resource.get(key) or []
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise InputError(f"{where}: {key} must be a list of objects, got {type(value).__name__}")
+    return value
+
+
+def _codes(resource: Resource, key: str, where: str) -> set[str]:
+    """Codes of a CodeableConcept. Raises InputError."""
+    concept = resource.get(key) or {}
+    if not isinstance(concept, dict):
+        raise InputError(f"{where}: {key} must be a CodeableConcept, got {type(concept).__name__}")
+    return {_text(coding, "code", where) for coding in _list(concept, "coding", where)} - {""}
+
+
+def _number(resource: Resource, where: str) -> float | None:
+    """valueQuantity or valueInteger; None where there is none. Raises InputError."""
+    quantity = resource.get("valueQuantity")
+    if quantity is not None and not isinstance(quantity, dict):
+        raise InputError(f"{where}: valueQuantity must be a Quantity, got {type(quantity).__name__}")
+    value = (quantity or {}).get("value", resource.get("valueInteger"))
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{where}: the value of a Quantity must be a number, got {value!r}")
+    return value
+
+
+def _day(observation: Resource, where: str) -> str:
+    """When it was observed, as ISO text: effectiveDateTime, effectiveInstant, or the start of effectivePeriod."""
+    period = observation.get("effectivePeriod") or {}
+    start = _text(period, "start", where) if isinstance(period, dict) else ""
+    return (
+        _text(observation, "effectiveDateTime", where)
+        or _text(observation, "effectiveInstant", where)
+        or start
+    )
+
+
+def _years(born: str, day: str) -> float | None:
+    """Years between two ISO dates; None unless both are whole."""
+    try:
+        return (date.fromisoformat(day[:10]) - date.fromisoformat(born[:10])).days / DAYS_A_YEAR
+    except ValueError:
+        return None
