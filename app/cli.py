@@ -86,9 +86,15 @@ def demo(out: Out = Path("polyclinic-demo")) -> None:
 
 @app.command()
 def generate(
-    patients: Annotated[int, typer.Option(help="How many patients.")],
     out: Out,
-    cohort: Cohort = "cardio_oncology",
+    patients: Annotated[int | None, typer.Option(help="How many patients; or --fields.")] = None,
+    cohort: Annotated[
+        str | None,
+        typer.Option(help="Shipped cohort or YAML file, NAME:SITE; cardio_oncology, with --fields adults."),
+    ] = None,
+    fields: Annotated[
+        str | None, typer.Option(help="So many of each class of a field: 'melanoma: 300 yes, 300 no'.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
     modalities: Annotated[str, typer.Option(help="Some of the installed ones, as a,b; all by default.")] = "",
     options: SetOptions = None,
@@ -100,7 +106,7 @@ def generate(
     """Draw a cohort of linked synthetic patients into a folder."""
     chosen = [name.strip() for name in modalities.split(",") if name.strip()]
     _generate(
-        cohort,
+        cohort or ("adults" if fields else "cardio_oncology"),
         patients,
         seed,
         out,
@@ -110,6 +116,7 @@ def generate(
         batch_size,
         resume,
         watermark_key,
+        fields,
     )
 
 
@@ -132,7 +139,7 @@ def _options(texts: list[str]) -> dict[str, dict[str, Any]]:
 
 def _generate(
     cohort: str,
-    patients: int,
+    patients: int | None,
     seed: int,
     out: Path,
     modalities: list[str] | None = None,
@@ -141,11 +148,14 @@ def _generate(
     batch_size: int = 16,
     resume: bool = False,
     watermark: Path | None = None,
+    fields: str | None = None,
 ) -> None:
     from ..conditioning.population import Population
     from .engines.local import make
 
     began, steps = time.monotonic(), list[int]()
+    population = Population.load(cohort, fields)
+    patients = population.number(patients)
     try:
         with _bar(patients) as show:
 
@@ -153,7 +163,6 @@ def _generate(
                 steps.append(done)
                 show(done)
 
-            population = Population.load(cohort)
             make(
                 population, patients, seed, out, modalities=modalities or (), options=options,
                 workers=workers, batch_size=batch_size, resume=resume, watermark=watermark, progress=progress,

@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +16,7 @@ from ..conditioning.table.table_model import POPULATION
 from ..core.cohort.disk import require_new_file
 from ..core.config import DatasetConfig, TrainConfig, load, parse, read_yaml
 from ..core.errors import InputError
+from ..core.fields import FIELDS, Declaration, Field
 from ..core.modality import TrainingSet, load_modality
 from ..core.remarks import remarks
 from ..core.training import weights
@@ -103,7 +104,8 @@ def _learnt(
         raise InputError(
             f"{POPULATION} is learnt at one go from one table: no --init, --resume or model settings"
         )
-    sets = [] if table else [read_training_set(dataset, data, "train") for dataset in settings.datasets]
+    private = privacy.epsilon is not None
+    sets = [] if table else [read_training_set(part, data, "train", private) for part in settings.datasets]
 
     from ..core.training.fit import Fit
 
@@ -123,8 +125,28 @@ def _learnt(
 
         learnt = learn_table(settings.datasets[0], data, fit)
     else:
-        learnt = learner.train(sets, ProfileEncoder(), settings.model, fit, start)
+        declared = _declared(sets, start)
+        learnt = learner.train(sets, ProfileEncoder([*FIELDS, *declared]), settings.model, fit, start)
+        from ..core.condition import field_of
+
+        coded = {field_of(column) for column in learnt.card.columns}
+        noted = {field.name: Declaration(**field.declaration()) for field in declared if field.name in coded}
+        learnt = replace(learnt, card=learnt.card.model_copy(update={"declared": noted}))
     return replace(learnt, card=learnt.card.model_copy(update={"name": settings.name})), folder
+
+
+def _declared(sets: Sequence[TrainingSet], start: weights.Weights | None) -> list[Field]:
+    """Fields that the sets declare, and those of the weights to start from. Raises InputError where they differ."""
+    found: dict[str, Field] = {}
+    for part in sets:
+        for field in part.vocabulary.declared:
+            if found.setdefault(field.name, field) != field and field.name in part.fields:
+                raise InputError(
+                    f"{part.source.name}: {field.name} has other classes or another range in another data set; "
+                    "declare them alike"
+                )
+    before = {} if start is None else {field.name: field for field in start.card.declared_fields}
+    return list((before | found).values())
 
 
 def read_config(modality: str, data: Path, config: str | None, name: str) -> TrainConfig:

@@ -8,50 +8,70 @@ from typing import Any
 
 import numpy as np
 
-from ..core.config import load
+from ..core.config import load, parse
 from ..core.errors import InputError
-from ..core.fields import BREAST_CANCER, BY_NAME, ONLY_SEX, checked, field
+from ..core.fields import BREAST_CANCER, BY_NAME, Declaration, Vocabulary, vocabulary
 from ..core.profile import PatientProfile, seed_for
-from .case_mix import TABLE, CaseMix, PatientBatch, open_table
-from .design.cohort_config import MAX_FACTOR, CohortConfig, Prevalence
-from .design.criteria import ATRIAL, FROM_HEART_RATE, Criteria
+from ..core.training.weights import available, digest, read_card
+from .case_mix import TABLE, CaseMix, Settings, open_table
+from .design.cohort_config import CohortConfig, counted, parse_counts
+from .design.criteria import ATRIAL, CATEGORIES, FROM_HEART_RATE, Criteria, Known
 from .design.design import CANDIDATES, Design, effective_share
+from .distributions import (
+    MAX_FACTOR,
+    SETTINGS,
+    CategoryShares,
+    NumberSpread,
+    PatientBatch,
+    Prevalence,
+)
 from .physiology import QUANTITIES, SEVERITY, USED, draw_values
 
+DRAWN_ELSEWHERE = (
+    "age",
+    "height",
+    "weight",
+    "diastolic",
+    *CATEGORIES,
+)  # by settings of their own, or by rule
 _UNIFORMS = tuple(dict.fromkeys([*BY_NAME, *USED, "index_date", "part"]))
 
 
 class Population:
     """All patients a cohort YAML can give: patient(i, seed) depends on the cohort, the seed and i alone.
 
-    Raises InputError, naming file and key, for a design that no patients can satisfy.
+    `vocabulary` holds the fields that may be known of them. Raises InputError, naming file and key, for a design
+    that no patients can satisfy.
     """
 
     def __init__(self, config: CohortConfig, where: str = "cohort") -> None:
         self.config, self.where = config, where
         table = open_table(config, where)
+        known = vocabulary().declare(table.declared if table else {}, f"{where}: table")
+        self.vocabulary = known = known.declare(config.declare, where)
         tabled = {column.name for column in table.columns} if table else set()
-        _check(config, tabled, where)
-        self._mix = CaseMix(config, where, table)
-        self._names = (*_UNIFORMS, *(f"{TABLE}{column.name}" for column in (table.columns if table else ())))
+        settings = _settings(config, known, tabled, where)
+        _check(config, settings, known, tabled, where)
+        self._mix = CaseMix(config, settings, known, where, table)
+        columns = [f"{TABLE}{column.name}" for column in (table.columns if table else ())]
+        self._names = tuple(dict.fromkeys([*_UNIFORMS, *columns, *settings]))
         self._design = Design(config, self._mix, where)
         self.summary = self._design.summarize(self._names)
-        self._known = (*config.conditions, *self._mix.tabled)
+        self._known = Known(known, [*settings, *self._mix.tabled])
         self._twin = self._changes(config.twin, f"{where}: twin")
 
     @classmethod
-    def load(cls, name: str) -> "Population":
+    def load(cls, name: str, counts: str | None = None) -> "Population":
         """The population of a shipped cohort (`cardio_oncology`), of a YAML file, or of a site of one (`FILE:SITE`).
 
-        Raises InputError.
+        `counts` asks for so many patients of each class of one field, as `melanoma: 300 yes, 300 no`. Fields that
+        the cohort names and nobody has declared are taken from the weights in force. Raises InputError.
         """
         name, _, site = name.partition(":")
         config, path = load(CohortConfig, name, "cohort")
         if site:
             config = config.site(site, str(path))
         if config.table is not None and not config.table.sha256:
-            from ..core.training.weights import digest
-
             file = (path.parent / Path(config.table.file)).resolve()
             if not file.is_file():
                 raise InputError(
@@ -59,7 +79,20 @@ class Population:
                 )
             table = config.table.model_copy(update={"file": str(file), "sha256": digest(file)})
             config = config.model_copy(update={"table": table})
-        return cls(config, str(path))
+        if counts is not None:
+            config = config.model_copy(update={"counts": parse_counts(counts)})
+        return cls(_with_declarations(config, str(path)), str(path))
+
+    def number(self, asked: int | None) -> int:
+        """How many patients to draw: as asked, or what `counts` adds up to. Raises InputError if these differ."""
+        counted = sum(n for counts in self.config.counts.values() for n in counts.values())
+        if not (asked or counted):
+            raise InputError("say how many patients: --patients N, or --fields 'FIELD: N CLASS, N CLASS'")
+        if asked is not None and counted and asked != counted:
+            raise InputError(
+                f"--patients {asked}: the counts of {self.where} add up to {counted}; leave it out"
+            )
+        return counted if asked is None else asked
 
     @property
     def effective_share(self) -> float:
@@ -117,13 +150,14 @@ class Population:
         # One number a vocabulary field, so that a change to one condition leaves the others' draws alone.
         rng = np.random.default_rng(seed_for(seed, patient_id, "profile"))
         u = dict(zip(self._names, rng.random(len(self._names)).tolist(), strict=True))
-        place = self._design.place(u["part"])
+        place = self._design.place(index, u["part"])
         part = self._design.parts[place]
         if not part.open:
             u |= self._design.choose(place, self._names, seed_for(seed, patient_id, "candidates"))
         rows = {name: np.array([number]) for name, number in u.items()}
         batch = self._mix.draw(rows, part.criteria, twin, self._design.draws(place))
-        return checked(self._profile(patient_id, u, batch, part.criteria, twin), self.config.name)
+        profile = self._profile(patient_id, u, batch, part.criteria, twin)
+        return self.vocabulary.checked(profile, self.config.name)
 
     def _profile(
         self,
@@ -139,7 +173,8 @@ class Population:
             for code, has in batch.present.items()
             if not (code in batch.unknown and batch.unknown[code][0])
         }
-        fixed = {name: float(known[0]) for name, known in batch.measured.items() if not np.isnan(known[0])}
+        drawn = {name: values[0] for name, values in batch.values.items() if not _unknown(values[0])}
+        fixed = {name: float(value) for name, value in drawn.items() if name in QUANTITIES}
         fixed |= {name: twin[name] for name in twin if name in QUANTITIES or name == SEVERITY}
         values = draw_values(age, sex, conditions, u, fixed)
         regular = not any(conditions.get(code, False) for code in ATRIAL)
@@ -157,8 +192,18 @@ class Population:
                 fast: regular and values["heart_rate"] > 100,
                 slow: regular and values["heart_rate"] < 60,
             },
-            measurements=values,
-            traits=self._traits(u, batch, conditions, criteria, twin),
+            measurements={
+                **values,
+                **{
+                    name: float(x)
+                    for name, x in drawn.items()
+                    if name not in QUANTITIES and not isinstance(x, str)
+                },
+            },
+            traits={
+                **self._traits(u, batch, conditions, criteria, twin),
+                **{name: x for name, x in drawn.items() if isinstance(x, str)},
+            },
             index_date=days.first + timedelta(days=after),
         )
 
@@ -182,6 +227,10 @@ class Population:
         return {name: str(twin.get(name, value)) for name, value in traits.items()}
 
 
+def _unknown(value: Any) -> bool:
+    return value is None or value != value  # NaN is not itself
+
+
 def _pick(u: float, shares: Mapping[str, float], field_name: str, criteria: Criteria) -> str:
     """One of the words, by its share among those that are allowed."""
     allowed = {w: s for w, s in shares.items() if s > 0 and w in criteria.categories.get(field_name, shares)}
@@ -194,7 +243,64 @@ def _pick(u: float, shares: Mapping[str, float], field_name: str, criteria: Crit
     return word
 
 
-def _check(config: CohortConfig, tabled: set[str], where: str) -> None:
+def _with_declarations(config: CohortConfig, where: str) -> CohortConfig:
+    """With what the weights in force declare of fields that the cohort names and nobody has declared."""
+    known = vocabulary().declare(config.declare, where)
+    named = dict.fromkeys([*config.conditions, *config.fields, *config.counts])
+    found: dict[str, dict[str, Declaration]] = {}
+    if config.table is None and any(name not in known for name in named):
+        found = {file: read_card(path).declared for file, path in available().items()}
+    declare = dict(config.declare)
+    for name in named:
+        there = {
+            file: declared[name] for file, declared in found.items() if name in declared and name not in known
+        }
+        if len({declaration.model_dump_json() for declaration in there.values()}) > 1:
+            raise InputError(
+                f"{where}: {name}: the weights {' and '.join(there)} declare it differently; add it to declare"
+            )
+        if there:
+            declare[name] = next(iter(there.values()))
+    return config.model_copy(update={"declare": declare})
+
+
+def _settings(config: CohortConfig, known: Vocabulary, tabled: set[str], where: str) -> Settings:
+    """How each condition and field is distributed, in order; one that is only counted has its counts' shares."""
+    settings: dict[str, Any] = dict(config.conditions)
+    for name, value in config.fields.items():
+        key = f"{where}: fields.{name}"
+        if name in settings:
+            raise InputError(f"{key}: stands under conditions too; leave one out")
+        asked = known.field(name, f"{where}: fields")
+        if name in DRAWN_ELSEWHERE:
+            raise InputError(f"{key}: follows from the cohort's other settings; leave it out")
+        if not asked.settled:
+            missing = "classes" if asked.kind == "category" else "range"
+            raise InputError(f"{key}: state its {missing} under declare")
+        plain = value if isinstance(value, dict) else {"share": value}
+        settings[name] = made = parse(SETTINGS[asked.kind], plain, key)
+        if isinstance(made, CategoryShares):
+            for one in [
+                *made.shares,
+                *made.per_decade,
+                *made.men,
+                *(c for g in made.given.values() for c in g),
+            ]:
+                asked.check(one, key)
+    for name, counts in config.counts.items():
+        asked = known.field(name, f"{where}: counts")
+        values = counted(counts, asked, f"{where}: counts")
+        if name not in {*settings, *tabled, *CATEGORIES}:
+            whole = sum(values.values())
+            settings[name] = (
+                Prevalence.model_validate(values.get(True, 0) / whole)
+                if asked.kind == "flag"
+                else CategoryShares(shares={str(value): n / whole for value, n in values.items()})
+            )
+    return settings
+
+
+def _check(config: CohortConfig, settings: Settings, known: Vocabulary, tabled: set[str], where: str) -> None:
     """Refuse what no patients can satisfy, before any is drawn."""
     if config.index_date.first > config.index_date.last:
         raise InputError(f"{where}: index_date.first must not come after index_date.last")
@@ -202,24 +308,27 @@ def _check(config: CohortConfig, tabled: set[str], where: str) -> None:
         raise InputError(f"{where}: age: expected mean and sd, since no learnt table draws it")
     if config.age is not None:
         _check_age(config, where)
-    above = [name for name in tabled if name in BY_NAME and BY_NAME[name].kind == "condition"]
-    for code, prevalence in config.conditions.items():
-        key = f"{where}: conditions.{code}"
-        if field(code, f"{where}: conditions").kind != "condition":
+    for code in config.conditions:
+        if known.field(code, f"{where}: conditions").kind != "flag":
             raise InputError(
-                f"{key}: {code} is not a condition; expected an ICD-10-CM code of the vocabulary"
+                f"{where}: conditions.{code}: {code} is not a condition; expected a flag of the vocabulary"
             )
-        if code in FROM_HEART_RATE:
+    above = [name for name in tabled if name in known]
+    for name, made in settings.items():
+        key = f"{where}: {'conditions' if name in config.conditions else 'fields'}.{name}"
+        asked = known.field(name, key)
+        if name in FROM_HEART_RATE:
             raise InputError(f"{key}: follows from the heart rate of every patient; leave it out")
-        if code in tabled:
+        if name in tabled:
             raise InputError(f"{key}: the learnt table draws it; leave it out")
-        if "sex" not in tabled and prevalence.share > 0 and _share_of_sex(config, ONLY_SEX.get(code)) == 0:
-            who = "women" if ONLY_SEX[code] == "F" else "men"
+        share = made.share if isinstance(made, Prevalence) else 0
+        if "sex" not in tabled and share > 0 and _share_of_sex(config, asked.sex) == 0:
+            who = "women" if asked.sex == "F" else "men"
             raise InputError(f"{key}: is a code for {who}, and women: {config.women:g} leaves none")
-        _check_parents(prevalence, above, key)
-        above.append(code)
+        _check_parents(made, above, known, key)
+        above.append(name)
     if config.chest_ap is not None:
-        _check_parents(config.chest_ap, above, f"{where}: chest_ap")
+        _check_parents(config.chest_ap, above, known, f"{where}: chest_ap")
     if config.pam50:
         _check_subtypes(config.pam50, above, where)
 
@@ -244,15 +353,31 @@ def _check_subtypes(subtypes: Mapping[str, float], above: list[str], where: str)
         raise InputError(f"{where}: pam50: needs breast cancer ({', '.join(BREAST_CANCER)}) in conditions")
 
 
-def _check_parents(prevalence: Prevalence, above: list[str], key: str) -> None:
-    for name, codes in (("given", list(prevalence.given)), ("always_if", prevalence.always_if)):
-        for code in codes:
-            field(code, f"{key}.{name}")
-            if code not in above:
-                raise InputError(f"{key}.{name}: {code} must be listed under conditions, above what needs it")
-    for code, factor in prevalence.given.items():
-        if not 0 <= factor <= MAX_FACTOR:
-            raise InputError(f"{key}.given.{code}: a factor must lie in 0 to {MAX_FACTOR:g}, got {factor}")
+def _check_parents(
+    made: Prevalence | CategoryShares | NumberSpread, above: list[str], known: Vocabulary, key: str
+) -> None:
+    """What a field depends on must be a flag, or FIELD=CLASS of a category, that is drawn before it."""
+    always = made.always_if if isinstance(made, Prevalence) else []
+    for place, names in (("given", list(made.given)), ("always_if", always)):
+        for name in names:
+            owner, _, value = name.partition("=")
+            asked = known.field(owner, f"{key}.{place}")
+            if owner not in above:
+                raise InputError(
+                    f"{key}.{place}: {owner} must be listed under conditions, above what needs it"
+                )
+            if asked.kind != ("category" if value else "flag") or (value and place == "always_if"):
+                raise InputError(
+                    f"{key}.{place}: {name} is no flag; of a category give FIELD=CLASS under given"
+                )
+            if value:
+                asked.check(value, f"{key}.{place}")
+    if isinstance(made, Prevalence):
+        for code, factor in made.given.items():
+            if not 0 <= factor <= MAX_FACTOR:
+                raise InputError(
+                    f"{key}.given.{code}: a factor must lie in 0 to {MAX_FACTOR:g}, got {factor}"
+                )
 
 
 def _share_of_sex(config: CohortConfig, sex: str | None) -> float:

@@ -1,5 +1,6 @@
 """Work on encoded conditions: columns by name, what to hide in training, and latents given a condition."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,8 +11,8 @@ from .types import Float32Array, FloatArray
 
 
 def field_of(column: str) -> str:
-    """The profile field a code column belongs to: `sex=F`, `age~sin1` and `age?` are sex, age, age."""
-    return column.split("=")[0].split("~")[0].removesuffix("?")
+    """The profile field a code column belongs to: of `sex=F`, `age~sin1`, `age?` and `age[0,18]~sin1` sex, age."""
+    return re.split(r"[=~\[]", column, maxsplit=1)[0].removesuffix("?")
 
 
 def columns_of(columns: Sequence[str], fields: Sequence[str]) -> list[str]:

@@ -1,185 +1,348 @@
-"""The one list of profile fields: code, unit, public range. Add a field here and every room knows it."""
+"""The registry of profile fields: kind, label, codes, unit, classes and public range. Anyone declares more."""
 
-from dataclasses import dataclass
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import Literal
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Annotated, Any, Literal
 
+from pydantic import BeforeValidator, model_validator
+from pydantic import Field as Setting
+
+from .config import Settings, parse, read_yaml, shipped
 from .errors import InputError
 from .profile import PatientProfile, Value
 
 LOINC = "http://loinc.org"
 SNOMED = "http://snomed.info/sct"
 ICD10 = "http://hl7.org/fhir/sid/icd-10-cm"
+SYSTEMS = {"icd10cm": ICD10, "snomed": SNOMED, "loinc": LOINC}  # by the name that a declaration uses
+GROUP = "polyclinic.fields"  # entry points: mappings of declarations
+OWN = ("age", "sex", "height", "weight")  # fields that a profile has as attributes
+RESERVED = (
+    "patient_id", "index_date", "conditions", "measurements", "traits", "severity", "bmi", "part", "file",
+)  # fmt: skip
+TRUTH = {
+    "true": True,
+    "yes": True,
+    "1": True,
+    "1.0": True,
+    "false": False,
+    "no": False,
+    "0": False,
+    "0.0": False,
+}
+_ICD10CM = r"[A-Z]\d[0-9A-Z](\.[0-9A-Z]{1,4})?"
+_FORMS = {"icd10cm": _ICD10CM, "snomed": r"\d{6,18}", "loinc": r"\d{1,7}-\d"}
+_NAME = r"[A-Za-z][A-Za-z0-9_.-]{0,63}"
+
+
+def class_of(value: Any) -> str:
+    """The name of a category's class: text as it is, a number without idle zeros (0.0 is `0`)."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = str(value).strip()
+    if not re.fullmatch(r"-?(0|[1-9]\d{0,14})(\.\d+)?", text):
+        return text
+    number = float(text)
+    return str(int(number)) if number.is_integer() else repr(number)
+
+
+Text = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value)]
+ClassName = Annotated[str, BeforeValidator(class_of)]
+
+
+class Declaration(Settings):
+    """A field as YAML declares it: `{kind: flag, label: Melanoma, codes: {icd10cm: C43.9}}`.
+
+    Classes of a category and the range of a number are public knowledge where they are stated; left out, they
+    are learnt from public data. `sex` says that only women (F) or men (M) can have a flag.
+    """
+
+    kind: Literal["flag", "category", "number"]
+    label: str = ""
+    codes: dict[Literal["icd10cm", "snomed", "loinc"], Text] = Setting(default_factory=dict)
+    classes: list[ClassName] | None = Setting(default=None, min_length=2, max_length=1000)
+    unit: str = ""
+    range: tuple[float, float] | None = None
+    decimals: int | None = Setting(default=None, ge=0, le=6)
+    sex: Literal["F", "M"] | None = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Declaration":
+        belongs = {
+            "classes": "category",
+            "unit": "number",
+            "range": "number",
+            "decimals": "number",
+            "sex": "flag",
+        }
+        for key, kind in belongs.items():
+            if getattr(self, key) not in (None, "") and self.kind != kind:
+                raise ValueError(f"{key} belongs to a {kind}, this is a {self.kind}")
+        if self.classes is not None and ("" in self.classes or len(set(self.classes)) < len(self.classes)):
+            raise ValueError("a class is empty or listed twice")
+        if self.range is not None and not -1e12 <= self.range[0] < self.range[1] <= 1e12:
+            raise ValueError("range must be [low, high], low below high")
+        for system, code in self.codes.items():
+            if not re.fullmatch(_FORMS[system], code):
+                raise ValueError(f"codes.{system}: {code!r} does not have the form of such a code")
+        return self
 
 
 @dataclass(frozen=True)
 class Field:
     """One thing that may be known of a patient.
 
-    Numbers lie in [low, high] of their UCUM unit; the range is public knowledge, never read off
-    data. Categories are one of `choices`. Conditions are present or absent.
+    Numbers lie in [low, high] of their UCUM unit (NaN where the range is yet to be learnt). Categories are one
+    of `classes` (empty where they are yet to be learnt). Flags are present or absent. `declared` tells a field
+    that somebody added from one of the shipped vocabulary.
     """
 
     name: str
     label: str
-    kind: Literal["number", "category", "condition"]
-    system: str = ""
-    code: str = ""
+    kind: Literal["flag", "category", "number"]
+    codes: Mapping[str, str] = field(default_factory=dict)
     unit: str = ""
-    low: float = 0.0
-    high: float = 1.0
+    low: float = math.nan
+    high: float = math.nan
     decimals: int = 0
-    choices: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    sex: str | None = None
+    declared: bool = False
+
+    @classmethod
+    def of(cls, name: str, declaration: Declaration, declared: bool = True) -> "Field":
+        """The field that a declaration describes."""
+        codes: dict[str, str] = {str(system): code for system, code in declaration.codes.items()}
+        if declaration.kind == "flag" and re.fullmatch(_ICD10CM, name):
+            codes.setdefault("icd10cm", name)
+        low, high = declaration.range or (math.nan, math.nan)
+        decimals = declaration.decimals
+        if decimals is None:
+            decimals = 0 if math.isnan(low) else _decimals(high - low)
+        return cls(
+            name, declaration.label or name, declaration.kind, codes, declaration.unit, low, high, decimals,
+            tuple(declaration.classes or ()), declaration.sex, declared,
+        )  # fmt: skip
+
+    def declaration(self) -> dict[str, Any]:
+        """The declaration as plain types, as a card or a manifest keeps it."""
+        found: dict[str, Any] = {"kind": self.kind, "label": self.label}
+        if self.codes:
+            found["codes"] = dict(self.codes)
+        if self.kind == "category" and self.classes:
+            found["classes"] = list(self.classes)
+        if self.kind == "number":
+            found["unit"] = self.unit
+            if self.settled:
+                found |= {"range": [self.low, self.high], "decimals": self.decimals}
+        if self.sex:
+            found["sex"] = self.sex
+        return found
+
+    @property
+    def settled(self) -> bool:
+        """Whether its classes or range are known."""
+        return bool(self.classes) if self.kind == "category" else self.kind == "flag" or self.low < self.high
+
+    def settle(self, values: Iterable[Any], where: str) -> "Field":
+        """The field with classes or range learnt from (public) values, where they are not stated yet.
+
+        Classes are sorted. A range is rounded outwards to two digits of its width. Raises InputError.
+        """
+        if self.settled:
+            return self
+        known = [self.parse(value, where) for value in values]
+        if self.kind == "category":
+            numeric = all(re.fullmatch(r"-?\d+(\.\d+)?", str(v)) for v in known)
+            classes = sorted({str(v) for v in known}, key=(lambda c: float(c)) if numeric else None)
+            if not 2 <= len(classes) <= 100:
+                raise InputError(
+                    f"{where}: {self.name} has {len(classes)} classes; state 2 or more under declare"
+                )
+            return replace(self, classes=tuple(classes))
+        numbers = [float(v) for v in known]
+        if not numbers or min(numbers) == max(numbers) or not all(map(math.isfinite, numbers)):
+            raise InputError(
+                f"{where}: {self.name} has no range to learn; state `range: [low, high]` under declare"
+            )
+        step = 10.0 ** (math.floor(math.log10(max(numbers) - min(numbers))) - 1)
+        low, high = math.floor(min(numbers) / step) * step, math.ceil(max(numbers) / step) * step
+        low, high = float(f"{low:.12g}"), float(f"{high:.12g}")
+        return replace(self, low=low, high=high, decimals=_decimals(high - low))
+
+    def parse(self, cell: Any, where: str) -> Value:
+        """A cell of a table as a value of this kind: yes, true and 1 are present. Raises InputError."""
+        if self.kind == "flag":
+            if (word := str(cell).strip().lower()) not in TRUTH:
+                raise InputError(
+                    f"{where}: {self.name} must be true or false, yes or no, 1 or 0, got {cell!r}"
+                )
+            return TRUTH[word]
+        if self.kind == "category":
+            return class_of(cell)
+        try:
+            return float(cell)
+        except (TypeError, ValueError):
+            raise InputError(f"{where}: {self.name} must be a number in {self.unit}, got {cell!r}") from None
 
     def check(self, value: Value, where: str = "profile") -> Value:
-        """The value in its canonical type. Raises InputError with the expected range or choices."""
-        if self.kind == "condition":
+        """The value in its canonical type. Raises InputError with the expected range or classes."""
+        if self.kind == "flag":
             if isinstance(value, bool):
                 return value
             raise InputError(f"{where}: {self.name} ({self.label}) must be true or false, got {value!r}")
         if self.kind == "category":
-            if value in self.choices:
-                return value
-            raise InputError(f"{where}: {self.name} must be one of {', '.join(self.choices)}, got {value!r}")
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            raise InputError(f"{where}: {self.name} must be a number in {self.unit}, got {value!r}") from None
-        if not self.low <= number <= self.high:  # also catches NaN
+            if class_of(value) in self.classes:
+                return class_of(value)
+            raise InputError(f"{where}: {self.name} must be one of {', '.join(self.classes)}, got {value!r}")
+        number = self.parse(value, where)
+        if not self.low <= float(number) <= self.high:  # also catches NaN
             raise InputError(
                 f"{where}: {self.name} must lie in {self.low:g} to {self.high:g} {self.unit}, got {value!r}"
             )
         return number
 
 
-def _number(
-    name: str, label: str, loinc: str, unit: str, low: float, high: float, decimals: int = 0
-) -> Field:
-    return Field(name, label, "number", LOINC, loinc, unit, low, high, decimals)
+def _decimals(width: float) -> int:
+    """So many that a range has some hundred steps or more."""
+    return max(0, min(6, 2 - math.floor(math.log10(width))))
 
 
-def _condition(icd10: str, label: str) -> Field:
-    return Field(icd10, label, "condition", ICD10, icd10)
+class Vocabulary:
+    """Fields by name. It is a value: declare() gives another one, and nothing is registered anywhere."""
 
+    def __init__(self, fields: Sequence[Field]) -> None:
+        self.fields = tuple(fields)
+        self.by_name = {known.name: known for known in self.fields}
 
-FIELDS: tuple[Field, ...] = (
-    _number("age", "Age", "30525-0", "a", 0, 110, 1),
-    Field("sex", "Sex", "category", LOINC, "46098-0", choices=("F", "M")),
-    _number("height", "Body height", "8302-2", "cm", 40, 230),
-    _number("weight", "Body weight", "29463-7", "kg", 2, 300, 1),
-    # baseline vitals
-    _number("heart_rate", "Heart rate", "8867-4", "/min", 20, 250),
-    _number("systolic", "Systolic blood pressure", "8480-6", "mm[Hg]", 40, 300),
-    _number("diastolic", "Diastolic blood pressure", "8462-4", "mm[Hg]", 20, 200),
-    _number("respiration", "Respiratory rate", "9279-1", "/min", 4, 70),
-    _number("oxygen_saturation", "Oxygen saturation", "2708-6", "%", 40, 100),
-    _number("temperature", "Body temperature", "8310-5", "Cel", 30, 43, 1),
-    # labs
-    _number("hemoglobin", "Hemoglobin", "718-7", "g/dL", 3, 22, 1),
-    _number("leukocytes", "Leukocytes", "6690-2", "10*3/uL", 0.1, 200, 1),
-    _number("platelets", "Platelets", "777-3", "10*3/uL", 5, 1500),
-    _number("creatinine", "Creatinine", "2160-0", "mg/dL", 0.1, 20, 2),
-    _number("glucose", "Glucose", "2345-7", "mg/dL", 20, 1000),
-    _number("potassium", "Potassium", "2823-3", "mmol/L", 1.5, 9, 1),
-    _number("lactate", "Lactate", "2524-7", "mmol/L", 0.2, 25, 1),
-    _number("nt_probnp", "NT-proBNP", "33762-6", "pg/mL", 5, 70000),
-    # cardiac
-    _condition("I10", "Essential (primary) hypertension"),
-    _condition("I25.2", "Old myocardial infarction"),
-    _condition("I44.7", "Left bundle-branch block, unspecified"),
-    _condition("I45.10", "Unspecified right bundle-branch block"),
-    _condition("I48.91", "Unspecified atrial fibrillation"),
-    _condition("I48.92", "Unspecified atrial flutter"),
-    _condition("I49.1", "Atrial premature depolarization"),
-    _condition("I49.3", "Ventricular premature depolarization"),
-    _condition("I49.8", "Other specified cardiac arrhythmias"),
-    _condition("I50.9", "Heart failure, unspecified"),
-    _condition("I51.7", "Cardiomegaly"),
-    _condition("R00.0", "Tachycardia, unspecified"),
-    _condition("R00.1", "Bradycardia, unspecified"),
-    _condition("Z95.0", "Presence of cardiac pacemaker"),
-    _condition("R94.31", "Abnormal electrocardiogram [ECG] [EKG]"),
-    # chest
-    _condition("J18.9", "Pneumonia, unspecified organism"),
-    _condition("J43.9", "Emphysema, unspecified"),
-    _condition("J81.0", "Acute pulmonary edema"),
-    _condition("J84.10", "Pulmonary fibrosis, unspecified"),
-    _condition("J90", "Pleural effusion, not elsewhere classified"),
-    _condition("J93.9", "Pneumothorax, unspecified"),
-    _condition("J98.11", "Atelectasis"),
-    _condition("R91.1", "Solitary pulmonary nodule"),
-    _condition("R91.8", "Other nonspecific abnormal finding of lung field"),
-    # systemic
-    _condition("A41.9", "Sepsis, unspecified organism"),
-    _condition("C50.919", "Malignant neoplasm of unspecified site of unspecified female breast"),
-    _condition("C50.929", "Malignant neoplasm of unspecified site of unspecified male breast"),
-    _condition("E11.9", "Type 2 diabetes mellitus without complications"),
-    _condition("N18.9", "Chronic kidney disease, unspecified"),
-    # how a study was made, and what kind of tumour
-    Field("chest_view", "Chest X-ray view", "category", choices=("PA", "AP")),
-    Field(
-        "pam50", "PAM50 intrinsic subtype", "category", choices=("LumA", "LumB", "Basal", "Her2", "Normal")
-    ),
-    Field(
-        "tumor_stage", "AJCC pathologic stage group", "category", LOINC, "21902-2",
-        choices=("I", "II", "III", "IV"),
-    ),
-    Field(
-        "estrogen_receptor", "Oestrogen receptor of the tumour", "category", LOINC, "16112-5",
-        choices=("negative", "positive"),
-    ),
-    Field(
-        "progesterone_receptor", "Progesterone receptor of the tumour", "category", LOINC, "16113-3",
-        choices=("negative", "positive"),
-    ),
-    Field("her2", "HER2 of the tumour", "category", LOINC, "48676-1", choices=("negative", "positive")),
-)  # fmt: skip
-BY_NAME = {field.name: field for field in FIELDS}
-BREAST_CANCER = ("C50.919", "C50.929")
-ONLY_SEX = {"C50.919": "F", "C50.929": "M"}  # codes that name the patient's sex
+    def __contains__(self, name: object) -> bool:
+        return name in self.by_name
 
+    @property
+    def declared(self) -> tuple[Field, ...]:
+        """The fields that are not of the shipped vocabulary, or declared anew."""
+        return tuple(known for known in self.fields if known.declared)
 
-def field(name: str, where: str = "profile") -> Field:
-    """The field of that name. Raises InputError naming the nearest known one."""
-    if name in BY_NAME:
-        return BY_NAME[name]
-    near = get_close_matches(name, BY_NAME, n=1, cutoff=0.0)[0]
-    raise InputError(f"{where}: unknown field or code {name!r}; the nearest known one is {near!r}")
+    def field(self, name: str, where: str = "profile") -> Field:
+        """The field of that name. Raises InputError that says how to declare it."""
+        if name in self.by_name:
+            return self.by_name[name]
+        near = get_close_matches(name, self.by_name, n=1, cutoff=0.8)
+        meant = f"did you mean {near[0]!r}? Else " if near and not re.fullmatch(_ICD10CM, name) else ""
+        raise InputError(
+            f"{where}: unknown field or code {name!r}; {meant}declare it there: "
+            f"`declare: {{{name}: {{kind: flag, label: TEXT}}}}` (or kind: category, or number; docs/fields.md)"
+        )
 
+    def declare(
+        self, declarations: Mapping[str, Declaration | Mapping[str, Any]], where: str
+    ) -> "Vocabulary":
+        """This vocabulary and more fields. A field that is there already may be given another range or classes.
 
-def checked(profile: PatientProfile, where: str = "profile") -> PatientProfile:
-    """The profile itself, each known field validated. Raises InputError."""
-    where = f"{where} {profile.patient_id}"
-    for name in ("age", "sex", "height", "weight"):
-        if (value := profile.get(name)) is not None:
-            BY_NAME[name].check(value, where)
-    for kind, values in (
-        ("condition", profile.conditions),
-        ("number", profile.measurements),
-        ("category", profile.traits),
-    ):
+        Raises InputError: a name that cannot be, another kind or unit than the field of that name has, or a
+        diagnosis that the vocabulary has under another name.
+        """
+        found = dict(self.by_name)
+        for name, declaration in declarations.items():
+            key = f"{where}: declare.{name}"
+            if not isinstance(declaration, Declaration):
+                declaration = parse(Declaration, declaration, key)
+            if not re.fullmatch(_NAME, name) or name in RESERVED or name.startswith("has_"):
+                raise InputError(
+                    f"{key}: not a name for a field; expected letters, digits, _, - and ., a letter first, and none "
+                    f"of {', '.join(RESERVED)} or has_..."
+                )
+            made, before = Field.of(name, declaration), found.get(name)
+            if before is not None and (made.kind, made.unit) != (before.kind, before.unit):
+                what = f"{before.kind} {f'in {before.unit}' if before.unit else ''}".strip()
+                raise InputError(f"{key}: is a {what} already; leave it out of declare, or take another name")
+            code = made.codes.get("icd10cm") if made.kind == "flag" else None
+            for other in found.values():
+                if (
+                    code
+                    and other.name != name
+                    and other.kind == "flag"
+                    and other.codes.get("icd10cm") == code
+                ):
+                    raise InputError(
+                        f"{key}: {code} is the field {other.name} ({other.label}); use that name"
+                    )
+            if before is None or replace(made, declared=before.declared, label=before.label) != before:
+                found[name] = made if before is None or made.settled else before
+        return Vocabulary(tuple(found.values()))
+
+    def settle(self, fields: Iterable[Field]) -> "Vocabulary":
+        """With these in place of the fields of the same names."""
+        return Vocabulary(tuple({**self.by_name, **{known.name: known for known in fields}}.values()))
+
+    def checked(self, profile: PatientProfile, where: str = "profile") -> PatientProfile:
+        """The profile itself, each known field validated. Raises InputError."""
+        where = f"{where} {profile.patient_id}"
+        for name in OWN:
+            if (value := profile.get(name)) is not None:
+                self.by_name[name].check(value, where)
+        for kind, home in HOMES.items():
+            for name, value in getattr(profile, home).items():
+                known = self.field(name, where)
+                if known.kind != kind:
+                    raise InputError(f"{where}: {name} is a {known.kind}, given as a {kind}")
+                known.check(value, where)
+                if known.sex and value is True and profile.sex not in (known.sex, None):
+                    sexes = {"F": "female", "M": "male"}
+                    raise InputError(
+                        f"{where}: {name} ({known.label}) is for {sexes[known.sex]} patients, the patient is "
+                        f"{sexes[str(profile.sex)]}"
+                    )
+        return profile
+
+    def with_values(
+        self, profile: PatientProfile, values: Mapping[str, Value], where: str = "profile"
+    ) -> PatientProfile:
+        """The profile with fields set by name, each checked. Raises InputError."""
+        changes: dict[str, Any] = {home: {} for home in HOMES.values()}
         for name, value in values.items():
-            known = field(name, where)
-            if known.kind != kind:
-                raise InputError(f"{where}: {name} is a {known.kind}, given as a {kind}")
-            known.check(value, where)
-    if profile.sex == "M" and profile.has("C50.919"):
-        raise InputError(f"{where}: C50.919 is female breast cancer, the patient is male; use C50.929")
-    if profile.sex == "F" and profile.has("C50.929"):
-        raise InputError(f"{where}: C50.929 is male breast cancer, the patient is female; use C50.919")
-    return profile
+            known = self.field(name, where)
+            value = known.check(value, f"{where} {profile.patient_id}")
+            if name in OWN:
+                changes[name] = value
+            else:
+                changes[HOMES[known.kind]][name] = value
+        return profile.but(**changes)
 
 
-def with_values(profile: PatientProfile, values: dict[str, Value], where: str = "profile") -> PatientProfile:
-    """The profile with fields set by vocabulary name, each checked. Raises InputError."""
-    changes: dict[str, dict[str, Value]] = {"conditions": {}, "measurements": {}, "traits": {}}
-    own: dict[str, Value] = {}
-    for name, value in values.items():
-        known = field(name, where)
-        value = known.check(value, f"{where} {profile.patient_id}")
-        if name in ("age", "sex", "height", "weight"):
-            own[name] = value
-        else:
-            home = {"condition": "conditions", "number": "measurements", "category": "traits"}[known.kind]
-            changes[home][name] = value
-    return profile.but(**own, **changes)
+HOMES = {"flag": "conditions", "number": "measurements", "category": "traits"}  # where a profile keeps a kind
+
+
+def _shipped() -> Vocabulary:
+    listed = read_yaml(shipped() / "fields.yaml")
+    return Vocabulary(
+        [Field.of(name, Declaration(**entry), declared=False) for name, entry in listed.items()]
+    )
+
+
+SHIPPED = _shipped()
+FIELDS, BY_NAME = SHIPPED.fields, SHIPPED.by_name
+field_named, checked, with_values = SHIPPED.field, SHIPPED.checked, SHIPPED.with_values
+BREAST_CANCER = ("C50.919", "C50.929")
+
+
+@cache
+def vocabulary() -> Vocabulary:
+    """The shipped vocabulary and what installed packages declare (entry points of `polyclinic.fields`).
+
+    Raises InputError naming the package whose declarations do not fit.
+    """
+    found = SHIPPED
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        where = f"{point.dist.name if point.dist else point.value}: entry point {point.name!r} of {GROUP}"
+        try:
+            declarations = point.load()
+        except (ImportError, AttributeError) as error:
+            raise InputError(f"{where}: cannot be loaded: {error}") from None
+        found = found.declare(declarations, where)
+    return found

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import InputError
+from .fields import SHIPPED, Vocabulary
 from .profile import PatientProfile
 from .types import AnyArray, Float32Array
 
@@ -86,7 +87,8 @@ class TrainingSet:
     """Rows of a training folder: which file or key, whose, and what is known of that patient.
 
     `records[i]` is the path (or row key) of row i, `profiles[i].patient_id` its patient. Several rows
-    may belong to one patient. `options` are the folder's modality-specific settings.
+    may belong to one patient. `options` are the folder's modality-specific settings; `vocabulary` holds the
+    fields that the folder declares, beyond those that ship.
     """
 
     root: Path
@@ -96,6 +98,7 @@ class TrainingSet:
     fields: tuple[str, ...]
     split: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    vocabulary: Vocabulary = SHIPPED
 
     def __len__(self) -> int:
         return len(self.records)

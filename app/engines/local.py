@@ -170,7 +170,8 @@ class _Studio:
         self.cohort, self.batch_size = Cohort.open(folder), batch_size
         self.population = population_of(self.cohort)
         self.modalities = chosen_of(self.cohort)
-        self.encoder = ProfileEncoder()
+        used = [name for modality in self.modalities for name in modality.weights()]
+        self.encoder = ProfileEncoder.of(self.population.vocabulary, used)
         self.generators = load_generators(self.modalities, self.encoder)
         if watermark is not None:
             by_name = {modality.name: modality for modality in self.modalities}

@@ -152,7 +152,9 @@ def ward_of_population(name: str, wanted: Wanted) -> Ward:
     modality = load_modality(MODALITY, options)
     number = 10 if wanted.patients is None else wanted.patients
     profiles = (population.patient(index, wanted.seed) for index in range(number))
-    patients = generate(profiles, [modality], ProfileEncoder(), wanted.seed)
+    patients = generate(
+        profiles, [modality], ProfileEncoder.of(population.vocabulary, modality.weights()), wanted.seed
+    )
     return _ward(population.config.name, modality, patients, number, wanted, Drawing(wanted.seed, MODALITY))
 
 

@@ -4,22 +4,24 @@ from pathlib import Path
 
 from ...core.config import DatasetConfig
 from ...core.errors import InputError
-from ...core.fields import field, with_values
+from ...core.fields import Vocabulary, vocabulary
 from ...core.ids import require_ids
 from ...core.modality import DatasetSource, TrainingSet
 from ...core.profile import PatientProfile
+from ...core.remarks import remark
 from ...core.tables import read_table
 from .dicom_rows import dicom_rows
 from .dicom_tags import FIELDS
-from .rows import Row, groups_of, require_column, values_of
+from .rows import Row, groups_of, require_column, value_of, values_of
 from .split import is_in, require_apart
 
 
-def read_training_set(config: DatasetConfig, root: Path, split: str) -> TrainingSet:
+def read_training_set(config: DatasetConfig, root: Path, split: str, private: bool = False) -> TrainingSet:
     """Rows of one split ("train" or "test") of a folder described by a dataset.yaml.
 
     The patients come from a table, or from the tags of DICOM files with or without one. A set with neither
     is one that its modality lists itself (every row a patient, with the constants alone known).
+    Classes and ranges of declared fields that are not stated are learnt from the table, unless it is `private`.
     Raises InputError: missing folder, table, column, a value out of range, a patient in both splits.
     """
     folder = root / config.path
@@ -29,27 +31,55 @@ def read_training_set(config: DatasetConfig, root: Path, split: str) -> Training
     source = DatasetSource(name, config.licence, config.citation)
     from_tags = FIELDS if config.dicom else ()
     fields = tuple(dict.fromkeys([*from_tags, *config.fields, *config.constants]))
+    known = vocabulary_of(config, folder, name, private)
     for wanted in fields:
-        field(wanted, f"{name}: fields")
+        known.field(wanted, f"{name}: fields")
     if config.dicom:
-        rows = dicom_rows(config, config.dicom, folder, split)
+        rows = dicom_rows(config, config.dicom, folder, split, known)
     elif config.table:
-        rows = table_rows(config, config.table, folder, split)
+        rows = table_rows(config, config.table, folder, split, known)
     else:
-        known = with_values(PatientProfile("*"), dict(config.constants), name)
-        options = {**config.options, "constants": known}
-        return TrainingSet(folder, source, (), (), fields, split, options)
+        constants = known.with_values(PatientProfile("*"), config.constants, name)
+        options = {**config.options, "constants": constants}
+        return TrainingSet(folder, source, (), (), fields, split, options, known)
     records = tuple(row.record for row in rows)
-    profiles = tuple(row.profile() for row in rows)
-    return TrainingSet(folder, source, records, profiles, fields, split, config.options)
+    profiles = tuple(row.profile(known) for row in rows)
+    return TrainingSet(folder, source, records, profiles, fields, split, config.options, known)
 
 
-def table_rows(config: DatasetConfig, name: str, folder: Path, split: str) -> list[Row]:
+def vocabulary_of(config: DatasetConfig, folder: Path, where: str, private: bool = False) -> Vocabulary:
+    """The vocabulary with what a dataset.yaml declares; see read_training_set. Raises InputError."""
+    known = vocabulary().declare(config.declare, where)
+    named = {*config.declare, *config.fields}
+    unsettled = [field for field in known.declared if not field.settled and field.name in named]
+    if not unsettled:
+        return known
+    missing = {"category": "classes", "number": "range"}
+    if private or config.table is None or not (folder / config.table).is_file():
+        first = unsettled[0]
+        why = "patients' data may not settle it" if private else "no table gives it"
+        raise InputError(f"{where}: declare.{first.name}: state its {missing[first.kind]}, since {why}")
+    table, settled = read_table(folder / config.table), []
+    for field in unsettled:
+        mapping = config.fields.get(field.name)
+        if mapping is None:
+            raise InputError(f"{where}: declare.{field.name}: state its {missing[field.kind]}")
+        require_column(table, mapping.column, str(folder / config.table))
+        cells = [value_of(field, cell, mapping, where) for cell in table[mapping.column].unique()]
+        learnt = field.settle([value for value in cells if value is not None], f"{where}: declare")
+        remark(f"{where}: {field.name}: learnt from the table: {learnt.declaration()[missing[field.kind]]}")
+        settled.append(learnt)
+    return known.settle(settled)
+
+
+def table_rows(config: DatasetConfig, name: str, folder: Path, split: str, known: Vocabulary) -> list[Row]:
     """Rows of a table, one split. Raises InputError."""
     table, where = read_table(folder / name), str(folder / name)
     needed = [config.record, config.patient_id, *([config.split] if config.split else [])]
-    for column in [*needed, *(mapping.column for mapping in config.fields.values()), *config.groups.values()]:
+    for column in [*needed, *config.groups.values()]:
         require_column(table, column, where)
+    for field, mapping in config.fields.items():
+        require_column(table, mapping.column, where, field)
     for column in {config.record, config.patient_id}:
         table = table.assign(**{column: require_ids(table[column], column, where)})
     if config.split:
@@ -63,7 +93,7 @@ def table_rows(config: DatasetConfig, name: str, folder: Path, split: str) -> li
         Row(
             cells[config.record],
             cells[config.patient_id],
-            {**config.constants, **values_of(cells, config, f"{where}, row {number}")},
+            {**config.constants, **values_of(cells, config, known, f"{where}, row {number}")},
             f"{where}, row {number}",
             groups_of(cells, config),
         )

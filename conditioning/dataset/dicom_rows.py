@@ -8,6 +8,7 @@ import pandas as pd
 
 from ...core.config import DatasetConfig
 from ...core.errors import InputError, listed
+from ...core.fields import Vocabulary
 from ...core.ids import id_text
 from ...core.tables import read_table
 from .dicom_tags import TaggedImage, read_tags
@@ -17,7 +18,7 @@ from .split import TEST_SHARE, is_in, require_apart
 NO_CELLS: Mapping[Any, Any] = {}
 
 
-def dicom_rows(config: DatasetConfig, pattern: str, folder: Path, split: str) -> list[Row]:
+def dicom_rows(config: DatasetConfig, pattern: str, folder: Path, split: str, known: Vocabulary) -> list[Row]:
     """A row an image file, one split; where a table has a row for the file, its values win over the tags.
 
     Files without a row have the values of their tags. Raises InputError: see dicom_tags.read_tags and match;
@@ -40,7 +41,7 @@ def dicom_rows(config: DatasetConfig, pattern: str, folder: Path, split: str) ->
             {
                 **config.constants,
                 **image.values,
-                **(values_of(cell, config, f"{where}, {image.record}") if cell else {}),
+                **(values_of(cell, config, known, f"{where}, {image.record}") if cell else {}),
             },
             f"{where}, {image.record}",
         )

@@ -204,7 +204,7 @@ def _values(tags: "Dataset") -> dict[str, Value]:
     return {
         name: value
         for name, value in found.items()
-        if value is not None and (BY_NAME[name].kind == "number" or value in BY_NAME[name].choices)
+        if value is not None and (BY_NAME[name].kind == "number" or value in BY_NAME[name].classes)
     }
 
 

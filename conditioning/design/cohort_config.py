@@ -1,54 +1,25 @@
 """The cohort YAML as typed settings: who the patients are, and which of them are wanted."""
 
 from datetime import date
-from typing import Any, TypeVar
+from typing import Annotated, Any
 
 from pydantic import Field as Setting
 from pydantic import model_validator
 
 from ...core.config import Settings, parse
 from ...core.errors import InputError
-from ...core.types import FloatArray
-from ..physiology import REFERENCE_AGE
-
-MAX_FACTOR = 1000.0
-Number = TypeVar("Number", float, FloatArray)
-
-
-class Prevalence(Settings):
-    """How common a condition is, and in whom: `0.1`, or `{share: 0.1, per_decade: 2, given: {I10: 1.5}}`.
-
-    `share` is the share of the cohort that has it (of those who can: women, for C50.919). The rest are
-    factors on the odds: for ten years more of age, for men, and for each listed condition that is
-    present. `always_if` names conditions that imply this one.
-    """
-
-    share: float = Setting(ge=0, le=1)
-    per_decade: float = Setting(1.0, gt=0, le=10)
-    men: float = Setting(1.0, ge=0, le=100)
-    given: dict[str, float] = Setting(default_factory=dict)
-    always_if: list[str] = Setting(default_factory=list)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _plain_number(cls, value: Any) -> Any:
-        return {"share": value} if type(value) in (int, float) else value
-
-    def relative_odds(self, age: Number, male: Number, present: dict[str, Number]) -> Number:
-        """Odds relative to a woman of the reference age with none of the `given` conditions."""
-        odds: Number = self.per_decade ** ((age - REFERENCE_AGE) / 10) * self.men**male
-        for code, factor in self.given.items():
-            odds = odds * factor ** present[code]
-        return odds
+from ...core.fields import TRUTH, ClassName, Declaration, Field, class_of
+from ...core.profile import Value
+from ..distributions import Prevalence
 
 
 class Age(Settings):
-    """Years: a normal distribution cut off at low and high. Adults only."""
+    """Years: a normal distribution cut off at low and high; adults unless `low` says otherwise."""
 
     mean: float
     sd: float = Setting(gt=0, le=60)
-    low: float = Setting(18, ge=18, le=110)
-    high: float = Setting(95, ge=18, le=110)
+    low: float = Setting(18, ge=0, le=110)
+    high: float = Setting(95, gt=0, le=110)
 
 
 class Days(Settings):
@@ -85,11 +56,13 @@ class Fairness(Settings):
 
 
 class CohortConfig(Settings):
-    """A cohort YAML: who the patients are. Conditions come in order: each may depend on those above it.
+    """A cohort YAML: who the patients are. Conditions and fields come in order: each may depend on those above it.
 
-    `table` draws age, sex and conditions from a learnt table, the rest from the rules. `include`,
-    `exclude`, `strata` and `fairness` say which of these patients are wanted. `twin` changes one field of
-    every patient. `sites` are named changes to all of the above; `options` are settings of modalities.
+    `declare` adds fields to the vocabulary; `fields` says how they, or other fields, are distributed. `counts` asks
+    for so many patients of each class of one field. `table` draws age, sex and conditions from a learnt table, the
+    rest from the rules. `include`, `exclude`, `strata` and `fairness` say which of these patients are wanted. `twin`
+    changes one field of every patient. `sites` are named changes to all of the above; `options` are settings of
+    modalities.
     """
 
     name: str = Setting(pattern=r"^[a-z][a-z0-9_]*$")
@@ -99,6 +72,11 @@ class CohortConfig(Settings):
     age: Age | None = None
     women: float = Setting(0.5, ge=0, le=1)
     conditions: dict[str, Prevalence] = Setting(default_factory=dict)
+    declare: dict[str, Declaration] = Setting(default_factory=dict)
+    fields: dict[str, Any] = Setting(default_factory=dict)
+    counts: dict[str, dict[ClassName, Annotated[int, Setting(ge=0)]]] = Setting(
+        default_factory=dict, max_length=1
+    )
     chest_ap: Prevalence | None = None
     pam50: dict[str, float] = Setting(default_factory=dict)
     include: dict[str, Any] = Setting(default_factory=dict)
@@ -117,6 +95,36 @@ class CohortConfig(Settings):
         values = self.model_dump(mode="json", exclude={"sites"}, exclude_none=True)
         values["name"] = f"{self.name}_{name}"
         return parse(CohortConfig, _changed(values, self.sites[name]), f"{where}: sites.{name}")
+
+
+def parse_counts(text: str) -> dict[str, dict[str, int]]:
+    """`counts` from the command line, as `melanoma: 300 yes, 300 no`. Raises InputError."""
+    name, colon, rest = text.partition(":")
+    found: dict[str, int] = {}
+    for part in rest.split(","):
+        number, _, value = part.strip().partition(" ")
+        value = class_of(value)
+        if not (colon and name.strip() and number.isdigit() and value) or value in found:
+            raise InputError(
+                f"--fields: expected `FIELD: N CLASS, N CLASS`, as 'melanoma: 300 yes, 300 no', got {text!r}"
+            )
+        found[value] = int(number)
+    return {name.strip(): found}
+
+
+def counted(counts: dict[str, int], known: Field, where: str) -> dict[Value, int]:
+    """The counts of a field by its values. Raises InputError for a number, or a class that the field lacks."""
+    if known.kind == "number":
+        raise InputError(f"{where}: {known.name} is a number; counts need a flag or a category")
+    classes = {name: flag for name, flag in TRUTH.items() if name in ("yes", "no", "true", "false")}
+    values: dict[str, Value] = (
+        dict(classes) if known.kind == "flag" else {name: name for name in known.classes}
+    )
+    if strange := [name for name in counts if name not in values]:
+        raise InputError(f"{where}: {known.name}: expected one of {', '.join(values)}, got {strange[0]!r}")
+    if not sum(counts.values()):
+        raise InputError(f"{where}: {known.name}: asks for no patients")
+    return {values[name]: number for name, number in counts.items() if number}
 
 
 def _changed(values: Any, changes: Any) -> Any:

@@ -8,12 +8,13 @@ import numpy as np
 
 from ...core.errors import InputError
 from ...core.fields import BREAST_CANCER
-from ...core.types import BoolArray, FloatArray
-from ..case_mix import CaseMix, PatientBatch
+from ...core.types import BoolArray, FloatArray, IntArray
+from ..case_mix import CaseMix
+from ..distributions import PatientBatch
 from ..physiology import QUANTITIES, SEVERITY, severity, severity_places
 from ..table.table_model import Draws
-from .cohort_config import CohortConfig, Fairness, Stratum
-from .criteria import ANYBODY, Criteria
+from .cohort_config import CohortConfig, Fairness, Stratum, counted
+from .criteria import ANYBODY, Criteria, Known
 
 CANDIDATES = 64  # of which one becomes the patient
 PILOT = 1024  # candidates on which a part is summary before any patient is drawn
@@ -44,7 +45,7 @@ class PartSummary:
     effective: float
 
 
-def parts_of(config: CohortConfig, known: Sequence[str], where: str) -> tuple[Part, ...]:
+def parts_of(config: CohortConfig, known: Known, where: str) -> tuple[Part, ...]:
     """The parts of a cohort. Raises InputError for shares over 1 and for criteria that no patient can meet."""
     base = Criteria.of(config.include, known, f"{where}: include")
     without = []
@@ -52,10 +53,16 @@ def parts_of(config: CohortConfig, known: Sequence[str], where: str) -> tuple[Pa
         key = f"{where}: exclude.{number}"
         without.append(_excludable(Criteria.of(criteria, known, key), key))
     strata = list(config.strata)
+    if sum([bool(strata), config.fairness is not None, bool(config.counts)]) > 1:
+        raise InputError(
+            f"{where}: fairness and counts make the strata; give one of fairness, counts and strata"
+        )
     if config.fairness is not None:
-        if strata:
-            raise InputError(f"{where}: fairness makes the strata; give one of fairness and strata")
         strata = _balanced(config.fairness, where)
+    for name, counts in config.counts.items():
+        asked = counted(counts, known.vocabulary.field(name, f"{where}: counts"), f"{where}: counts")
+        whole = sum(asked.values())
+        strata = [Stratum(share=number / whole, who={name: value}) for value, number in asked.items()]
     if (total := sum(stratum.share for stratum in strata)) > 1 + 1e-9:
         raise InputError(f"{where}: strata: shares add up to {total:g}; they must not pass 1")
     stratum_criteria = []
@@ -124,12 +131,13 @@ class Design:
     """
 
     def __init__(self, config: CohortConfig, mix: CaseMix, where: str) -> None:
-        known = [*config.conditions, *mix.tabled]
+        known = Known(mix.vocabulary, [*mix.rules, *mix.tabled])
         self.mix, self.where = mix, where
-        self._ruled = QUANTITIES.keys() - set(mix.tabled)  # measured values that follow from rules
+        self._ruled = QUANTITIES.keys() - {*mix.tabled, *mix.rules}  # measured values that follow from rules
         self.parts = parts_of(config, known, where)
         shares = np.array([part.share for part in self.parts])
         self._edges = (np.cumsum(shares) / shares.sum()).tolist()
+        self._sequence = _sequence([n for counts in config.counts.values() for n in counts.values() if n])
         self._draws = [self._table_draws(part, k) for k, part in enumerate(self.parts, 1)]
 
     def _table_draws(self, part: Part, number: int) -> Draws | None:
@@ -141,8 +149,10 @@ class Design:
         except InputError:
             raise InputError(f"{self.where}: no patient of the learnt table fits: {part.title}") from None
 
-    def place(self, u: float) -> int:
-        """The part that a patient's uniform number falls to."""
+    def place(self, index: int, u: float) -> int:
+        """The part that a patient belongs to: by place among counted ones, else by a uniform number."""
+        if len(self._sequence):
+            return int(self._sequence[index % len(self._sequence)])
         return sum(u >= edge for edge in self._edges[:-1])
 
     def draws(self, place: int) -> Draws | None:
@@ -239,6 +249,13 @@ class Design:
                 )
             )
         return summary
+
+
+def _sequence(counts: Sequence[int]) -> IntArray:
+    """The part of each patient in turn, so many of each, evenly mixed."""
+    places = [(np.arange(n) + 0.5) / n for n in counts]
+    order = np.argsort(np.concatenate([np.empty(0), *places]), kind="stable")
+    return np.repeat(np.arange(len(counts)), counts)[order]
 
 
 def _matches(criteria: Criteria, batch: PatientBatch) -> BoolArray:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from ...core.config import FieldMap
 from ...core.errors import InputError, listed
+from ...core.fields import class_of
 from ...core.profile import Value
 from ...core.types import IntArray
 from .domain import OTHER, Column, ColumnConfig
@@ -70,7 +71,7 @@ def _value_of(cell: str | None, mapping: FieldMap | None, config: ColumnConfig, 
         return mapping.values[cell]
     if config.patterns is not None:
         return next((name for name, p in config.patterns.items() if re.search(p, cell)), OTHER)
-    return cell
+    return cell if mapping is None else class_of(cell)
 
 
 def _code_of(value: Value | None, column: Column, mapping: FieldMap | None, where: str) -> int:

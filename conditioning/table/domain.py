@@ -12,7 +12,7 @@ from pydantic import model_validator
 
 from ...core.config import FieldMap, Settings
 from ...core.errors import InputError
-from ...core.fields import BY_NAME
+from ...core.fields import SHIPPED, Field, Vocabulary
 from ...core.types import AnyArray, FloatArray, IntArray
 
 BINS = 20  # of a profile's number, over its public range, where a dataset.yaml gives none
@@ -148,14 +148,16 @@ def span(wanted: Any, where: str) -> tuple[float, float]:
 
 
 def columns_of(
-    fields: Mapping[str, FieldMap], extra: Mapping[str, ColumnConfig], where: str
+    fields: Mapping[str, FieldMap], extra: Mapping[str, ColumnConfig], where: str, known: Vocabulary = SHIPPED
 ) -> tuple[Column, ...]:
     """The columns of a table model: profile fields, then the table's other columns. Raises InputError."""
-    made = [_field_column(name, extra.get(name, ColumnConfig()), where) for name in fields]
+    made = [
+        _field_column(known.field(name, where), extra.get(name, ColumnConfig()), where) for name in fields
+    ]
     for name, config in extra.items():
         if name in fields:
             continue
-        if name in BY_NAME:
+        if name in known:
             raise InputError(
                 f"{where}: options.columns.{name}: is a profile field; say its column under fields"
             )
@@ -165,13 +167,15 @@ def columns_of(
     return tuple(made)
 
 
-def _field_column(name: str, config: ColumnConfig, where: str) -> Column:
-    known = BY_NAME[name]
+def _field_column(known: Field, config: ColumnConfig, where: str) -> Column:
+    name = known.name
+    if config.levels is not None and not known.settled:  # learnt, or before that
+        return Column(name, "words", tuple(config.levels), missing=config.missing)
     if config.levels is not None or config.patterns is not None or (config.bins and known.kind != "number"):
         raise InputError(f"{where}: options.columns.{name}: a profile field's levels are the vocabulary's")
     if known.kind == "category":
-        return Column(name, "words", known.choices, missing=config.missing)
-    if known.kind == "condition":
+        return Column(name, "words", known.classes, missing=config.missing)
+    if known.kind == "flag":
         return Column(name, "condition", ABSENT, missing=config.missing)
     edges = tuple(config.bins or np.linspace(known.low, known.high, BINS + 1).tolist())
     if not known.low <= edges[0] < edges[-1] <= known.high:

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,11 @@ from pydantic import Field as Setting
 
 from ...core.config import DatasetConfig, Settings, parse
 from ...core.errors import InputError
-from ...core.fields import field
+from ...core.fields import Declaration, Vocabulary, vocabulary
+from ..dataset.dataset import vocabulary_of
 from ..dataset.profile_tables import read_patients
 from .cells import encode, source_of
-from .domain import ColumnConfig, columns_of
+from .domain import Charged, Column, ColumnConfig, columns_of
 from .mechanism import ROUNDS, learn, mechanisms, shares
 from .private_domain import SHARE, charged_columns, failures, learn_domains, unlearnt
 from .table_model import POPULATION, TableModel
@@ -50,11 +51,10 @@ def learn_table(config: DatasetConfig, root: Path, fit: "Fit") -> "Weights":
     options = parse(TableOptions, dict(config.options), f"{where}: options")
     if options.modality != POPULATION:
         raise InputError(f"{where}: options.modality is {options.modality!r}, expected {POPULATION!r}")
-    for wanted in config.fields:
-        field(wanted, f"{where}: fields")
-    charged = charged_columns(config.fields, options.columns)
-    domains = {**options.columns, **{name: unlearnt(column) for name, column in charged.items()}}
-    columns = columns_of(config.fields, domains, where)
+    known, domains = _declared(config, root, options.columns, fit.budget is not None)
+    charged = charged_columns(config.fields, domains, known)
+    domains |= {name: unlearnt(column) for name, column in charged.items()}
+    columns = columns_of(config.fields, domains, where, known)
     sources = [
         source_of(c.name, config.fields.get(c.name), domains.get(c.name, ColumnConfig())) for c in columns
     ]
@@ -79,7 +79,7 @@ def learn_table(config: DatasetConfig, root: Path, fit: "Fit") -> "Weights":
     entropy = np.random.default_rng(secrets.randbits(128))
     if charged:
         domains |= learn_domains(table, charged, config.fields, noise[0], failure, entropy, name)
-        columns = columns_of(config.fields, domains, where)
+        columns = columns_of(config.fields, domains, where, known)
         codes = encode(table, columns, config.fields, domains, name)
     learnt = learn(codes, [column.size for column in columns], noise[1:], entropy)
     model = TableModel(columns, learnt)
@@ -91,9 +91,43 @@ def learn_table(config: DatasetConfig, root: Path, fit: "Fit") -> "Weights":
     card = Card(
         name=POPULATION, modality=POPULATION, kind="graphical model of a table", data=[used], steps=ROUNDS,
         seconds=round(time.monotonic() - began, 1), columns=[c.name for c in columns], model={},
+        declared={c.name: _declaration(known, c) for c in columns if c.name in known and known.field(c.name).declared},
         figures=figures(pairs=float(sum(len(group) == 2 for group in model.graphical.factors))), **said,
     )  # fmt: skip
     return model.save(card)
+
+
+def _declared(
+    config: DatasetConfig, root: Path, extra: Mapping[str, ColumnConfig], private: bool
+) -> tuple[Vocabulary, dict[str, ColumnConfig]]:
+    """The vocabulary and the columns' domains. Classes that are not stated are learnt, and charged where private.
+
+    Raises InputError for a range that is not stated of private data: its ends would be two patients' own.
+    """
+    where, domains = f"{root}: dataset.yaml", dict(extra)
+    known = vocabulary().declare(config.declare, where)
+    ranges = {}
+    for field in known.declared:
+        if field.settled or field.name not in config.fields:
+            continue
+        if field.kind == "category":
+            domains[field.name] = domains.get(field.name, ColumnConfig()).model_copy(
+                update={"charged": Charged()}
+            )
+        else:
+            ranges[field.name] = config.declare[field.name]
+    if ranges:
+        numbers = config.model_copy(update={"declare": ranges})
+        known = known.settle(vocabulary_of(numbers, root / config.path, where, private).declared)
+    return known, domains
+
+
+def _declaration(known: Vocabulary, column: Column) -> Declaration:
+    """A declared field as it was learnt, for the card."""
+    found = known.field(column.name).declaration()
+    if column.kind == "words":
+        found["classes"] = list(column.levels)
+    return Declaration(**found)
 
 
 def _plans(

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ...core.config import FieldMap
-from ...core.fields import BY_NAME
+from ...core.fields import SHIPPED, Vocabulary
 from ...core.types import FloatArray, IntArray
 from .cells import distinct, number_of
 from .domain import OTHER, Charged, ColumnConfig
@@ -27,14 +27,14 @@ CLEAR = 3.0  # standard deviations of noise from which an interval is not empty
 
 
 def charged_columns(
-    fields: Mapping[str, FieldMap], extra: Mapping[str, ColumnConfig]
+    fields: Mapping[str, FieldMap], extra: Mapping[str, ColumnConfig], vocabulary: Vocabulary = SHIPPED
 ) -> dict[str, ColumnConfig]:
     """The columns whose domain is charged; a number of the profile with its range and decimals in the vocabulary."""
     found = {}
     for name, config in extra.items():
         if (wish := config.charged) is None:
             continue
-        known = BY_NAME.get(name)
+        known = vocabulary.by_name.get(name)
         if name in fields and known is not None and known.kind == "number":
             wish = Charged(most=wish.most, within=wish.within or (known.low, known.high))
             config = config.model_copy(update={"decimals": known.decimals})

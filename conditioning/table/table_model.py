@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...core.errors import InputError
+from ...core.fields import Declaration
 from ...core.types import FloatArray, IntArray
 from .domain import Column
 from .junction_tree import Columns
@@ -71,8 +73,13 @@ def _invert(cumulative: FloatArray, u: FloatArray) -> tuple[IntArray, FloatArray
 class TableModel:
     """Columns, and their joint distribution as a product of factors over a junction tree."""
 
-    def __init__(self, columns: Sequence[Column], learnt: GraphicalModel) -> None:
-        self.columns = tuple(columns)
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        learnt: GraphicalModel,
+        declared: Mapping[str, Declaration] = MappingProxyType({}),
+    ) -> None:
+        self.columns, self.declared = tuple(columns), declared
         self.graphical = learnt
         self.tree = learnt.tree()
         self._potentials = self.tree.potentials(learnt.factors)
@@ -173,4 +180,4 @@ class TableModel:
             for name, tensor in tensors.items()
             if name.startswith("factor.")
         }
-        return cls(columns, GraphicalModel(merges, factors))
+        return cls(columns, GraphicalModel(merges, factors), card.declared)

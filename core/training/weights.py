@@ -15,6 +15,8 @@ from pydantic import Field, ValidationError
 
 from ..config import Settings
 from ..errors import InputError
+from ..fields import Declaration
+from ..fields import Field as ProfileField
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,6 +55,12 @@ class Card(Settings):
     version: str = ""
     notes: str = ""
     reading: list[str] = Field(default_factory=list)  # what was dropped or changed on reading the data
+    declared: dict[str, Declaration] = Field(default_factory=dict)  # fields beyond the shipped vocabulary
+
+    @property
+    def declared_fields(self) -> list[ProfileField]:
+        """The declared fields that the model's columns code."""
+        return [ProfileField.of(name, declaration) for name, declaration in self.declared.items()]
 
 
 def figures(**values: float) -> dict[str, float]:

@@ -16,7 +16,7 @@ from ...core.condition import conditional_normal
 from ...core.config import Settings
 from ...core.dp.dp_statistics import clip, denoised, sum_of_squares, symmetric_noise
 from ...core.errors import InputError
-from ...core.fields import field
+from ...core.fields import field_named
 from ...core.profile import PatientProfile, Value
 from ...core.types import Float32Array, FloatArray, IntArray
 
@@ -96,10 +96,10 @@ def classes_of(
     """
     if by is None:
         return (None,), np.zeros(len(profiles), dtype=np.int64)
-    known = field(by, "model.law.by")
+    known = field_named(by, "model.law.by")
     if known.kind == "number":
         raise InputError(f"model.law.by: {by} is a number; expected a condition or a category")
-    values: tuple[Value | None, ...] = (False, True) if known.kind == "condition" else tuple(known.choices)
+    values: tuple[Value | None, ...] = (False, True) if known.kind == "flag" else tuple(known.classes)
     place = {value: i for i, value in enumerate(values)}
     return values, np.array([place.get(profile.get(by), -1) for profile in profiles])
 

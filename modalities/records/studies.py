@@ -4,7 +4,7 @@ from datetime import datetime, time, timedelta
 from typing import Any
 
 from ...core.errors import InputError
-from ...core.fields import ICD10, SNOMED, field
+from ...core.fields import ICD10, SNOMED, field_named
 from ...core.modality import Facts
 from ...core.profile import slice_uid, study_begins
 from .codes import DICOM, HGNC, UCUM, codes
@@ -95,11 +95,11 @@ def image(writer: Writer, facts: Facts) -> None:
             "series": [series],
         },
     )
-    found = [field(code, "imaging findings") for code in facts.get("findings", ())]
+    found = [field_named(code, "imaging findings") for code in facts.get("findings", ())]
     said = "; ".join(known.label for known in found) or "none of those assessed"
     more: dict[str, Any] = {"imagingStudy": [{"reference": f"ImagingStudy/{study['id']}"}]}
     if found:
-        more["conclusionCode"] = [concept(ICD10, known.code, known.label) for known in found]
+        more["conclusionCode"] = [concept(ICD10, known.codes["icd10cm"], known.label) for known in found]
     if begun is not None:
         issued = begun + timedelta(minutes=30)
         more |= {"effectiveDateTime": f"{begun.isoformat()}Z", "issued": f"{issued.isoformat()}Z"}

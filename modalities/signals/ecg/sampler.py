@@ -8,7 +8,6 @@ import numpy as np
 from ....core.condition import select
 from ....core.config import Settings
 from ....core.errors import InputError
-from ....core.fields import BY_NAME
 from ....core.modality import Batch, Record
 from ....core.profile import PatientProfile
 from ....core.training.weights import Weights
@@ -128,7 +127,8 @@ class EcgSampler:
         self._diagnoses = [
             (weights.card.columns.index(name), weights.card.columns.index(f"{name}?"))
             for name in weights.card.model["knows"][place]
-            if name in weights.card.columns and BY_NAME[name].kind == "condition"
+            if name in weights.card.columns
+            and f"{name}~sin1" not in weights.card.columns  # a flag, not a number
         ]
         self.law, self.ectopic = HeartLaw.of(weights.tensors), EctopicLaw.of(weights.tensors)
 

@@ -43,7 +43,7 @@ PEOPLE = (
     PatientProfile("größe 漢字", 30.0, "F", index_date=date(2060, 3, 1)),
 )
 FINDINGS: tuple[list[str], ...] = (
-    [], ["I51.7", "J90"], ["C50.919", "I48.91", "Z99.9"], [n for n, f in BY_NAME.items() if f.kind == "condition"],
+    [], ["I51.7", "J90"], ["C50.919", "I48.91", "Z99.9"], [n for n, f in BY_NAME.items() if f.kind == "flag"],
 )  # fmt: skip
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 4096, (40, 56)).astype(np.uint16)

@@ -348,7 +348,7 @@ def test_facts_and_code_do_not_wait_for_each_other() -> None:
 def test_every_condition_of_the_vocabulary_is_in_the_list() -> None:
     own = {entry.code: entry.display for entry in codes().conditions.values()}
     for known in FIELDS:
-        if known.kind == "condition":
+        if known.kind == "flag":
             assert own[known.name] == known.label
     observed = {name: entry for name, entry in codes().observations.items() if entry.unit}
     for known in FIELDS:
