@@ -50,7 +50,7 @@ def match_ids(wanted: Sequence[str], there: Sequence[str], what: str) -> dict[st
     known = set(there)
     joined = {name: name for name in wanted if name in known}
     left = [name for name in dict.fromkeys(wanted) if name not in joined]
-    free = [name for name in dict.fromkeys(there) if name not in set(joined.values())]
+    free = [name for name in dict.fromkeys(there) if name not in joined]
     by_number = _grouped(free)
     doubtful, respelt = [], {}
     for number, names in _grouped(left).items():
@@ -67,7 +67,7 @@ def match_ids(wanted: Sequence[str], there: Sequence[str], what: str) -> dict[st
     if respelt:
         name, other = next(iter(respelt.items()))
         remark(
-            f"{what}: {len(respelt)} ids are spelt in different ways ({name} and {other}) and joined by their number"
+            f"{what}: {len(respelt)} ids are spelt differently ({name} and {other}) and joined by their number"
         )
     return {**joined, **respelt}
 

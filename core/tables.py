@@ -5,7 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .errors import InputError
+from .remarks import remark
+from .types import FloatArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +36,27 @@ def read_table(path: Path) -> "pd.DataFrame":
         return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, na_values=[""])
     except (ValueError, OSError, pd.errors.ParserError) as error:
         raise InputError(f"{path}: cannot be read as a table ({error})") from None
+
+
+def numbers(values: "pd.Series[Any]", column: str, where: str) -> FloatArray:
+    """A column as float64; empty cells are NaN, and so are words, which are remarked.
+
+    Raises InputError where no cell that is filled holds a number.
+    """
+    import pandas as pd
+
+    if pd.api.types.is_numeric_dtype(values):
+        return values.to_numpy(np.float64, na_value=np.nan)
+    text = values.astype("string").str.strip()
+    found = pd.to_numeric(text, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    filled = text.fillna("").ne("").to_numpy()
+    if (words := filled & ~np.isfinite(found)).any():
+        seen = ", ".join(repr(word) for word in dict.fromkeys(text[words].tolist()[:1000]))[:60]
+        if words.sum() == filled.sum():
+            raise InputError(f"{where}: {column} must hold numbers, got {seen}")
+        remark(f"{where}: {words.sum()} cells of {column} are not numbers ({seen}) and taken as missing")
+        found[words] = np.nan
+    return found
 
 
 @contextmanager

@@ -4,11 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from ...core.errors import InputError
 from ...core.modality import Record, TrainingSet
 from ...core.types import Float32Array
 from .export import read_ecg
-from .layout import CHANNELS, PLAUSIBLE, RATE, VITAL_FIELDS
+from .layout import CHANNELS, RATE, VITAL_FIELDS
 from .peaks import clean, r_peaks
 
 
@@ -30,51 +29,22 @@ def read_ecgs(data: TrainingSet) -> list[Record]:
 def read_vitals(data: TrainingSet, hours: int) -> list[Record]:
     """First `hours` of each stay: (hour, channel) float32, NaN where not charted or not plausible.
 
-    Options: `series`, the parquet file of hourly rows; `key` and `hour`, its columns; `onset`, a column that
-    turns from 0 to 1 `lead` hours before the onset of sepsis. Stays that are shorter keep NaN at the end.
-    Facts: hours in the window, baseline (medians by field), and sepsis_onset, hours from the stay's first.
+    The folder's options are vitals.series.SeriesOptions. Facts: hours in the window, baseline (medians by field),
+    and sepsis_onset, hours from the stay's first.
     """
-    import pandas as pd
+    from .vitals.series import read_series
 
-    path = data.root / str(data.options.get("series", "series.parquet"))
-    key, hour = str(data.options.get("key", "patient_id")), str(data.options.get("hour", "hour"))
-    onset = data.options.get("onset")
-    if not path.exists():
-        raise InputError(f"{path}: no such file; expected the hourly series")
-    table = pd.read_parquet(path)
-    needed = (key, hour, *CHANNELS, *([str(onset)] if onset else []))
-    if missing := [c for c in needed if c not in table.columns]:
-        raise InputError(f"{path}: no column {missing[0]!r}; the table has: {', '.join(table.columns[:12])}")
-    place = {patient: i for i, patient in enumerate(data.records)}
-    row = table[key].astype(str).map(place)
-    first = table.groupby(key)[hour].transform("min")
-    since = (table[hour] - first).to_numpy()
-    inside = (row.notna() & (since < hours)).to_numpy()
-    grid = np.full((len(data), hours, len(CHANNELS)), np.nan, dtype=np.float32)
-    values = table.loc[inside, list(CHANNELS)].to_numpy(np.float32)
-    for c, channel in enumerate(CHANNELS):
-        low, high = PLAUSIBLE[channel]
-        values[(values[:, c] < low) | (values[:, c] > high), c] = np.nan
-    grid[row[inside].to_numpy(np.int64), since[inside].astype(np.int64)] = values
-    length = np.bincount(row[inside].to_numpy(np.int64), minlength=len(data))
-    starts: dict[int, float] = {}
-    if onset:
-        on = (row.notna() & (table[str(onset)] > 0)).to_numpy()
-        begun = np.full(len(data), np.inf)
-        np.minimum.at(begun, row[on].to_numpy(np.int64), since[on])
-        # a label that is on from the first row began before it: nobody knows when
-        known = np.flatnonzero(np.isfinite(begun) & (begun > 0))
-        starts = {int(i): float(begun[i] + data.options.get("lead", 0)) for i in known}
+    series = read_series(data.root, data.records, data.options, hours)
     return [
         Record(
-            {"vitals": grid[i]},
+            {"vitals": grid},
             {
-                "hours": int(length[i]),
-                "baseline": baselines(grid[i]),
-                **({"sepsis_onset": starts[i]} if i in starts else {}),
+                "hours": int(length),
+                "baseline": baselines(grid),
+                **({"sepsis_onset": float(onset)} if np.isfinite(onset) else {}),
             },
         )
-        for i in range(len(data))
+        for grid, length, onset in zip(series.grid, series.hours, series.onset, strict=True)
     ]
 
 
