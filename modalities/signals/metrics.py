@@ -9,7 +9,7 @@ from ...core.modality import Record, Task, View
 from ...core.profile import PatientProfile
 from ...core.types import FloatArray, IntArray
 from .layout import CHANNELS, LEADS
-from .peaks import BAND, SLOW, filtered, find_beats
+from .peaks import BAND, SLOW, filtered, r_peaks
 from .pictures import draw_ecgs, draw_vitals
 from .time_metrics import ECG_PANELS, VITALS_PANELS
 
@@ -49,7 +49,7 @@ def _of_ecg(ecg: FloatArray) -> dict[str, float]:
     from scipy import signal
 
     leads = filtered(ecg)
-    peaks = find_beats(leads)
+    peaks = r_peaks(leads, SLOW)
     out = _rhythm(peaks) | _waves(leads, peaks)
     for name, lead, cuts in zip(LEADS, leads, np.percentile(leads, [5, 95, 99.5], axis=1).T, strict=True):
         out |= {f"{name} {p} % of amplitudes": c for p, c in zip((5, 95, 99.5), cuts, strict=True)}
@@ -71,7 +71,7 @@ def _of_ecg(ecg: FloatArray) -> dict[str, float]:
 
 def rhythm_features(ecg: FloatArray) -> dict[str, float]:
     """The features of RHYTHM alone, by name, of one (lead, sample) record in mV at 500 Hz."""
-    return _rhythm(find_beats(filtered(ecg)))
+    return _rhythm(r_peaks(filtered(ecg), SLOW))
 
 
 def _rhythm(peaks: IntArray) -> dict[str, float]:

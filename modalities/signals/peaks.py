@@ -49,15 +49,3 @@ def filtered(ecg: FloatArray) -> FloatArray:
     """(lead, sample) in BAND at the rate SLOW."""
     band = dsp.butter(2, BAND, btype="bandpass", fs=RATE, output="sos")
     return np.asarray(dsp.sosfiltfilt(band, np.nan_to_num(ecg), axis=1)[:, ::2])
-
-
-def find_beats(leads: FloatArray) -> IntArray:
-    """Samples of the QRS complexes of (lead, sample) filtered at 250 Hz: peaks of the speed of all leads."""
-    speed = np.sqrt(np.square(np.gradient(leads, axis=1)).sum(0))
-    speed = np.convolve(speed, np.full(21, 1 / 21), mode="same")
-    seconds = speed[: len(speed) // SLOW * SLOW].reshape(-1, SLOW)
-    if not len(seconds) or speed.max() <= 1e-9:
-        return np.zeros(0, dtype=np.int64)
-    height = 0.45 * np.median(seconds.max(1))
-    found, _ = dsp.find_peaks(speed, height=height, distance=int(0.26 * SLOW))
-    return np.asarray(found, dtype=np.int64)

@@ -9,7 +9,7 @@ import numpy as np
 from ...core.modality import Panel, Record
 from ...core.types import FloatArray, IntArray
 from .layout import CHANNELS, LEADS
-from .peaks import SLOW, filtered, find_beats
+from .peaks import SLOW, filtered, r_peaks
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -44,7 +44,7 @@ def variability(records: Sequence[Record]) -> "DataFrame":
     from pandas import DataFrame
 
     leads = (filtered(np.asarray(r.arrays["ecg"], dtype=np.float64)) for r in records)
-    return DataFrame([heart_rate_variability(find_beats(own), SLOW) for own in leads])
+    return DataFrame([heart_rate_variability(r_peaks(ecg, SLOW), SLOW) for ecg in leads])
 
 
 def spectra(records: Sequence[Record]) -> "DataFrame":
@@ -71,7 +71,7 @@ def ecg_autocorrelation(records: Sequence[Record]) -> "DataFrame":
     rows = []
     for record in records:
         leads = filtered(np.asarray(record.arrays["ecg"], dtype=np.float64))
-        peaks = find_beats(leads)
+        peaks = r_peaks(leads, SLOW)
         beat = int(np.median(np.diff(peaks))) if len(peaks) > 1 else 0
         row = {}
         for name in SPECTRUM_LEADS:
