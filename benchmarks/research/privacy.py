@@ -44,7 +44,7 @@ from privacy_arms import (
 from privacy_peers import HEAD as PEERS_HEAD
 from privacy_peers import compared, peers
 from privacy_shadows import SHADOWS, Shadowed, lira, planted, too_long, trained
-from privacy_trainers import CoarseMoments, HeartMoments, OmicsMoments, PrivateSteps, TableModelOf
+from privacy_trainers import CoarseMoments, MorphologyMoments, OmicsMoments, PrivateSteps, TableModelOf
 
 from polyclinic import load_modality
 from polyclinic.app.training import references
@@ -233,7 +233,7 @@ def trainers(quick: bool, only: str) -> Iterator[tuple[str, Any, Budget, int]]:
         yield "profiles: graphical model", TableModelOf(budget), budget, 5 * often
         steps = PrivateSteps.under(budget, 1000)
         yield "DP-SGD, 20 steps, rate 0.3", steps, budget, often
-        yield "ECGs: moments of hearts", HeartMoments(budget), budget, 20 * often
+        yield "ECGs: moments of morphology", MorphologyMoments(budget), budget, 20 * often
 
 
 def _images(budget: Budget, card: Card) -> CoarseMoments:

@@ -39,7 +39,7 @@ from polyclinic.modalities.omics import private
 from polyclinic.modalities.omics.modules import PAM50
 from polyclinic.modalities.omics.tumours import SUBTYPES, Layout, Tumours
 from polyclinic.modalities.signals.ecg import private as ecg_private
-from polyclinic.modalities.signals.ecg.morphology import QUANTILES, HeartLaw, HeartSpace
+from polyclinic.modalities.signals.ecg.morphology import QUANTILES, MorphologyModel, MorphologySpace
 
 Values = NDArray[np.float64]
 
@@ -99,12 +99,12 @@ class CoarseMoments:
         return np.array(out)
 
 
-# -- ECGs: the law of hearts
+# -- ECGs: the morphology model
 
 
 @dataclass(frozen=True)
-class HeartMoments:
-    """signals.ecg_private.adapt under a budget. Canary: a heart far out along one of its scores."""
+class MorphologyMoments:
+    """signals.ecg.private.adapt under a budget. Canary: a morphology far out along one of its scores."""
 
     budget: Budget
     scores: int = 100
@@ -115,11 +115,11 @@ class HeartMoments:
         return noise_for(self.budget, [ecg_private.MEAN_SHARE, 1 - ecg_private.MEAN_SHARE])[1]
 
     @property
-    def law(self) -> HeartLaw:
-        """A public law of independent normal scores, wide enough for canaries."""
+    def public(self) -> MorphologyModel:
+        """A public model of independent normal scores, wide enough for canaries."""
         size, ones = self.scores, np.ones(self.scores)
-        return HeartLaw(
-            HeartSpace({}), np.zeros((2, size)), np.repeat(ndtri(QUANTILES)[:, None], size, axis=1), np.eye(size),
+        return MorphologyModel(
+            MorphologySpace({}), np.zeros((2, size)), np.repeat(ndtri(QUANTILES)[:, None], size, axis=1), np.eye(size),
             np.array([-1e6 * ones, 1e6 * ones]), 0 * ones, ones,
         )  # fmt: skip
 
@@ -127,8 +127,8 @@ class HeartMoments:
         """Scores."""
         return list(range(self.scores))
 
-    def train(self, included: Sequence[int]) -> tuple[HeartLaw, Values]:
-        """The law, and the measurement sum of squares that it was made of, before any shrinking."""
+    def train(self, included: Sequence[int]) -> tuple[MorphologyModel, Values]:
+        """The model, and the measurement sum of squares that it was made of, before any shrinking."""
         rows = np.zeros((len(included), self.scores))
         rows[np.arange(len(included)), list(included)] = 1e3
         seen: list[Values] = []
@@ -140,14 +140,14 @@ class HeartMoments:
         with tempfile.TemporaryDirectory() as folder, patch.object(ecg_private, "denoised", tapped):
             how = Fit(folder=Path(folder), budget=self.budget)
             code = np.zeros((len(included), 1), dtype=np.float32)
-            law, _ = ecg_private.adapt(self.law, rows, code, [str(i) for i in included], how, "canaries")
-        return law, seen[0]
+            model, _ = ecg_private.adapt(self.public, rows, code, [str(i) for i in included], how, "canaries")
+        return model, seen[0]
 
-    def score(self, released: tuple[HeartLaw, Values], canaries: Sequence[int]) -> Values:
-        """Each canary's own square, and how far the law's mean was moved towards it."""
-        law, squares = released
-        own = np.diag(squares)[list(canaries)] / self.noise**2
-        return np.asarray(own + 0.1 * law.line[-1, list(canaries)])
+    def score(self, released: tuple[MorphologyModel, Values], canaries: Sequence[int]) -> Values:
+        """Each canary's own square, and how far the model's mean was moved towards it."""
+        model, squares = released
+        square = np.diag(squares)[list(canaries)] / self.noise**2
+        return np.asarray(square + 0.1 * model.regression[-1, list(canaries)])
 
 
 # -- tumours: private moments of gene modules

@@ -12,7 +12,7 @@ from ...core.errors import InputError
 from ...core.modality import Batch, Conditioner, Generator, Record, TrainingSet, View
 from ...core.profile import PatientProfile
 from ...core.training.weights import Weights, find, load
-from .acquisition import Recorder, SignalsOptions
+from .acquisition import Acquisition, SignalsOptions
 from .layout import ECG_GAIN
 
 if TYPE_CHECKING:
@@ -61,18 +61,11 @@ class Signals:
         """The shipped or user's weights named `ecg` and `vitals`."""
         from .model import SignalsGenerator
 
-        return Recorder(
-            SignalsGenerator(
-                load(find(ECG)),
-                load(find(VITALS)),
-                columns,
-                self.options.recorder,
-                self.options.stay,
-                self.options.seconds,
-                self.options.paroxysmal,
-            ),
-            self.options,
+        how = self.options
+        drawn = SignalsGenerator(
+            load(find(ECG)), load(find(VITALS)), columns, how.device, how.stay, how.seconds, how.paroxysmal
         )
+        return Acquisition(drawn, how)
 
     def train(
         self,
@@ -148,7 +141,7 @@ class Signals:
 
         if self._sampler is None:
             how = self.options
-            self._sampler = EcgSampler(load(find(ECG)), columns, how.recorder, how.seconds, how.paroxysmal)
+            self._sampler = EcgSampler(load(find(ECG)), columns, how.device, how.seconds, how.paroxysmal)
         return self._sampler, row
 
     def mark(self, record: Record, mark: "Mark", patient_id: str) -> Record:

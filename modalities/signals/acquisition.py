@@ -1,8 +1,7 @@
-"""The recorder between a drawn patient and the files: its settings, its noise, and the study it makes of an ECG."""
+"""Acquisition: from a drawn record to the recorded one, with its settings, its noise and its study."""
 
 from dataclasses import replace
 from itertools import islice
-from typing import Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -12,7 +11,7 @@ from .artefacts import Noise, add
 from .export import ExportOptions
 from .layout import study_of
 from .vitals.bedside import bedside
-from .vitals.trajectory import StayCourse
+from .vitals.trajectory import Kind, Trajectory
 
 HOURS = 24  # of a chart
 LONG = 60  # s of an ECG in which an episode of fibrillation has room
@@ -21,25 +20,25 @@ LONG = 60  # s of an ECG in which an episode of fibrillation has room
 class SignalsOptions(ExportOptions):
     """How signals are drawn, recorded and written.
 
-    `recorder` is the data set of the ECG weights whose look they have, `seconds` how long an ECG is; with `paroxysmal`
-    patients of atrial fibrillation have it in episodes, which takes an ECG of a minute or more. `course` is the
-    course that stays take, with the `onset` of a sepsis in hours; `bedside` is how many hours of one reading a second
-    stand beside the chart. `clean` puts the trace without its noise beside the noisy one.
+    `device` is the acquisition device: a data set of the ECG weights. `seconds` is the length of an ECG; with
+    `paroxysmal` patients of atrial fibrillation have it in episodes, which takes an ECG of a minute or more.
+    `trajectory` is that of all stays, with the `onset` of a sepsis in hours. `bedside` is the number of hours that are
+    also written with one reading a second. `clean` adds the trace without its noise.
     """
 
-    recorder: str | None = None
+    device: str | None = None
     seconds: int = Field(default=10, ge=10, le=3600)
     paroxysmal: bool = False
-    course: Literal["own", "stable", "sepsis", "recovery"] = "own"
+    trajectory: Kind = "profile"
     onset: float | None = Field(default=None, ge=0, le=HOURS)
     bedside: int = Field(default=0, ge=0, le=HOURS)
     noise: Noise = Noise()
     clean: bool = False
 
     @property
-    def stay(self) -> StayCourse:
-        """The course as the vitals model takes it."""
-        return StayCourse(kind=self.course, **({} if self.onset is None else {"onset": self.onset}))
+    def stay(self) -> Trajectory:
+        """The trajectory as the vitals model takes it."""
+        return Trajectory(kind=self.trajectory, **({} if self.onset is None else {"onset": self.onset}))
 
     @model_validator(mode="after")
     def _room_for_an_episode(self) -> "SignalsOptions":
@@ -49,8 +48,8 @@ class SignalsOptions(ExportOptions):
 
     @model_validator(mode="after")
     def _onset_of_sepsis(self) -> "SignalsOptions":
-        if self.onset is not None and self.course != "sepsis":
-            raise ValueError("onset is the hour of a sepsis; set course to sepsis too")
+        if self.onset is not None and self.trajectory != "sepsis":
+            raise ValueError("onset is the hour of a sepsis; set trajectory to sepsis too")
         return self
 
     @model_validator(mode="after")
@@ -60,8 +59,8 @@ class SignalsOptions(ExportOptions):
         return self
 
 
-class Recorder:
-    """A generator's records as a recorder has them: with noise, bedside readings, and UIDs for other formats."""
+class Acquisition:
+    """A generator's records as a device records them: with noise, bedside readings, and UIDs for other formats."""
 
     def __init__(self, drawn: Generator, options: SignalsOptions) -> None:
         self.drawn, self.options = drawn, options
@@ -70,13 +69,13 @@ class Recorder:
         """Row i from its own seed; without options the generator's own records."""
         rows = zip(self.drawn.sample(batch), batch.profiles, batch.seeds, strict=True)
         noisy = [(add(r, p, s, self.options.noise, self.options.clean), s) for r, p, s in rows]
-        made = [(watched(record, seed, self.options.bedside), seed) for record, seed in noisy]
+        made = [(with_bedside(record, seed, self.options.bedside), seed) for record, seed in noisy]
         if not self.options.dated:
             return [record for record, _ in made]
         return [replace(record, facts={**record.facts, **study_of(seed)}) for record, seed in made]
 
 
-def watched(record: Record, seed: int, hours: int) -> Record:
+def with_bedside(record: Record, seed: int, hours: int) -> Record:
     """The record with "bedside" (second, 7) of its first hours: what a monitor shows of that seed; see bedside().
 
     A stay that ended before has fewer; a channel that was never charted is NaN.

@@ -1,13 +1,14 @@
-"""What atria do that beat in no sinus rhythm: the sawtooth of flutter, the waves of fibrillation. Rule-based."""
+"""Atrial activity outside sinus rhythm: flutter waves and fibrillatory waves, both rule-based."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from ....core.errors import InputError
 from ....core.types import FloatArray
 from .beats import KNOTS
-from .morphology import Heart
+from .morphology import Morphology
 from .rhythm import Beat
 
 Waves = Callable[[FloatArray], FloatArray]  # (sample,) s to (lead, sample) mV of I, II, V1 to V6
@@ -18,13 +19,7 @@ FIBRILLATORY_SIZE = np.array([12, 25, 45, 25, 12, 10, 10, 10.0]) / 1000  # mV in
 RISE = 0.3  # s in which they swell
 TYPICAL, ABLE = (240.0, 340.0), (200.0, 400.0)  # flutter waves a minute: of most circuits, and of any
 CONDUCTED = (2, 3, 4, 5, 6)  # waves a beat that the atrioventricular node may let pass
-USUAL = {
-    2: 6.0,
-    3: 1.0,
-    4: 4.0,
-    5: 0.3,
-    6: 0.7,
-}  # how much likelier one is than another, where a rate allows both
+USUAL = {2: 6.0, 3: 1.0, 4: 4.0, 5: 0.3, 6: 0.7}  # odds of one against another, where a rate allows both
 VARIABLE = 0.3  # share of patients in whom conduction varies from beat to beat
 UNSTEADY = (0.15, 0.7, 0.15)  # one wave less, as usual, one more, where it varies
 # Of a counterclockwise circuit: negative sawteeth in II, III and aVF, next to nothing in I, and small positive waves
@@ -106,9 +101,7 @@ def fibrillatory(rng: np.random.Generator, when: Callable[[float], bool]) -> Wav
 
     def waves(time: FloatArray) -> FloatArray:
         first = np.floor(time[0])
-        held = np.array(
-            [when(second) for second in np.arange(first - 1, np.floor(time[-1]) + 1)], dtype=float
-        )
+        held = np.array([when(t) for t in np.arange(first - 1, np.floor(time[-1]) + 1)], dtype=float)
         if not held.any():
             return np.zeros((len(FIBRILLATORY_SIZE), len(time)))
         second = (np.floor(time) - first).astype(np.int64)
@@ -120,12 +113,12 @@ def fibrillatory(rng: np.random.Generator, when: Callable[[float], bool]) -> Wav
     return waves
 
 
-def without_p(heart: Heart) -> Heart:
-    """The same heart whose atria do not contract: a straight line in place of the P wave."""
-    until = heart.marks[1] - 0.015
+def without_p(morphology: Morphology) -> Morphology:
+    """The same morphology without atrial contraction: a straight line in place of the P wave."""
+    until = morphology.fiducials[1] - 0.015
     before = until > KNOTS
-    level = np.stack([np.interp(until, KNOTS, lead) for lead in heart.beat])
+    level = np.stack([np.interp(until, KNOTS, lead) for lead in morphology.beat])
     line = np.clip((KNOTS[before] - KNOTS[0]) / (until - KNOTS[0]), 0, 1)
-    beat = heart.beat.copy()
+    beat = morphology.beat.copy()
     beat[:, before] = level[:, None] * line
-    return Heart(beat, heart.marks, heart.noise)
+    return replace(morphology, beat=beat)

@@ -1,4 +1,4 @@
-"""The beat of a record: what its beats have in common, found by least squares where they overlap, and the rest."""
+"""Decompose a record: its average beat, found by least squares where beats overlap, and the remainder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from ..layout import RATE
 KNOTS = np.concatenate(
     [np.arange(-0.36, -0.09, 0.008), np.arange(-0.088, 0.162, 0.002), np.arange(0.168, 0.72, 0.008)]
 )
-KNEE = 0.10  # s; what comes later stretches with the root of the interval (Bazett, Heart 1920;7:353)
+KNEE = 0.10  # s; what comes later stretches with the root of the interval (Bazett, Morphology 1920;7:353)
 USUAL_INTERVAL = 0.85  # s, at which a beat has its own length
 INTERVALS = (0.35, 1.7)  # s, beyond which nothing stretches further
 WANDER = 0.7  # Hz

@@ -1,16 +1,16 @@
-"""Ventricular beats: those found in records, cut out, and a law of their shape."""
+"""Ventricular beats: those found in records, cut out, and a model of their shape."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import signal as dsp
-from torch import Tensor, from_numpy
+from torch import Tensor
 
 from ....core.types import FloatArray
 from ..layout import RATE
 from .beats import INTERVALS, KNEE, KNOTS, USUAL_INTERVAL, Decomposed, padded, placing
-from .morphology import Basis
+from .morphology import Basis, stored_floats
 from .noise import LEADS
 
 EARLY = 0.88  # of the usual interval: what comes sooner is premature
@@ -51,14 +51,17 @@ def cut(record: Decomposed) -> list[FloatArray]:
 
 
 @dataclass(frozen=True)
-class EctopicLaw:
-    """Principal components of ventricular beats in units of their patients' own; normal scores of spread `spread`."""
+class EctopicModel:
+    """Principal components of ventricular beats, relative to the size of the patients' usual beats.
+
+    Their scores are normal with the standard deviation `spread`.
+    """
 
     basis: Basis
     spread: FloatArray
 
     @classmethod
-    def fit(cls, beats: Sequence[FloatArray]) -> "EctopicLaw | None":
+    def fit(cls, beats: Sequence[FloatArray]) -> "EctopicModel | None":
         """Of (lead, knot) beats; None if there are too few to tell."""
         if len(beats) < 2 * COMPONENTS:
             return None
@@ -74,15 +77,11 @@ class EctopicLaw:
 
     def tensors(self) -> dict[str, Tensor]:
         """For a weight file; `of` reads them."""
-        out = {
-            "ectopic.mean": self.basis.mean,
-            "ectopic.axes": self.basis.axes,
-            "ectopic.spread": self.spread,
-        }
-        return {name: from_numpy(value.astype(np.float32)).contiguous() for name, value in out.items()}
+        arrays = {"mean": self.basis.mean, "axes": self.basis.axes, "spread": self.spread}
+        return stored_floats({f"ectopic.{name}": value for name, value in arrays.items()})
 
     @classmethod
-    def of(cls, tensors: Mapping[str, Tensor]) -> "EctopicLaw | None":
+    def of(cls, tensors: Mapping[str, Tensor]) -> "EctopicModel | None":
         """From the tensors of a weight file; None if it has none."""
         if "ectopic.spread" not in tensors:
             return None

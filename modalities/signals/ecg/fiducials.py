@@ -1,4 +1,4 @@
-"""Where P, QRS and T lie in a beat, and the beat redrawn so that they lie where they do in all others."""
+"""Fiducial points of a beat, and its alignment in time: all beats have these points at the same times."""
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -7,8 +7,7 @@ from ....core.types import FloatArray
 from .beats import KNOTS
 
 TIMES = np.arange(-0.36, 0.72, 0.002)  # s from the R peak, even
-COMMON = np.array([-0.125, -0.045, 0.045, 0.24])  # s, where registered beats have their landmarks
-NAMES = ("P peak", "QRS onset", "QRS end", "T peak")
+COMMON = np.array([-0.125, -0.045, 0.045, 0.24])  # s, where aligned beats have their fiducial points
 STEEP = 0.12  # of the greatest slope: where the QRS begins and ends
 
 
@@ -48,17 +47,17 @@ def locate(beat: FloatArray) -> FloatArray:
     return np.array([p, onset, end, t])
 
 
-def register(even_beat: FloatArray, marks: FloatArray) -> FloatArray:
-    """(lead, time) with its landmarks moved from `marks` to COMMON, straight in between."""
-    return _moved(even_beat, marks, COMMON)
+def align(even_beat: FloatArray, fiducials: FloatArray) -> FloatArray:
+    """(lead, time) with its fiducial points moved to COMMON by piecewise linear time warping."""
+    return _warp(even_beat, fiducials, COMMON)
 
 
-def unregister(even_beat: FloatArray, marks: FloatArray) -> FloatArray:
-    """(lead, time) with its landmarks moved from COMMON to `marks`: undoes register."""
-    return _moved(even_beat, COMMON, marks)
+def unalign(even_beat: FloatArray, fiducials: FloatArray) -> FloatArray:
+    """(lead, time) with its fiducial points moved from COMMON to `fiducials`: the inverse of align."""
+    return _warp(even_beat, COMMON, fiducials)
 
 
-def _moved(x: FloatArray, old: FloatArray, new: FloatArray) -> FloatArray:
+def _warp(x: FloatArray, old: FloatArray, new: FloatArray) -> FloatArray:
     ends = TIMES[0], TIMES[-1]
     source = np.interp(
         TIMES, np.concatenate([ends[:1], new, ends[1:]]), np.concatenate([ends[:1], old, ends[1:]])
@@ -66,7 +65,8 @@ def _moved(x: FloatArray, old: FloatArray, new: FloatArray) -> FloatArray:
     return np.stack([np.interp(source, TIMES, lead) for lead in x])
 
 
-def ordered(marks: FloatArray) -> FloatArray:
-    """Landmarks as a beat can have them: in order, and apart."""
-    onset, end = min(marks[1], -0.012), max(marks[2], 0.012)
-    return np.array([np.clip(marks[0], -0.30, onset - 0.02), onset, end, np.clip(marks[3], end + 0.03, 0.55)])
+def ordered(fiducials: FloatArray) -> FloatArray:
+    """Fiducial points as a beat can have them: in order, and apart."""
+    p, onset, end, t = fiducials
+    onset, end = min(onset, -0.012), max(end, 0.012)
+    return np.array([np.clip(p, -0.30, onset - 0.02), onset, end, np.clip(t, end + 0.03, 0.55)])

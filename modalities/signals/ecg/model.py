@@ -1,4 +1,4 @@
-"""Train the ECG model, publicly or under a budget: take records apart, and fit the law of hearts."""
+"""Train the ECG model, publicly or under a budget: decompose records, and fit the morphology model."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -21,19 +21,19 @@ from ..cards import card
 from ..data import read_ecgs
 from ..layout import INDEPENDENT, RATE
 from .beats import Decomposed, decompose, padded
-from .ectopic import EctopicLaw, cut
-from .morphology import Heart, HeartLaw, HeartSpace
+from .ectopic import EctopicModel, cut
+from .morphology import Morphology, MorphologyModel, MorphologySpace
 from .noise import measure
 from .private import adapt
 from .rhythm import SINUS, Beat, Variability
-from .sampler import RHYTHMS, VENTRICULAR_EARLY, EcgModel
-from .trace import strip
+from .sampler import PVC, RHYTHMS, EcgModel
+from .trace import blocks, first_samples
 
-KIND = "copula of registered beats and noise"
+KIND = "Gaussian copula of time-aligned beats and noise"
 
 
 class EcgTraining(Settings):
-    """How strongly the line from profile to scores is held to 0 (in patients), and correlations to none."""
+    """Ridge penalty (in patients) of the regression on the profile, and shrinkage of correlations to none."""
 
     ridge: float = 8.0
     shrink: float = 0.05
@@ -45,36 +45,39 @@ def usable(record: Record) -> bool:
 
 
 @dataclass(frozen=True)
-class _Taken:
-    """Usable records of all sets, taken apart, with their profiles and the place of their set."""
+class _Records:
+    """Usable records of all sets, decomposed, with their profiles and the place of their set."""
 
     parts: list[Decomposed]
     profiles: list[PatientProfile]
-    recorder: list[int]
+    devices: list[int]
 
+    @classmethod
+    def of(cls, data: Sequence[TrainingSet]) -> "_Records":
+        out = cls([], [], [])
+        for place, part in enumerate(data):
+            for record, profile in zip(read_ecgs(part), part.profiles, strict=True):
+                if usable(record):
+                    leads = record.arrays["ecg"][list(INDEPENDENT)]
+                    out.parts.append(decompose(leads, record.arrays["r_peaks"]))
+                    out.profiles.append(profile.but(measurements=record.facts["baseline"]))
+                    out.devices.append(place)
+        return out
 
-def _take(data: Sequence[TrainingSet]) -> _Taken:
-    taken = _Taken([], [], [])
-    for place, part in enumerate(data):
-        for record, profile in zip(read_ecgs(part), part.profiles, strict=True):
-            if usable(record):
-                taken.parts.append(
-                    decompose(record.arrays["ecg"][list(INDEPENDENT)], record.arrays["r_peaks"])
-                )
-                taken.profiles.append(profile.but(measurements=record.facts["baseline"]))
-                taken.recorder.append(place)
-    return taken
+    def scored(self, space: MorphologySpace) -> FloatArray:
+        """(record, score)."""
+        return space.scores([part.beat for part in self.parts], [measure(part) for part in self.parts])
 
 
 def train_ecg(
     data: Sequence[TrainingSet], conditioner: Conditioner, network: Mapping[str, Any],
     training: Mapping[str, Any], how: Fit, init: Weights | None = None,
 ) -> Weights:  # fmt: skip
-    """Take records apart into beats and noise, and fit the law of hearts, of early beats and of intervals.
+    """Decompose records into beats and noise, and fit the models of morphology, premature beats and intervals.
 
-    Each data set is a recorder with a look of its own: one column each joins the profile's code. Under a budget the
-    law of `init`, learnt from public records, is moved to these patients; early beats and intervals stay those of
-    `init`.
+    Each data set stands for an acquisition device: one column each joins the profile's code. Under a budget the
+    morphology model of `init`, learnt from public records, is adapted to these patients; premature beats and intervals
+    stay those of `init`.
     """
     began = time.monotonic()
     shape = parse(EcgModel, dict(network), "model.network")
@@ -83,8 +86,8 @@ def train_ecg(
         return _train_private(data, conditioner, how, init, began)
     if init is not None:
         raise InputError("public ECG weights are learnt from scratch; leave out --init")
-    taken = _take(data)
-    parts, profiles = taken.parts, taken.profiles
+    records = _Records.of(data)
+    parts, profiles = records.parts, records.profiles
     if len(parts) < 2 * max(shape.p, shape.qrs, shape.t, shape.noise):
         raise InputError(
             f"{len(parts)} records with regular beats: expected at least {2 * shape.qrs} for {shape.qrs} components; "
@@ -92,31 +95,28 @@ def train_ecg(
         )
     columns = columns_of(conditioner.columns, ["heart_rate", *(f for part in data for f in part.fields)])
     code = select(conditioner.encode(profiles), conditioner.columns, columns)
-    beats, noises = [part.beat for part in parts], [measure(part) for part in parts]
     counts = {"p": shape.p, "qrs": shape.qrs, "t": shape.t, "noise": shape.noise}
-    space = HeartSpace.of(beats, noises, counts)
+    beats, noises = [part.beat for part in parts], [measure(part) for part in parts]
+    space = MorphologySpace.of(beats, noises, counts)
     scores = space.scores(beats, noises)
-    again = [
-        decompose(*_redrawn(part, space.heart(row), how.seed + i))
+    redrawn = [
+        decompose(*_redrawn(part, space.morphology(row), how.seed + i))
         for i, (part, row) in enumerate(zip(parts, scores, strict=True))
     ]
-    law = HeartLaw.fit(
-        space, scores, space.scores([part.beat for part in again], [measure(part) for part in again]),
-        np.concatenate([code, np.eye(len(data), dtype=np.float32)[taken.recorder]], axis=1),
+    model = MorphologyModel.fit(
+        space, scores, space.scores([part.beat for part in redrawn], [measure(part) for part in redrawn]),
+        np.concatenate([code, np.eye(len(data), dtype=np.float32)[records.devices]], axis=1),
         settings.ridge, settings.shrink,
     )  # fmt: skip
     early = [
-        beat
-        for part, profile in zip(parts, profiles, strict=True)
-        if profile.has(VENTRICULAR_EARLY)
-        for beat in cut(part)
+        beat for part, profile in zip(parts, profiles, strict=True) if profile.has(PVC) for beat in cut(part)
     ]
-    ectopic = EctopicLaw.fit(early)
+    ectopic = EctopicModel.fit(early)
     rhythm = Variability.fit(
         [np.rint(part.peaks).astype(np.int64) for part in parts], RATE,
         np.array([np.nan if p.age is None else p.age for p in profiles]), [_rhythm(p) for p in profiles],
     )  # fmt: skip
-    own = card(
+    about = card(
         KIND, "ecg", data, len(parts), time.monotonic() - began, columns,
         {
             "network": shape.model_dump(), "rhythm": asdict(rhythm),
@@ -124,7 +124,7 @@ def train_ecg(
         },
         {"records": float(len(parts)), "early_beats": float(len(early))},
     )  # fmt: skip
-    return Weights(_stored(law.tensors() | ({} if ectopic is None else ectopic.tensors())), own)
+    return Weights(_halved(model.tensors() | ({} if ectopic is None else ectopic.tensors())), about)
 
 
 def _rhythm(profile: PatientProfile) -> str:
@@ -132,7 +132,7 @@ def _rhythm(profile: PatientProfile) -> str:
     return next((name for code, name in RHYTHMS.items() if profile.has(code)), SINUS)
 
 
-def _stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Bases in half precision, as they are many numbers of which none needs more."""
     return {name: tensor.half() if tensor.numel() > 4096 else tensor for name, tensor in tensors.items()}
 
@@ -144,34 +144,34 @@ def _train_private(
         raise InputError("ECGs under a budget start from public ECG weights: add --init ecg")
     if how.resume:
         raise InputError("private ECG training takes seconds and keeps no checkpoint; leave out --resume")
-    taken = _take(data)
-    code = select(conditioner.encode(taken.profiles), conditioner.columns, init.card.columns)
-    law, rest = HeartLaw.of(init.tensors), len(init.card.model["recorders"])
-    columns = len(init.card.columns)
-    line = np.concatenate(
-        [law.line[: columns + 1], law.line[columns + rest :]]
-    )  # one recorder: theirs, like the first
-    law = replace(law, line=line)
-    beats, noises = [part.beat for part in taken.parts], [measure(part) for part in taken.parts]
-    law, spent = adapt(
-        law, law.space.scores(beats, noises), np.concatenate([code, np.ones((len(code), 1))], axis=1),
-        [profile.patient_id for profile in taken.profiles], how, "+".join(part.source.name for part in data),
+    records = _Records.of(data)
+    code = select(conditioner.encode(records.profiles), conditioner.columns, init.card.columns)
+    model, columns = MorphologyModel.of(init.tensors), len(init.card.columns)
+    devices = len(init.card.model["recorders"])
+    # of the devices only the first is kept: it stands for the hospital's
+    model = replace(
+        model, regression=np.delete(model.regression, range(columns + 1, columns + devices), axis=0)
+    )
+    name = "+".join(part.source.name for part in data)
+    model, spent = adapt(
+        model, records.scored(model.space), np.concatenate([code, np.ones((len(code), 1))], axis=1),
+        [profile.patient_id for profile in records.profiles], how, name,
     )  # fmt: skip
     kept = {name: tensor for name, tensor in init.tensors.items() if name.startswith("ectopic.")}
-    name = "+".join(part.source.name for part in data)
-    own = card(
-        f"{KIND}, private moments on a public law", "ecg", data, 2, time.monotonic() - began, init.card.columns,
+    about = card(
+        f"{KIND}, private moments on a public model", "ecg", data, 2, time.monotonic() - began, init.card.columns,
         {**init.card.model, "recorders": [name], "knows": [sorted({f for part in data for f in part.fields})]},
         {}, spent, init.card.data,
     )  # fmt: skip
-    return Weights(_stored(law.tensors()) | kept, own)
+    return Weights(_halved(model.tensors()) | kept, about)
 
 
-def _redrawn(part: Decomposed, heart: Heart, seed: int) -> tuple[FloatArray, IntArray]:
-    """A record drawn from the heart of another, with its beats, and their R peaks in samples."""
+def _redrawn(part: Decomposed, morphology: Morphology, seed: int) -> tuple[FloatArray, IntArray]:
+    """A record of this morphology with the beats of another, and their R peaks in samples."""
     full, intervals = padded(part.peaks)
     ahead = full[-1] + np.arange(1, 40) * intervals[-1] * RATE
     times = np.concatenate([full, ahead]) / RATE
     beats = (Beat(float(a), float(b - a)) for a, b in pairwise(times))
-    drawn, _ = strip(np.random.default_rng(seed), heart, beats, part.fitted.shape[1])
+    trace = blocks(np.random.default_rng(seed), morphology, beats)
+    drawn, _ = first_samples(trace, part.fitted.shape[1])
     return drawn, np.rint(part.peaks).astype(np.int64)

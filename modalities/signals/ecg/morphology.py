@@ -1,4 +1,4 @@
-"""The law of hearts: what beat and noise a patient has, given the profile, as a Gaussian copula of few scores."""
+"""The ECG morphology model: a patient's beat and noise given the profile, as a Gaussian copula of few scores."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,14 +8,18 @@ from scipy.special import ndtr, ndtri
 from torch import Tensor, from_numpy
 
 from ....core.types import Float32Array, FloatArray
-from .fiducials import TIMES, at_knots, even, locate, ordered, register, unregister
-from .noise import BANDS, LEADS, TEXTURE, UPPER, Noise
+from .fiducials import TIMES, align, at_knots, even, locate, ordered, unalign
+from .noise import BANDS, LEADS, TEXTURE, UPPER, NoiseModel
 
 QUANTILES = np.linspace(0.004, 0.996, 63)
 SMALLEST = 1e-3  # mV, the least size of a wave
-SIGNS = np.array([-1.0, -1.0, 1.0, 1.0])  # of the landmarks
+SIGNS = np.array([-1.0, -1.0, 1.0, 1.0])  # of the fiducial points
 UPPERS = len(UPPER[0])
-LEAST = 0.2  # of a score's variance is its own, however uncertain its measurement
+STORED = {  # field of the model: its name in weight files, below "heart."
+    "regression": "line", "quantiles": "quantiles", "cholesky": "root", "limits": "limits", "bias": "bias",
+    "reliability": "own",
+}  # fmt: skip
+LEAST = 0.2  # reliability of a score, however uncertain its measurement
 
 
 def _shares() -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -29,12 +33,12 @@ WAVES = dict(zip(("p", "qrs", "t"), _shares(), strict=True))
 
 
 @dataclass(frozen=True)
-class Heart:
-    """What a patient's traces are drawn from: beat (lead, knot) mV, its landmarks in s, and the noise."""
+class Morphology:
+    """What a patient's traces are drawn from: beat (lead, knot) mV, its fiducial points in s, and the noise."""
 
     beat: FloatArray
-    marks: FloatArray
-    noise: Noise
+    fiducials: FloatArray
+    noise: NoiseModel
 
 
 @dataclass(frozen=True)
@@ -61,43 +65,36 @@ class Basis:
 
 
 @dataclass(frozen=True)
-class HeartSpace:
-    """A heart as a row of scores, and back.
+class MorphologySpace:
+    """A morphology as a row of scores, and back.
 
-    The scores are the log size and the shape components of P, QRS and T, each wave registered in time; the logs of
-    the landmarks; components of the noise's log covariances; and its texture.
+    The scores are the log size and the shape components of P, QRS and T, each wave aligned in time; the logs of the
+    fiducial points; components of the noise's log covariances; and its texture.
     """
 
     bases: dict[str, Basis]
 
     @classmethod
     def of(
-        cls, beats: Sequence[FloatArray], noises: Sequence[Noise], components: dict[str, int]
-    ) -> "HeartSpace":
+        cls, beats: Sequence[FloatArray], noises: Sequence[NoiseModel], components: dict[str, int]
+    ) -> "MorphologySpace":
         """Principal components of beats (lead, knot) mV and of noises, as many as `components` says by name."""
-        registered, _ = _registered(beats)
-        bases = {}
-        for name, share in WAVES.items():
-            _, shape = _sized(registered, share)
-            bases[name] = Basis.of(shape, components[name])
-        logs = np.stack([noise.log_covariance.ravel() for noise in noises])
-        return cls(bases | {"noise": Basis.of(logs, components["noise"])})
+        aligned, _ = _aligned(beats)
+        bases = {name: Basis.of(_sized(aligned, share)[1], components[name]) for name, share in WAVES.items()}
+        return cls(bases | {"noise": Basis.of(_log_covariances(noises), components["noise"])})
 
-    def scores(self, beats: Sequence[FloatArray], noises: Sequence[Noise]) -> FloatArray:
-        """(heart, score)."""
-        registered, marks = _registered(beats)
+    def scores(self, beats: Sequence[FloatArray], noises: Sequence[NoiseModel]) -> FloatArray:
+        """(record, score)."""
+        aligned, fiducials = _aligned(beats)
         parts = []
         for name, share in WAVES.items():
-            size, shape = _sized(registered, share)
+            size, shape = _sized(aligned, share)
             parts += [np.log(size)[:, None], self.bases[name].scores(shape)]
-        logs = np.stack([noise.log_covariance.ravel() for noise in noises])
-        textures = np.stack([noise.texture for noise in noises])
-        return np.concatenate(
-            [*parts, np.log(np.abs(marks)), self.bases["noise"].scores(logs), textures], axis=1
-        )
+        parts += [np.log(np.abs(fiducials)), self.bases["noise"].scores(_log_covariances(noises))]
+        return np.concatenate([*parts, np.stack([noise.texture for noise in noises])], axis=1)
 
-    def heart(self, scores: FloatArray) -> Heart:
-        """The heart that (score,) numbers describe."""
+    def morphology(self, scores: FloatArray) -> Morphology:
+        """The morphology that (score,) numbers describe."""
         beat = np.zeros((LEADS, len(TIMES)))
         at = 0
         for name, share in WAVES.items():
@@ -105,113 +102,125 @@ class HeartSpace:
             shape = self.bases[name].values(scores[at + 1 : at + 1 + count]).reshape(LEADS, -1)
             beat[:, share > 0] += np.exp(scores[at]) * shape / (np.sqrt(np.square(shape).mean()) + SMALLEST)
             at += 1 + count
-        marks = ordered(SIGNS * np.exp(scores[at : at + 4]))
+        fiducials = ordered(SIGNS * np.exp(scores[at : at + 4]))
         at += 4
         count = len(self.bases["noise"].axes)
         logs = self.bases["noise"].values(scores[at : at + count]).reshape(BANDS, UPPERS)
         texture = scores[at + count : at + count + len(TEXTURE)]
-        return Heart(at_knots(unregister(beat, marks)), marks, Noise(logs, texture))
+        return Morphology(at_knots(unalign(beat, fiducials)), fiducials, NoiseModel(logs, texture))
 
 
-def _registered(beats: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
-    marks = np.stack([ordered(locate(beat)) for beat in beats])
-    return np.stack([register(even(beat), own) for beat, own in zip(beats, marks, strict=True)]), marks
+def _aligned(beats: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
+    """(record, lead, time) beats with their fiducial points at the common times, and where these were."""
+    fiducials = np.stack([ordered(locate(beat)) for beat in beats])
+    return np.stack([align(even(beat), at) for beat, at in zip(beats, fiducials, strict=True)]), fiducials
 
 
-def _sized(registered: FloatArray, share: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Root mean square (heart,) mV of a wave, and its shape (heart, value) in that unit."""
-    wave = (registered * share)[:, :, share > 0]
+def _log_covariances(noises: Sequence[NoiseModel]) -> FloatArray:
+    return np.stack([noise.log_covariance.ravel() for noise in noises])
+
+
+def _sized(aligned: FloatArray, share: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Root mean square (record,) mV of a wave, and its shape (record, value) in that unit."""
+    wave = (aligned * share)[:, :, share > 0]
     size = np.sqrt(np.square(wave).mean((1, 2))) + SMALLEST
     return size, (wave / size[:, None, None]).reshape(len(wave), -1)
 
 
 @dataclass(frozen=True)
-class HeartLaw:
-    """Scores given the code: a ridge line, and a Gaussian copula (Sklar) of what is left.
+class MorphologyModel:
+    """Scores given the code: a ridge regression, and a Gaussian copula (Sklar) of its residuals.
 
-    `line` (column + 1, score); `quantiles` (QUANTILES, score) of the residuals; `root` (score, score), the Cholesky
-    factor of the correlation of their normal scores; `limits` (2, score), beyond which no score goes, so that rare
-    profiles do not carry the line to hearts that nobody has. Of measuring: `bias` (score,), by how much a measured
-    score is off, and `own` (score,), the share of the measured residuals' variance that is not measuring's.
+    `regression` (column + 1, score); `quantiles` (QUANTILES, score) of the residuals; `cholesky` (score, score), the
+    factor of the correlation of their normal scores; `limits` (2, score), beyond which no score goes, so that the
+    regression does not carry rare profiles to morphologies that nobody has. `bias` (score,) is the systematic error
+    of a measured score; `reliability` (score,) is the share of the residuals' variance that is not measurement error.
     """
 
-    space: HeartSpace
-    line: FloatArray
+    space: MorphologySpace
+    regression: FloatArray
     quantiles: FloatArray
-    root: FloatArray
+    cholesky: FloatArray
     limits: FloatArray
     bias: FloatArray
-    own: FloatArray
+    reliability: FloatArray
 
     @classmethod
     def fit(
-        cls, space: HeartSpace, scores: FloatArray, again: FloatArray, code: Float32Array, ridge: float, shrink: float
-    ) -> "HeartLaw":  # fmt: skip
-        """scores (heart, score) of records with code (heart, column).
+        cls, space: MorphologySpace, scores: FloatArray, remeasured: FloatArray, code: Float32Array, ridge: float,
+        shrink: float,
+    ) -> "MorphologyModel":  # fmt: skip
+        """scores (record, score) of records with code (record, column).
 
-        `again` are the scores of records drawn from those hearts: the middle of again - scores is how far measuring is
-        off, and its spread how much measuring adds to what hearts differ by. Both are taken away (errors in variables;
+        `remeasured` are the scores of records drawn from those morphologies. The median of remeasured - scores is the
+        bias of measuring, and its spread the variance that measuring adds. Both are taken away (errors in variables;
         the shift is a parametric bootstrap's, Efron and Tibshirani 1993, chapter 10).
         """
-        error = again - scores
+        error = remeasured - scores
         bias, extra = np.median(error, axis=0), np.cov(_trimmed(error).T)
         design = np.concatenate([code, np.ones((len(code), 1))], axis=1).astype(np.float64)
         penalty = ridge * np.eye(design.shape[1])
         penalty[-1, -1] = 1e-6
-        line: FloatArray = np.linalg.solve(design.T @ design + penalty, design.T @ scores).astype(np.float64)
-        rest = np.asarray(scores - design @ line, dtype=np.float64)
-        spread = np.maximum(rest.std(0), 1e-9)  # a score may be the same in all
-        share = np.clip(1 - np.diag(extra) / np.square(spread), LEAST, 1)
-        rank = rest.argsort(0).argsort(0)
-        seen = np.corrcoef(ndtri((rank + 0.5) / len(rest)).T)
+        regression: FloatArray = np.linalg.solve(design.T @ design + penalty, design.T @ scores).astype(
+            np.float64
+        )
+        residuals = np.asarray(scores - design @ regression, dtype=np.float64)
+        spread = np.maximum(residuals.std(0), 1e-9)  # a score may be the same in all
+        reliability = np.clip(1 - np.diag(extra) / np.square(spread), LEAST, 1)
+        rank = residuals.argsort(0).argsort(0)
+        seen = np.corrcoef(ndtri((rank + 0.5) / len(residuals)).T)
         noise = extra / np.outer(spread, spread)
-        true: FloatArray = (seen - noise) / np.sqrt(np.outer(share, share))
+        true: FloatArray = (seen - noise) / np.sqrt(np.outer(reliability, reliability))
         np.fill_diagonal(true, 1.0)
-        values, vectors = np.linalg.eigh((1 - shrink) * true + shrink * np.eye(len(true)))
-        true = (vectors * np.maximum(values, 0.01)) @ vectors.T
-        true /= np.sqrt(np.outer(np.diag(true), np.diag(true)))
-        line[-1] -= bias
-        quantiles = np.asarray(np.quantile(rest, QUANTILES, axis=0), dtype=np.float64)
+        true = as_correlation((1 - shrink) * true + shrink * np.eye(len(true)))
+        regression[-1] -= bias
+        quantiles = np.asarray(np.quantile(residuals, QUANTILES, axis=0), dtype=np.float64)
         middle = quantiles[len(QUANTILES) // 2]
         limits = np.quantile(scores, [QUANTILES[0], QUANTILES[-1]], axis=0) - bias
-        quantiles = middle + (quantiles - middle) * np.sqrt(share)
-        return cls(space, line, quantiles, np.asarray(np.linalg.cholesky(true)), limits, bias, share)
+        quantiles = middle + (quantiles - middle) * np.sqrt(reliability)
+        cholesky = np.asarray(np.linalg.cholesky(true))
+        return cls(space, regression, quantiles, cholesky, limits, bias, reliability)
 
-    def draw(self, rng: np.random.Generator, code: Float32Array) -> Heart:
-        """A heart for a (column,) code."""
-        place = ndtr(self.root @ rng.standard_normal(len(self.root)))
+    def draw(self, rng: np.random.Generator, code: Float32Array) -> Morphology:
+        """A morphology for a (column,) code."""
+        place = ndtr(self.cholesky @ rng.standard_normal(len(self.cholesky)))
         spot = np.clip((place - QUANTILES[0]) / (QUANTILES[1] - QUANTILES[0]), 0, len(QUANTILES) - 1)
         low = np.minimum(spot.astype(np.int64), len(QUANTILES) - 2)
         columns = np.arange(len(low))
         part = spot - low
-        rest = (1 - part) * self.quantiles[low, columns] + part * self.quantiles[low + 1, columns]
-        return self.space.heart(np.clip(np.append(code, 1.0) @ self.line + rest, *self.limits))
+        residual = (1 - part) * self.quantiles[low, columns] + part * self.quantiles[low + 1, columns]
+        mean = np.append(code, 1.0) @ self.regression
+        return self.space.morphology(np.clip(mean + residual, *self.limits))
 
     def tensors(self) -> dict[str, Tensor]:
         """For a weight file; `of` reads them."""
-        own = {"line": self.line, "quantiles": self.quantiles, "root": self.root, "limits": self.limits,
-               "bias": self.bias, "own": self.own}  # fmt: skip
-        out = {f"heart.{name}": value for name, value in own.items()}
+        out = {f"heart.{stored}": getattr(self, name) for name, stored in STORED.items()}
         for name, basis in self.space.bases.items():
             out |= {f"heart.{name}.mean": basis.mean, f"heart.{name}.axes": basis.axes}
-        return {name: from_numpy(value.astype(np.float32)).contiguous() for name, value in out.items()}
+        return stored_floats(out)
 
     @classmethod
-    def of(cls, tensors: Mapping[str, Tensor]) -> "HeartLaw":
+    def of(cls, tensors: Mapping[str, Tensor]) -> "MorphologyModel":
         """From the tensors of a weight file."""
-        own = {
-            n.removeprefix("heart."): t.double().numpy() for n, t in tensors.items() if n.startswith("heart.")
+        arrays = {name: t.double().numpy() for name, t in tensors.items() if name.startswith("heart.")}
+        bases = {
+            name: Basis(arrays[f"heart.{name}.mean"], arrays[f"heart.{name}.axes"])
+            for name in (*WAVES, "noise")
         }
-        bases = {name: Basis(own[f"{name}.mean"], own[f"{name}.axes"]) for name in (*WAVES, "noise")}
-        return cls(
-            HeartSpace(bases),
-            own["line"],
-            own["quantiles"],
-            own["root"],
-            own["limits"],
-            own["bias"],
-            own["own"],
-        )
+        fields = {name: arrays[f"heart.{stored}"] for name, stored in STORED.items()}
+        return cls(MorphologySpace(bases), **fields)
+
+
+def as_correlation(matrix: FloatArray) -> FloatArray:
+    """The matrix made positive definite, by its eigenvalues, with a diagonal of 1."""
+    values, vectors = np.linalg.eigh(matrix)
+    out = (vectors * np.maximum(values, 0.01)) @ vectors.T
+    return np.asarray(out / np.sqrt(np.outer(np.diag(out), np.diag(out))))
+
+
+def stored_floats(arrays: Mapping[str, FloatArray]) -> dict[str, Tensor]:
+    """Arrays as a weight file keeps them."""
+    return {name: from_numpy(value.astype(np.float32)).contiguous() for name, value in arrays.items()}
 
 
 def _trimmed(error: FloatArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""What a record has besides its beats: wander, muscle, mains and beat-to-beat changes, measured and drawn anew.
+"""Noise of a record: wander, muscle, mains and beat-to-beat changes, measured on records and drawn.
 
 A band's power and how leads share it are one (lead, lead) covariance, kept as its matrix logarithm (Arsigny et al.,
 Magn Reson Med 2006;56:411), so that any sum of such logarithms is a covariance again.
@@ -31,14 +31,14 @@ ROUGH = 12.0  # Hz, above which noise comes and goes from one tenth of a second 
 STEADY_LEVEL, STEADY = -0.78, np.array([0.18, 0.36])
 BLOCK = 10000  # samples drawn at once; neighbours overlap by half
 WIDE = np.abs(np.gradient(KNOTS) - 0.008) < 1e-4  # knots of equal spacing, beside the QRS
-TEXTURE = ("beside waves", "common swing", "lead swing", "on the QRS", "beat size")
+TEXTURE = ("off the QRS", "common swing", "lead swing", "on the QRS", "beat size")
 
 
 @dataclass(frozen=True)
-class Noise:
+class NoiseModel:
     """log_covariance (band, 36) of mV^2 a bin, upper triangles; texture: logarithms of the TEXTURE quantities.
 
-    "beside waves" and "on the QRS": size of what changes from beat to beat, by the beat's slope; "common swing", "lead
+    "off the QRS" and "on the QRS": size of what changes from beat to beat, by the beat's slope; "common swing", "lead
     swing": spread of the log level of fast noise over time; "beat size": spread of the QRS from beat to beat.
     """
 
@@ -67,13 +67,13 @@ def _function(matrix: FloatArray, of: "np.ufunc") -> FloatArray:
     return np.asarray((vectors * of(values)[..., None, :]) @ np.swapaxes(vectors, -1, -2))
 
 
-def measure(record: Decomposed) -> Noise:
+def measure(record: Decomposed) -> NoiseModel:
     """The noise of a decomposed record of some seconds."""
     rest = record.remainder - record.remainder.mean(1, keepdims=True)
     samples = rest.shape[1]
-    off_qrs = ~around(record.peaks, 0.09, 0.12, samples, np.ones_like(record.odd))
+    outside = ~around(record.peaks, 0.09, 0.12, samples, np.ones_like(record.odd))
     odd = around(record.peaks, 0.3, 0.6, samples, record.odd)
-    calm = off_qrs & ~odd if (off_qrs & ~odd).mean() > 0.2 else off_qrs
+    calm = outside & ~odd if (outside & ~odd).mean() > 0.2 else outside
     full, intervals = padded(record.peaks)
     place = placing(full, intervals, samples)
     slope = (place @ slopes(record.beat).T).T  # (lead, sample)
@@ -88,15 +88,13 @@ def measure(record: Decomposed) -> Noise:
     covariance[EDGES[:-1] >= SLOW] *= gain[:, None] * gain[None, :]
     waves = calm & ~quiet
     power = np.square(fast)
-    beside = (power[:, waves].sum() - power[:, quiet].mean(1).sum() * waves.sum()) / max(
-        np.square(slope[:, waves]).sum(), 1e-9
-    )
+    above = power[:, waves].sum() - power[:, quiet].mean(1).sum() * waves.sum()
+    off_qrs = above / max(np.square(slope[:, waves]).sum(), 1e-9)
     on_qrs = _changing(fast, slope, record, power[:, calm].mean(1).sum())
     size = record.scale[~record.odd].std() if (~record.odd).any() else 0.02
-    texture = np.log([
-        np.sqrt(np.clip(beside, 1e-4, 4)), *np.maximum(swing, 0.05), np.sqrt(np.clip(on_qrs, 1e-6, 4)), max(size, 0.004)
-    ])  # fmt: skip
-    return Noise(_function(covariance, np.log)[:, UPPER[0], UPPER[1]], texture)
+    off_qrs, on_qrs = np.sqrt(np.clip(off_qrs, 1e-4, 4)), np.sqrt(np.clip(on_qrs, 1e-6, 4))
+    texture = np.log([off_qrs, *np.maximum(swing, 0.05), on_qrs, max(size, 0.004)])
+    return NoiseModel(_function(covariance, np.log)[:, UPPER[0], UPPER[1]], texture)
 
 
 def _covariances(rest: FloatArray, calm: BoolArray) -> FloatArray:
@@ -113,9 +111,9 @@ def _covariances(rest: FloatArray, calm: BoolArray) -> FloatArray:
     for b in range(BANDS):
         bins = (low if EDGES[b] < SLOW else high)[:, (hertz >= EDGES[b]) & (hertz < EDGES[b + 1])]
         count = max(bins.shape[1], 1)
-        own = (bins @ bins.conj().T).real / count
+        raw = (bins @ bins.conj().T).real / count
         shrink = min(0.9, LEADS / (count + LEADS))
-        out[b] = (1 - shrink) * own + shrink * np.diag(np.diag(own)) + 1e-9 * np.eye(LEADS)
+        out[b] = (1 - shrink) * raw + shrink * np.diag(np.diag(raw)) + 1e-9 * np.eye(LEADS)
     return out
 
 
@@ -154,7 +152,7 @@ def _levels(fast: FloatArray, where: BoolArray) -> tuple[FloatArray, FloatArray]
     return level, np.array([common.std(), (log - level[:, None] - common).std()])
 
 
-def stream(rng: np.random.Generator, noise: Noise) -> Iterator[tuple[FloatArray, FloatArray]]:
+def stream(rng: np.random.Generator, noise: NoiseModel) -> Iterator[tuple[FloatArray, FloatArray]]:
     """Pairs (lead, BLOCK / 2) without end and without a seam: noise in mV, and unit noise of 12 to 70 Hz to be shaped.
 
     Windows that overlap by half and whose squares add up to 1; the texture's swings are drawn block by block.
@@ -162,9 +160,8 @@ def stream(rng: np.random.Generator, noise: Noise) -> Iterator[tuple[FloatArray,
     window = np.sin(np.pi * (np.arange(BLOCK) + 0.5) / BLOCK).astype(np.float32)
     half = BLOCK // 2
     root = _function(symmetric(noise.log_covariance) / 2, np.exp).astype(np.float32)
-    swing = 0.625 * np.sqrt(np.maximum(np.exp(2 * noise.texture[1:3]) - np.square(STEADY), 0)).astype(
-        np.float32
-    )
+    spread = np.maximum(np.exp(2 * noise.texture[1:3]) - np.square(STEADY), 0)
+    swing = 0.625 * np.sqrt(spread).astype(np.float32)
     before: tuple[FloatArray, FloatArray] | None = None
     while True:
         now = _block(rng, root, swing, window)
@@ -174,19 +171,15 @@ def stream(rng: np.random.Generator, noise: Noise) -> Iterator[tuple[FloatArray,
 
 
 def _block(
-    rng: np.random.Generator,
-    root: Float32Array,
-    swing: Float32Array,
-    window: Float32Array,
+    rng: np.random.Generator, root: Float32Array, swing: Float32Array, window: Float32Array
 ) -> tuple[FloatArray, FloatArray]:
     hertz = np.fft.rfftfreq(BLOCK, 1 / RATE).astype(np.float64)
     edge = np.searchsorted(hertz, EDGES)
     tilt = _tilt(hertz, edge)
     white = rng.standard_normal((LEADS, len(hertz), 2), dtype=np.float32).view(np.complex64)[..., 0]
     for b in range(BANDS):
-        white[:, edge[b] : edge[b + 1]] = root[b] @ (
-            white[:, edge[b] : edge[b + 1]] * tilt[edge[b] : edge[b + 1]]
-        )
+        band = slice(edge[b], edge[b + 1])
+        white[:, band] = root[b] @ (white[:, band] * tilt[band])
     white[:, : edge[0]] = 0
     split = int(np.searchsorted(hertz, ROUGH))
     size = np.float32(np.sqrt(BLOCK / 2))
@@ -207,8 +200,8 @@ def _tilt(hertz: FloatArray, edge: NDArray[np.integer]) -> Float32Array:
     tilt = np.ones(len(hertz), dtype=np.float32)
     for low, high in pairwise(edge):
         if high > low and hertz[high - 1] < STEEPEST:
-            own = 1 / hertz[low:high]
-            tilt[low:high] = own / np.sqrt(np.square(own).mean())
+            falling = 1 / hertz[low:high]
+            tilt[low:high] = falling / np.sqrt(np.square(falling).mean())
     return tilt
 
 

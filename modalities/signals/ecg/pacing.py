@@ -1,4 +1,4 @@
-"""Pacing spikes: what a pacemaker leaves on the trace ahead of the beats that it starts. Rule-based."""
+"""Pacing spikes: the pulses of a pacemaker ahead of the beats that it starts. Rule-based."""
 
 import numpy as np
 
@@ -31,8 +31,8 @@ class Spikes:
         blocks may end within it.
         """
         place = (peak - self.ahead - begins) * rate
-        own = np.random.default_rng([self._seed, abs(round(peak * rate))])
-        size = float(np.clip(1 + VARIES * own.standard_normal(), 0.2, 2))
+        rng = np.random.default_rng([self._seed, abs(round(peak * rate))])
+        size = float(np.clip(1 + VARIES * rng.standard_normal(), 0.2, 2))
         first = int(np.floor(place))
         for sample, share in ((first, 1 - (place - first)), (first + 1, place - first)):
             if 0 <= sample < signal.shape[1]:

@@ -1,4 +1,4 @@
-"""A hospital's ECGs under a budget: the public law of hearts, moved to its patients by two Gaussian mechanisms."""
+"""The ECG morphology model under a budget: a public model adapted to a hospital by two Gaussian mechanisms."""
 
 import secrets
 from collections.abc import Sequence
@@ -12,10 +12,13 @@ from ....core.dp.dp_statistics import clip, denoised, sum_of_squares, symmetric_
 from ....core.dp.ledger import pay
 from ....core.training.fit import Fit
 from ....core.types import Float32Array, FloatArray, IntArray
-from .morphology import QUANTILES, HeartLaw
+from .morphology import QUANTILES, MorphologyModel, as_correlation
 
 MEAN_SHARE = 0.3  # of the budget, as squared signal
-MEAN_NORM, SPREAD_NORM = 1.0, 1.1  # in sqrt(scores), the length of a public heart: where vectors are clipped
+MEAN_NORM, SPREAD_NORM = (
+    1.0,
+    1.1,
+)  # in sqrt(scores), the usual length of a public vector: where vectors are clipped
 LEAST, MOST = 0.3, 3.0  # of a score's public spread
 FARTHEST = 2.0  # public spreads that a hospital's mean may be off
 
@@ -28,19 +31,14 @@ def one_each(patients: Sequence[str]) -> IntArray:
 
 
 def adapt(
-    law: HeartLaw,
-    scores: FloatArray,
-    code: Float32Array,
-    patients: Sequence[str],
-    how: Fit,
-    population: str,
-) -> tuple[HeartLaw, dict[str, Any]]:
-    """The law of these patients' hearts, and what the card must say of the cost.
+    model: MorphologyModel, scores: FloatArray, code: Float32Array, patients: Sequence[str], how: Fit, population: str
+) -> tuple[MorphologyModel, dict[str, Any]]:  # fmt: skip
+    """The model of these patients' ECGs, and what the card must say of the cost.
 
-    scores (record, score) and code (record, column) of records, one of which is taken a patient. Public are the
-    scores' axes, the line from profile to scores, the shape of each score's residual and its spread; learnt are the
-    mean and the covariance of the residuals in that spread, clipped as vectors. Raises InputError when delta is not
-    below 1 over the number of patients; Refused when the ledger's limit would be passed.
+    scores (record, score) and code (record, column) of records, one of which is taken a patient. Public are the axes of
+    the scores, the regression on the profile, and the shape and spread of each residual. Learnt are the mean and the
+    covariance of the residuals in units of that spread, clipped as vectors. Raises InputError when delta is not below 1
+    over the number of patients; Refused when the ledger's limit would be passed.
     """
     budget = how.budget
     assert budget is not None
@@ -50,35 +48,36 @@ def adapt(
     noise = dict(zip(shares, noise_for(budget, list(shares.values())), strict=True))
     plans = {
         f"signals, ecg {what}": PrivacyPlan.once(
-            len(first), size, budget.delta, f"the {what} of hearts' scores"
+            len(first), size, budget.delta, f"the {what} of morphology scores"
         )
         for what, size in noise.items()
     }
     spent = pay(how, plans, population)
     random = np.random.default_rng(secrets.randbits(128))
-    low, middle, high = (law.quantiles[np.abs(QUANTILES - q).argmin()] for q in (0.16, 0.5, 0.84))
+    low, middle, high = (model.quantiles[np.abs(QUANTILES - q).argmin()] for q in (0.16, 0.5, 0.84))
     spread = (high - low) / 2 + 1e-6
-    line = np.concatenate([code[first], np.ones((len(first), 1))], axis=1) @ law.line
-    rest = (np.clip(scores[first] - law.bias, *law.limits) - line - middle) * np.sqrt(law.own) / spread
-    size = rest.shape[1]
+    expected = np.concatenate([code[first], np.ones((len(first), 1))], axis=1) @ model.regression
+    unbiased = np.clip(scores[first] - model.bias, *model.limits)
+    residuals = (unbiased - expected - middle) * np.sqrt(model.reliability) / spread
+    size = residuals.shape[1]
     bound = MEAN_NORM * np.sqrt(size)
-    mean = (clip(rest / bound).sum(0) + noise["mean"] * random.standard_normal(size)) * bound / len(first)
+    mean = (
+        (clip(residuals / bound).sum(0) + noise["mean"] * random.standard_normal(size)) * bound / len(first)
+    )
     # what noise alone would come to (and four deviations of that) is taken off, after James and Stein (1961)
     alone = size * (noise["mean"] * bound / len(first)) ** 2 * (1 + 4 * np.sqrt(2 / size))
     mean = np.clip(mean * max(0.0, 1 - alone / float(mean @ mean)), -FARTHEST, FARTHEST)
     bound = SPREAD_NORM * np.sqrt(size)
-    squares = sum_of_squares((rest - mean) / bound) + noise["covariance"] * symmetric_noise(size, random)
+    squares = sum_of_squares((residuals - mean) / bound) + noise["covariance"] * symmetric_noise(size, random)
     unit = bound**2 / len(first)
     covariance = denoised(unit * squares, unit * noise["covariance"])
-    own = np.sqrt(np.clip(np.diag(covariance), LEAST**2, MOST**2))  # noise can make a variance negative
-    trust = len(first) / (len(first) + unit * noise["covariance"] * len(first) * np.sqrt(size))
-    correlation = trust * covariance / np.outer(own, own) + (1 - trust) * law.root @ law.root.T
-    values, vectors = np.linalg.eigh((correlation + correlation.T) / 2)
-    correlation = (vectors * np.maximum(values, 0.01)) @ vectors.T
-    correlation /= np.sqrt(np.outer(np.diag(correlation), np.diag(correlation)))
-    moved = law.line.copy()
-    moved[-1] += mean * spread / np.sqrt(law.own)
-    scale = 1 + trust * (own - 1)
-    quantiles = middle + (law.quantiles - middle) * scale
-    root = np.asarray(np.linalg.cholesky(correlation))
-    return replace(law, line=moved, quantiles=quantiles, root=root), spent
+    deviation = np.sqrt(np.clip(np.diag(covariance), LEAST**2, MOST**2))  # noise can make a variance negative
+    weight = len(first) / (len(first) + unit * noise["covariance"] * len(first) * np.sqrt(size))
+    correlation = weight * covariance / np.outer(deviation, deviation)
+    correlation = correlation + (1 - weight) * model.cholesky @ model.cholesky.T
+    correlation = as_correlation((correlation + correlation.T) / 2)
+    regression = model.regression.copy()
+    regression[-1] += mean * spread / np.sqrt(model.reliability)
+    quantiles = middle + (model.quantiles - middle) * (1 + weight * (deviation - 1))
+    cholesky = np.asarray(np.linalg.cholesky(correlation))
+    return replace(model, regression=regression, quantiles=quantiles, cholesky=cholesky), spent

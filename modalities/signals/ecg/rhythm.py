@@ -1,8 +1,8 @@
-"""When beats come: the beat-to-beat interval process of sinus rhythm and of atrial fibrillation."""
+"""When beats come: the RR intervals of sinus rhythm, atrial fibrillation, pacing and premature beats."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,16 +10,20 @@ from ....core.types import FloatArray, IntArray
 
 SINUS, FIBRILLATION, FLUTTER = "sinus", "atrial fibrillation", "atrial flutter"
 ARRHYTHMIA = "sinus arrhythmia"  # a sinus rhythm by its intervals alone
-STEADY = "paced"  # whatever the atria do
+PACED_RHYTHM = "paced"  # whatever the atria do
 PACED_CV = 0.006  # of the intervals of a pacemaker
 NORMAL, VENTRICULAR, ATRIAL = "N", "V", "A"  # WFDB codes of beats
+COMPENSATED = {
+    VENTRICULAR: 1.0,
+    ATRIAL: 0.45,
+}  # share of what a premature beat takes that the pause gives back
 SHORTEST = 0.3  # s, refractory
 TRIES = 50  # draws of a strip until the early beats that its patient has are in it
 FIRST, EPISODE, PAUSE = (
     10.0,
     30.0,
     20.0,
-)  # s: sinus rhythm at first, the least that an episode and a pause last
+)  # s: of sinus rhythm at first, and the least of an episode and of a pause
 LONGER = {True: 60.0, False: 120.0}  # s by which episodes of fibrillation, and pauses, are longer on average
 ASKED = 0.01  # how near the rate of a strip comes to the one asked for
 STEPS, SHIFTS = 40, 6  # in which it is sought: stretches by one ASKED more or less, strips some beats later
@@ -30,7 +34,7 @@ BREATH = (0.15, 0.4)  # Hz, high-frequency band of heart-rate variability (Task 
 
 @dataclass(frozen=True)
 class Variability:
-    """How irregular a heart is: the logarithm of its intervals' coefficient of variation.
+    """Heart-rate variability: the logarithm of the coefficient of variation of RR intervals.
 
     For sinus rhythm a line in age and heart rate with normal scatter, for fibrillation and sinus arrhythmia a normal.
     """
@@ -46,24 +50,20 @@ class Variability:
 
     @classmethod
     def fit(
-        cls,
-        peaks: Sequence[IntArray],
-        rate: int,
-        age: FloatArray,
-        rhythms: Sequence[str],
+        cls, peaks: Sequence[IntArray], rate: int, age: FloatArray, rhythms: Sequence[str]
     ) -> "Variability":
         """Least squares over records (peaks in samples, age in years with NaN as 60, rhythm)."""
         rows = []
-        own_level: dict[str, list[float]] = {FIBRILLATION: [], ARRHYTHMIA: []}
-        for own, years, rhythm in zip(peaks, np.nan_to_num(age, nan=60.0), rhythms, strict=True):
-            gaps = np.diff(own) / rate
+        levels: dict[str, list[float]] = {FIBRILLATION: [], ARRHYTHMIA: []}
+        for beats, years, rhythm in zip(peaks, np.nan_to_num(age, nan=60.0), rhythms, strict=True):
+            gaps = np.diff(beats) / rate
             if len(gaps) < 4:
                 continue
             # successive differences, so that one missed beat or a slow trend counts little
             cv = 1.4826 * np.median(np.abs(np.diff(gaps))) / np.sqrt(2) / np.median(gaps)
             spot = np.log(max(cv, 0.003))
-            if rhythm in own_level:
-                own_level[rhythm].append(spot)
+            if rhythm in levels:
+                levels[rhythm].append(spot)
             else:
                 rows.append((1.0, (years - 60) / 10, (60 / np.median(gaps) - 70) / 10, spot))
         table = np.array(rows)
@@ -72,23 +72,18 @@ class Variability:
         line, *_ = np.linalg.lstsq(table[:, :3], table[:, 3], rcond=None)
         scatter = float(np.std(table[:, 3] - table[:, :3] @ line))
         level, per_decade, per_10_bpm = (float(x) for x in line)
-        fitted = cls(level, per_decade, per_10_bpm, scatter)
-        if len(fast := own_level[FIBRILLATION]) >= 5:
-            fitted = replace(
-                fitted, fibrillation=float(np.mean(fast)), fibrillation_scatter=float(np.std(fast))
-            )
-        if len(swaying := own_level[ARRHYTHMIA]) >= 5:
-            fitted = replace(
-                fitted, arrhythmia=float(np.mean(swaying)), arrhythmia_scatter=float(np.std(swaying))
-            )
-        return fitted
+        found: dict[str, float] = {}
+        for name, key in ((FIBRILLATION, "fibrillation"), (ARRHYTHMIA, "arrhythmia")):
+            if len(spots := levels[name]) >= 5:
+                found |= {key: float(np.mean(spots)), f"{key}_scatter": float(np.std(spots))}
+        return cls(level, per_decade, per_10_bpm, scatter, **found)
 
 
 @dataclass(frozen=True)
 class Beat:
     """One beat of a rhythm: its R peak in s, the interval in s that follows, and its kind as WFDB marks it.
 
-    `p` is whether it has the P wave of its heart; where the atria fibrillate by rule it has none.
+    `p` is whether it has the P wave of its morphology; where the atria fibrillate by rule it has none.
     """
 
     at: float
@@ -103,9 +98,6 @@ class Ectopy:
 
     share: dict[str, float]
     early: tuple[float, float] = (0.55, 0.78)
-    pause: dict[str, float] = field(
-        default_factory=lambda: {VENTRICULAR: 1.0, ATRIAL: 0.45}
-    )  # of what was lost, made up
 
 
 def _gaps(
@@ -116,18 +108,16 @@ def _gaps(
     Sinus: they swing with breathing (high frequency) and slowly (Mayer waves, 0.1 Hz), with a little jitter; in
     sinus arrhythmia with breathing above all. Fibrillation: independent and log-normal. Paced: all but the same.
     """
-    while rhythm == STEADY:
+    while rhythm == PACED_RHYTHM:
         yield max(SHORTEST, mean * (1 + PACED_CV * float(rng.standard_normal())))
     if rhythm == FIBRILLATION:
         cv = float(np.exp(np.clip(rng.normal(how.fibrillation, how.fibrillation_scatter), -2.3, -0.9)))
         while True:
             yield max(SHORTEST, mean * float(np.exp(rng.normal(-(cv**2) / 2, cv))))
-    spot, scatter = (
-        how.level + how.per_decade * (age - 60) / 10 + how.per_10_bpm * (60 / mean - 70) / 10,
-        how.scatter,
-    )
-    if rhythm == ARRHYTHMIA:
-        spot, scatter = how.arrhythmia, how.arrhythmia_scatter
+    spot, scatter = how.arrhythmia, how.arrhythmia_scatter
+    if rhythm != ARRHYTHMIA:
+        spot = how.level + how.per_decade * (age - 60) / 10 + how.per_10_bpm * (60 / mean - 70) / 10
+        scatter = how.scatter
     cv = float(np.exp(np.clip(rng.normal(spot, scatter), -5.5, -1.9)))
     breath, slow = rng.uniform(*BREATH), rng.uniform(0.07, 0.12)
     share = rng.uniform(0.7 if rhythm == ARRHYTHMIA else 0.4, 0.9)
@@ -173,7 +163,7 @@ def draw_beats(
         start = -mean * (1 + rng.uniform(0, 1))
         first = list(_early(rng, raw, kinds, ectopy, count))
         times = start + np.cumsum([gap for gap, _ in first])
-        shift, factor = _paced(times, mean, seconds)
+        shift, factor = _stretch(times, mean, seconds)
         inside = int(np.flatnonzero(times >= 0)[0])  # this peak stays where it is
         moved = times[inside] + (times - times[inside + shift]) * factor
         known = [Beat(float(t), 0.0, kind) for t, (_, kind) in zip(moved, first, strict=True)]
@@ -197,7 +187,7 @@ class Paroxysms:
     """When atria fibrillate that do so in episodes: by rule, from whole second to whole second, without end.
 
     The first episode begins in the first `seconds` and lasts at least EPISODE of them; an episode of less is not
-    counted as atrial fibrillation (Hindricks et al., Eur Heart J 2021;42:373).
+    counted as atrial fibrillation (Hindricks et al., Eur Morphology J 2021;42:373).
     """
 
     def __init__(self, rng: np.random.Generator, seconds: float) -> None:
@@ -220,14 +210,14 @@ class Paroxysms:
         return [(edge, (SINUS, FIBRILLATION)[k % 2]) for k, edge in enumerate(edges)]
 
 
-def followed(
-    beats: Iterator[Beat], own: float, rate: Callable[[float], float], fibrillates: Callable[[float], bool],
+def follow_rate(
+    beats: Iterator[Beat], mean_rate: float, rate: Callable[[float], float], fibrillates: Callable[[float], bool],
     rng: np.random.Generator,
 ) -> Iterator[Beat]:  # fmt: skip
-    """Beats whose rate is `own` a minute, at a rate that may change from second to second.
+    """Beats whose mean rate is `mean_rate` a minute, at a rate that may change from second to second.
 
-    Intervals keep their share of irregularity; beats are counted, so that over minutes there are as many as the rate
-    asks for. Where the heart `fibrillates` by rule, intervals are independent and log-normal, and P waves missing.
+    Intervals keep their irregularity relative to the mean; beats are counted, so that over minutes there are as many as
+    the rate asks for. Where the atria fibrillate by rule, intervals are independent and log-normal, without P waves.
     """
     at, ahead = None, 0.0
     for beat in beats:
@@ -237,7 +227,7 @@ def followed(
             gap = 60 / now * float(np.exp(rng.normal(-(IRREGULAR**2) / 2, IRREGULAR)))
             beat = Beat(at, 0.0, p=False)
         else:
-            gap = beat.interval * own / now
+            gap = beat.interval * mean_rate / now
         gap = max(SHORTEST, gap * float(np.clip(1 + CAUGHT_UP * ahead, 0.9, 1.1)))
         yield replace(beat, at=at, interval=gap)
         ahead = float(np.clip(ahead + 1 - gap * now / 60, -10, 10))
@@ -254,13 +244,13 @@ def _early(
         owed = 0.0
         if kind != NORMAL and ectopy is not None and k < count - 1:
             lost = gap * (1 - rng.uniform(*ectopy.early))
-            owed = lost * ectopy.pause[kind]
+            owed = lost * COMPENSATED[kind]
             yield max(SHORTEST, gap - lost), kind
         else:
             yield gap, NORMAL
 
 
-def _paced(times: FloatArray, mean: float, seconds: float) -> tuple[int, float]:
+def _stretch(times: FloatArray, mean: float, seconds: float) -> tuple[int, float]:
     """Beats to skip and the factor on time with which the median interval in the strip is the mean asked for.
 
     Stretching moves beats over the ends of the strip, which changes the median where intervals are irregular;

@@ -1,4 +1,4 @@
-"""Draw hearts, and 12-lead ECGs of them, from trained weights: records, and streams without end."""
+"""Draw 12-lead ECGs from trained weights: records of a given length, and streams without end."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,8 +14,8 @@ from ....core.training.weights import Weights
 from ....core.types import Float32Array, FloatArray
 from ..layout import LEFT_BLOCK, PACED, RATE, RIGHT_BLOCK, twelve_leads
 from .atria import Flutter, Waves, conduction, fibrillatory, without_p
-from .ectopic import EctopicLaw
-from .morphology import Heart, HeartLaw
+from .ectopic import EctopicModel
+from .morphology import Morphology, MorphologyModel
 from .pacing import Spikes
 from .rhythm import (
     ARRHYTHMIA,
@@ -23,24 +23,25 @@ from .rhythm import (
     FIBRILLATION,
     FLUTTER,
     NORMAL,
+    PACED_RHYTHM,
     SINUS,
-    STEADY,
     VENTRICULAR,
     Beat,
     Ectopy,
     Paroxysms,
     Variability,
     draw_beats,
-    followed,
+    follow_rate,
 )
-from .trace import STEP, blocks, marks
+from .trace import blocks, first_samples, marks
 
-AF, AFL, SWAYING, VENTRICULAR_EARLY, ATRIAL_EARLY = "I48.91", "I48.92", "I49.8", "I49.3", "I49.1"
-PACEMAKER = "Z95.0"
-RHYTHMS = {AF: FIBRILLATION, AFL: FLUTTER, SWAYING: ARRHYTHMIA}
-# the WFDB code of a patient's own beats, by diagnosis; the first that holds
-OWN_BEATS = {PACEMAKER: PACED, "I44.7": LEFT_BLOCK, "I45.10": RIGHT_BLOCK}
-Follow = Callable[[float, float], float]  # time in s and the heart's own rate to the rate then, both a minute
+AF, AFL, SINUS_ARRHYTHMIA, PVC, PAC, PACEMAKER = "I48.91", "I48.92", "I49.8", "I49.3", "I49.1", "Z95.0"
+RHYTHMS = {AF: FIBRILLATION, AFL: FLUTTER, SINUS_ARRHYTHMIA: ARRHYTHMIA}
+# the WFDB code of a patient's usual beats, by diagnosis; the first that holds
+USUAL_BEATS = {PACEMAKER: PACED, "I44.7": LEFT_BLOCK, "I45.10": RIGHT_BLOCK}
+RateFunction = Callable[
+    [float, float], float
+]  # time in s and the record's rate to the rate then, both a minute
 BY_RULE = "rule-based"  # of what no data teach
 
 
@@ -66,12 +67,12 @@ def rhythm_of(profile: PatientProfile) -> str:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A patient's heart and how it beats, of which traces are made: `rate` a minute, and what trace.blocks takes."""
+class EcgSource:
+    """A patient's morphology, rhythm and `rate` a minute, from which traces are made; see trace.blocks."""
 
     rng: np.random.Generator
     rate: float
-    heart: Heart
+    morphology: Morphology
     beats: Iterator[Beat]
     ventricular: FloatArray | None
     atria: Waves | None
@@ -81,15 +82,11 @@ class Drawn:
 
     def blocks(self) -> Iterator[tuple[FloatArray, list[Beat]]]:
         """(8, 5000) mV and the beats in it, without end."""
-        return blocks(self.rng, self.heart, self.beats, self.ventricular, self.atria, self.spikes)
+        return blocks(self.rng, self.morphology, self.beats, self.ventricular, self.atria, self.spikes)
 
-    def record(self, samples: int) -> tuple[Float32Array, list[Beat]]:
-        """(12, sample) mV, and the beats in it."""
-        out, own = np.empty((12, samples), dtype=np.float32), list[Beat]()
-        for place, (block, inside) in zip(range(0, samples, STEP), self.blocks(), strict=False):
-            out[:, place : place + STEP] = twelve_leads(block[:, : samples - place])
-            own += inside
-        return out, [beat for beat in own if beat.at < samples / RATE]
+    def twelve_leads(self) -> Iterator[tuple[Float32Array, list[Beat]]]:
+        """(12, 5000) mV and the beats in it, without end."""
+        return ((twelve_leads(block), beats) for block, beats in self.blocks())
 
     def facts(self, seconds: float) -> dict[str, object]:
         """The rhythm of a record of that length, when it changes (sample, name), and whether by rule."""
@@ -104,97 +101,87 @@ class Drawn:
 class EcgSampler:
     """12-lead ECGs from trained weights, one row at a time, so that rows cannot touch each other.
 
-    `recorder` is one of those of the weights, the first if not said; `seconds` how long a record is. Where
+    `device` is an acquisition device of the weights, by default the first; `seconds` is the length of a record. Where
     fibrillation is `paroxysmal`, it comes and goes in episodes, by rule.
     """
 
     def __init__(
-        self,
-        weights: Weights,
-        columns: Sequence[str],
-        recorder: str | None = None,
-        seconds: float | None = None,
+        self, weights: Weights, columns: Sequence[str], device: str | None = None, seconds: float | None = None,
         paroxysmal: bool = False,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.card, self.columns, self.paroxysmal = weights.card, columns, paroxysmal
-        self.seconds = seconds or EcgModel(**weights.card.model["network"]).seconds
-        self.rhythm = Variability(**weights.card.model["rhythm"])
-        names = weights.card.model["recorders"]
-        if recorder is not None and recorder not in names:
-            raise InputError(f"signals.recorder: expected one of {', '.join(names)}, got {recorder!r}")
-        place = names.index(recorder) if recorder else 0
-        self.recorder = np.eye(len(names), dtype=np.float32)[place]
+        model = weights.card.model
+        self.seconds = seconds or EcgModel(**model["network"]).seconds
+        self.rhythm = Variability(**model["rhythm"])
+        devices = model["recorders"]
+        if device is not None and device not in devices:
+            raise InputError(f"signals.device: expected one of {', '.join(devices)}, got {device!r}")
+        place = devices.index(device) if device else 0
+        self.device = np.eye(len(devices), dtype=np.float32)[place]
         self._diagnoses = [
-            (weights.card.columns.index(name), weights.card.columns.index(f"{name}?"))
-            for name in weights.card.model["knows"][place]
+            name
+            for name in model["knows"][place]
             if name in weights.card.columns
             and f"{name}~sin1" not in weights.card.columns  # a flag, not a number
         ]
-        self.law, self.ectopic = HeartLaw.of(weights.tensors), EctopicLaw.of(weights.tensors)
+        self.model, self.ectopic = MorphologyModel.of(weights.tensors), EctopicModel.of(weights.tensors)
 
     def sample(self, batch: Batch) -> list[Record]:
         """One record a row; see SignalsGenerator."""
-        code = self._code(batch.condition)
-        return [self._one(p, c, s) for p, c, s in zip(batch.profiles, code, batch.seeds, strict=True)]
+        rows = zip(batch.profiles, batch.condition, batch.seeds, strict=True)
+        return [self._record(profile, self.source(profile, code, seed)) for profile, code, seed in rows]
 
     def stream(
         self, profile: PatientProfile, condition: Float32Array, seed: int
     ) -> Iterator[tuple[Float32Array, list[Beat]]]:
         """(12, 5000) mV and the beats in it, ten seconds after ten seconds without end; `sample` is how it begins."""
-        for block, inside in self.draw(profile, condition, seed).blocks():
-            yield twelve_leads(block), inside
+        return self.source(profile, condition, seed).twelve_leads()
 
-    def draw(
-        self, profile: PatientProfile, condition: Float32Array, seed: int, follow: Follow | None = None
-    ) -> Drawn:
-        """The heart and rhythm of the record of that seed. A flutter's conduction follows `follow`."""
-        return self._drawn(profile, self._code(condition[None])[0], seed, follow)
-
-    def _code(self, condition: Float32Array) -> Float32Array:
-        """(row, column) of the weights. A diagnosis that the recorder's data tell of and a profile does not is absent.
-
-        Nobody in the data has it unknown; between present and absent lies a heart with a bit of every disease.
-        """
-        code = select(condition, self.columns, self.card.columns)
-        for value, known in self._diagnoses:
-            unknown = code[:, known] == 0
-            code[unknown, value], code[unknown, known] = -1, 1
-        return code
-
-    def _drawn(
-        self, profile: PatientProfile, code: Float32Array, seed: int, follow: Follow | None = None
-    ) -> Drawn:
+    def source(
+        self, profile: PatientProfile, condition: Float32Array, seed: int, rate_at: RateFunction | None = None
+    ) -> EcgSource:
+        """Morphology and rhythm of the record of that seed. A flutter's conduction follows `rate_at`."""
         rng = np.random.Generator(np.random.PCG64(seed))
-        rhythm = rhythm_of(profile)
+        code, rhythm = self._code(condition), rhythm_of(profile)
         in_episodes = self.paroxysmal and rhythm == FIBRILLATION
         regular = in_episodes or rhythm in (SINUS, ARRHYTHMIA)
         usual = rng.normal(72, 12) if regular else rng.normal(88, 15)
         rate = profile.measurements.get("heart_rate", float(np.clip(usual, 45, 140)))
         if in_episodes:
             code = self._without(code, AF)
-        heart = self.law.draw(rng, np.concatenate([code, self.recorder]))
+        morphology = self.model.draw(rng, np.concatenate([code, self.device]))
         if not regular:
-            heart = without_p(heart)
-        ectopy, ventricular = self._ectopy(rng, profile, heart)
-        spikes = Spikes(rng, float(heart.marks[1])) if profile.has(PACEMAKER) else None
+            morphology = without_p(morphology)
+        ectopy, ventricular = self._ectopy(rng, profile, morphology)
+        spikes = Spikes(rng, float(morphology.fiducials[1])) if profile.has(PACEMAKER) else None
         if rhythm == FLUTTER:
             waves, variable = conduction(rng, rate)
-            flutter = Flutter(rng, waves, lambda time: follow(time, rate) if follow else rate, variable)
-            return Drawn(rng, rate, heart, flutter.beats(), ventricular, flutter.waves, rhythm, spikes)
+            flutter = Flutter(rng, waves, lambda time: rate_at(time, rate) if rate_at else rate, variable)
+            beats, atria = flutter.beats(), flutter.waves
+            return EcgSource(rng, rate, morphology, beats, ventricular, atria, rhythm, spikes)
         age = 60.0 if profile.age is None else profile.age
-        how = STEADY if spikes else SINUS if in_episodes else rhythm
-        beats = draw_beats(rng, rate, age, how, self.rhythm, self.seconds, ectopy)
-        drawn = Drawn(rng, rate, heart, beats, ventricular, None, rhythm, spikes)
-        return self._in_episodes(drawn, seed, follow) if in_episodes else drawn
-
-    def _in_episodes(self, drawn: Drawn, seed: int, follow: Follow | None) -> Drawn:
-        """The heart of a sinus rhythm, fibrillating by turns."""
+        intervals = PACED_RHYTHM if spikes else SINUS if in_episodes else rhythm
+        beats = draw_beats(rng, rate, age, intervals, self.rhythm, self.seconds, ectopy)
+        source = EcgSource(rng, rate, morphology, beats, ventricular, None, rhythm, spikes)
+        if not in_episodes:
+            return source
         rng = np.random.Generator(np.random.PCG64([seed, 6]))
-        paroxysms, own = Paroxysms(rng, self.seconds), drawn.rate
-        beats = followed(
-            drawn.beats, own, lambda time: follow(time, own) if follow else own, paroxysms.on, rng
+        paroxysms = Paroxysms(rng, self.seconds)
+        beats = follow_rate(
+            beats, rate, lambda time: rate_at(time, rate) if rate_at else rate, paroxysms.on, rng
         )
-        return replace(drawn, beats=beats, atria=fibrillatory(rng, paroxysms.on), paroxysms=paroxysms)
+        return replace(source, beats=beats, atria=fibrillatory(rng, paroxysms.on), paroxysms=paroxysms)
+
+    def _code(self, condition: Float32Array) -> Float32Array:
+        """(column,) of the weights. An unknown diagnosis is set to absent if the data of the device label it.
+
+        Nobody in those data has it unknown; a code halfway to present would draw a bit of every disease.
+        """
+        code = select(condition[None], self.columns, self.card.columns)[0]
+        for name in self._diagnoses:
+            if code[self.card.columns.index(f"{name}?")] == 0:
+                code = self._without(code, name)
+        return code
 
     def _without(self, code: Float32Array, condition: str) -> Float32Array:
         """(column,) of a profile that has not the condition."""
@@ -204,30 +191,29 @@ class EcgSampler:
         return out
 
     def _ectopy(
-        self, rng: np.random.Generator, profile: PatientProfile, heart: Heart
+        self, rng: np.random.Generator, profile: PatientProfile, morphology: Morphology
     ) -> tuple[Ectopy | None, FloatArray | None]:
+        """How often premature beats come, and the shape of ventricular ones."""
         share = {
             kind: float(rng.uniform(0.06, 0.25))
-            for kind, code in ((VENTRICULAR, VENTRICULAR_EARLY), (ATRIAL, ATRIAL_EARLY))
+            for kind, code in ((VENTRICULAR, PVC), (ATRIAL, PAC))
             if profile.has(code)
         }
-        if VENTRICULAR in share and self.ectopic is None:
-            raise InputError(f"{VENTRICULAR_EARLY}: the ECG weights were trained without ventricular beats")
-        shape = (
-            self.ectopic.draw(rng, heart.beat) if VENTRICULAR in share and self.ectopic is not None else None
-        )
-        return (Ectopy(share) if share else None), shape
+        if VENTRICULAR not in share:
+            return (Ectopy(share) if share else None), None
+        if self.ectopic is None:
+            raise InputError(f"{PVC}: the ECG weights were trained without ventricular beats")
+        return Ectopy(share), self.ectopic.draw(rng, morphology.beat)
 
-    def _one(self, profile: PatientProfile, code: Float32Array, seed: int) -> Record:
-        own = self._drawn(profile, code, seed)
+    def _record(self, profile: PatientProfile, source: EcgSource) -> Record:
         samples = int(self.seconds * RATE)
-        ecg, inside = own.record(samples)
-        peaks = np.array([min(round(beat.at * RATE), samples - 1) for beat in inside], dtype=np.int64)
+        ecg, beats = first_samples(source.twelve_leads(), samples)
+        peaks = np.array([min(round(beat.at * RATE), samples - 1) for beat in beats], dtype=np.int64)
         shown = float(60 * RATE / np.median(np.diff(peaks))) if len(peaks) > 2 else 0.0
-        usual = next((mark for name, mark in OWN_BEATS.items() if profile.has(name)), NORMAL)
+        usual = next((mark for name, mark in USUAL_BEATS.items() if profile.has(name)), NORMAL)
         facts = {
-            "heart_rate": round(shown, 1), **own.facts(self.seconds), "beats": len(peaks),
-            "kinds": "".join(usual if beat.kind == NORMAL else beat.kind for beat in inside),
-            "waves": [list(mark) for mark in marks(own.heart, inside, samples)],
+            "heart_rate": round(shown, 1), **source.facts(self.seconds), "beats": len(peaks),
+            "kinds": "".join(usual if beat.kind == NORMAL else beat.kind for beat in beats),
+            "waves": [list(mark) for mark in marks(source.morphology, beats, samples)],
         }  # fmt: skip
         return Record({"ecg": ecg, "r_peaks": peaks}, facts)

@@ -1,37 +1,40 @@
-"""A trace from a heart and its beats: blocks without end and without a seam, and where the waves in it lie."""
+"""An ECG trace from a morphology and its beats: blocks without end and without a seam, and its wave marks."""
 
 from collections.abc import Iterator
 from itertools import chain
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ....core.types import FloatArray
 from ..layout import RATE
 from .atria import Waves, without_p
 from .beats import KNEE, KNOTS, USUAL_INTERVAL, placing
-from .morphology import Heart
+from .morphology import Morphology
 from .noise import BLOCK, slopes, stream
 from .pacing import Spikes
 from .rhythm import BREATH, NORMAL, VENTRICULAR, Beat
 
+Scalar = TypeVar("Scalar", bound=np.generic)
 STEP = BLOCK // 2  # samples of a block
 REACH = 1.1  # s, farther than any beat goes on after its R peak
 
 
 def blocks(
-    rng: np.random.Generator, heart: Heart, beats: Iterator[Beat], ventricular: FloatArray | None = None,
+    rng: np.random.Generator, morphology: Morphology, beats: Iterator[Beat], ventricular: FloatArray | None = None,
     atria: Waves | None = None, spikes: Spikes | None = None,
 ) -> Iterator[tuple[FloatArray, list[Beat]]]:  # fmt: skip
     """Pairs of (lead, STEP) mV and the beats whose R peaks lie in that block, from time 0 on.
 
-    `ventricular` (lead, knot) is the beat of kind V; all others look like the heart's own. `atria` are waves beside
-    the beats, `spikes` those of a pacemaker, ahead of the beats that do not come early.
+    `ventricular` (lead, knot) is the beat of kind V; all others have the shape of the morphology. `atria` are waves
+    that go on between the beats. `spikes` are those of a pacemaker, ahead of the beats that do not come early.
     """
-    silent = without_p(heart).beat - heart.beat
-    noise = stream(np.random.Generator(np.random.PCG64(rng.integers(2**63))), heart.noise)
-    beside, _, _, on_qrs, size = np.exp(heart.noise.texture)
+    silent = without_p(morphology).beat - morphology.beat
+    noise = stream(np.random.Generator(np.random.PCG64(rng.integers(2**63))), morphology.noise)
+    off_qrs, _, _, on_qrs, size = np.exp(morphology.noise.texture)
     breath, turn = rng.uniform(*BREATH), rng.uniform()
-    slope = slopes(heart.beat)
+    slope = slopes(morphology.beat)
     held: list[tuple[Beat, float]] = []
     at = 0.0  # s, start of the block
     while True:
@@ -50,12 +53,12 @@ def blocks(
             [0.0 if beat.kind == VENTRICULAR and ventricular is not None else s for beat, s in held]
         )
         place = placing(peaks, intervals, STEP, usual)
-        signal = (place @ heart.beat.T).T
+        signal = (place @ morphology.beat.T).T
         near = np.zeros(STEP)
         for peak in peaks:
             near[max(0, int(peak - 0.08 * RATE)) : max(0, int(peak + 0.11 * RATE))] = 1
         gate = np.convolve(near, np.hanning(21) / np.hanning(21).sum(), "same")
-        signal += (gate * on_qrs + (1 - gate) * beside) * (place @ slope.T).T * shaped
+        signal += (gate * on_qrs + (1 - gate) * off_qrs) * (place @ slope.T).T * shaped
         if ventricular is not None and (usual == 0).any():
             other = placing(peaks[usual == 0], intervals[usual == 0], STEP)
             signal += (other @ ventricular.T).T
@@ -72,18 +75,18 @@ def blocks(
         at = end
 
 
-def strip(
-    rng: np.random.Generator, heart: Heart, beats: Iterator[Beat], samples: int
-) -> tuple[FloatArray, list[Beat]]:
-    """The first (lead, sample) mV of `blocks`, and the beats in it."""
-    parts, own, have = [], list[Beat](), 0
-    for block, inside in blocks(rng, heart, beats):
-        parts.append(block)
-        own += inside
-        have += STEP
-        if have >= samples:
-            break
-    return np.concatenate(parts, axis=1)[:, :samples], [beat for beat in own if beat.at < samples / RATE]
+def first_samples(
+    blocks: Iterator[tuple[NDArray[Scalar], list[Beat]]], samples: int
+) -> tuple[NDArray[Scalar], list[Beat]]:
+    """The first (lead, sample) of blocks of STEP samples each, and the beats in them."""
+    block, beats = next(blocks)
+    out = np.empty((len(block), samples), dtype=block.dtype)
+    out[:, :STEP] = block[:, :samples]
+    for place in range(STEP, samples, STEP):
+        block, inside = next(blocks)
+        out[:, place : place + STEP] = block[:, : samples - place]
+        beats = beats + inside
+    return out, [beat for beat in beats if beat.at < samples / RATE]
 
 
 WAVE = {"p": "p", "qrs": "N", "t": "t"}  # WFDB symbols of the peaks of waves
@@ -92,18 +95,18 @@ LEVELS = {"p": (0.20, 0.20), "qrs": (0.05, 0.05), "t": (0.30, 0.20)}
 EARLIER, LATER = {"p": 0.004, "qrs": 0.006, "t": 0.010}, {"p": 0.003, "qrs": 0.001, "t": 0.019}
 
 
-def extents(heart: Heart) -> dict[str, tuple[float, float, float]]:
+def extents(morphology: Morphology) -> dict[str, tuple[float, float, float]]:
     """Onset, peak and end in s from the R peak of P, QRS and T of the noiseless beat; too flat a wave is left out.
 
     A wave begins and ends where it falls under a share of its greatest height over the straight line through its
     window, all leads together; shares and shifts were set so that times agree in the median with cardiologists'
     marks in lead II (LUDB, training records).
     """
-    _, onset, finish, t_peak = heart.marks
+    p_peak, onset, finish, t_peak = morphology.fiducials
     grid = np.arange(KNOTS[0], KNOTS[-1], 0.002)
-    beat = np.stack([np.interp(grid, KNOTS, lead) for lead in heart.beat])
+    beat = np.stack([np.interp(grid, KNOTS, lead) for lead in morphology.beat])
     windows = {
-        "p": (max(KNOTS[0], heart.marks[0] - 0.11), min(onset - 0.012, heart.marks[0] + 0.10)),
+        "p": (max(KNOTS[0], p_peak - 0.11), min(onset - 0.012, p_peak + 0.10)),
         "qrs": (onset - 0.03, finish + 0.05),
         "t": (finish + 0.02, min(t_peak + 0.24, KNOTS[-1])),
     }
@@ -112,15 +115,12 @@ def extents(heart: Heart) -> dict[str, tuple[float, float, float]]:
         inside = np.flatnonzero((grid >= first) & (grid <= last))
         if len(inside) < 8:
             continue
-        own = beat[:, inside]
+        wave = beat[:, inside]
         if name == "qrs":
-            height = np.sqrt(np.square(np.gradient(own, axis=1)).sum(0))
+            wave = np.gradient(wave, axis=1)
         else:
-            height = np.sqrt(
-                np.square(
-                    own - (own[:, :1] + (own[:, -1:] - own[:, :1]) * np.linspace(0, 1, len(inside)))
-                ).sum(0)
-            )
+            wave = wave - (wave[:, :1] + (wave[:, -1:] - wave[:, :1]) * np.linspace(0, 1, len(inside)))
+        height = np.sqrt(np.square(wave).sum(0))
         peak = int(height.argmax())
         if name != "qrs" and height[peak] < 0.04:
             continue
@@ -139,9 +139,9 @@ def extents(heart: Heart) -> dict[str, tuple[float, float, float]]:
     return found
 
 
-def marks(heart: Heart, beats: list[Beat], samples: int) -> list[tuple[int, str]]:
-    """WFDB wave marks (sample, symbol) of the beats that look like the heart's own: ( onset, p N t peak, ) end."""
-    waves = extents(heart)
+def marks(morphology: Morphology, beats: list[Beat], samples: int) -> list[tuple[int, str]]:
+    """WFDB wave marks (sample, symbol) of the beats of the usual kind: ( onset, p N t peak, ) end."""
+    waves = extents(morphology)
     out = []
     for beat in beats:
         if beat.kind != NORMAL:
@@ -150,8 +150,8 @@ def marks(heart: Heart, beats: list[Beat], samples: int) -> list[tuple[int, str]
         for name, times in waves.items():
             if name == "p" and not beat.p:
                 continue
-            real = [t if t < KNEE else KNEE + (t - KNEE) * stretch for t in times]
-            spots = [round((beat.at + t) * RATE) for t in real]
+            since = [t if t < KNEE else KNEE + (t - KNEE) * stretch for t in times]
+            spots = [round((beat.at + t) * RATE) for t in since]
             if spots[0] >= 0 and spots[2] < samples:
                 out.append(list(zip(spots, ("(", WAVE[name], ")"), strict=True)))
     return sorted(chain.from_iterable(out), key=lambda mark: mark[0])

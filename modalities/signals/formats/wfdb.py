@@ -45,7 +45,7 @@ NOTED = (
     "noise",
     *STUDY,
 )  # facts that stand in the header of the ECG, as JSON
-COURSE = ("course", "sepsis_onset", "course_basis")  # and in that of the vitals
+TRAJECTORY = ("trajectory", "sepsis_onset", "trajectory_basis")  # and in that of the vitals
 
 
 def write(
@@ -65,7 +65,7 @@ def write(
     if "ecg" in arrays:
         _write_marks(record, place)
     if vitals is not None:
-        notes = {"not charted": "invalid samples", **_notes(facts, COURSE)}
+        notes = {"not charted": "invalid samples", **_notes(facts, TRAJECTORY)}
         _write_vitals("vitals", VITALS_RATE, vitals, _comments(profile, notes), place)
         names.append("vitals")
         if together and "ecg" in arrays:
@@ -250,7 +250,7 @@ def _notes(facts: Facts, names: Sequence[str]) -> dict[str, str]:
 def _noted(comments: Sequence[str]) -> dict[str, Any]:
     """Facts back from header comments."""
     notes = dict(line.split(": ", 1) for line in comments if ": " in line)
-    return {name: json.loads(notes[name]) for name in (*NOTED, *COURSE) if name in notes}
+    return {name: json.loads(notes[name]) for name in (*NOTED, *TRAJECTORY) if name in notes}
 
 
 def _add_marks(marks: Any, arrays: dict[str, AnyArray], facts: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""DrawnOn: an ECG that goes on without end from the patient's own heart, at the heart rate of the bedside."""
+"""ContinuousEcg: a patient's ECG without end, from the same morphology, at the heart rate of the bedside."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,32 +13,32 @@ from ....core.modality import Batch
 from ....core.types import FloatArray
 from ..artefacts import Artefacts, Noise
 from ..ecg.atria import fibrillatory
-from ..ecg.rhythm import FLUTTER, Beat, followed
-from ..ecg.sampler import Drawn, EcgSampler, Follow
+from ..ecg.rhythm import FLUTTER, Beat, follow_rate
+from ..ecg.sampler import EcgSampler, EcgSource, RateFunction
 from ..ecg.trace import STEP
 from ..layout import INDEPENDENT, RATE, lost_leads, twelve_leads
 
 LOWPASS = firwin(41, 110, fs=RATE)  # before every second sample is left out
 
 
-class DrawnOn:
+class ContinuousEcg:
     """The ECG of the record that was drawn from a row, second by second; each is taken once, in order.
 
     Blocks of ten seconds are drawn ahead of need, at most two are held; monitors that start together draw theirs at
-    different times, so that a ward's work is even. `noise` is what the recorder adds, as in the record. `heart_rate` is
-    followed; without it the ECG is the record, continued. With it, `fibrillates` tells when the atria fibrillate by
-    rule. Raises InputError where a flutter should turn to fibrillation, or what comes in episodes.
+    different times, so that a ward's work is even. `noise` is what the device adds, as in the record. `heart_rate` is
+    followed; without it the ECG is the record, continued. With it, `fibrillates` says when the atria fibrillate by
+    rule. Raises InputError where that would change flutter or fibrillation in episodes.
     """
 
     def __init__(
-        self, sampler: EcgSampler, row: Batch, rate: int, noise: Noise, heart_rate: Follow | None = None,
+        self, sampler: EcgSampler, row: Batch, rate: int, noise: Noise, heart_rate: RateFunction | None = None,
         fibrillates: Callable[[float], bool] | None = None,
     ) -> None:  # fmt: skip
         assert len(row) == 1
-        drawn = sampler.draw(row.profiles[0], row.condition[0], row.seeds[0], heart_rate)
+        source = sampler.source(row.profiles[0], row.condition[0], row.seeds[0], heart_rate)
         if heart_rate is not None:
-            drawn = _steered(drawn, row, heart_rate, fibrillates)
-        self._blocks = _recorded(rate, drawn, noise, row)
+            source = _steered(source, row, heart_rate, fibrillates)
+        self._blocks = _recorded(rate, source, noise, row)
         self._rate, self._second = rate, 0
         self._samples = np.empty((12, 0), dtype=np.int16)
         self._peaks: deque[int] = deque()
@@ -65,36 +65,36 @@ class DrawnOn:
 
 
 def _steered(
-    drawn: Drawn, row: Batch, heart_rate: Follow, fibrillates: Callable[[float], bool] | None
-) -> Drawn:
-    """The heart at a rate that changes, and in fibrillation where it is told so.
+    source: EcgSource, row: Batch, heart_rate: RateFunction, fibrillates: Callable[[float], bool] | None
+) -> EcgSource:
+    """The source at a rate that changes, and in fibrillation while a rule says so.
 
-    Flutter follows by its conduction, and a rhythm that comes in episodes of its own from beat to beat, already.
+    Flutter follows by its conduction, and a rhythm that comes in episodes from beat to beat, already.
     """
-    if drawn.rhythm == FLUTTER or drawn.paroxysms is not None:
+    if source.rhythm == FLUTTER or source.paroxysms is not None:
         if fibrillates is not None:
-            has = "atrial flutter" if drawn.rhythm == FLUTTER else "fibrillation in episodes of its own"
+            has = "atrial flutter" if source.rhythm == FLUTTER else "fibrillation in episodes"
             raise InputError(
                 f"{row.profiles[0].patient_id} has {has}, which the scenario's atrial_fibrillation cannot "
                 "turn; leave this bed out of its beds"
             )
-        return drawn
-    rng, own = np.random.default_rng([row.seeds[0], 5]), drawn.rate
+        return source
+    rng, mean = np.random.default_rng([row.seeds[0], 5]), source.rate
     turn = fibrillates or (lambda time: False)
-    beats = followed(drawn.beats, own, lambda time: heart_rate(time, own), turn, rng)
-    return replace(drawn, beats=beats, atria=None if fibrillates is None else fibrillatory(rng, turn))
+    beats = follow_rate(source.beats, mean, lambda time: heart_rate(time, mean), turn, rng)
+    return replace(source, beats=beats, atria=None if fibrillates is None else fibrillatory(rng, turn))
 
 
 def _recorded(
-    rate: int, drawn: Drawn, noise: Noise, row: Batch
+    rate: int, source: EcgSource, noise: Noise, row: Batch
 ) -> Iterator[tuple[NDArray[np.int16], list[Beat]]]:
     """(12, sample) whole microvolts at `rate` Hz, noise and lost leads with them, with the beats of each block."""
     if noise.silent:
-        yield from _at(rate, drawn.blocks())
+        yield from _at(rate, source.blocks())
         return
     artefacts = Artefacts(noise, row.profiles[0].patient_id, row.seeds[0])
     step, begin, lost = RATE // rate, 0, round(noise.lost * 1000)
-    for leads, beats in _at(rate, _noisy(drawn.blocks(), artefacts)):
+    for leads, beats in _at(rate, _noisy(source.blocks(), artefacts)):
         for electrode, first, end in artefacts.off(step * leads.shape[1]):
             # of RATE Hz, of which every step-th sample is here
             leads[lost_leads(electrode), -(-first // step) - begin : -(-end // step) - begin] = lost

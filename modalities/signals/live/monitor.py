@@ -12,8 +12,8 @@ from ....core.profile import PatientProfile
 from ..artefacts import Noise
 from ..layout import CHANNELS, LEADS, RATE, VITALS_UNITS, lost_leads
 from .rules import AtrialFibrillation, LeadOff, Rule, Sepsis
-from .strip import Heart, Strip, free_leads
-from .vitals import Course, displayed
+from .strip import RhythmState, Strip, free_leads
+from .vitals import LiveVitals, displayed
 
 if TYPE_CHECKING:
     from ..ecg.sampler import EcgSampler
@@ -28,8 +28,8 @@ LOINC = {
     "DBP": ("8462-4", "Diastolic blood pressure"),
     "Resp": ("9279-1", "Respiratory rate"),
 }
-DRAWN = {
-    "origin": "drawn on without end from the heart of the patient's record",
+CONTINUED = {
+    "origin": "continued without end from the ECG morphology of the patient's record",
     "rule_based": "the heart rate is that of the vitals; flutter waves, where the rhythm is flutter; episodes of "
     "fibrillation; spikes of a pacemaker",
 }
@@ -44,7 +44,7 @@ class Monitor:
     """A drawn record, live. Time goes forward: each second is asked for once, in order.
 
     `record` has "vitals" (hour, 7) with NaN where not charted, "ecg" (12, sample) mV at 500 Hz and "r_peaks", or
-    either. `origin` is the sampler and the row from which the record was drawn: the ECG goes on with that heart.
+    either. `origin` is the sampler and the row from which the record was drawn: the ECG goes on with that morphology.
     Where it is not known the record's own beats are repeated. `noise` is what was put on the record, and is put on what
     is drawn. `start` is the second of the chart at which the stream begins. Raises InputError: an ECG of too few beats,
     pressures that do not cohere, a rule that cannot be.
@@ -62,7 +62,7 @@ class Monitor:
         changes = [rule for rule in self._rules if isinstance(rule, Sepsis | AtrialFibrillation)]
         hours = arrays.get("vitals", ())
         charted = np.asarray(hours) if len(hours) else np.full((1, len(CHANNELS)), np.nan)
-        self._course = Course(charted, seed, start, changes, str(record.facts.get("rhythm", "sinus")))
+        self._vitals = LiveVitals(charted, seed, start, changes, str(record.facts.get("rhythm", "sinus")))
         known = np.isfinite(charted).any(0)
         self._shown = [name for name, there in zip(CHANNELS, known, strict=True) if there]
         self._origin, self._noise = origin, noise or Noise()
@@ -71,13 +71,13 @@ class Monitor:
             if origin is None:
                 self._second = self._replayed(record, seed, f"patient {profile.patient_id}")
             else:
-                self._second = self._drawn_on(*origin)
+                self._second = self._continued(*origin)
         has = {"ecg": self._second is not None, "vitals": bool(self._shown)}
         self.signals = tuple(name for name in signals if has.get(name, False))
 
     def vitals(self, second: int) -> Mapping[str, float]:
         """Channel to value as a monitor shows it, in the units of describe(); never charted ones are left out."""
-        return displayed(self._course.at(second), self._shown)
+        return displayed(self._vitals.at(second), self._shown)
 
     def ecg(self, second: int) -> tuple[Mapping[str, NDArray[np.int16] | None], list[int]]:
         """One second of each lead in microvolts (None: its electrode is off), and the R peaks in it."""
@@ -90,37 +90,37 @@ class Monitor:
                     rows[place] = None
         return dict(zip(LEADS, rows, strict=True)), peaks
 
-    def _drawn_on(self, sampler: "EcgSampler", row: Batch) -> Callable[[], Second]:
-        from .continuous import DrawnOn
+    def _continued(self, sampler: "EcgSampler", row: Batch) -> Callable[[], Second]:
+        from .continuous import ContinuousEcg
 
         if not self._fibrillations and "HR" not in self._shown:
-            return DrawnOn(sampler, row, self.rate, self._noise).take
+            return ContinuousEcg(sampler, row, self.rate, self._noise).take
         fibrillates = self._fibrillates if self._fibrillations else None
-        return DrawnOn(sampler, row, self.rate, self._noise, self._heart_rate, fibrillates).take
+        return ContinuousEcg(sampler, row, self.rate, self._noise, self._heart_rate, fibrillates).take
 
     def _replayed(self, record: Record, seed: int, where: str) -> Callable[[], Second]:
         free = free_leads(record.arrays["ecg"], self.rate, RATE)
         peaks = np.asarray(record.arrays.get("r_peaks", ()), dtype=np.int64) * self.rate // RATE
         strip = Strip(free, peaks, self.rate, seed, where)
 
-        def heart(time: float) -> Heart:
-            return Heart(self._heart_rate(time, strip.own_rate), self._fibrillates(time))
+        def state(time: float) -> RhythmState:
+            return RhythmState(self._heart_rate(time, strip.mean_rate), self._fibrillates(time))
 
-        return lambda: strip.take(self.rate, heart)
+        return lambda: strip.take(self.rate, state)
 
     def _fibrillates(self, time: float) -> bool:
         return any(rule.on(time) for rule in self._fibrillations)
 
-    def _heart_rate(self, time: float, own: float) -> float:
-        """That of the vitals; of a rule, or the heart's own, where it was never charted."""
+    def _heart_rate(self, time: float, otherwise: float) -> float:
+        """That of the vitals; where it was never charted that of a rule, or `otherwise`."""
         held = [rule.rate for rule in self._fibrillations if rule.on(time)]
-        return self._course.heart_rate(time, held[-1] if held else own)
+        return self._vitals.heart_rate(time, held[-1] if held else otherwise)
 
     def describe(self) -> dict[str, Any]:
         """What the signals are and where they come from, in plain JSON types."""
         units = dict(zip(CHANNELS, VITALS_UNITS, strict=True))
         trace: dict[str, Any] = {"rate": self.rate, "unit": "uV", "leads": list(LEADS)}
-        trace |= REPLAYED if self._origin is None else DRAWN
+        trace |= REPLAYED if self._origin is None else CONTINUED
         if not self._noise.silent:
             trace |= {"rule_based": f"{trace['rule_based']}; noise", "noise": self._noise.describe()}
         said = {

@@ -21,8 +21,8 @@ FEWEST = 3  # beats in a strip
 
 
 @dataclass(frozen=True)
-class Heart:
-    """How the heart beats at one moment: rate a minute, and whether the atria fibrillate by rule."""
+class RhythmState:
+    """The rhythm at one moment: rate a minute, and whether the atria fibrillate by rule."""
 
     rate: float
     fibrillates: bool = False
@@ -38,11 +38,11 @@ class Beat:
 
 
 class Strip:
-    """An ECG that goes on from a short one, its own beats in their order over and over, in constant memory.
+    """An ECG that goes on from a short one, its beats in their order over and over, in constant memory.
 
     `free` is (8, sample) microvolts of I, II, V1..V6 at `rate` Hz, `peaks` its R peaks. Beats are cut in the pause
     before the P wave. A beat keeps its share of irregularity and is stretched to the rate asked for: QRS not
-    at all, ST and T by the root, the rest of the pause as needed. At the strip's own rate it is the record itself.
+    at all, ST and T by the root, the rest of the pause as needed. At the strip's rate it is the record itself.
     Raises InputError, naming `where`, when the strip has fewer than three whole beats.
     """
 
@@ -53,21 +53,21 @@ class Strip:
         self._loop, self._beats = _loop(np.asarray(free, dtype=np.float64), peaks, rate, where)
         lengths = np.array([beat.length for beat in self._beats])
         self._share = lengths / lengths.mean()
-        self.own_rate = 60 * rate / float(lengths.mean())
+        self.mean_rate = 60 * rate / float(lengths.mean())
         self._rng = np.random.default_rng([seed, 0])
         self._turn = self._rng.uniform(0, 2 * np.pi, len(FIBRILLATORY))
         self._next, self._done, self._end = 0, 0, 0.0
         self._waiting: list[FloatArray] = []
         self._peaks: list[int] = []
 
-    def take(self, count: int, heart: Callable[[float], Heart]) -> tuple[NDArray[np.int16], list[int]]:
+    def take(self, count: int, state: Callable[[float], RhythmState]) -> tuple[NDArray[np.int16], list[int]]:
         """The next `count` samples, (12, count) whole microvolts, and the R peaks among them.
 
-        `heart` tells how the heart beats at a time in seconds since the first sample.
+        `state` gives the rhythm at a time in seconds since the first sample.
         """
         have = sum(part.shape[1] for part in self._waiting)
         while have < count:
-            beat, peak = self._beat(heart(self._done / self.rate))
+            beat, peak = self._beat(state(self._done / self.rate))
             self._peaks.append(have + peak)
             self._waiting.append(beat)
             have += beat.shape[1]
@@ -78,13 +78,13 @@ class Strip:
         self._waiting = [whole[:, count:]]
         return np.rint(twelve_leads(whole[:, :count] / 1000) * 1000).astype(np.int16), peaks
 
-    def _beat(self, heart: Heart) -> tuple[FloatArray, int]:
+    def _beat(self, state: RhythmState) -> tuple[FloatArray, int]:
         """(8, sample) the next beat, and the sample of its R peak."""
         beat, share = self._beats[self._next], self._share[self._next]
         self._next = (self._next + 1) % len(self._beats)
-        if heart.fibrillates:
+        if state.fibrillates:
             share = np.exp(self._rng.normal(-(IRREGULAR**2) / 2, IRREGULAR))
-        seconds = float(np.clip(share * 60 / heart.rate, SHORTEST, LONGEST))
+        seconds = float(np.clip(share * 60 / state.rate, SHORTEST, LONGEST))
         self._end += seconds * self.rate
         length = round(self._end) - self._done
         new, old = _knots(beat, length, self.rate)
@@ -94,7 +94,7 @@ class Strip:
         total = self._loop.shape[1]
         drawn = self._loop[:, first % total] * (1 - share_of_next)
         drawn += self._loop[:, (first + 1) % total] * share_of_next
-        if heart.fibrillates:
+        if state.fibrillates:
             self._fibrillate(drawn, int(new[1]))
         return drawn, int(new[1]) + round(QRS * self.rate)
 

@@ -1,4 +1,4 @@
-"""Course: a patient's vitals at any second of a stream, hour by hour from the bedside form, in constant memory."""
+"""LiveVitals: a patient's vitals at any second of a stream, hour by hour from the chart, in constant memory."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -13,24 +13,22 @@ from ..layout import CHANNELS, HR, PLAUSIBLE
 from ..vitals.bedside import SECONDS, around_the_clock
 
 DECIMALS = {"HR": 0, "O2Sat": 0, "Temp": 1, "SBP": 0, "MAP": 0, "DBP": 0, "Resp": 0}  # that a monitor shows
-STEADY = (
-    31  # s over which a monitor's heart rate is averaged: how fast the heart beats, without its irregularity
-)
+STEADY = 31  # s over which a monitor averages the heart rate, which leaves out beat-to-beat irregularity
 LOW, HIGH = np.array([PLAUSIBLE[name] for name in CHANNELS], dtype=np.float32).T
 
 
 class Change(Protocol):
-    """What a rule does to the vitals. live_rules.Sepsis and AtrialFibrillation are ours."""
+    """What a rule does to the vitals. rules.Sepsis and rules.AtrialFibrillation are ours."""
 
     def change(self, vitals: FloatArray, second: FloatArray) -> FloatArray:
         """(second, channel) vitals at these seconds of the stream, changed."""
         ...
 
 
-class Course:
+class LiveVitals:
     """Vitals every second and the heart rate behind them, of hours as charted; time goes forward.
 
-    `charted` is (hour, 7) with NaN where nothing was charted. Hours are those of vitals_bedside.around_the_clock for
+    `charted` is (hour, 7) with NaN where nothing was charted. Hours are those of bedside.around_the_clock for
     this seed and rhythm. `start` is the second of the chart at which the stream begins; rules count from there. Two
     hours are kept, so that one may look up to an hour ahead, and no farther back than that.
     """

@@ -1,4 +1,4 @@
-"""A drawn stay made its patient's own: pressures that cohere, and levels at the measured baseline."""
+"""Baseline shift: a drawn stay moved to the levels of its patient, with pressures that cohere."""
 
 from collections.abc import Mapping
 
@@ -25,7 +25,7 @@ def coherent(readings: Float32Array) -> Float32Array:
     return out
 
 
-def anchored(readings: Float32Array, baseline: Mapping[str, float]) -> Float32Array:
+def shifted(readings: Float32Array, baseline: Mapping[str, float]) -> Float32Array:
     """(hour, channel) moved as a whole where a channel's median is far from the baseline (profile field: value).
 
     The mean pressure goes along with systolic and diastolic. Moves are whole steps of the lattice, of two

@@ -17,12 +17,12 @@ BASIS = "rule-based: seconds are made up between charted hours, not learnt"
 FULL = 100.0  # %, the most that blood can be saturated
 # Parts that add up to the readings: every one stays above 0, so that diastolic < mean < systolic each second.
 PARTS = ("HR", "O2Sat", "Temp", "DBP", "MAP - DBP", "SBP - MAP", "Resp")
-# how far a part wanders from its hourly course, as a share of it, and how many seconds it remembers
+# how far a part wanders from its hourly mean, as a share of it, and how many seconds it remembers
 WANDER = np.array([0.03, 0.0, 0.0015, 0.03, 0.06, 0.06, 0.06])
 MEMORY = np.array([40.0, 60.0, 600.0, 30.0, 30.0, 30.0, 15.0])
 # rise and fall with each breath, as a share: sinus arrhythmia, and the pressures a quarter of a breath later
 BREATH = np.array([0.012, 0.0, 0.0, 0.01, 0.02, 0.02, 0.0])
-MOST = 0.2  # share by which a part may leave its course
+MOST = 0.2  # share by which a part may leave its line
 HEADROOM = 0.25  # share of what is left to 100 % that saturation may move
 FIBRILLATION, FLUTTER = "atrial fibrillation", "atrial flutter"
 
@@ -106,7 +106,7 @@ def _knot(before: FloatArray, after: FloatArray) -> FloatArray:
     return knot
 
 
-def _course(start: FloatArray, mean: FloatArray, end: FloatArray) -> FloatArray:
+def _line(start: FloatArray, mean: FloatArray, end: FloatArray) -> FloatArray:
     """(second, part) two straight lines from knot to knot over the middle that gives the hour its mean."""
     half = SECONDS // 2
     rise = (np.arange(half) + 0.5)[:, None] / half
@@ -127,28 +127,28 @@ def _seconds(parts: FloatArray, seed: int, hours: Iterable[int], rhythm: str) ->
         mean = parts[hour % len(parts)]
         following = _knot(mean, parts[(hour + 1) % len(parts)])
         # drawn in a function of its own, so that no hour's work is held while it waits for the next
-        readings, state, phase = _hour(rng, _course(knot, mean, following), state, phase, wander, breath)
+        readings, state, phase = _hour(rng, _line(knot, mean, following), state, phase, wander, breath)
         knot = following
         yield readings
 
 
 def _hour(
-    rng: np.random.Generator, course: FloatArray, state: FloatArray, phase: float,
+    rng: np.random.Generator, line: FloatArray, state: FloatArray, phase: float,
     wander: FloatArray, breath: FloatArray,
 ) -> tuple[Float32Array, FloatArray, float]:  # fmt: skip
-    """(second, channel) readings around a (second, part) course, and the state of wander and breath at its end."""
+    """(second, channel) readings around a (second, part) line, and the state of wander and breath at its end."""
     keep = np.exp(-1 / MEMORY)
     steps = rng.standard_normal((SECONDS, len(PARTS))) * np.sqrt(1 - keep**2)
     drift = np.stack(
         [lfilter([1], [1, -k], steps[:, i], zi=[k * state[i]])[0] for i, k in enumerate(keep)], axis=1
     )
-    turns = phase + np.cumsum(2 * np.pi * course[:, RESP] / 60)
+    turns = phase + np.cumsum(2 * np.pi * line[:, RESP] / 60)
     swing = np.sin(turns[:, None] - np.where(np.arange(len(PARTS)) == HR, 0, np.pi / 2))
     share = MOST * np.tanh((wander * drift + breath * swing) / MOST)
-    away = share * course
+    away = share * line
     # saturation wanders below 100 %: as far as there is room, which is most where the hump is highest
-    away[:, O2SAT] = HEADROOM * np.tanh(drift[:, O2SAT]) * (FULL - course[:, O2SAT])
+    away[:, O2SAT] = HEADROOM * np.tanh(drift[:, O2SAT]) * (FULL - line[:, O2SAT])
     # a smooth hump of mean 1 that is 0 at both ends: takes an hour's mean away without a jump
     hump = 1 - np.cos(2 * np.pi * (np.arange(SECONDS) + 0.5) / SECONDS)
     away -= hump[:, None] * away.mean(0)
-    return _readings(course + away), drift[-1].copy(), float(turns[-1] % (2 * np.pi))
+    return _readings(line + away), drift[-1].copy(), float(turns[-1] % (2 * np.pi))

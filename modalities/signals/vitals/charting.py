@@ -1,4 +1,4 @@
-"""The chart before an hour, as the network sees it: last readings, levels, steadiness, how this unit charts."""
+"""The chart before an hour, as the network sees it: last readings, levels, variability, how this unit charts."""
 
 from typing import NamedTuple
 
@@ -13,9 +13,9 @@ MEMORIES = (1 / 3, 1 / 8)  # weight of a new reading in the two running means
 SEEN = 14  # features a channel
 RESIDUAL = 4  # features of the mean pressure
 CLOCK = 3
-COURSE = 3  # of course(): is an onset known, hours since it, has it come
+ONSET = 3  # of onset_features(): is an onset known, hours since it, has it come
 CHART = SEEN * COUNT + RESIDUAL + CLOCK
-TABLE = CHART + COURSE
+TABLE = CHART + ONSET
 LAST, MEAN = 0, 6 * COUNT  # where last readings and means begin
 
 
@@ -110,8 +110,8 @@ def charts(tokens: Tokens) -> Tensor:
     return torch.stack(out, dim=1)
 
 
-def course(onset: Tensor, hour: Tensor) -> Tensor:
-    """(..., COURSE) of the hours of onset of sepsis (NaN: unknown, or none) at these hours; the two broadcast."""
+def onset_features(onset: Tensor, hour: Tensor) -> Tensor:
+    """(..., ONSET) of the hours of onset of sepsis (NaN: unknown, or none) at these hours; the two broadcast."""
     known = onset.isfinite().float() + 0 * hour
     since = (hour - onset.nan_to_num()) * known
     return torch.stack([known, (since / 12).clamp(-2, 2), known * (since >= 0)], dim=-1)

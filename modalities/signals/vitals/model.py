@@ -18,14 +18,14 @@ from ....core.types import BoolArray, Float32Array
 from ..cards import card
 from ..data import read_vitals
 from ..layout import CHANNELS, VITAL_FIELDS
-from .baseline_shift import anchored, coherent
+from .baseline_shift import coherent, shifted
 from .charting import charts
-from .moment_matching import drifted, matched
+from .moment_matching import match_moments, with_drift
 from .network import DRAWS, TRENDS, VitalsModel, VitalsNet
 from .private import learn_privately, public_stays
 from .quantizer import Tokens, to_readings
 from .training import Stays, VitalsTrainer, VitalsTraining, held_out_loss
-from .trajectory import StayCourse
+from .trajectory import Trajectory
 
 
 def train_vitals(
@@ -34,8 +34,8 @@ def train_vitals(
 ) -> Weights:  # fmt: skip
     """By likelihood, on the first hours of stays; baselines are each stay's medians.
 
-    Under a budget (see vitals_private.py) all that touches patients is DP-SGD and two charged releases: lattices,
-    scales and made-up stays are public, nobody is held out.
+    Under a budget (see private.py) all that touches patients is DP-SGD and two charged releases: lattices, scales
+    and simulated stays are public, nobody is held out.
     """
     if init is not None:
         raise InputError("vitals are learnt from scratch; leave out --init")
@@ -51,26 +51,26 @@ def train_vitals(
         outcome, spent = learn_privately(module, stays, patients, made, how, population)
         measured: dict[str, float] = {}
     else:
-        outcome, measured = learn(module, stays, held_out(patients, settings.held_out, how.seed), how)
+        outcome, measured = learn(module, stays, choose_held_out(patients, settings.held_out, how.seed), how)
         spent = {"privacy": "public"}
-    own = card(
+    about = card(
         "autoregressive GRU", "vitals", data, outcome.steps, outcome.seconds, columns, shape.model_dump(),
         measured, spent,
     )  # fmt: skip
-    return Weights({k: v.half() for k, v in module.net.state_dict().items()}, own)
+    return Weights({k: v.half() for k, v in module.net.state_dict().items()}, about)
 
 
 def learn(
-    module: VitalsTrainer, stays: Stays, tried: BoolArray, how: Fit
+    module: VitalsTrainer, stays: Stays, held_out: BoolArray, how: Fit
 ) -> tuple[Outcome, dict[str, float]]:
-    """From the stays that are not tried; figures of the card."""
-    settings, rows, kept = module.settings, stays.tensors(), torch.from_numpy(~tried)
+    """From the stays that are not held out; figures of the card."""
+    settings, rows, kept = module.settings, stays.tensors(), torch.from_numpy(~held_out)
     outcome = fit(
         module, TensorDataset(*(part[kept] for part in rows)), how, name="vitals", steps=settings.steps,
         batch_size=settings.batch_size, ema=settings.ema,
     )  # fmt: skip
     tested = held_out_loss(module, [part[~kept] for part in rows])
-    matched(module.net.eval(), stays.take(kept), how.seed)
+    match_moments(module.net.eval(), stays.take(kept), how.seed)
     return outcome, figures(nats_an_hour=outcome.loss, held_out_nats_an_hour=tested)
 
 
@@ -94,7 +94,7 @@ def read_stays(
     return stays, [profile.patient_id for profile in profiles]
 
 
-def held_out(patients: Sequence[str], share: float, seed: int) -> BoolArray:
+def choose_held_out(patients: Sequence[str], share: float, seed: int) -> BoolArray:
     """(row,) whether the row's patient is one of the share that only measures."""
     names = sorted(set(patients))
     chosen = np.random.default_rng(seed).permutation(len(names))[: round(share * len(names))]
@@ -111,21 +111,20 @@ class VitalsSampler:
     ROWS = 64
 
     def __init__(
-        self, weights: Weights, columns: Sequence[str], course: StayCourse | None = None,
+        self, weights: Weights, columns: Sequence[str], trajectory: Trajectory | None = None,
         hours: int | None = None, ends: bool = True,
     ) -> None:  # fmt: skip
         self.card, self.columns = weights.card, columns
         self.shape = VitalsModel(**weights.card.model)
-        self.course, self.hours, self.ends = course or StayCourse(), hours or self.shape.hours, ends
+        self.trajectory, self.hours, self.ends = trajectory or Trajectory(), hours or self.shape.hours, ends
         self.net = VitalsNet(len(weights.card.columns), self.shape)
         restore(self.net, weights)
 
     def sample(self, batch: Batch) -> list[Record]:
-        """One record a row: "vitals" (hour, 7), coherent and at the profile's own levels; facts: hours, course."""
-        self.course.check(batch.profiles)
-        code, onset = self.course.steer(
-            select(batch.condition, self.columns, self.card.columns), self.card.columns
-        )
+        """One record a row: "vitals" (hour, 7), coherent and at the levels of the profile; facts: hours, trajectory."""
+        self.trajectory.check(batch.profiles)
+        code = select(batch.condition, self.columns, self.card.columns)
+        code, onset = self.trajectory.steer(code, self.card.columns)
         return [
             record
             for start in range(0, len(batch), self.ROWS)
@@ -150,8 +149,8 @@ class VitalsSampler:
         root, out = self.net.drift.numpy(), []
         for row, profile in enumerate(profiles):
             hours = int(length[row]) if self.ends else self.hours
-            stay = drifted(readings[row, :hours], root, normals[row], self.shape.hours)
-            own = np.full((self.hours, len(CHANNELS)), np.nan, dtype=np.float32)
-            own[:hours] = coherent(self.course.apply(anchored(stay, profile.measurements)))
-            out.append(Record({"vitals": own}, {"hours": hours, **self.course.facts()}))
+            stay = with_drift(readings[row, :hours], root, normals[row], self.shape.hours)
+            table = np.full((self.hours, len(CHANNELS)), np.nan, dtype=np.float32)
+            table[:hours] = coherent(self.trajectory.apply(shifted(stay, profile.measurements)))
+            out.append(Record({"vitals": table}, {"hours": hours, **self.trajectory.facts()}))
         return out

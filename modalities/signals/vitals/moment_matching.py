@@ -1,12 +1,15 @@
-"""Draws matched to the stays the network learnt from: how often it charts each channel, how far stays drift.
+"""Moment matching: how often the network charts each channel and how far its stays drift, set as in real stays.
 
 Trained on one hour at a time, a network charts a little too often or too seldom, and lets levels wander too little
 over a day. Both are measured on its own draws. They touch patients, so that there is none of it under a budget.
-Drift counts in the stay's own deviations: else a few unsteady stays would decide it for all.
+Drift counts in standard deviations of the stay: else a few unsteady stays would decide it for all.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ....core.types import BoolArray, Float32Array, FloatArray
 from ..layout import CHANNELS
@@ -22,24 +25,29 @@ FEW = 8  # readings a channel needs for its trends
 LEAST = 100  # stays a pair of trends needs
 
 
-def matched(net: VitalsNet, stays: Stays, seed: int) -> None:
+def match_moments(net: VitalsNet, stays: Stays, seed: int) -> None:
     """Set the network's `charting` and `drift` by its draws for the profiles of up to MOST of these stays."""
     few = torch.from_numpy(np.random.default_rng(seed).permutation(len(stays.code))[:MOST])
-    random = torch.Generator().manual_seed(seed)
-    tokens, hours = stays.tokens, net.shape.hours
-    real = to_readings(*(part.numpy() for part in (tokens.bins, tokens.half, tokens.present)))
-    wanted, rounds = log_odds(real, stays.length), []
-    for k in (1, *range(1, ROUNDS)):
-        drawn, length = drawn_for(net, stays.code[few], random)
-        rounds.append(drawn[(length >= hours).numpy()])
-        net.charting += (wanted - log_odds(drawn, length)) / k
-    whole = real[(stays.length >= hours).numpy()]
-    net.drift.copy_(torch.from_numpy(lacking(whole, np.concatenate(rounds))))
+    real = stays.readings()
+    drawn = match_charting(net, log_odds(real, stays.length), stays.code[few], seed, (1, *range(1, ROUNDS)))
+    whole = real[(stays.length >= net.shape.hours).numpy()]
+    net.drift.copy_(torch.from_numpy(missing_drift(whole, drawn)))
 
 
-def drawn_for(
-    net: VitalsNet, code: torch.Tensor, random: torch.Generator
-) -> tuple[Float32Array, torch.Tensor]:
+def match_charting(
+    net: VitalsNet, wanted: Tensor, code: Tensor, seed: int, divisors: Sequence[int], farthest: float = np.inf
+) -> Float32Array:
+    """Move the network's `charting` to the wanted log odds, a round a divisor; the whole stays that it drew."""
+    random, rounds = torch.Generator().manual_seed(seed), []
+    for divisor in divisors:
+        drawn, length = drawn_for(net, code, random)
+        rounds.append(drawn[(length >= net.shape.hours).numpy()])
+        net.charting += (wanted - log_odds(drawn, length)) / divisor
+        net.charting.clamp_(-farthest, farthest)
+    return np.concatenate(rounds)
+
+
+def drawn_for(net: VitalsNet, code: Tensor, random: torch.Generator) -> tuple[Float32Array, Tensor]:
     """(stay, hour, channel) readings, and how long each stay lasts."""
     readings, lengths = [], []
     for start in range(0, len(code), ROWS):
@@ -51,7 +59,7 @@ def drawn_for(
     return np.concatenate(readings), torch.cat(lengths)
 
 
-def log_odds(readings: Float32Array, length: torch.Tensor) -> torch.Tensor:
+def log_odds(readings: Float32Array, length: Tensor) -> Tensor:
     """(channel,) of being charted in an hour of the stay, half an hour added to either side."""
     inside = np.arange(readings.shape[1]) < length.numpy()[:, None]
     charted = np.isfinite(readings[inside]).sum(0)
@@ -64,22 +72,24 @@ def _basis(hours: int, day: int) -> FloatArray:
     return np.stack([np.sqrt(3) * x, np.sqrt(5) * (3 * x * x - 1) / 2], axis=1)
 
 
-def _own(stays: Float32Array) -> tuple[FloatArray, FloatArray]:
-    """(..., channel) deviation of (..., hour, channel) readings within the stay, and how many there are."""
+def _deviations(stays: Float32Array) -> tuple[FloatArray, FloatArray]:
+    """(..., channel) standard deviation of (..., hour, channel) readings within the stay, and how many there are."""
     count = np.isfinite(stays).sum(-2)
     away = stays - (np.nansum(stays, axis=-2) / count.clip(min=1))[..., None, :]
     return np.sqrt(np.nansum(np.square(away), axis=-2) / count.clip(min=1)), count
 
 
 def trends_of(stays: Float32Array) -> tuple[FloatArray, BoolArray]:
-    """(stay, TRENDS) by least squares, in own deviations, and whether the stay has them."""
+    """(stay, TRENDS) by least squares, in deviations of the stay, and whether the stay has them."""
     hours = stays.shape[1]
     basis = np.concatenate([np.ones((hours, 1)), _basis(hours, hours)], axis=1)
     normal = np.einsum("shc,hi,hj->scij", np.isfinite(stays), basis, basis) + 1e-3 * np.eye(3)
     values = np.einsum("shc,hi->sci", np.nan_to_num(stays), basis)
-    own, count = _own(stays)
-    steady = own < 1e-6
-    trends = np.linalg.solve(normal, values[..., None])[..., 1:, 0] / np.where(steady, 1, own)[..., None]
+    deviation, count = _deviations(stays)
+    steady = deviation < 1e-6
+    trends = (
+        np.linalg.solve(normal, values[..., None])[..., 1:, 0] / np.where(steady, 1, deviation)[..., None]
+    )
     trends = trends.reshape(len(stays), TRENDS)
     return trends, np.repeat((count >= FEW) & ~steady, 2, axis=1)
 
@@ -92,16 +102,16 @@ def _covariance(stays: Float32Array) -> FloatArray:
     return np.asarray((both >= LEAST) * (away.T @ away) / both.clip(min=1))
 
 
-def lacking(real: Float32Array, drawn: Float32Array) -> Float32Array:
+def missing_drift(real: Float32Array, drawn: Float32Array) -> Float32Array:
     """(TRENDS, TRENDS) root of the covariance of trends that (stay, hour, channel) real stays have more of."""
     values, vectors = np.linalg.eigh(_covariance(real) - _covariance(drawn))
     return (vectors * np.sqrt(values.clip(min=0))).astype(np.float32)
 
 
-def drifted(readings: Float32Array, root: Float32Array, normal: FloatArray, day: int) -> Float32Array:
+def with_drift(readings: Float32Array, root: Float32Array, normal: FloatArray, day: int) -> Float32Array:
     """(hour, channel) with the drift that `normal` (TRENDS,) draws, in steps of the lattice, within its range."""
     trend = (root @ normal).reshape(len(CHANNELS), 2)
-    drift = (_basis(len(readings), day) @ trend.T) * _own(readings)[0]
+    drift = (_basis(len(readings), day) @ trend.T) * _deviations(readings)[0]
     unit = STEP * np.where(even(readings), 2, 1)
     moved = np.clip(readings + unit * np.rint(drift / unit), LOW, HIGH)
     return np.round(moved, 2).astype(np.float32)

@@ -7,7 +7,7 @@ from torch.nn import functional
 from ....core.config import Settings
 from ....core.dp.recurrence import Recurrence
 from ..layout import CHANNELS, DBP, HR, MAP, O2SAT, RESP, SBP, TEMP
-from .charting import COUNT, LAST, MEAN, TABLE, Chart, course, implied
+from .charting import COUNT, LAST, MEAN, TABLE, Chart, implied, onset_features
 from .quantizer import BINS, SPREAD, STEP, Tokens, scaled
 
 ORDER = (HR, SBP, DBP, MAP, RESP, O2SAT, TEMP)
@@ -48,7 +48,7 @@ class VitalsNet(nn.Module):
 
     parity: Tensor
     around: Tensor
-    charting: Tensor  # (channel,) added to the log odds of being charted; see vitals_match
+    charting: Tensor  # (channel,) added to the log odds of being charted; see moment_matching
     drift: Tensor  # (trend, trend) root of the covariance of what is added to drawn stays
 
     def __init__(self, columns: int, shape: VitalsModel) -> None:
@@ -149,7 +149,7 @@ class VitalsNet(nn.Module):
         odd, half = tokens.odd().float(), (tokens.half & tokens.present).float()
         rows, hours = value.shape[:2]
         hour = torch.arange(hours)
-        table = torch.cat([chart, course(onset[:, None], hour)], dim=-1)
+        table = torch.cat([chart, onset_features(onset[:, None], hour)], dim=-1)
         gates, base, level = (part[:, None] for part in self.known(code))
         h = self.drop(self.memory(self.gates(table) + gates))
         bases, stay, line = self.parts(torch.cat([h, table], dim=-1), base, level)
@@ -185,7 +185,7 @@ class VitalsNet(nn.Module):
         halves, present = torch.zeros(2, rows, hours, COUNT, dtype=torch.bool)
         length = torch.full((rows,), hours)
         for hour in range(hours):
-            table = torch.cat([chart.features(hour), course(onset, torch.tensor(hour))], dim=1)
+            table = torch.cat([chart.features(hour), onset_features(onset, torch.tensor(hour))], dim=1)
             h = self.memory.step(self.gates(table) + gates, h)
             bases, stay, line = self.parts(torch.cat([h, table], dim=1), base, level)
             value, mask, odd, half = torch.zeros(4, rows, COUNT)

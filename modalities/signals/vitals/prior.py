@@ -1,4 +1,4 @@
-"""Made-up stays from public knowledge alone: what a network may know of vitals before it meets a patient.
+"""Simulated stays from public knowledge alone, on which a private run is pretrained.
 
 Numbers are textbook ones of intensive care (usual values, how far readings wander in a day, a temperature every four
 hours) or wide guesses; what differs between units (rounding, gaps, steadiness) is drawn anew for each stay, so that a
@@ -27,7 +27,7 @@ OFTEN = (0.15, 0.1, 0.55, 0.1, 0.1)
 SHORT, SEPTIC = 0.2, 0.07  # shares of stays that end within the day, and of sepsis
 
 
-class MadeUp(NamedTuple):
+class SimulatedStays(NamedTuple):
     """Stays: (row, hour, channel) float32 with NaN, hours in the window, hour of onset or NaN, whose they are."""
 
     readings: Float32Array
@@ -36,7 +36,7 @@ class MadeUp(NamedTuple):
     profiles: Sequence[PatientProfile]
 
 
-def made_up(rows: int, hours: int, random: np.random.Generator) -> MadeUp:
+def simulated_stays(rows: int, hours: int, random: np.random.Generator) -> SimulatedStays:
     """That many stays."""
     sepsis = random.random(rows) < SEPTIC
     onsets = np.where(sepsis & (random.random(rows) < 0.5), random.integers(FIRST, hours + 6, rows), np.nan)
@@ -54,13 +54,13 @@ def made_up(rows: int, hours: int, random: np.random.Generator) -> MadeUp:
         )
         for i in range(rows)
     ]  # fmt: skip
-    return MadeUp(readings, lengths.astype(np.int64), onsets, profiles)
+    return SimulatedStays(readings, lengths.astype(np.int64), onsets, profiles)
 
 
 def _values(rows: int, hours: int, random: np.random.Generator) -> FloatArray:
     """(row, hour, channel) true values: a level, what wanders slowly around it, what differs from hour to hour."""
-    own = np.sqrt(1 - STRESS**2 - PRESSURE**2)
-    level = own * random.standard_normal((rows, COUNT))
+    rest = np.sqrt(1 - STRESS**2 - PRESSURE**2)
+    level = rest * random.standard_normal((rows, COUNT))
     level += STRESS * random.standard_normal((rows, 1)) + PRESSURE * random.standard_normal((rows, 1))
     size = WANDERS * np.exp(0.4 * random.standard_normal((rows, COUNT)))
     slowly = random.uniform(0.2, 0.9, (rows, COUNT))

@@ -1,8 +1,8 @@
-"""What a network that learns vitals under a budget gets beside DP-SGD: made-up stays before, charged matching after.
+"""Vitals under a budget: pretraining on simulated stays, DP-SGD, and moment matching to two charged releases.
 
-Before it meets a patient it learns made-up stays (vitals_prior.py). What vitals_match.py measures exactly in public
-training, two Gaussian mechanisms release once: how often each channel is charted, and how far stays drift. Its draws
-are then matched to that for made-up profiles, so that nothing else of the patients is used.
+The network is pretrained on simulated stays (prior.py). What moment_matching.py measures exactly in public training,
+two Gaussian mechanisms release once: how often each channel is charted, and how far stays drift. The network is then
+matched to that for simulated profiles, so that nothing else of the patients is used.
 """
 
 import json
@@ -28,10 +28,10 @@ from ....core.types import Float32Array, FloatArray
 from ..ecg.private import one_each
 from ..layout import CHANNELS
 from .charting import charts
-from .moment_matching import LEAST, drawn_for, log_odds, trends_of
+from .moment_matching import LEAST, match_charting, trends_of
 from .network import TRENDS, VitalsNet
-from .prior import made_up
-from .quantizer import Tokens, to_readings
+from .prior import simulated_stays
+from .quantizer import Tokens
 from .training import Stays, VitalsTrainer
 
 COUNT = len(CHANNELS)
@@ -47,28 +47,28 @@ PRIOR_EMA = 0.99
 class Moments:
     """What was released of the patients, noise in it.
 
-    charted (channel,) log odds in an hour of the stay; drift, (TRENDS, TRENDS) second moments of trends in own
-    deviations; edge, the largest eigenvalue that its noise alone would have.
+    charted (channel,) log odds in an hour of the stay; drift, (TRENDS, TRENDS) second moments of trends in
+    standard deviations of the stay; edge, the largest eigenvalue that its noise alone would have.
     """
 
     charted: FloatArray
     drift: FloatArray
     edge: float
 
-    def keep(self, path: Path) -> None:
+    def save(self, path: Path) -> None:
         """A resumed run reads it again; to draw it anew would cost twice."""
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = {"charted": self.charted.tolist(), "drift": self.drift.tolist(), "edge": self.edge}
         write_atomic(path, json.dumps(kept).encode())
 
     @classmethod
-    def kept(cls, path: Path) -> "Moments":
-        """Inverse of keep()."""
+    def load(cls, path: Path) -> "Moments":
+        """Inverse of save()."""
         found = json.loads(path.read_text(encoding="utf-8"))
         return cls(np.array(found["charted"]), np.array(found["drift"]), found["edge"])
 
 
-def plans_beside(budget: Budget, patients: int) -> dict[str, PrivacyPlan]:
+def release_plans(budget: Budget, patients: int) -> dict[str, PrivacyPlan]:
     """The two mechanisms by name, each with its share of the budget."""
     noise = noise_for(budget, [*SHARES.values(), 1 - sum(SHARES.values())])
     return {
@@ -80,8 +80,8 @@ def plans_beside(budget: Budget, patients: int) -> dict[str, PrivacyPlan]:
 def public_stays(
     count: int, hours: int, conditioner: Conditioner, columns: Sequence[str], seed: int
 ) -> Stays:
-    """Made-up stays as the network takes them."""
-    made = made_up(count, hours, np.random.default_rng(seed))
+    """Simulated stays as the network takes them."""
+    made = simulated_stays(count, hours, np.random.default_rng(seed))
     code = select(conditioner.encode(made.profiles), conditioner.columns, columns)
     tokens = Tokens.of(made.readings)
     return Stays(
@@ -93,43 +93,43 @@ def public_stays(
 def learn_privately(
     module: VitalsTrainer, stays: Stays, patients: Sequence[str], made: Stays, how: Fit, population: str
 ) -> tuple[Outcome, dict[str, Any]]:
-    """Train on made-up stays, then on the patients' under how.budget, then match; and what the card says of it."""
+    """Pretrain on simulated stays, train on the patients' under how.budget, then match; and what the card says."""
     settings, budget = module.settings, how.budget
     assert budget is not None
-    beside = plans_beside(budget, len(set(patients)))
+    releases = release_plans(budget, len(set(patients)))
     plan = PrivacyPlan.for_budget(
         budget, len(set(patients)), settings.patients_per_step, settings.steps, settings.max_grad_norm,
-        list(beside.values()),
+        list(releases.values()),
     )  # fmt: skip
     file = how.folder / FILE
     if not (how.resume and (how.ledger is None or current_run(how.folder))):
         file.unlink(missing_ok=True)  # of another run, or of one that has ended
-    plans = {f"vitals, {what}": own for what, own in beside.items()}
+    plans = {f"vitals, {what}": release for what, release in releases.items()}
     spent = pay(how, {"vitals": plan, **plans}, population)
-    spent["notes"] = notes([plan, *beside.values()])
+    spent["notes"] = notes([plan, *releases.values()])
     if not file.exists():
-        release(stays, patients, beside).keep(file)
+        release(stays, patients, releases).save(file)
     if not (how.resume and (how.folder / "vitals" / "last.ckpt").exists()):
-        begin(module, made, how)
+        pretrain(module, made, how)
     outcome = fit(
         module, TensorDataset(*stays.tensors()), how, name="vitals", steps=settings.steps,
         batch_size=settings.batch_size, plan=plan, patients=patients, ema=settings.ema,
     )  # fmt: skip
-    match(module.net.eval(), Moments.kept(file), made.code, how.seed)
+    match(module.net.eval(), Moments.load(file), made.code, how.seed)
     return outcome, spent
 
 
 def notes(plans: Sequence[PrivacyPlan]) -> str:
     """All mechanisms, for the card."""
-    told = [
-        f"{own.mode}: {own.steps} of noise {own.noise_multiplier:.3g}, rate {own.sample_rate:.3g}"
-        for own in plans
+    said = [
+        f"{plan.mode}: {plan.steps} of noise {plan.noise_multiplier:.3g}, rate {plan.sample_rate:.3g}"
+        for plan in plans
     ]
-    return "begun with made-up stays; " + "; ".join(told)
+    return "pretrained on simulated stays; " + "; ".join(said)
 
 
-def begin(module: VitalsTrainer, stays: Stays, how: Fit) -> None:
-    """Teach the network made-up stays; the average of its weights stays in it."""
+def pretrain(module: VitalsTrainer, stays: Stays, how: Fit) -> None:
+    """Train the network on simulated stays; the average of its weights stays in it."""
     settings = module.settings
     if not settings.prior_steps:
         return
@@ -146,41 +146,32 @@ def begin(module: VitalsTrainer, stays: Stays, how: Fit) -> None:
 def release(stays: Stays, patients: Sequence[str], plans: Mapping[str, PrivacyPlan]) -> Moments:
     """Both mechanisms, on one random stay of each patient."""
     random = np.random.default_rng(secrets.randbits(128))
-    own = stays.take(torch.from_numpy(one_each(patients)))
-    readings = readings_of(own)
+    chosen = stays.take(torch.from_numpy(one_each(patients)))
+    readings = chosen.readings()
     noise = {what: plan.noise_multiplier for what, plan in plans.items()}
-    inside = np.arange(readings.shape[1]) < own.length.numpy()[:, None]
+    inside = np.arange(readings.shape[1]) < chosen.length.numpy()[:, None]
     counts = np.concatenate(
         [(np.isfinite(readings) & inside[..., None]).sum(1), inside.sum(1)[:, None]], axis=1
     )
     bound = readings.shape[1] * np.sqrt(COUNT + 1)  # no patient has more: nothing is clipped
     sums = clip(counts / bound).sum(0) + noise["charting"] * random.standard_normal(COUNT + 1)
     share = (sums[:-1] / max(sums[-1], 1e-6)).clip(0.01, 0.99)
-    rows = _drift_rows(np.where((own.length.numpy() >= readings.shape[1])[:, None, None], readings, np.nan))
+    rows = _drift_rows(
+        np.where((chosen.length.numpy() >= readings.shape[1])[:, None, None], readings, np.nan)
+    )
     squares = sum_of_squares(rows) + noise["drift"] * symmetric_noise(rows.shape[1], random)
     unit = noise["drift"] * 2 * LONG**2 / max(np.trace(_pairs(squares)) / TRENDS, LEAST)
     return Moments(np.log(share / (1 - share)), _moments(squares), float(np.sqrt(2 * TRENDS) * unit))
 
 
 def match(net: VitalsNet, moments: Moments, code: torch.Tensor, seed: int) -> None:
-    """Set the network's `charting` and `drift` by its draws for these (made-up) conditions."""
-    random = torch.Generator().manual_seed(seed)
-    wanted, rounds = torch.from_numpy(moments.charted).float(), []
-    for _ in range(ROUNDS):
-        drawn, length = drawn_for(net, code[:DRAWN], random)
-        rounds.append(drawn[(length >= net.shape.hours).numpy()])
-        net.charting += wanted - log_odds(drawn, length)
-        net.charting.clamp_(-FARTHEST, FARTHEST)
-    lacking = moments.drift - _moments(sum_of_squares(_drift_rows(np.concatenate(rounds))))
+    """Set the network's `charting` and `drift` by its draws for these (simulated) conditions."""
+    wanted = torch.from_numpy(moments.charted).float()
+    drawn = match_charting(net, wanted, code[:DRAWN], seed, [1] * ROUNDS, FARTHEST)
+    lacking = moments.drift - _moments(sum_of_squares(_drift_rows(drawn)))
     values, vectors = np.linalg.eigh((lacking + lacking.T) / 2)
     kept = np.sqrt((values.clip(min=0) ** 2 - moments.edge**2).clip(min=0))
     net.drift.copy_(torch.from_numpy((vectors * np.sqrt(kept)).astype(np.float32)))
-
-
-def readings_of(stays: Stays) -> Float32Array:
-    """(stay, hour, channel), NaN where not charted."""
-    tokens = stays.tokens
-    return to_readings(*(part.numpy() for part in (tokens.bins, tokens.half, tokens.present)))
 
 
 def _drift_rows(readings: Float32Array) -> FloatArray:

@@ -1,4 +1,4 @@
-"""How vitals are charted: the lattice of each channel, and readings as tokens on it."""
+"""Quantizer: the lattice of readings of each channel, and readings as tokens on it."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

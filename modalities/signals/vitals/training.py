@@ -1,4 +1,4 @@
-"""Training of the vitals network by likelihood: its settings, and what one batch teaches."""
+"""Training of the vitals network by likelihood: its settings, its batches and its loss."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from ....core.condition import FieldDropout, field_of
 from ....core.config import Settings
 from ....core.fields import BY_NAME
+from ....core.types import Float32Array
 from ..layout import CHANNELS, VITAL_FIELDS
 from .network import VitalsModel, VitalsNet
-from .quantizer import SPREAD, Tokens
+from .quantizer import SPREAD, Tokens, to_readings
 from .trajectory import SEPSIS
 
 LINES = 0.25  # what gradients of lines count in a patient's norm
@@ -21,7 +22,7 @@ WAVES = ("sin1", "cos1", "sin2", "cos2")  # in the code of a number
 
 
 class VitalsTraining(Settings):
-    """How the network learns. `held_out` is the share of patients that only measure it; none under a budget."""
+    """Settings of training. `held_out` is the share of patients that only measure it; none under a budget."""
 
     steps: int = 8000
     batch_size: int = 128  # of a private run, rows at a time
@@ -32,7 +33,7 @@ class VitalsTraining(Settings):
     blur: float = 0.15  # of baselines, standard deviation in spreads of a channel
     held_out: float = 0.1
     patients_per_step: int = 1024  # of a private run, on average
-    prior_steps: int = 1500  # of a private run, on made-up stays before it meets a patient
+    prior_steps: int = 1500  # of a private run, on simulated stays before it sees a patient
     prior_stays: int = 20_000
     prior_rate: float = 3e-3  # learning rate
     max_grad_norm: float = 1.0
@@ -57,6 +58,11 @@ class Stays:
         """Those rows."""
         return Stays.of([part[rows] for part in self.tensors()])
 
+    def readings(self) -> Float32Array:
+        """(stay, hour, channel), NaN where not charted."""
+        tokens = self.tokens
+        return to_readings(*(part.numpy() for part in (tokens.bins, tokens.half, tokens.present)))
+
     @classmethod
     def of(cls, batch: Sequence[Tensor]) -> "Stays":
         """Inverse of tensors()."""
@@ -65,9 +71,9 @@ class Stays:
 
 
 class Blur:
-    """Shift known baselines a little, so that six exact medians do not become a patient's fingerprint.
+    """Shift known baselines a little, so that six exact medians do not identify a patient.
 
-    Drawn stays are moved to their profile's exact level afterwards; see vitals_anchor.
+    Drawn stays are moved to the exact level of their profile afterwards; see baseline_shift.
     """
 
     def __init__(self, columns: Sequence[str], strength: float) -> None:
@@ -87,10 +93,10 @@ class Blur:
     def __call__(self, code: Tensor) -> Tensor:
         """(row, column) with other values of the shifted fields, as conditioning.encoder would code them."""
         out = code.clone()
-        for own, known, size in self.fields:
-            x = code[:, own[0]] + size * torch.randn(len(code))
+        for columns, known, size in self.fields:
+            x = code[:, columns[0]] + size * torch.randn(len(code))
             waves = [f(torch.pi * k * x) for k in (1, 2) for f in (torch.sin, torch.cos)]
-            out[:, own] = torch.stack([x, *waves], dim=1) * code[:, known : known + 1]
+            out[:, columns] = torch.stack([x, *waves], dim=1) * code[:, known : known + 1]
         return out
 
 
@@ -108,7 +114,7 @@ class VitalsTrainer(pl.LightningModule):
     def gradient_weights(self) -> dict[str, float]:
         """Under a budget: where bells stand would take up three quarters of a patient's gradient, in a few numbers."""
         lines = [*self.net.lines.parameters(), *self.net.tops.parameters(), *self.net.bends.parameters()]
-        return {name: LINES for name, p in self.named_parameters() if any(p is own for own in lines)}
+        return {name: LINES for name, p in self.named_parameters() if any(p is line for line in lines)}
 
     def losses(self, batch: Sequence[Tensor]) -> Tensor:
         """(row,) minus log likelihood an hour of the window, some of what is known hidden at random."""

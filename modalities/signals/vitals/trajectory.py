@@ -1,4 +1,4 @@
-"""The course a stay takes: stable, onset of sepsis at an hour, or recovery."""
+"""Trajectory: how a stay goes on: stable, onset of sepsis at an hour, or recovery."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -15,32 +15,33 @@ from .quantizer import HIGH, LOW, STEP
 
 SEPSIS = "A41.9"
 FIRST = 7  # hours: no earlier onset is known in the data, whose label begins 6 hours before it
+Kind = Literal["profile", "stable", "sepsis", "recovery"]
 LEARNT, BEYOND, RULE = "learnt", "beyond the data", "rule-based"
 # a recovering patient at first: added to HR, O2Sat, Temp, SBP, MAP, DBP, Resp; and the hours after which 1/e is left
 DERANGED = np.array([22.0, -4.0, 1.2, -18.0, -14.0, -11.0, 6.0])
 SLOWLY = 8.0
 
 
-class StayCourse(Settings):
-    """`own` is what the profile says; `sepsis` has its onset at `onset` hours; `recovery` is a rule, not learnt."""
+class Trajectory(Settings):
+    """`profile` is what the profile says; `sepsis` has its onset at `onset` hours; `recovery` is a rule, not learnt."""
 
-    kind: Literal["own", "stable", "sepsis", "recovery"] = "own"
+    kind: Kind = "profile"
     onset: float = Field(default=12.0, ge=0, le=48)
 
     def check(self, profiles: Sequence[PatientProfile]) -> None:
-        """Raises InputError for a patient who cannot take this course."""
+        """Raises InputError for a patient who cannot take this trajectory."""
         for profile in profiles:
             if self.kind == "stable" and profile.has(SEPSIS):
                 raise InputError(
-                    f"course stable: {profile.patient_id} has sepsis ({SEPSIS}); use course sepsis"
+                    f"trajectory stable: {profile.patient_id} has sepsis ({SEPSIS}); use trajectory sepsis"
                 )
             if self.kind == "sepsis" and not profile.has(SEPSIS):
                 raise InputError(
-                    f"course sepsis: {profile.patient_id} has no sepsis; give the patient or the cohort {SEPSIS}"
+                    f"trajectory sepsis: {profile.patient_id} has no sepsis; give the patient or the cohort {SEPSIS}"
                 )
 
     def steer(self, code: Float32Array, columns: Sequence[str]) -> tuple[Float32Array, Float32Array]:
-        """The condition (row, column) of this course, and hours of onset (row,), NaN where it has none."""
+        """The condition (row, column) of this trajectory, and hours of onset (row,), NaN where it has none."""
         out = code.copy()
         if self.kind == "stable" and SEPSIS in columns:
             out[:, columns.index(SEPSIS)], out[:, columns.index(f"{SEPSIS}?")] = -1, 1
@@ -48,7 +49,7 @@ class StayCourse(Settings):
         return out, np.full(len(code), hour, dtype=np.float32)
 
     def apply(self, readings: Float32Array) -> Float32Array:
-        """What a rule does to drawn (hour, channel) readings; those of learnt courses stay as they are."""
+        """What a rule does to drawn (hour, channel) readings; those of learnt trajectories stay as they are."""
         if self.kind != "recovery":
             return readings
         left = np.exp(-np.arange(len(readings)) / SLOWLY)[:, None] * DERANGED
@@ -56,13 +57,13 @@ class StayCourse(Settings):
         return np.round(moved, 2).astype(np.float32)
 
     def facts(self) -> dict[str, str | float]:
-        """What a record says of its course."""
-        if self.kind == "own":
+        """What a record says of its trajectory."""
+        if self.kind == "profile":
             return {}
         if self.kind == "sepsis":
             basis = LEARNT if self.onset >= FIRST else BEYOND
-            return {"course": "sepsis", "sepsis_onset": self.onset, "course_basis": basis}
-        return {"course": self.kind, "course_basis": RULE if self.kind == "recovery" else LEARNT}
+            return {"trajectory": "sepsis", "sepsis_onset": self.onset, "trajectory_basis": basis}
+        return {"trajectory": self.kind, "trajectory_basis": RULE if self.kind == "recovery" else LEARNT}
 
 
 assert len(DERANGED) == len(CHANNELS)

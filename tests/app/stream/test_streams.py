@@ -37,8 +37,8 @@ from polyclinic.modalities.signals.ecg.sampler import EcgSampler
 from polyclinic.modalities.signals.layout import CHANNELS, LEADS, twelve_leads
 from polyclinic.modalities.signals.live.monitor import Monitor
 from polyclinic.modalities.signals.live.rules import RULES
-from polyclinic.modalities.signals.live.strip import Heart, Strip
-from polyclinic.modalities.signals.live.vitals import Course
+from polyclinic.modalities.signals.live.strip import RhythmState, Strip
+from polyclinic.modalities.signals.live.vitals import LiveVitals
 from polyclinic.modalities.signals.vitals.bedside import bedside
 
 # -- a patient without a model
@@ -97,12 +97,12 @@ def ward(beds=2, signals=("ecg", "vitals"), scenario=None, home=None):
 # -- the ECG
 
 
-def test_a_strip_at_its_own_rate_is_the_record_over_and_over():
+def test_a_strip_at_its_mean_rate_is_the_record_over_and_over():
     own = record()
     free = own.arrays["ecg"][[0, 1, 6, 7, 8, 9, 10, 11]] * 1000.0
     strip = Strip(free, own.arrays["r_peaks"], 500, 0)
     loop = strip._loop.shape[1]
-    drawn, peaks = strip.take(3 * loop, lambda second: Heart(strip.own_rate))
+    drawn, peaks = strip.take(3 * loop, lambda second: RhythmState(strip.mean_rate))
     assert np.array_equal(drawn[:, :loop], drawn[:, loop : 2 * loop])
     assert len(peaks) == 3 * len(strip._beats)
     first = strip._beats[0].before
@@ -117,7 +117,7 @@ def test_a_strip_has_no_seam_and_keeps_rate_and_einthovens_law(rate):
         record().arrays["ecg"][[0, 1, 6, 7, 8, 9, 10, 11]] * 1000.0, record().arrays["r_peaks"], 500, 0
     )
     steps = max(abs(np.diff(record().arrays["ecg"][1] * 1000))) + 4
-    chunks = [strip.take(500, lambda second: Heart(rate)) for _ in range(60)]
+    chunks = [strip.take(500, lambda second: RhythmState(rate)) for _ in range(60)]
     leads = np.concatenate([chunk for chunk, _ in chunks], axis=1).astype(int)
     beats = [500 * second + peak for second, (_, own) in enumerate(chunks) for peak in own]
     assert 60 * 500 / np.mean(np.diff(beats)) == pytest.approx(rate, rel=0.01)
@@ -132,7 +132,9 @@ def test_a_strip_has_no_seam_and_keeps_rate_and_einthovens_law(rate):
 def test_chunks_of_any_length_make_the_same_ecg():
     def drawn(lengths):
         strip = Strip(record().arrays["ecg"][:8] * 1000.0, record().arrays["r_peaks"], 500, 0)
-        return np.concatenate([strip.take(n, lambda second: Heart(80 + second))[0] for n in lengths], axis=1)
+        return np.concatenate(
+            [strip.take(n, lambda second: RhythmState(80 + second))[0] for n in lengths], axis=1
+        )
 
     assert np.array_equal(drawn([1500]), drawn([1, 499, 250, 750]))
 
@@ -151,7 +153,7 @@ def test_half_the_rate_is_the_same_heart():
         fast.ecg(second)
 
 
-# -- the ECG drawn on from the patient's own heart
+# -- the ECG continued from the morphology of the patient's record
 
 
 def drawn_from(number=0, conditions=None, heart_rate=75.0, seed=3):
@@ -270,7 +272,7 @@ def test_a_flutter_follows_the_hours_by_its_conduction():
 
 
 def test_a_cohort_goes_on_as_it_was_drawn_and_replays_with_other_weights(tmp_path):
-    """The same heart whether the ward is drawn now or read back; without its weights, the record over and over."""
+    """The same ECG whether the ward is drawn now or read back; without its weights, the record over and over."""
     encoder, modality = ProfileEncoder(), load_modality("signals")
     population = Population.load("icu")
     drawn = list(generate([population.patient(0, 5)], [modality], encoder, 5))
@@ -287,7 +289,7 @@ def test_a_cohort_goes_on_as_it_was_drawn_and_replays_with_other_weights(tmp_pat
             made.write_slice(0, drawn, [modality])
             made.finish([modality])
         source = ward_of_cohort(tmp_path / name, Wanted(1, 0)).beds[0].source
-        assert ("drawn on" in source.describe()["ecg"]["origin"]) is same
+        assert ("continued" in source.describe()["ecg"]["origin"]) is same
         if same:
             now = ward_of_population("icu", Wanted(1, 5)).beds[0].source
             for second in range(12):
@@ -304,7 +306,7 @@ def test_a_cohort_goes_on_as_it_was_drawn_and_replays_with_other_weights(tmp_pat
 @settings(max_examples=8, deadline=None)
 def test_hours_of_seconds_average_to_the_chart(seed):
     charted = record(seed=seed, hours=4).arrays["vitals"]
-    course = Course(charted, seed)
+    course = LiveVitals(charted, seed)
     seconds = np.array([course.at(second) for second in range(4 * 3600)]).reshape(4, 3600, 7)
     off = np.abs(seconds.mean(1) - charted)
     assert np.nanmax(off) < 0.1
@@ -316,7 +318,7 @@ def test_hours_of_seconds_average_to_the_chart(seed):
 def test_the_stream_is_the_bedside_form_and_goes_round_the_clock():
     charted = record(hours=3).arrays["vitals"]
     form = np.concatenate(list(bedside(charted, 9)))
-    course = Course(charted, 9)
+    course = LiveVitals(charted, 9)
     assert all(np.array_equal(course.at(second), form[second]) for second in range(0, 3 * 3600, 7))
     again = np.array([course.at(second) for second in range(3 * 3600, 4 * 3600)])
     assert np.abs(again.mean(0) - form[:3600].mean(0)).max() < 0.1

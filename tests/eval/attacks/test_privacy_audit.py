@@ -123,7 +123,7 @@ def test_an_audit_that_sees_everything_reaches_its_ceiling_and_one_that_sees_not
         (trainers.CoarseMoments(ONE), 20),
         (trainers.OmicsMoments(ONE, detail=False), 10),
         (trainers.OmicsMoments(ONE, detail=True), 10),
-        (trainers.HeartMoments(ONE), 10),
+        (trainers.MorphologyMoments(ONE), 10),
         (trainers.TableModelOf(ONE), 5),
         (STEPS, 1),
     ],
@@ -141,7 +141,7 @@ def test_each_private_trainer_stays_under_its_claim(trainer: Any, runs: int) -> 
     [
         (trainers.CoarseMoments(Budget(10.0, 1e-5)), 20),
         (trainers.OmicsMoments(Budget(10.0, 1e-5), detail=True), 20),
-        (trainers.HeartMoments(Budget(10.0, 1e-5)), 10),
+        (trainers.MorphologyMoments(Budget(10.0, 1e-5)), 10),
     ],
     ids=["imaging", "omics", "hearts"],
 )
@@ -227,7 +227,7 @@ def test_moments_without_clipping_are_found(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_moments_of_hearts_without_noise_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ecg_private, "symmetric_noise", lambda size, random: np.zeros((size, size)))
-    assert audited(trainers.HeartMoments(ONE), 5).refuted
+    assert audited(trainers.MorphologyMoments(ONE), 5).refuted
 
 
 def test_omics_moments_with_a_forgotten_noise_are_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 from polyclinic import Batch, PatientProfile, ProfileEncoder, load_modality
 from polyclinic.core.errors import InputError
 from polyclinic.core.modality import Record
-from polyclinic.modalities.signals.acquisition import SignalsOptions, watched
+from polyclinic.modalities.signals.acquisition import SignalsOptions, with_bedside
 
 
 def drawn(options: dict[str, object], septic: bool, patients: int = 2) -> list[Record]:
@@ -25,24 +25,26 @@ def drawn(options: dict[str, object], septic: bool, patients: int = 2) -> list[R
 
 
 def test_a_course_with_its_onset_reaches_the_record() -> None:
-    for record in drawn({"course": "sepsis", "onset": 9}, septic=True):
-        own = {name: record.facts[name] for name in ("course", "sepsis_onset", "course_basis")}
-        assert own == {"course": "sepsis", "sepsis_onset": 9.0, "course_basis": "learnt"}
-    (record,) = drawn({"course": "recovery"}, septic=False, patients=1)
-    assert record.facts["course_basis"] == "rule-based"
-    assert "course" not in drawn({}, septic=False, patients=1)[0].facts
+    for record in drawn({"trajectory": "sepsis", "onset": 9}, septic=True):
+        own = {name: record.facts[name] for name in ("trajectory", "sepsis_onset", "trajectory_basis")}
+        assert own == {"trajectory": "sepsis", "sepsis_onset": 9.0, "trajectory_basis": "learnt"}
+    (record,) = drawn({"trajectory": "recovery"}, septic=False, patients=1)
+    assert record.facts["trajectory_basis"] == "rule-based"
+    assert "trajectory" not in drawn({}, septic=False, patients=1)[0].facts
 
 
 @pytest.mark.parametrize(
-    ("course", "septic", "message"),
+    ("trajectory", "septic", "message"),
     [
-        ("sepsis", False, "course sepsis: P0 has no sepsis; give the patient or the cohort A41.9"),
-        ("stable", True, r"course stable: P0 has sepsis \(A41.9\); use course sepsis"),
+        ("sepsis", False, "trajectory sepsis: P0 has no sepsis; give the patient or the cohort A41.9"),
+        ("stable", True, r"trajectory stable: P0 has sepsis \(A41.9\); use trajectory sepsis"),
     ],
 )
-def test_a_course_that_a_patient_cannot_take_is_refused(course: str, septic: bool, message: str) -> None:
+def test_a_trajectory_that_a_patient_cannot_take_is_refused(
+    trajectory: str, septic: bool, message: str
+) -> None:
     with pytest.raises(InputError, match=message):
-        drawn({"course": course}, septic=septic)
+        drawn({"trajectory": trajectory}, septic=septic)
 
 
 def test_hours_at_the_bedside_average_to_the_chart_and_are_read_back(tmp_path: Path) -> None:
@@ -83,12 +85,15 @@ def test_an_ecg_of_any_length_has_the_profiles_rate(tmp_path: Path) -> None:
 def test_a_stay_that_ended_has_no_seconds_after_it() -> None:
     vitals = np.full((24, 7), np.nan, np.float32)
     vitals[:3] = [80, 97, 37, 120, 85, 70, 16]
-    assert watched(Record({"vitals": vitals}, {"hours": 3}), 1, 12).arrays["bedside"].shape == (3 * 3600, 7)
-    assert "bedside" not in watched(Record({"vitals": vitals}, {"hours": 0}), 1, 12).arrays
-    assert "bedside" not in watched(Record({"ecg": np.zeros((12, 10))}), 1, 12).arrays
+    assert with_bedside(Record({"vitals": vitals}, {"hours": 3}), 1, 12).arrays["bedside"].shape == (
+        3 * 3600,
+        7,
+    )
+    assert "bedside" not in with_bedside(Record({"vitals": vitals}, {"hours": 0}), 1, 12).arrays
+    assert "bedside" not in with_bedside(Record({"ecg": np.zeros((12, 10))}), 1, 12).arrays
 
 
 def test_room_for_the_bedside_is_asked_for_early() -> None:
     usual, more = (load_modality("signals", options) for options in ({}, {"bedside": 24}))
     assert more.bytes_per_record - usual.bytes_per_record > 24 * 7200 * 7  # type: ignore[attr-defined]
-    assert SignalsOptions().stay.kind == "own"
+    assert SignalsOptions().stay.kind == "profile"

@@ -1,4 +1,4 @@
-"""The ECG model on made-up hearts: taking apart, noise, the law, traces without a seam, and learning under a budget."""
+"""The ECG model on simulated beats: decomposition, noise, morphology model, traces without a seam, privacy budget."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,11 +17,11 @@ from polyclinic.core.training.fit import Fit
 from polyclinic.core.training.weights import Weights, find, load
 from polyclinic.modalities.signals.ecg import noise as noises
 from polyclinic.modalities.signals.ecg.beats import KNOTS, decompose, placing
-from polyclinic.modalities.signals.ecg.fiducials import COMMON, even, locate, ordered, register, unregister
-from polyclinic.modalities.signals.ecg.morphology import Heart, HeartLaw, HeartSpace
+from polyclinic.modalities.signals.ecg.fiducials import COMMON, align, even, locate, ordered, unalign
+from polyclinic.modalities.signals.ecg.morphology import Morphology, MorphologyModel, MorphologySpace
 from polyclinic.modalities.signals.ecg.private import adapt
 from polyclinic.modalities.signals.ecg.rhythm import Beat
-from polyclinic.modalities.signals.ecg.trace import blocks, extents, marks, strip
+from polyclinic.modalities.signals.ecg.trace import blocks, extents, first_samples, marks
 from polyclinic.modalities.signals.layout import RATE
 
 Array = NDArray[np.float64]
@@ -33,19 +33,21 @@ def wave(at: float, width: float, size: float) -> Array:
 
 
 def made_up(rng: np.random.Generator, p: float = 0.12) -> Array:
-    """(lead, knot) mV of a heart of its own: P, QRS and T whose sizes and times differ from heart to heart."""
+    """(lead, knot) mV of a simulated beat: P, QRS and T of random sizes and times."""
     sizes = rng.uniform(0.7, 1.3, size=(8, 1))
     p_at, t_at = rng.uniform(-0.16, -0.11), rng.uniform(0.21, 0.27)
     beat = wave(p_at, 0.02, p) + wave(0.0, 0.011, 1.0) - wave(0.03, 0.012, 0.3) + wave(t_at, 0.04, 0.3)
     return sizes * beat
 
 
-def heart(rng: np.random.Generator, level: float = 1e-6) -> Heart:
-    """A made-up heart with white noise of `level` mV^2 a bin."""
-    own = np.zeros((noises.BANDS, 8, 8)) + np.eye(8) * np.log(level * rng.uniform(0.5, 2))
+def simulated(rng: np.random.Generator, level: float = 1e-6) -> Morphology:
+    """A simulated morphology with white noise of `level` mV^2 a bin."""
+    one = np.zeros((noises.BANDS, 8, 8)) + np.eye(8) * np.log(level * rng.uniform(0.5, 2))
     texture = np.log([0.05, 0.2, 0.4, 0.02, 0.02]) + 0.1 * rng.standard_normal(5)
     beat = made_up(rng)
-    return Heart(beat, ordered(locate(beat)), noises.Noise(own[:, noises.UPPER[0], noises.UPPER[1]], texture))
+    return Morphology(
+        beat, ordered(locate(beat)), noises.NoiseModel(one[:, noises.UPPER[0], noises.UPPER[1]], texture)
+    )
 
 
 def steady(interval: float) -> Iterator[Beat]:
@@ -57,17 +59,17 @@ def steady(interval: float) -> Iterator[Beat]:
 
 
 @pytest.fixture(scope="module")
-def law() -> HeartLaw:
-    """Of 60 made-up hearts whose size follows one column."""
+def model() -> MorphologyModel:
+    """Of 60 simulated morphologies; size follows one column."""
     rng = np.random.default_rng(0)
-    hearts = [heart(rng) for _ in range(60)]
+    morphologies = [simulated(rng) for _ in range(60)]
     code = rng.integers(0, 2, size=(60, 1)).astype(np.float32)
-    beats = [h.beat * (1 + own) for h, own in zip(hearts, code[:, 0], strict=True)]
-    own = [h.noise for h in hearts]
-    space = HeartSpace.of(beats, own, {"p": 4, "qrs": 6, "t": 4, "noise": 3})
-    scores = space.scores(beats, own)
+    beats = [m.beat * (1 + more) for m, more in zip(morphologies, code[:, 0], strict=True)]
+    noise = [m.noise for m in morphologies]
+    space = MorphologySpace.of(beats, noise, {"p": 4, "qrs": 6, "t": 4, "noise": 3})
+    scores = space.scores(beats, noise)
     again = scores + 1e-3 * rng.standard_normal(scores.shape)
-    return HeartLaw.fit(space, scores, again, code, ridge=0.1, shrink=0.05)
+    return MorphologyModel.fit(space, scores, again, code, ridge=0.1, shrink=0.05)
 
 
 def test_a_record_is_taken_apart_into_its_beat_and_the_rest() -> None:
@@ -100,49 +102,51 @@ def test_a_beat_unlike_the_others_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_registering_moves_landmarks_and_is_undone(seed: int) -> None:
+def test_alignment_moves_fiducial_points_and_is_undone(seed: int) -> None:
     beat = made_up(np.random.default_rng(seed))
-    own = ordered(locate(beat))
-    there = register(even(beat), own)
+    one = ordered(locate(beat))
+    there = align(even(beat), one)
     moved = ordered(
         locate(np.stack([np.interp(KNOTS, np.arange(-0.36, 0.72, 0.002), lead) for lead in there]))
     )
     assert np.abs(moved - COMMON)[[0, 3]].max() <= 0.012
-    assert np.abs(unregister(there, own) - even(beat)).max() < 0.08
+    assert np.abs(unalign(there, one) - even(beat)).max() < 0.08
 
 
-def test_scores_tell_a_heart(law: HeartLaw) -> None:
-    """What a heart is drawn from is what is measured of it."""
+def test_scores_describe_a_morphology(model: MorphologyModel) -> None:
+    """The scores that a morphology is drawn from are measured on it again."""
     rng = np.random.default_rng(3)
-    scores = law.space.scores([law.draw(rng, np.zeros(1, dtype=np.float32)).beat], [heart(rng).noise])[0]
-    back = law.space.heart(scores)
-    again = law.space.scores([back.beat], [back.noise])[0]
+    scores = model.space.scores(
+        [model.draw(rng, np.zeros(1, dtype=np.float32)).beat], [simulated(rng).noise]
+    )[0]
+    back = model.space.morphology(scores)
+    again = model.space.scores([back.beat], [back.noise])[0]
     assert np.abs(again - scores)[[0, 5, 12]].max() < 0.25  # log sizes of P, QRS and T
 
 
-def test_the_law_follows_the_profile(law: HeartLaw) -> None:
+def test_the_model_follows_the_profile(model: MorphologyModel) -> None:
     rng = np.random.default_rng(4)
     size = [
-        np.median([np.abs(law.draw(rng, np.array([own], dtype=np.float32)).beat).max() for _ in range(40)])
-        for own in (0.0, 1.0)
+        np.median([np.abs(model.draw(rng, np.array([one], dtype=np.float32)).beat).max() for _ in range(40)])
+        for one in (0.0, 1.0)
     ]
     assert 1.6 < size[1] / size[0] < 2.4
 
 
-def test_weights_keep_the_law(law: HeartLaw) -> None:
-    back = HeartLaw.of(law.tensors())
+def test_weights_keep_the_model(model: MorphologyModel) -> None:
+    back = MorphologyModel.of(model.tensors())
     code = np.ones(1, dtype=np.float32)
-    first, second = (own.draw(np.random.default_rng(5), code) for own in (law, back))
+    first, second = (one.draw(np.random.default_rng(5), code) for one in (model, back))
     np.testing.assert_allclose(first.beat, second.beat, atol=1e-4)
 
 
 def test_noise_has_the_power_asked_for_and_no_seam() -> None:
-    own = heart(np.random.default_rng(6), level=1e-4).noise
-    calm = replace(own, texture=np.log([0.05, 0.18, 0.36, 0.02, 0.02]))
+    one = simulated(np.random.default_rng(6), level=1e-4).noise
+    calm = replace(one, texture=np.log([0.05, 0.18, 0.36, 0.02, 0.02]))
     drawn = np.concatenate([a for a, _ in islice(noises.stream(np.random.default_rng(7), calm), 12)], axis=1)
     spectrum = np.square(np.abs(np.fft.rfft(drawn, axis=1))).mean(0) / drawn.shape[1]
     hertz = np.fft.rfftfreq(drawn.shape[1], 1 / RATE)
-    asked = np.exp(own.log_covariance[:, 0])
+    asked = np.exp(one.log_covariance[:, 0])
     for b in (8, 11, 15):
         inside = (hertz >= noises.EDGES[b]) & (hertz < noises.EDGES[b + 1])
         assert 0.7 < spectrum[inside].mean() / asked[b] < 1.4
@@ -152,9 +156,9 @@ def test_noise_has_the_power_asked_for_and_no_seam() -> None:
 
 
 def test_a_strip_is_how_the_stream_begins() -> None:
-    own = heart(np.random.default_rng(8))
-    short, inside = strip(np.random.default_rng(9), own, steady(0.8), 4000)
-    long, more = strip(np.random.default_rng(9), own, steady(0.8), 23000)
+    one = simulated(np.random.default_rng(8))
+    short, inside = first_samples(blocks(np.random.default_rng(9), one, steady(0.8)), 4000)
+    long, more = first_samples(blocks(np.random.default_rng(9), one, steady(0.8)), 23000)
     np.testing.assert_array_equal(short, long[:, :4000])
     assert more[: len(inside)] == inside
     assert len(more) == pytest.approx(46 / 0.8, abs=1)
@@ -162,8 +166,8 @@ def test_a_strip_is_how_the_stream_begins() -> None:
 
 def test_blocks_join_without_a_seam() -> None:
     """Where two blocks meet in the middle of a T wave, the step is no larger than elsewhere in T waves."""
-    own = heart(np.random.default_rng(10), level=1e-12)
-    calm = Heart(own.beat, own.marks, replace(own.noise, texture=np.full(5, -9.0)))
+    one = simulated(np.random.default_rng(10), level=1e-12)
+    calm = replace(one, noise=replace(one.noise, texture=np.full(5, -9.0)))
     parts = [block for block, _ in islice(blocks(np.random.default_rng(11), calm, steady(0.81)), 6)]
     steps = [np.abs(b[:, 0] - a[:, -1]).max() for a, b in pairwise(parts)]
     inside = max(np.abs(np.diff(part, axis=1)).max() for part in parts)
@@ -171,46 +175,46 @@ def test_blocks_join_without_a_seam() -> None:
 
 
 def test_marks_are_in_order_and_around_their_peaks() -> None:
-    own = heart(np.random.default_rng(12))
-    assert set(extents(own)) == {"p", "qrs", "t"}
-    _, beats = strip(np.random.default_rng(13), own, steady(0.8), 5000)
-    found = marks(own, beats, 5000)
+    one = simulated(np.random.default_rng(12))
+    assert set(extents(one)) == {"p", "qrs", "t"}
+    _, beats = first_samples(blocks(np.random.default_rng(13), one, steady(0.8)), 5000)
+    found = marks(one, beats, 5000)
     assert [n for n, _ in found] == sorted(n for n, _ in found)
     peaks = [n for n, symbol in found if symbol == "N"]
     assert set(peaks) <= {round(beat.at * RATE) for beat in beats}
     assert len(peaks) >= len(beats) - 2
 
 
-def adapted(law: HeartLaw, folder: Path, epsilon: float, copies: int = 1) -> HeartLaw:
-    """The law moved to 400 patients whose QRS is larger, each with `copies` records."""
+def adapted(model: MorphologyModel, folder: Path, epsilon: float, copies: int = 1) -> MorphologyModel:
+    """The model moved to 400 patients whose QRS is larger, each with `copies` records."""
     rng = np.random.default_rng(14)
     code = np.zeros((400, 1), dtype=np.float32)
-    hearts = [law.draw(rng, own) for own in code]
-    scores = law.space.scores([own.beat * 1.2 for own in hearts], [own.noise for own in hearts])
+    drawn = [model.draw(rng, row) for row in code]
+    scores = model.space.scores([m.beat * 1.2 for m in drawn], [m.noise for m in drawn])
     patients = [f"p{i}" for i in range(400) for _ in range(copies)]
     how = Fit(folder=folder, budget=Budget(epsilon, 1e-4), ledger=folder / "ledger.jsonl")
     rows = np.repeat(np.arange(400), copies)
-    return adapt(law, scores[rows], code[rows], patients, how, "made up")[0]
+    return adapt(model, scores[rows], code[rows], patients, how, "made up")[0]
 
 
-def test_a_budget_moves_the_law_and_is_booked(law: HeartLaw, tmp_path: Path) -> None:
-    moved = adapted(law, tmp_path, 20.0)
+def test_a_budget_moves_the_model_and_is_booked(model: MorphologyModel, tmp_path: Path) -> None:
+    moved = adapted(model, tmp_path, 20.0)
     sizes = [0, 5, 12]  # log sizes of P, QRS and T; log 1.2 is 0.18
-    assert (moved.line[-1] - law.line[-1])[sizes].mean() == pytest.approx(0.18, abs=0.12)
+    assert (moved.regression[-1] - model.regression[-1])[sizes].mean() == pytest.approx(0.18, abs=0.12)
     entries = Ledger(tmp_path / "ledger.jsonl").entries()
     assert [(entry.patients, entry.steps) for entry in entries] == [(400, 1), (400, 1)]
 
 
-def test_many_records_of_a_patient_count_once(law: HeartLaw, tmp_path: Path) -> None:
-    adapted(law, tmp_path, 20.0, copies=5)
+def test_many_records_of_a_patient_count_once(model: MorphologyModel, tmp_path: Path) -> None:
+    adapted(model, tmp_path, 20.0, copies=5)
     assert {entry.patients for entry in Ledger(tmp_path / "ledger.jsonl").entries()} == {400}
 
 
-def test_noise_drowns_a_tiny_budget(law: HeartLaw, tmp_path: Path) -> None:
-    """At epsilon 0.01 the law stays the public one: what is learnt is shrunk to nothing, not drawn at random."""
-    still = adapted(law, tmp_path, 0.01)
-    assert np.abs(still.line[-1] - law.line[-1]).max() < 1.0
-    assert np.abs(still.root - law.root).max() < 0.6
+def test_noise_drowns_a_tiny_budget(model: MorphologyModel, tmp_path: Path) -> None:
+    """At epsilon 0.01 the model stays the public one: what is learnt is shrunk to nothing, not drawn at random."""
+    still = adapted(model, tmp_path, 0.01)
+    assert np.abs(still.regression[-1] - model.regression[-1]).max() < 1.0
+    assert np.abs(still.cholesky - model.cholesky).max() < 0.6
 
 
 def test_ecgs_under_a_budget_need_public_weights(tmp_path: Path) -> None:

@@ -20,11 +20,11 @@ from polyclinic.modalities.signals.ecg.rhythm import (
     Paroxysms,
     Variability,
     draw_beats,
-    followed,
+    follow_rate,
 )
 from polyclinic.modalities.signals.ecg.sampler import EcgSampler
 from polyclinic.modalities.signals.layout import RATE
-from polyclinic.modalities.signals.live.continuous import DrawnOn
+from polyclinic.modalities.signals.live.continuous import ContinuousEcg
 
 
 @pytest.mark.parametrize("rhythm", [SINUS, FIBRILLATION])
@@ -95,7 +95,7 @@ def test_flutter_is_a_sawtooth_with_whole_waves_to_a_beat(heart_rate: float, con
         assert (record.facts["rhythm"], record.facts["rhythm_basis"]) == ("atrial flutter", "rule-based")
         assert "p" not in {symbol for _, symbol in record.facts["waves"]}
         assert record.facts["heart_rate"] == pytest.approx(heart_rate, abs=3)
-        drawn = sampler.draw(batch.profiles[0], batch.condition[0], seed)
+        drawn = sampler.source(batch.profiles[0], batch.condition[0], seed)
         assert drawn.atria is not None
         time = np.arange(5000) / RATE
         saw = drawn.atria(time)
@@ -133,7 +133,7 @@ def test_impossible_flutter_is_one_clear_line() -> None:
         sampler.sample(batch)
 
 
-def test_a_diagnosis_that_is_not_told_is_absent() -> None:
+def test_a_diagnosis_that_the_profile_leaves_open_is_absent() -> None:
     """A patient of whom little is known has no bit of every disease."""
     codes = (
         "I25.2",
@@ -150,11 +150,11 @@ def test_a_diagnosis_that_is_not_told_is_absent() -> None:
     )
     sampler, batch = shipped()
     healthy = shipped(**dict.fromkeys((code.replace(".", "_") for code in codes), False))[1]
-    np.testing.assert_array_equal(sampler._code(batch.condition), sampler._code(healthy.condition))
+    np.testing.assert_array_equal(sampler._code(batch.condition[0]), sampler._code(healthy.condition[0]))
     other = EcgSampler(load(find("ecg")), ProfileEncoder().columns, "ludb")
-    untold = other._code(batch.condition)[0]
+    unknown = other._code(batch.condition[0])
     place = other.card.columns.index("R94.31?")
-    assert untold[place] == 0  # LUDB does not tell: there it is unknown in all
+    assert unknown[place] == 0  # LUDB has no label of it: there it is unknown in all
 
 
 def test_followed_beats_keep_count_of_a_changing_rate() -> None:
@@ -162,7 +162,7 @@ def test_followed_beats_keep_count_of_a_changing_rate() -> None:
         return 60 + 30 * np.sin(time / 300)
 
     drawn = draw_beats(np.random.default_rng(3), 75, 60, SINUS, Variability(), 10.0, Ectopy({"V": 0.1}))
-    beats = list(takewhile(lambda beat: beat.at < 3600, followed(
+    beats = list(takewhile(lambda beat: beat.at < 3600, follow_rate(
         drawn, 75, rate, lambda time: False, np.random.default_rng(4)
     )))  # fmt: skip
     for first in range(0, 3600, 600):
@@ -171,12 +171,12 @@ def test_followed_beats_keep_count_of_a_changing_rate() -> None:
     assert all(b.at == pytest.approx(a.at + a.interval) for a, b in pairwise(beats))
 
 
-def test_an_unknown_recorder_is_refused() -> None:
+def test_an_unknown_device_is_refused() -> None:
     with pytest.raises(InputError, match="expected one of ptbxl500, ludb, got 'nobody'"):
-        load_modality("signals", {"recorder": "nobody"}).generator(ProfileEncoder().columns)
+        load_modality("signals", {"device": "nobody"}).generator(ProfileEncoder().columns)
 
 
-# -- in episodes, paced, swaying
+# -- in episodes, paced, sinus arrhythmia
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -203,8 +203,8 @@ def test_learnt_variability_of_each_rhythm_is_its_own() -> None:
     rng, names = np.random.default_rng(2), (SINUS, ARRHYTHMIA, FIBRILLATION) * 20
     spread = {SINUS: 0.02, ARRHYTHMIA: 0.07, FIBRILLATION: 0.2}
     peaks = [np.cumsum(rng.normal(400, 400 * spread[name], 40)).astype(np.int64) for name in names]
-    law = Variability.fit(peaks, RATE, rng.uniform(30, 80, len(names)), names)
-    assert law.level < law.arrhythmia < law.fibrillation
+    model = Variability.fit(peaks, RATE, rng.uniform(30, 80, len(names)), names)
+    assert model.level < model.arrhythmia < model.fibrillation
 
 
 def episodic(seconds: float = 120) -> tuple[EcgSampler, Batch]:
@@ -256,10 +256,10 @@ def test_an_episodic_stream_goes_on_from_its_record() -> None:
 
 def test_live_episodes_follow_the_vitals_heart_rate() -> None:
     sampler, batch = episodic(60)
-    live = DrawnOn(sampler, batch, 250, Noise(), lambda time, own: 95.0)
+    live = ContinuousEcg(sampler, batch, 250, Noise(), lambda time, own: 95.0)
     assert sum(len(live.take()[1]) for _ in range(240)) / 4 == pytest.approx(95, abs=2)
-    with pytest.raises(InputError, match="x has fibrillation in episodes of its own"):
-        DrawnOn(sampler, batch, 250, Noise(), lambda time, own: 95.0, lambda time: time > 9)
+    with pytest.raises(InputError, match="x has fibrillation in episodes"):
+        ContinuousEcg(sampler, batch, 250, Noise(), lambda time, own: 95.0, lambda time: time > 9)
 
 
 def test_short_ecgs_have_no_room_for_an_episode() -> None:
@@ -301,7 +301,7 @@ def test_a_paced_heart_beats_evenly_behind_its_spikes() -> None:
         record = sampler.sample(replace(batch, seeds=(seed,)))[0]
         peaks = record.arrays["r_peaks"]
         assert np.diff(peaks).std() < 0.02 * np.diff(peaks).mean()
-        drawn = sampler.draw(batch.profiles[0], batch.condition[0], seed)
+        drawn = sampler.source(batch.profiles[0], batch.condition[0], seed)
         assert drawn.spikes is not None
         bend = np.abs(np.diff(record.arrays["ecg"].astype(np.float64), 2, axis=1)).max(0)
         spots = np.rint(peaks - drawn.spikes.ahead * RATE).astype(int)
@@ -309,7 +309,7 @@ def test_a_paced_heart_beats_evenly_behind_its_spikes() -> None:
         near = np.max([bend[spots + k] for k in range(-3, 2)], axis=0)
         seen += bool(np.median(near) > 3 * np.quantile(bend, 0.98))
     assert seen >= 5
-    assert sampler.draw(plain.profiles[0], plain.condition[0], 0).spikes is None
+    assert sampler.source(plain.profiles[0], plain.condition[0], 0).spikes is None
 
 
 def test_a_spike_may_lie_across_two_blocks() -> None:

@@ -24,7 +24,7 @@ from polyclinic.core.config import DatasetConfig, parse
 from polyclinic.core.errors import InputError
 from polyclinic.core.modality import Batch, Record, load_modality
 from polyclinic.core.profile import PatientProfile
-from polyclinic.modalities.signals.acquisition import Recorder, SignalsOptions
+from polyclinic.modalities.signals.acquisition import Acquisition, SignalsOptions
 from polyclinic.modalities.signals.artefacts import RAIL, Noise, add
 from polyclinic.modalities.signals.export import ExportOptions, export, read, read_ecg
 from polyclinic.modalities.signals.layout import (
@@ -99,7 +99,7 @@ SIGNALS = {
     "one hour": Record({**trace().arrays, "vitals": VITALS[:1]}, {**trace().facts, "hours": 1}),
     "at the bedside": Record({"vitals": VITALS[:2], "bedside": np.tile(VITALS[1:2], (7200, 1))}, {"hours": 2}),
     "a course": Record(
-        {"vitals": VITALS}, {"hours": 30, "course": "sepsis", "sepsis_onset": 9.0, "course_basis": "learnt"}
+        {"vitals": VITALS}, {"hours": 30, "trajectory": "sepsis", "sepsis_onset": 9.0, "trajectory_basis": "learnt"}
     ),
     "flutter": trace("atrial flutter", rhythm_basis="rule-based"),
     "episodes": trace(
@@ -402,9 +402,9 @@ def test_what_a_format_has_no_room_for_is_refused_before_anything_is_written(tmp
         ({"noise": {"mains": -1}}, "noise.mains"),
         ({"noise": {"mains_hz": 55}}, "noise.mains_hz"),
         ({"clean": True}, "set a dial of noise too"),
-        ({"onset": 9}, "onset is the hour of a sepsis; set course to sepsis too"),
-        ({"course": "sepsis", "onset": 30}, "onset: .*24, got 30"),
-        ({"course": "decline"}, "course: .*'own', 'stable', 'sepsis' or 'recovery'"),
+        ({"onset": 9}, "onset is the hour of a sepsis; set trajectory to sepsis too"),
+        ({"trajectory": "sepsis", "onset": 30}, "onset: .*24, got 30"),
+        ({"trajectory": "decline"}, "trajectory: .*'profile', 'stable', 'sepsis' or 'recovery'"),
         ({"bedside": 25}, "bedside: .*24, got 25"),
     ],
 )
@@ -587,7 +587,7 @@ def batch(*seeds: int) -> Batch:
 
 def test_a_silent_dial_changes_nothing(tmp_path: Path) -> None:
     for folder, options in (("a", {}), ("b", {"noise": {"wander": 0, "mains_hz": 60}, "formats": ["wfdb"]})):
-        (record,) = Recorder(Fixed(), parse(SignalsOptions, options, "")).sample(batch(3))
+        (record,) = Acquisition(Fixed(), parse(SignalsOptions, options, "")).sample(batch(3))
         export([record], [USUAL], tmp_path / folder)
     export([trace()], [USUAL], tmp_path / "c")
     assert everything(tmp_path / "a") == everything(tmp_path / "b") == everything(tmp_path / "c")
@@ -595,9 +595,9 @@ def test_a_silent_dial_changes_nothing(tmp_path: Path) -> None:
 
 def test_noise_is_the_same_alone_as_in_a_batch_and_leaves_the_truth() -> None:
     dials = {"wander": 0.3, "muscle": 0.1, "mains": 0.05, "lead_off": 0.4}
-    recorder = Recorder(Fixed(), parse(SignalsOptions, {"noise": dials, "clean": True}, ""))
-    together = recorder.sample(batch(1, 2, 3))
-    (alone,) = recorder.sample(batch(2))
+    acquisition = Acquisition(Fixed(), parse(SignalsOptions, {"noise": dials, "clean": True}, ""))
+    together = acquisition.sample(batch(1, 2, 3))
+    (alone,) = acquisition.sample(batch(2))
     same(together[1], alone)
     assert not np.array_equal(together[0].arrays["ecg"], together[1].arrays["ecg"])
     for record in together:

@@ -12,16 +12,15 @@ from polyclinic.core.dp.budget import Budget, PrivacyPlan, compose
 from polyclinic.modalities.signals.layout import CHANNELS, VITAL_FIELDS
 from polyclinic.modalities.signals.vitals.charting import DBP, SBP
 from polyclinic.modalities.signals.vitals.network import TRENDS, VitalsModel, VitalsNet
-from polyclinic.modalities.signals.vitals.prior import made_up
+from polyclinic.modalities.signals.vitals.prior import simulated_stays
 from polyclinic.modalities.signals.vitals.private import (
     FARTHEST,
     Moments,
     _drift_rows,
     match,
-    plans_beside,
     public_stays,
-    readings_of,
     release,
+    release_plans,
 )
 from polyclinic.modalities.signals.vitals.quantizer import HIGH, LOW, STEP
 from polyclinic.modalities.signals.vitals.training import Stays
@@ -41,8 +40,8 @@ def quiet(patients: int) -> dict[str, PrivacyPlan]:
     return {what: PrivacyPlan.once(patients, 1e-9, 1e-5, what) for what in ("charting", "drift")}
 
 
-def test_made_up_stays_are_charts() -> None:
-    made, again = (made_up(200, HOURS, np.random.default_rng(1)) for _ in range(2))
+def test_simulated_stays_are_charts() -> None:
+    made, again = (simulated_stays(200, HOURS, np.random.default_rng(1)) for _ in range(2))
     np.testing.assert_array_equal(made.readings, again.readings)
     seen = np.isfinite(made.readings)
     steps = 2 * (made.readings - LOW) / STEP
@@ -57,7 +56,7 @@ def test_made_up_stays_are_charts() -> None:
 
 
 def test_no_patient_moves_a_release_by_more_than_its_noise_is_set_for(stays: Stays) -> None:
-    rows = _drift_rows(readings_of(stays))
+    rows = _drift_rows(stays.readings())
     assert np.linalg.norm(rows, axis=1).max() <= 1 + 1e-9
     wild = np.cumsum(1e3 * np.ones((3, HOURS, len(CHANNELS))), axis=1).astype(np.float32)
     assert np.linalg.norm(_drift_rows(wild), axis=1).max() <= 1 + 1e-9
@@ -66,7 +65,7 @@ def test_no_patient_moves_a_release_by_more_than_its_noise_is_set_for(stays: Sta
 def test_a_release_is_what_the_stays_are(stays: Stays) -> None:
     names = [f"p{i}" for i in range(500)]
     found = release(stays, names, quiet(500))
-    readings = readings_of(stays)
+    readings = stays.readings()
     inside = np.arange(HOURS) < stays.length.numpy()[:, None]
     np.testing.assert_allclose(
         1 / (1 + np.exp(-found.charted)), np.isfinite(readings[inside]).mean(0), atol=1e-6
@@ -92,16 +91,16 @@ def test_noise_alone_is_not_taken_for_drift(stays: Stays) -> None:
 @pytest.mark.parametrize("epsilon", [1.0, 10.0])
 def test_all_mechanisms_share_one_budget(epsilon: float) -> None:
     budget = Budget(epsilon, 1e-5)
-    beside = plans_beside(budget, 16_000)
-    plan = PrivacyPlan.for_budget(budget, 16_000, 1024, 50, 1.0, list(beside.values()))
-    assert compose([plan, *beside.values()], 1e-5, "prv") <= epsilon
-    assert compose(list(beside.values()), 1e-5, "prv") < 0.4 * epsilon
+    releases = release_plans(budget, 16_000)
+    plan = PrivacyPlan.for_budget(budget, 16_000, 1024, 50, 1.0, list(releases.values()))
+    assert compose([plan, *releases.values()], 1e-5, "prv") <= epsilon
+    assert compose(list(releases.values()), 1e-5, "prv") < 0.4 * epsilon
 
 
 def test_what_was_released_is_read_again(tmp_path: Path, stays: Stays) -> None:
-    found = release(stays, [f"p{i}" for i in range(500)], plans_beside(Budget(10.0, 1e-5), 500))
-    found.keep(tmp_path / "run" / "moments.json")
-    again = Moments.kept(tmp_path / "run" / "moments.json")
+    found = release(stays, [f"p{i}" for i in range(500)], release_plans(Budget(10.0, 1e-5), 500))
+    found.save(tmp_path / "run" / "moments.json")
+    again = Moments.load(tmp_path / "run" / "moments.json")
     np.testing.assert_array_equal(found.charted, again.charted)
     np.testing.assert_array_equal(found.drift, again.drift)
     assert found.edge == again.edge

@@ -25,15 +25,20 @@ from polyclinic.modalities.signals import Signals
 from polyclinic.modalities.signals.data import read_vitals
 from polyclinic.modalities.signals.layout import CHANNELS, VITAL_FIELDS
 from polyclinic.modalities.signals.vitals import network
-from polyclinic.modalities.signals.vitals.baseline_shift import anchored, coherent
+from polyclinic.modalities.signals.vitals.baseline_shift import coherent, shifted
 from polyclinic.modalities.signals.vitals.bedside import SECONDS, bedside
 from polyclinic.modalities.signals.vitals.charting import charts
 from polyclinic.modalities.signals.vitals.model import VitalsSampler
-from polyclinic.modalities.signals.vitals.moment_matching import _covariance, drifted, lacking, matched
+from polyclinic.modalities.signals.vitals.moment_matching import (
+    _covariance,
+    match_moments,
+    missing_drift,
+    with_drift,
+)
 from polyclinic.modalities.signals.vitals.network import DRAWS, VitalsModel, VitalsNet
 from polyclinic.modalities.signals.vitals.quantizer import BINS, HIGH, LOW, STEP, Tokens, to_readings
 from polyclinic.modalities.signals.vitals.training import Blur, Stays, VitalsTrainer, VitalsTraining
-from polyclinic.modalities.signals.vitals.trajectory import StayCourse
+from polyclinic.modalities.signals.vitals.trajectory import Trajectory
 
 ENCODER = ProfileEncoder()
 COLUMNS = columns_of(ENCODER.columns, [*VITAL_FIELDS, "age", "sex", "A41.9"])
@@ -165,12 +170,12 @@ def test_levels_are_the_profiles_own():
 def test_anchoring_keeps_dynamics_and_even_charting(random):
     readings = np.full((24, len(CHANNELS)), np.nan, dtype=np.float32)
     readings[:, HR] = 2 * random.integers(35, 45, 24)
-    moved = anchored(readings, {"heart_rate": 101.0})
+    moved = shifted(readings, {"heart_rate": 101.0})
     np.testing.assert_array_equal(np.diff(moved[:, HR]), np.diff(readings[:, HR]))
     assert (moved[:, HR] % 2 == 0).all()
     assert abs(np.median(moved[:, HR]) - 101) <= 1
     assert np.isnan(moved[:, 1:]).all()
-    np.testing.assert_array_equal(anchored(readings, {}), readings)
+    np.testing.assert_array_equal(shifted(readings, {}), readings)
 
 
 def test_coherent_moves_only_what_is_wrong():
@@ -224,27 +229,31 @@ def test_bedside_refuses(hours, mean, message):
         bedside(table, seed=0, hours=hours)
 
 
-def test_courses():
+def test_trajectories():
     well = PatientProfile("w", conditions={"A41.9": False})
-    with pytest.raises(InputError, match=r"course sepsis: w has no sepsis"):
-        StayCourse(kind="sepsis").check([well])
-    with pytest.raises(InputError, match=r"course stable: p has sepsis"):
-        StayCourse(kind="stable").check([ill()])
+    with pytest.raises(InputError, match=r"trajectory sepsis: w has no sepsis"):
+        Trajectory(kind="sepsis").check([well])
+    with pytest.raises(InputError, match=r"trajectory stable: p has sepsis"):
+        Trajectory(kind="stable").check([ill()])
     drawn = {
-        kind: VitalsSampler(weights_of(), ENCODER.columns, StayCourse(kind=kind, onset=3)).sample(
+        kind: VitalsSampler(weights_of(), ENCODER.columns, Trajectory(kind=kind, onset=3)).sample(
             batch_of([who])
         )[0]
-        for kind, who in (("own", ill()), ("sepsis", ill()), ("stable", well), ("recovery", ill()))
+        for kind, who in (("profile", ill()), ("sepsis", ill()), ("stable", well), ("recovery", ill()))
     }
-    assert "course" not in drawn["own"].facts
-    assert drawn["sepsis"].facts["course_basis"] == "beyond the data"
-    assert drawn["recovery"].facts["course_basis"] == "rule-based"
-    assert drawn["stable"].facts == {**drawn["own"].facts, "course": "stable", "course_basis": "learnt"}
+    assert "trajectory" not in drawn["profile"].facts
+    assert drawn["sepsis"].facts["trajectory_basis"] == "beyond the data"
+    assert drawn["recovery"].facts["trajectory_basis"] == "rule-based"
+    assert drawn["stable"].facts == {
+        **drawn["profile"].facts,
+        "trajectory": "stable",
+        "trajectory_basis": "learnt",
+    }
 
 
 def test_recovery_comes_down_to_the_patients_own_level():
     flat = np.tile(np.array([80, 97, 37, 120, 90, 70, 15], dtype=np.float32), (48, 1))
-    moved = StayCourse(kind="recovery").apply(flat)
+    moved = Trajectory(kind="recovery").apply(flat)
     assert moved[0, HR] > 95
     assert moved[0, SBP] < 105
     np.testing.assert_allclose(moved[-1], flat[-1], atol=0.11)
@@ -395,7 +404,7 @@ def test_private_training_is_charged_and_drowns_in_noise(tmp_path, random, quick
     assert "patient level" in card.privacy
     assert card.data[0].privacy == card.privacy
     assert not card.figures
-    assert all(what in card.notes for what in ("DP-SGD", "charting", "drift", "made-up"))
+    assert all(what in card.notes for what in ("DP-SGD", "charting", "drift", "simulated"))
     booked = Ledger(tmp_path / "ledger.jsonl").entries()
     assert [entry.purpose for entry in booked] == ["vitals", "vitals, charting", "vitals, drift"]
     assert len({entry.run for entry in booked}) == 1
@@ -426,27 +435,27 @@ def wandering(random: np.random.Generator, rows: int, slope: float) -> np.ndarra
 
 def test_drift_is_what_real_stays_have_more_of(random):
     real, drawn = wandering(random, 400, 1.5), wandering(random, 400, 0.0)
-    root = lacking(real, drawn)
-    back = lacking(drawn, real)
+    root = missing_drift(real, drawn)
+    back = missing_drift(drawn, real)
     assert np.square(back).sum() < 0.2 * np.square(root).sum()
-    mended = np.stack([drifted(row, root, random.standard_normal(len(root)), 24) for row in drawn])
+    mended = np.stack([with_drift(row, root, random.standard_normal(len(root)), 24) for row in drawn])
     before, found, wanted = (
         np.diag(_covariance(stays))[[2 * HR, 2 * MAP]] for stays in (drawn, mended, real)
     )
     assert (before < 0.2 * wanted).all()
     assert (found > 0.4 * wanted).all()  # the stay's deviation is that before it drifted
     assert (found < wanted).all()
-    np.testing.assert_array_equal(lacking(real[:50], drawn[:50]), 0)  # too few to tell
+    np.testing.assert_array_equal(missing_drift(real[:50], drawn[:50]), 0)  # too few to tell
 
 
 def test_drift_keeps_gaps_lattice_and_even_charting(random):
     readings = np.full((24, len(CHANNELS)), np.nan, dtype=np.float32)
     readings[::2, HR] = 2 * random.integers(35, 45, 12)
-    moved = drifted(readings, np.eye(2 * len(CHANNELS), dtype=np.float32), random.standard_normal(14), 24)
+    moved = with_drift(readings, np.eye(2 * len(CHANNELS), dtype=np.float32), random.standard_normal(14), 24)
     np.testing.assert_array_equal(np.isnan(moved), np.isnan(readings))
     assert (moved[::2, HR] % 2 == 0).all()
     assert not np.array_equal(moved[::2, HR], readings[::2, HR])
-    still = drifted(readings, np.zeros((14, 14), dtype=np.float32), np.ones(14), 24)
+    still = with_drift(readings, np.zeros((14, 14), dtype=np.float32), np.ones(14), 24)
     np.testing.assert_array_equal(still, readings)
 
 
@@ -461,7 +470,7 @@ def test_charting_is_matched(random):
         tokens, charts(tokens), torch.full((600,), 6), torch.zeros(600, len(COLUMNS)),
         torch.full((600,), torch.nan),
     )  # fmt: skip
-    matched(net, stays, 0)
+    match_moments(net, stays, 0)
     uniforms = torch.rand(600, 6, len(CHANNELS), 4)
     _, _, present, _ = net.draw(stays.code, stays.onset, uniforms)
     charted = present.float().mean((0, 1)).numpy()
