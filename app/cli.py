@@ -387,9 +387,9 @@ def _evaluate(cohort: Path, reference: Path | None, out: Path, quick: bool = Fal
     if out.exists():
         require_new_file(out / "report.html")
     real = None if reference is None else references(reference)
-    scores = evaluate(judged, chosen_of(judged), real, out, effort=QUICK if quick else FULL)
+    scores = evaluate(judged, chosen_of(judged), real, out, profile=QUICK if quick else FULL)
     _table(
-        ["", "distance", "told apart", "useful"],
+        ["", "distance", "C2ST", "TSTR"],
         [[view["title"], *view["verdicts"].values()] for view in scores["views"]],
     )
     print(f"linkage: {scores['linkage']['in_words']}")

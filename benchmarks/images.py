@@ -29,7 +29,7 @@ from polyclinic.core.config import DatasetConfig, TrainConfig, load
 from polyclinic.core.dp.budget import Budget, noise_for
 from polyclinic.core.training.weights import find
 from polyclinic.core.training.weights import load as load_weights
-from polyclinic.eval.metrics.precision_recall import frechet, kernel_distance, overlap
+from polyclinic.eval.metrics.precision_recall import frechet, kernel_distance, prdc
 from polyclinic.modalities.imaging.adapters import Trainable
 from polyclinic.modalities.imaging.data import read_images
 from polyclinic.modalities.imaging.gaussian_prior import CoarseLaw, LawSettings, fit_private, fit_public
@@ -258,14 +258,14 @@ def free(table: Table, data: Path, quick: bool, seed: int) -> None:
     images = drawn(generator, blank, seed)
     table.head(f"P2, {size} unconditional X-rays of the prior against MedNIST test rows, seed {seed}")
     target, ours, theirs = space(films), space(images), space(others[:size])
-    spread, floor = overlap(target, ours), overlap(target, theirs)
+    spread, floor = prdc(target, ours), prdc(target, theirs)
     table.add("FID", frechet(target, ours) / FID_UNIT, frechet(target, theirs) / FID_UNIT, most=0.6)
     table.add(
         "KID", kernel_distance(target, ours) / KID_UNIT, kernel_distance(target, theirs) / KID_UNIT, most=0.03
     )
     for name, least in (("precision", 0.85), ("recall", 0.75), ("density", None), ("coverage", None)):
         table.add(name, getattr(spread, name), getattr(floor, name), least)
-    alike, natural = judges.likeness(images, 1000, seed), judges.likeness(films, 1000, seed)
+    alike, natural = judges.ms_ssim(images, 1000, seed), judges.ms_ssim(films, 1000, seed)
     table.add("MS-SSIM between two of them, over that between two real ones", alike / natural, 1.0, most=1.10)
     copies(table, images, data)
 

@@ -8,10 +8,10 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from polyclinic.eval.metrics.structured import likeness
+from polyclinic.eval.metrics.structured import ms_ssim
 from polyclinic.modalities.imaging.features import FeatureSpace
 
-__all__ = ["FeatureSpace", "likeness"]  # evaluate's own, for the benchmarks that judge images
+__all__ = ["FeatureSpace", "ms_ssim"]  # evaluate's own, for the benchmarks that judge images
 
 Pixels = NDArray[np.float32]  # (image, y, x) in [0, 1]
 Labels = NDArray[np.bool_]

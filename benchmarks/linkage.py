@@ -33,8 +33,8 @@ from polyclinic.conditioning.population import Population
 from polyclinic.core.config import TrainConfig, load
 from polyclinic.core.modality import installed
 from polyclinic.eval.linkage.linkage import Linkage, linkage
-from polyclinic.eval.metrics.classifier import taught
-from polyclinic.eval.report.report import Reference, sides_of
+from polyclinic.eval.metrics.classifier import predict_classes
+from polyclinic.eval.report.report import Reference, comparisons_of
 from polyclinic.eval.sample import Comparison
 from polyclinic.eval.score import DIFFERENT
 from polyclinic.modalities.records.metrics import check_references
@@ -56,25 +56,27 @@ def judged(name: str, patients: int, modalities: list[str], real: Reference, out
     if any(modality.name == "records" for modality in chosen):
         problems = check_references(out)
         yield "FHIR references and DICOM files, problems", f"{len(problems)}", "", "0", not problems
-    sides = [side for m in chosen for side in sides_of(cohort, m, real.get(m.name, ()))]
+    comparisons = [
+        comparison for m in chosen for comparison in comparisons_of(cohort, m, real.get(m.name, ()))
+    ]
     began = time.monotonic()
-    link = linkage(cohort, chosen, sides)
+    link = linkage(cohort, chosen, comparisons)
     took = time.monotonic() - began
-    yield from agreement(link)
-    yield from recovery(link)
-    yield from within_views(sides)
-    for c in link.crossings:
+    yield from consistency(link)
+    yield from label_recovery(link)
+    yield from within_views(comparisons)
+    for c in link.cross_modal_correlations:
         yield (
-            f"together: {c.fact}, {' and '.join(c.views)}",
-            f"{c.together:.3f}",
+            f"together: {c.label}, {' and '.join(c.views)}",
+            f"{c.correlation:.3f}",
             f"{c.shuffled[0]:.3f}",
             "",
             None,
         )
     yield from scores(link)
     yield f"seconds: drawn {drawn:.0f}, link judged", f"{took:.0f}", "", "", None
-    for fault in link.faults[:10]:
-        print(f"  contradiction: {fault}")
+    for contradiction in link.contradictions[:10]:
+        print(f"  contradiction: {contradiction}")
 
 
 def real_rows(data: Path) -> Reference:
@@ -86,28 +88,28 @@ def real_rows(data: Path) -> Reference:
     return {**kept, "signals": [*((train, test) for train, test in sets), *others]}
 
 
-def agreement(link: Linkage) -> Iterator[Row]:
+def consistency(link: Linkage) -> Iterator[Row]:
     """Every subject, with what is left of it when ids are shuffled."""
-    for a in link.agreements:
+    for a in link.consistency_by_subject:
         bar = "100.0 %" if a.required else ""
-        met = a.agree == a.patients if a.required else None
+        met = a.consistent == a.patients if a.required else None
         source = f" ({a.source})" if a.source else ""
         what = f"agree: {a.subject}{source}, of {a.patients}"
         yield what, f"{a.share:.1%}", f"{a.shuffled:.1%}", bar, met
 
 
-def recovery(link: Linkage) -> Iterator[Row]:
+def label_recovery(link: Linkage) -> Iterator[Row]:
     """Every fact that a model reads; and whether it is gone with shuffled ids."""
-    for r in link.recoveries:
+    for r in link.label_recoveries:
         met = r.met if r.judged else None
         note = ""
         if met is False:
             sure = "surely" if r.verdict == DIFFERENT else "perhaps by chance"
             note = f", {sure}: difference {r.gap[0]:+.2f} to {r.gap[1]:+.2f}"
-        if r.revealed and not r.judged:
-            note = f", of {r.fewest} of the rarer class only"
-        what = f"read: {r.view}, {r.fact}, {r.measure}{note}"
-        yield what, f"{r.synthetic:.3f}", f"{r.shuffled[0]:.3f}", f"{r.bar:.3f}", met
+        if r.shown_by_real and not r.judged:
+            note = f", of {r.smallest_class} of the rarer class only"
+        what = f"read: {r.view}, {r.label}, {r.measure}{note}"
+        yield what, f"{r.synthetic:.3f}", f"{r.shuffled[0]:.3f}", f"{r.limit:.3f}", met
         if r.measure == "AUROC":
             low, high = r.shuffled[1]
             yield (
@@ -119,7 +121,7 @@ def recovery(link: Linkage) -> Iterator[Row]:
             )
 
 
-def within_views(sides: Sequence[Comparison]) -> Iterator[Row]:
+def within_views(comparisons: Sequence[Comparison]) -> Iterator[Row]:
     """What held-out real films show of an effusion if PA and AP films are looked at apart.
 
     Bedside films have more effusions, so over both the view alone tells something; hardly so in a cohort where
@@ -127,25 +129,28 @@ def within_views(sides: Sequence[Comparison]) -> Iterator[Row]:
     """
     from sklearn.metrics import roc_auc_score
 
-    for side in sides:
-        if side.train is None or side.test is None or EFFUSION not in side.test.labels:
+    for comparison in comparisons:
+        if comparison.train is None or comparison.test is None or EFFUSION not in comparison.test.labels:
             continue
-        taught_rows, asked = (np.isin(own.labels[EFFUSION], [0, 1]) for own in (side.train, side.test))
-        inputs = [own.inputs.to_numpy(np.float64) for own in (side.train, side.test)]
-        truth = side.test.labels[EFFUSION][asked]
-        labels = side.train.labels[EFFUSION][taught_rows].astype(np.int64)
-        said = taught(inputs[0][taught_rows], labels, inputs[1][asked])[:, 1]
-        views = np.array([profile.traits.get("chest_view") for profile in side.test.profiles])[asked]
+        taught_rows, asked = (
+            np.isin(own.labels[EFFUSION], [0, 1]) for own in (comparison.train, comparison.test)
+        )
+        inputs = [own.inputs.to_numpy(np.float64) for own in (comparison.train, comparison.test)]
+        truth = comparison.test.labels[EFFUSION][asked]
+        labels = comparison.train.labels[EFFUSION][taught_rows].astype(np.int64)
+        said = predict_classes(inputs[0][taught_rows], labels, inputs[1][asked])[:, 1]
+        views = np.array([profile.traits.get("chest_view") for profile in comparison.test.profiles])[asked]
         for name in ("PA", "AP"):
             own = views == name
             if len(np.unique(truth[own])) == 2:
-                what = f"real {side.view.name}, {EFFUSION}, {name} alone: {int(truth[own].sum())} of {own.sum()}, AUROC"
+                what = f"real {comparison.view.name}, {EFFUSION}, {name} alone: "
+                what += f"{int(truth[own].sum())} of {own.sum()}, AUROC"
                 yield what, f"{roc_auc_score(truth[own], said[own]):.3f}", "", "", None
 
 
 def scores(link: Linkage) -> Iterator[Row]:
     """The score and its two shares."""
-    for name in ("agreement", "recovery", "score"):
+    for name in ("consistency", "label_recovery", "score"):
         value = getattr(link, name)
         yield f"linkage {name}", "none" if value is None else f"{value:.3f}", "", "", None
     left = link.shuffled

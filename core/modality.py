@@ -118,7 +118,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Panel:
-    """A closer look at the records of a view, for measures of one kind; eval.catalogue says which there are.
+    """A closer look at the records of a view, for measures of one kind; eval.metrics.registry lists the kinds.
 
     rows: records -> (record, named number), NaN where a record does not tell. contrast: a task of the view and
     two of its classes, for kinds that compare patients of two classes.

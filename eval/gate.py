@@ -9,7 +9,7 @@ from .policy import Limits, Policy
 from .score import MEASURED
 from .verdict import APPROVALS, ONE, TERMS, TWO, Check, Verdict
 
-CHANCE = 0.5  # AUROC of guessing
+CHANCE = 0.5  # AUROC of chance
 
 
 def judge(
@@ -33,7 +33,7 @@ def judge(
         *(c for name in names for c in _attacked(policy, name, _section(scores, "privacy"))),
         *_linked_attacks(policy, names, _section(scores, "privacy")),
         *_identifiers(scores),
-        *(c for card in weights for c in _learnt(policy, card, _rows(_section(scores, "privacy"), "audit"))),
+        *(c for card in weights for c in _learnt(policy, card, _rows(_section(scores, "privacy"), "audits"))),
     ]
     return Verdict(policy.name, tuple(checks), tuple(policy.may_be_unmeasured))
 
@@ -86,16 +86,18 @@ def _fidelity(policy: Policy, modality: str, scores: Mapping[str, Any]) -> Itera
     if not views:
         why = "there are no real records to compare with"
         yield Check(
-            f"fidelity/{modality}", ONE, f"{modality} beside real records", None, 1, False, modality, why
+            f"fidelity/{modality}", ONE, f"{modality} against real records", None, 1, False, modality, why
         )
         return
     tasks = 0
     for view in views:
         checks = list(_view(policy.gate_one.of(str(view.get("view"))), modality, view))
-        tasks += sum(c.key.startswith("useful/") and c.value is not None for c in checks)
+        tasks += sum(c.key.startswith("tstr/") and c.value is not None for c in checks)
         yield from checks
     least = policy.gate_one.tasks_at_least
-    yield _enough(f"taught/{modality}", ONE, f"{modality}: tasks taught and tested", tasks, least, modality)
+    yield _enough(
+        f"tstr_tasks/{modality}", ONE, f"{modality}: tasks of TSTR measured", tasks, least, modality
+    )
 
 
 def _enough(key: str, gate: str, what: str, measured: int, least: int, modality: str | None) -> Check:
@@ -107,35 +109,39 @@ def _enough(key: str, gate: str, what: str, measured: int, least: int, modality:
 def _view(limits: Limits, modality: str, view: Mapping[str, Any]) -> Iterator[Check]:
     name, title = view.get("view"), str(view.get("title"))
     found = _rows(view, "scores")
-    by_metric = {s.get("metric"): s for s in found if s.get("metric") != "tstr"}
+    by_metric = {s.get("metric"): s for s in found if s.get("metric") != "tstr_auroc"}
     for metric, key, what, limit in (
-        ("ks", "ks", "single measurements, beyond real groups", limits.ks_above_real_at_most),
-        ("frechet", "frechet", "all measurements, beyond real groups", limits.frechet_above_real_at_most),
-        ("auc", "told_apart", "told apart from real, AUC", limits.told_apart_at_most),
+        ("ks", "ks", "single measurements, beyond real groups", limits.ks_above_baseline_at_most),
+        ("frechet", "frechet", "all measurements, beyond real groups", limits.frechet_above_baseline_at_most),
+        ("c2st_auc", "c2st_auc", "classifier two-sample test, AUC", limits.c2st_auc_at_most),
     ):  # fmt: skip
         score = by_metric.get(metric, {})
         value = _measured(score)
-        if metric != "auc" and value is not None:
-            high = _end(score.get("floor_interval"), 1)
+        if metric != "c2st_auc" and value is not None:
+            high = _end(score.get("real_baseline_interval"), 1)
             value = None if high is None else max(0.0, value - high)
         yield Check(f"{key}/{name}", ONE, f"{title}: {what}", value, limit, True, modality, _why(score))
-    for score in (s for s in found if s.get("metric") == "tstr"):
-        what = f"{title}: share of what real records surely teach, {score.get('task')}"
-        value, why = _taught(score)
-        key = f"useful/{name}/{score.get('task')}"
-        yield Check(key, ONE, what, value, limits.useful_at_least, False, modality, why)
+    for score in (s for s in found if s.get("metric") == "tstr_auroc"):
+        what = f"{title}: TSTR as a share of what real records surely reach, {score.get('task')}"
+        value, why = _tstr_share(score)
+        key = f"tstr/{name}/{score.get('task')}"
+        yield Check(key, ONE, what, value, limits.tstr_share_at_least, False, modality, why)
 
 
-def _taught(score: Mapping[str, Any]) -> tuple[float | None, str]:
-    """Share of what as many real records surely teach above chance; None where that is nothing.
+def _tstr_share(score: Mapping[str, Any]) -> tuple[float | None, str]:
+    """AUROC above chance as a share of what as many real records surely reach; None where that is nothing.
 
     Surely: the low end of the range over other real patients, so that real patients themselves pass.
     """
-    value, floor, low = _measured(score), _number(score.get("floor")), _end(score.get("floor_interval"), 0)
-    if value is None or floor is None or low is None:
+    value, real_baseline, low = (
+        _measured(score),
+        _number(score.get("real_baseline")),
+        _end(score.get("real_baseline_interval"), 0),
+    )
+    if value is None or real_baseline is None or low is None:
         return None, _why(score)
     if low <= CHANCE:
-        return None, "what real records teach may be chance"
+        return None, "what real records reach may be chance"
     return (value - CHANCE) / (low - CHANCE), ""
 
 
@@ -143,16 +149,18 @@ def _whole(policy: Policy, scores: Mapping[str, Any]) -> Iterator[Check]:
     """The link between a patient's records, and clinical rules."""
     one, link, rules = policy.gate_one, _section(scores, "linkage"), _section(scores, "rules")
     yield Check(
-        "link/score", ONE, "link between a patient's records, score", _number(link.get("score")),
-        one.link_at_least, False, None, "needs real records to learn from",
+        "linkage/score", ONE, "link between a patient's records, score", _number(link.get("score")),
+        one.linkage_score_at_least, False, None, "needs real records to learn from",
     )  # fmt: skip
-    failing = link.get("failing_patients")
-    contradictions = len(failing) if isinstance(failing, list) and _rows(link, "agreements") else None
+    failing = link.get("inconsistent_patients")
+    contradictions = (
+        len(failing) if isinstance(failing, list) and _rows(link, "consistency_by_subject") else None
+    )
     what = "patients whose files contradict each other"
-    yield Check("link/contradictions", ONE, what, contradictions, one.contradictions_at_most)
+    yield Check("linkage/inconsistent_patients", ONE, what, contradictions, one.inconsistent_patients_at_most)
     violations = _number(rules.get("violations")) if _number(rules.get("patients")) else None
     why = "no record states rules, or nobody checked them"
-    yield Check("rules", ONE, "breaches of clinical rules", violations, one.violations_at_most, why=why)
+    yield Check("rules", ONE, "breaches of clinical rules", violations, one.rule_violations_at_most, why=why)
 
 
 # -- gate two: privacy
@@ -165,7 +173,7 @@ def _attacked(policy: Policy, modality: str, privacy: Mapping[str, Any]) -> Iter
     yield _enough(f"attacks/{modality}", TWO, tried, measured, two.attacks_at_least, None)
     for attack in attacks:
         yield from _attack(policy, attack, modality)
-    copied = [c for c in _rows(privacy, "copies") if c.get("modality") == modality]
+    copied = [c for c in _rows(privacy, "memorization") if c.get("modality") == modality]
     for copies in copied or [{}]:
         yield from _copied(policy, copies, modality)
 
@@ -174,15 +182,17 @@ def _copied(policy: Policy, copies: Mapping[str, Any], modality: str) -> Iterato
     """Copies of training records, and near copies beyond what held-out records, who cannot be copied, show."""
     key = "/".join(str(part) for part in (modality, copies.get("view")) if part)
     title = copies.get("title") or modality
-    of = _number(copies.get("of")) or None
+    of = _number(copies.get("records")) or None
     exact, near, control = (_number(copies.get(k)) if of else None for k in ("exact", "near", "control_near"))
     members, controls = _number(copies.get("members")), _number(copies.get("controls"))
     chance = members / controls if members and controls else 1.0
     more = None if not of or near is None or control is None else max(0.0, near - control * chance) / of
-    why, limit = "copies were not looked for", policy.gate_two.near_copies_above_control_at_most
-    yield Check(f"copies/exact/{key}", TWO, f"{title}: copies of real records", exact, 0, True, modality, why)
+    why, limit = "copies were not looked for", policy.gate_two.near_copies_above_controls_at_most
+    yield Check(
+        f"memorization/exact/{key}", TWO, f"{title}: copies of real records", exact, 0, True, modality, why
+    )
     what = f"{title}: near copies beyond those of held-out records, share of the cohort"
-    yield Check(f"copies/near/{key}", TWO, what, more, limit, True, modality, why)
+    yield Check(f"memorization/near/{key}", TWO, what, more, limit, True, modality, why)
 
 
 def _attack(policy: Policy, attack: Mapping[str, Any], modality: str | None) -> Iterator[Check]:
@@ -190,7 +200,7 @@ def _attack(policy: Policy, attack: Mapping[str, Any], modality: str | None) -> 
     two, key = policy.gate_two, "/".join(names)
     title = attack.get("title") or key
     limit = two.auc_upper_for.get(str(attack.get("attack")), two.auc_upper_at_most)
-    why = str(attack.get("why_not") or "")
+    why = str(attack.get("reason") or "")
     what = f"{title}, AUC, upper end of its interval"
     yield Check(f"attack/auc/{key}", TWO, what, _succeeded(attack), limit, True, modality, why)
     found = _number(attack.get("tpr_at_1_fpr"))

@@ -1,12 +1,13 @@
 """Policy: what a cohort must show before it leaves, as a YAML file says it; written before anybody has measured."""
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from ..core.config import Settings
 
+FORMAT = 2
 Role = Literal["owner", "generator", "validator", "steward"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -22,14 +23,15 @@ class Strict(Settings):
 class Limits(Strict):
     """Gate one, for one kind of record.
 
-    The distances are over the upper end of what two groups of real patients show. `useful` is the share of what as
-    many real records surely teach above chance, at the lower end of their range, for each task that they surely teach.
+    The distances are over the upper end of what two groups of real patients show. tstr_share is the AUROC above chance
+    (train on synthetic, test on real) over the lower end of the range of as many real records, for each task that real
+    records surely show.
     """
 
-    ks_above_real_at_most: Share
-    frechet_above_real_at_most: Annotated[float, Field(ge=0)]
-    told_apart_at_most: Share
-    useful_at_least: Annotated[float, Field(ge=0)]
+    ks_above_baseline_at_most: Share
+    frechet_above_baseline_at_most: Annotated[float, Field(ge=0)]
+    c2st_auc_at_most: Share
+    tstr_share_at_least: Annotated[float, Field(ge=0)]
 
 
 class Fidelity(Strict):
@@ -41,9 +43,9 @@ class Fidelity(Strict):
     limits: Limits
     views: dict[str, Limits] = Field(default_factory=dict)
     tasks_at_least: Count = 1
-    link_at_least: Share
-    contradictions_at_most: Count = 0
-    violations_at_most: Count = 0
+    linkage_score_at_least: Share
+    inconsistent_patients_at_most: Count = 0
+    rule_violations_at_most: Count = 0
 
     def of(self, view: str) -> Limits:
         """The limits of one view."""
@@ -61,7 +63,7 @@ class Privacy(Strict):
     auc_upper_for: dict[str, Share] = Field(default_factory=dict)
     tpr_at_1_fpr_at_most: Share
     attacks_at_least: Annotated[int, Field(ge=1)] = 1  # measured, a modality
-    near_copies_above_control_at_most: Share
+    near_copies_above_controls_at_most: Share
     public_weights: bool
     epsilon_at_most: Annotated[float, Field(gt=0)]
     audit: bool  # whether weights learnt privately must have been audited
@@ -84,8 +86,9 @@ class Terms(Strict):
 
 
 class Policy(Strict):
-    """The whole of it. may_be_unmeasured: patterns of checks that may have no figure, such as `useful/vitals/*`."""
+    """The whole of it. may_be_unmeasured: patterns of checks that may have no figure, such as `tstr/vitals/*`."""
 
+    format: int
     name: str
     about: str = ""
     since: date | None = None
@@ -93,3 +96,15 @@ class Policy(Strict):
     gate_one: Fidelity
     gate_two: Privacy
     may_be_unmeasured: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_this_format(cls, values: Any) -> Any:
+        """Checked before any key: keys were renamed between formats."""
+        found = values.get("format", 1) if isinstance(values, dict) else FORMAT
+        if found != FORMAT:
+            raise ValueError(
+                f"policy of format {found}; expected format {FORMAT}: rename its keys as in "
+                f"configs/policy/partner.yaml and write `format: {FORMAT}`"
+            )
+        return values

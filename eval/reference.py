@@ -13,12 +13,20 @@ from ..core.errors import InputError
 from ..core.modality import Modality, TrainingSet
 from ..core.profile import PatientProfile
 from ..core.training.weights import write_atomic
-from .metrics.distances import LEAST, PROBABILITIES, Aggregate, Floor, comparable, floor, summarise
+from .metrics.distances import (
+    LEAST,
+    PROBABILITIES,
+    Aggregate,
+    RealBaseline,
+    comparable,
+    real_baseline,
+    summarise,
+)
 from .sample import PATIENTS, Sample, collect, real_rows
 from .score import MEASURED, QUOTED, Score
 
-FORMAT, VERSION = "polyclinic-reference", 1
-SIZES = (10, 15, 25, 50, 100, 200, 400)  # of synthetic groups, for which floors are kept
+FORMAT, VERSION = "polyclinic-reference", 2
+SIZES = (10, 15, 25, 50, 100, 200, 400)  # of synthetic groups, for which real baselines are kept
 LEAST_PATIENTS = 20  # fewer, and quantiles would be single patients' values
 
 
@@ -27,13 +35,13 @@ class ViewReference:
     """What is known of one view's real data without their rows."""
 
     aggregate: Aggregate
-    floors: tuple[Floor, ...]
+    real_baselines: tuple[RealBaseline, ...]
     population: Mapping[str, Any]
     quoted: tuple[Score, ...]
 
-    def floor(self, size: int) -> Floor:
-        """The floor at this group size: between the kept sizes, linear in 1 / size."""
-        kept = sorted(self.floors, key=lambda f: 1 / f.size)
+    def real_baseline(self, size: int) -> RealBaseline:
+        """The real baseline at this group size: between the kept sizes, linear in 1 / size."""
+        kept = sorted(self.real_baselines, key=lambda f: 1 / f.size)
         at = [1 / f.size for f in kept]
         size = min(max(size, min(f.size for f in kept)), max(f.size for f in kept))
 
@@ -43,7 +51,7 @@ class ViewReference:
             )
             return low, middle, high
 
-        return Floor(size, between([f.ks for f in kept]), between([f.frechet for f in kept]))
+        return RealBaseline(size, between([f.ks for f in kept]), between([f.frechet for f in kept]))
 
 
 def population(profiles: Sequence[PatientProfile]) -> dict[str, Any]:
@@ -89,7 +97,7 @@ def aggregate(
     """The content of a reference file: test rows become quantiles, means and covariances, never rows.
 
     quoted: view name -> scores that need real rows, measured on the shipped weights. Raises InputError
-    if a view's test split has fewer than 20 patients, or its train split too few for any floor.
+    if a view's test split has fewer than 20 patients, or its train split too few for any real baseline.
     """
     views: dict[str, Any] = {}
     for view, (train, test) in zip(modality.views(), samples(modality, pairs, seed), strict=True):
@@ -115,13 +123,13 @@ def aggregate(
             "sd": _short(real.sd),
             "shift": _short(real.shift, 3),
             "covariance_lower": _short(real.covariance[lower], 3),
-            "floors": [vars(floor(train, real, size, seed)) for size in sizes],
+            "real_baselines": [vars(real_baseline(train, real, size, seed)) for size in sizes],
             "quoted": [score.to_dict() for score in quoted.get(view.name, ())],
         }
     sources = [{**vars(test.source), "records": len(test), "split": test.split} for _, test in pairs]
     return {
         "format": FORMAT,
-        "version": VERSION,
+        "format_version": VERSION,
         "modality": modality.name,
         "sources": sources,
         "views": views,
@@ -148,9 +156,11 @@ def read(path: Path) -> dict[str, ViewReference]:
     """View name -> reference. Raises InputError if the file is damaged or of another version."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if (content["format"], content["version"]) != (FORMAT, VERSION):
+        found = content["format"], content.get("format_version", 1)
+        if found != (FORMAT, VERSION):
             raise InputError(
-                f"{path}: expected {FORMAT} version {VERSION}, got {content['format']} {content['version']}"
+                f"{path}: expected {FORMAT} format_version {VERSION}, got {found[0]} {found[1]}; write it again "
+                "with benchmarks/quality.py --write"
             )
         return {name: _view(row) for name, row in content["views"].items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -172,9 +182,11 @@ def _view(row: Mapping[str, Any]) -> ViewReference:
         shift=np.asarray(row["shift"], dtype=np.float64),
         covariance=covariance,
     )
-    floors = tuple(Floor(f["size"], tuple(f["ks"]), tuple(f["frechet"])) for f in row["floors"])
+    real_baselines = tuple(
+        RealBaseline(f["size"], tuple(f["ks"]), tuple(f["frechet"])) for f in row["real_baselines"]
+    )
     quoted = tuple(Score.from_dict(_as_quoted(score)) for score in row["quoted"])
-    return ViewReference(real, floors, row["population"], quoted)
+    return ViewReference(real, real_baselines, row["population"], quoted)
 
 
 def _as_quoted(score: Mapping[str, Any]) -> dict[str, Any]:

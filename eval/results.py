@@ -1,17 +1,21 @@
-"""Results: what was found about one view of a cohort."""
+"""Results: what was found about one view of a cohort, and the format of scores.json."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from ..core.errors import InputError
 from ..core.modality import View
 from .score import AS_REAL, CLOSE, DIFFERENT, NOT_MEASURED, QUESTIONS, UNDECIDED, Score
 
+FORMAT, VERSION = "polyclinic-scores", 2
 WORST = 8  # features named as differing most
 
 
 @dataclass(frozen=True)
-class ViewReport:
+class ViewResult:
     """All that was found about one view; picture is a PNG, alt what it shows."""
 
     modality: str
@@ -41,5 +45,20 @@ class ViewReport:
             "real": self.real,
             "scores": [score.to_dict() for score in self.scores],
             "features_that_differ_most": [{"feature": n, "ks": round(d, 4)} for n, d in worst],
-            "not_seen": list(self.view.blind),
+            "not_covered": list(self.view.blind),
         }
+
+
+def read_scores(path: Path) -> dict[str, Any]:
+    """The content of a scores.json. Raises InputError if it is none, or of another format_version."""
+    try:
+        scores: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found = scores["format"], scores.get("format_version", 1)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not a scores.json ({type(error).__name__}: {error})") from None
+    if found != (FORMAT, VERSION):
+        raise InputError(
+            f"{path}: expected {FORMAT} format_version {VERSION}, got {found[0]} {found[1]}; remove the file and run "
+            "polyclinic evaluate or release again"
+        )
+    return scores

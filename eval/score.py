@@ -1,4 +1,4 @@
-"""Score: one measured number with its floor, interval, direction, verdict and a plain sentence."""
+"""Score: one measured number with its real baseline, interval, direction, verdict and a plain sentence."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,21 +10,27 @@ from numpy.typing import ArrayLike
 
 MEASURED, QUOTED, NOT_MEASURED = "measured", "quoted", "not measured"
 AS_REAL, CLOSE, DIFFERENT, UNDECIDED = "as real", "close", "different", "undecided"
-QUESTIONS = ("distance", "told apart", "useful")  # what a score answers: the verdicts of a view
-# finer questions, each with figures of its own, which no verdict of a view rests on
-SINGLE, DEPENDENCE, TIME, IMAGES, BIOLOGY = "single", "dependence", "time", "images", "biology"
-RARE, TRUST = "rare", "trust"
-FINER = (SINGLE, DEPENDENCE, TIME, IMAGES, BIOLOGY, RARE, TRUST)
+QUESTIONS = ("distance", "c2st", "tstr")  # what a score answers: the verdicts of a view
+# questions of the detailed metrics; no verdict of a view rests on them
+MARGINALS, DEPENDENCE, TIME_SERIES, IMAGES, OMICS = (
+    "marginals",
+    "dependence",
+    "time_series",
+    "images",
+    "omics",
+)
+RARE, CALIBRATION = "rare", "calibration"
+DETAILED = (MARGINALS, DEPENDENCE, TIME_SERIES, IMAGES, OMICS, RARE, CALIBRATION)
 
 
 @dataclass(frozen=True)
 class Score:
-    """One number. `floor` is the same measurement between two groups of real patients.
+    """One number. `real_baseline` is the same measurement between two groups of real patients.
 
-    question: one of QUESTIONS or FINER. status: measured now, quoted from the training of the weights, or not
-    measured (then `reason` says why and there is no value). verdict: within what real data show
-    ("as real"), near it ("close"), "different", or "undecided" where the numbers are too small to say;
-    None where not measured.
+    question: one of QUESTIONS or DETAILED. task, panel: what it is measured on, where there are
+    several. status: measured now, quoted from the training of the weights, or not measured (then `reason` says why
+    and there is no value). verdict: within what real data show ("as real"), near it ("close"), "different", or
+    "undecided" where the numbers are too small to say; None where not measured.
     """
 
     metric: str
@@ -33,10 +39,11 @@ class Score:
     status: str
     direction: str = ""
     task: str | None = None
+    panel: str | None = None
     value: float | None = None
     interval: tuple[float, float] | None = None
-    floor: float | None = None
-    floor_interval: tuple[float, float] | None = None
+    real_baseline: float | None = None
+    real_baseline_interval: tuple[float, float] | None = None
     verdict: str | None = None
     sentence: str = ""
     reason: str | None = None
@@ -44,7 +51,12 @@ class Score:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        numbers = (self.value, self.floor, *(self.interval or ()), *(self.floor_interval or ()))
+        numbers = (
+            self.value,
+            self.real_baseline,
+            *(self.interval or ()),
+            *(self.real_baseline_interval or ()),
+        )
         assert all(n is None or math.isfinite(n) for n in numbers), (
             f"{self.metric}: a score is finite or absent"
         )
@@ -57,7 +69,7 @@ class Score:
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> "Score":
         """Inverse of to_dict."""
-        pairs = ("interval", "floor_interval", "scale")
+        pairs = ("interval", "real_baseline_interval", "scale")
         return cls(**{**row, **{k: tuple(row[k]) for k in pairs if row[k] is not None}})
 
 
@@ -69,10 +81,14 @@ def _plain(value: Any) -> Any:
     return round(value, 4) if isinstance(value, float) else value
 
 
-def not_measured(metric: str, title: str, question: str, reason: str, task: str | None = None) -> Score:
+def not_measured(
+    metric: str, title: str, question: str, reason: str, task: str | None = None, panel: str | None = None
+) -> Score:
     """A score without a number, and why."""
     sentence = f"Not measured: {reason}."
-    return Score(metric, title, question, NOT_MEASURED, task=task, reason=reason, sentence=sentence)
+    return Score(
+        metric, title, question, NOT_MEASURED, task=task, panel=panel, reason=reason, sentence=sentence
+    )
 
 
 def percentiles(draws: ArrayLike) -> tuple[float, float]:

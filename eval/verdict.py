@@ -12,7 +12,7 @@ GATES = (TERMS, ONE, TWO, APPROVALS)
 class Check:
     """One line of a verdict. value None: not measured, and `why` says why; then it has not passed either."""
 
-    key: str  # as policies name it: told_apart/ecg
+    key: str  # as policies name it: c2st_auc/ecg
     gate: str
     what: str
     value: float | None

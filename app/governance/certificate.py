@@ -19,7 +19,7 @@ from ...core.training.weights import digest, write_atomic
 from ...eval.policy import Policy
 from ...eval.verdict import Verdict
 
-FORMAT, VERSION = "polyclinic-certificate", 1
+FORMAT, VERSION = "polyclinic-certificate", 2
 CERTIFICATE, SCORES, REPORT = "certificate.json", "scores.json", "report.html"
 CROISSANT, SHEET = "croissant.json", "datasheet.md"
 SAYS = (
@@ -110,7 +110,7 @@ def read(folder: Path) -> dict[str, Any]:
     if not whole:
         raise InputError(f"{path}: changed since it was signed")
     if (certificate.get("format"), certificate.get("version")) != (FORMAT, VERSION):
-        raise InputError(f"{path}: expected {FORMAT} version {VERSION}")
+        raise InputError(f"{path}: expected {FORMAT} version {VERSION}; release the cohort again to have one")
     return certificate
 
 

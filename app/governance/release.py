@@ -19,6 +19,7 @@ from ...core.modality import TrainingSet
 from ...core.training.weights import digest, write_atomic
 from ...eval.gate import judge
 from ...eval.policy import Policy
+from ...eval.results import read_scores
 from ..engines.local import chosen_of
 from ..training import references
 from . import certificate, croissant
@@ -169,8 +170,7 @@ class Desk:
                 e.of(EVALUATED, subject) and e.by == self.signer.public and e.details == wanted
                 for e in events
             ):
-                scores: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-                return scores
+                return read_scores(path)
         self.touched(f"scores of cohort {cohort.folder.name} ({subject[:12]}) on real rows")
         # no picture of a real record may leave with the cohort
         scores = evaluate(

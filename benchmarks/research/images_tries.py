@@ -32,7 +32,7 @@ from sklearn.linear_model import LogisticRegression
 from polyclinic import Batch, PatientProfile, Record, seed_for
 from polyclinic.core.condition import select
 from polyclinic.core.training.weights import find, load, read_card
-from polyclinic.eval.metrics.precision_recall import frechet, overlap
+from polyclinic.eval.metrics.precision_recall import frechet, prdc
 from polyclinic.modalities.imaging.gaussian_prior import LawSettings, fit_public
 from polyclinic.modalities.imaging.generator import EMPHASIS, GUIDANCE, STEPS, ImageGenerator
 from polyclinic.modalities.imaging.histogram_matching import Finish, fit
@@ -150,13 +150,13 @@ def laws(data: Path) -> None:
         return peers.direct(prior.net, coarse.astype(np.float32))
 
     real = pictures(z[:1000])
-    target, natural = space(real), judges.likeness(real, 1000, 0)
+    target, natural = space(real), judges.ms_ssim(real, 1000, 0)
     heads = "".join(f"{name:>11}" for name in ("FID", "precision", "recall", "MS-SSIM"))
     print(f"\n{'Coarse pictures, free, train rows':50}{heads}", flush=True)
     for how in (None, *(Try(f"mixture of {n}", mixture=n) for n in (1, 8, 16, 32)), *COOLER):
         images = pictures(z[1000:2000] if how is None else coarse_of(how, z[1000:], none, blank, 1000))
-        cloud, alike = space(images), judges.likeness(images, 1000, 0) / natural
-        held = overlap(target, cloud)
+        cloud, alike = space(images), judges.ms_ssim(images, 1000, 0) / natural
+        held = prdc(target, cloud)
         name = "real films" if how is None else how.name
         far = frechet(target, cloud) / FID_UNIT
         print(f"{name:50}{far:11.3f}{held.precision:11.3f}{held.recall:11.3f}{alike:11.3f}", flush=True)
@@ -182,7 +182,7 @@ def laws(data: Path) -> None:
                     linear(z[other], y[other], drawn, asked),
                 ]
             there, here = space(pictures(z[other])), space(pictures(drawn[: len(own)]))
-            held = overlap(there, here)
+            held = prdc(there, here)
             rows.append([*figures, frechet(there, here) / FID_UNIT, held.precision, held.recall])
         *areas, far, precision, recall = np.mean(rows, axis=0)
         name = "real films" if how is None else how.name
@@ -260,7 +260,7 @@ def likeness(data: Path, tries: Sequence[Try]) -> None:
     blank = [PatientProfile(str(i)) for i in range(len(z))]
     none = np.zeros((len(z), 0), dtype=np.float32)
     target = space(films[:1000])
-    natural = judges.likeness(films[:1000], 1000, 0)
+    natural = judges.ms_ssim(films[:1000], 1000, 0)
     seeds = [seed_for(0, f"{i}", "tries") for i in range(1000)]
     code = np.zeros((1000, len(generator.card.columns)), dtype=np.float32)
     print(f"\n{'Likeness, train rows':50}{'FID':>9}{'precision':>11}{'recall':>9}{'MS-SSIM':>9}", flush=True)
@@ -272,8 +272,8 @@ def likeness(data: Path, tries: Sequence[Try]) -> None:
             coarse = z[:1000, : how.kept].astype(np.float32) if how.real else coarse
             images = draw(generator.net, code, seeds, generator.shape, coarse, how.steps, 1.0, how.spread)
             drawn = (images[:, 0] + 1) / 2
-        held = overlap(target, space(drawn))
-        alike = judges.likeness(drawn, 1000, 0) / natural
+        held = prdc(target, space(drawn))
+        alike = judges.ms_ssim(drawn, 1000, 0) / natural
         print(
             f"{'real films' if how is None else how.name:50}{frechet(target, space(drawn)) / FID_UNIT:9.3f}"
             f"{held.precision:11.3f}{held.recall:9.3f}{alike:9.3f}",
@@ -302,7 +302,7 @@ def finishing(data: Path) -> None:
 
     def near(here: Pixels, there: Pixels) -> list[float]:
         cloud, target = space(here.astype(np.float32)), space(there)
-        held = overlap(target, cloud)
+        held = prdc(target, cloud)
         return [frechet(target, cloud) / FID_UNIT, held.precision, held.recall]
 
     fitted = [(own, fit(films[own], x[own].astype(np.float64))) for own in (half, ~half)]

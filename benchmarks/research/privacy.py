@@ -93,22 +93,22 @@ def pair_of(data: Path, modality: str, kind: str) -> Pair:
 def row(real: Real, name: str, synthetic: Any, bar: str, limit: float = 0.5) -> tuple[bool | None, float]:
     """Print one arm; whether its bar is met, None if it has none, and the AUC of the highest attack."""
     found = attack({real.modality: [real.against(synthetic)]})
-    top, (copied,) = found.worst, found.copies
+    top, (copied,) = found.strongest, found.memorization
     assert top is not None
     assert top.auc is not None
     assert top.interval is not None
-    assert top.floor is not None
+    assert top.chance_interval is not None
     low = top.interval[0]
     met = {
         "ours": low <= limit and copied.exact == 0 and copied.near <= 2 * copied.expected,
         "found": low > limit,
-        "copies": copied.exact >= FOUND * COPIED * copied.of,
+        "copies": copied.exact >= FOUND * COPIED * copied.records,
         "": None,
     }[bar]
     title = top.title.partition(": ")[2]
     print(
         f"{real.view.title[:23]:24}{name:22}{title[:41]:42}{top.auc:6.3f}{_range(top.interval):>14}"
-        f"{_range(top.floor):>14}{copied.exact:7}{copied.near:6}{copied.of:6}"
+        f"{_range(top.chance_interval):>14}{copied.exact:7}{copied.near:6}{copied.records:6}"
         f"  {'reported' if met is None else 'met' if met else 'MISSED'}",
         flush=True,
     )
@@ -179,11 +179,11 @@ def _lira(target: Shadowed, quick: bool, bar: str) -> bool | None:
     found = lira(target, SHADOWS[quick], 7)
     assert found.auc is not None
     assert found.interval is not None
-    assert found.floor is not None
+    assert found.chance_interval is not None
     met = {"found": found.interval[0] > 0.5, "hidden": found.interval[0] <= 0.5, "": None}[bar]
     caught = "not measured" if found.tpr_at_1_fpr is None else f"{found.tpr_at_1_fpr:.1%}"
     print(
-        f"{target.name:46}{len(target.rows):9}{found.auc:7.3f}{_range(found.interval):>14}{_range(found.floor):>14}"
+        f"{target.name:46}{len(target.rows):9}{found.auc:7.3f}{_range(found.interval):>14}{_range(found.chance_interval):>14}"
         f"{caught:>21}  {'reported' if met is None else 'met' if met else 'MISSED'}",
         flush=True,
     )

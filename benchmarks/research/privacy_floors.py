@@ -57,10 +57,10 @@ def figures(policy: Policy, name: str, real: list[Comparison], size: int, seed: 
     verdict = judge(policy, manifest, scores, [], {})
     found: dict[str, Any] = {c.key: c for c in verdict.checks if c.modality == name and c.gate in (ONE, TWO)}
     points = {
-        f"useful/{view['view']}/{s['task']}": (s["value"] - CHANCE) / (s["floor"] - CHANCE)
+        f"tstr/{view['view']}/{s['task']}": (s["value"] - CHANCE) / (s["real_baseline"] - CHANCE)
         for view in views
         for s in view["scores"]
-        if s["metric"] == "tstr" and s["value"] is not None and s["floor_interval"][0] > CHANCE
+        if s["metric"] == "tstr_auroc" and s["value"] is not None and s["real_baseline_interval"][0] > CHANCE
     }
     return {"checks": found, "points": points}
 
@@ -83,7 +83,7 @@ def judged(policy: Policy, name: str, options: argparse.Namespace) -> tuple[int,
     bars = missed = 0
     for key, checks in sorted(values.items()):
         known = [c for c in checks if c.value is not None]
-        if not known or key.startswith("taught/"):
+        if not known or key.startswith("tstr_tasks/"):
             continue
         numbers = sorted(c.value for c in known)
         nearest = numbers[-1] if known[0].at_most else numbers[0]

@@ -26,7 +26,7 @@ UNKNOWN = -1.0  # a label that is not known, as a number
 EPOCHS = (20, 5)  # of tsgm's model: whole, quick
 NOT_MEASURED = "not measured"
 HEAD = (
-    f"{'record':24}{'generator':20}{'KS':>6}{'told apart':>11}{'useful':>8}{'highest attack':>30}{'AUC':>7}"
+    f"{'record':24}{'generator':20}{'KS':>6}{'C2ST':>11}{'TSTR':>8}{'highest attack':>30}{'AUC':>7}"
     f"{'range':>14}{'exact':>7}{'near':>6}"
 )
 
@@ -98,17 +98,20 @@ def compared(real: Real, name: str, synthetic: Sample | str) -> None:
     found = score(real.view, synthetic, real.train, real.test, None, 0)
     by_metric = {s.metric: s for s in found.scores if s.task is None}
     shares = [
-        (s.value - CHANCE) / (s.floor_interval[0] - CHANCE)
+        (s.value - CHANCE) / (s.real_baseline_interval[0] - CHANCE)
         for s in found.scores
-        if s.metric == "tstr" and s.value is not None and s.floor_interval and s.floor_interval[0] > CHANCE
+        if s.metric == "tstr_auroc"
+        and s.value is not None
+        and s.real_baseline_interval
+        and s.real_baseline_interval[0] > CHANCE
     ]
     privacy = attack({real.modality: [real.against(synthetic)]})
-    top, (copied,) = privacy.worst, privacy.copies
+    top, (copied,) = privacy.strongest, privacy.memorization
     assert top is not None
     assert top.interval is not None
     low, high = top.interval
     print(
-        f"{title}{_cell(by_metric['ks'].value):>6}{_cell(by_metric['auc'].value):>11}"
+        f"{title}{_cell(by_metric['ks'].value):>6}{_cell(by_metric['c2st_auc'].value):>11}"
         f"{_cell(float(np.mean(shares)) if shares else None):>8}{top.title.partition(': ')[2][-29:]:>30}{top.auc:7.3f}"
         f"{f'{low:.2f} to {high:.2f}':>14}{copied.exact:7}{copied.near:6}",
         flush=True,

@@ -42,7 +42,15 @@ ROWS, QUICK_ROWS = 400, 120  # of each real set that is copied
 SEEDS = (11, 12, 13)
 NEAREST = 6  # checks that are printed of each cohort
 SPOKEN = {"owner": {"a"}, "generator": {"b"}, "validator": {"c"}, "steward": {"d"}}
-FIGURES = ("ks", "frechet", "told_apart", "useful", "link", "attack", "copies")  # those with room to speak of
+FIGURES = (
+    "ks",
+    "frechet",
+    "c2st_auc",
+    "tstr",
+    "linkage",
+    "attack",
+    "memorization",
+)  # those with room to speak of
 MODALITIES = ("imaging", "signals", "omics")  # those with real counterparts
 Pairs = list[tuple[PatientProfile, Record]]
 
@@ -84,7 +92,7 @@ def judged(policy: Policy, pairs: Pairs, name: str, reference: Any) -> Verdict:
     """The verdict on records of one modality; what only whole cohorts have is left out."""
     own = policy.model_dump()
     own["terms"]["patients_at_least"] = 1
-    own["may_be_unmeasured"] += ["link/*", "rules"]
+    own["may_be_unmeasured"] += ["linkage/*", "rules"]
     with tempfile.TemporaryDirectory() as place:
         cohort = Held(pairs, Path(place))
         scores = evaluate(cohort, [load_modality(name)], reference, Path(place) / "out", show_real=False)

@@ -32,7 +32,7 @@ from polyclinic.core.dp.budget import Budget, noise_for
 from polyclinic.core.modality import Generator, TrainingSet, View
 from polyclinic.core.training.fit import Fit
 from polyclinic.core.training.weights import Weights, available, read_card
-from polyclinic.eval.attacks.attack_result import Exposure, Target
+from polyclinic.eval.attacks.attack_result import AttackResult, Target
 from polyclinic.eval.sample import collect
 from polyclinic.modalities.omics.generator import OmicsGenerator
 from polyclinic.modalities.signals.ecg.model import train_ecg
@@ -55,7 +55,7 @@ class Shadowed:
     make: Make  # learns from a half and draws as many rows
 
 
-def lira(target: Shadowed, shadows: int, seed: int) -> Exposure:
+def lira(target: Shadowed, shadows: int, seed: int) -> AttackResult:
     """How well the attack tells whom one more training saw."""
     rng = np.random.default_rng(seed)
     scale = np.maximum(target.rows.std(0), 1e-9)

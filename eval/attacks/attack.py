@@ -9,25 +9,30 @@ from ...core.modality import Modality, View
 from ..cohort import CohortFiles
 from ..sample import Comparison
 from . import linkability
-from .attack_result import LEAST, Exposure, Target, worst
+from .attack_result import LEAST, AttackResult, Target, strongest
 from .attribute_inference import PREDICATES, by_condition, by_predicates, by_profile
 from .audit_record import Audited, audits
 from .identifiers import Identifier, identifiers
-from .membership import Crowd, Parties, by_density, by_distance, crowd, outliers, parties
-from .memorization import Copies, copies
+from .membership import AttackData, Embedding, attack_data, by_density, by_distance, embed, outliers
+from .memorization import Memorization, memorization
 
-NEAREST, DENSITY, OUTLIERS = "nearest record", "density ratio", "outliers"
-CONDITION, SINGLED_OUT, PROFILE, RELINKING = "condition", "singling out", "profile", "linkability"
+NEAREST, DENSITY, OUTLIERS = "nearest_record", "density_ratio", "outliers"
+ATTRIBUTE_INFERENCE, SINGLING_OUT, PROFILE, LINKABILITY = (
+    "attribute_inference",
+    "singling_out",
+    "profile_matching",
+    "linkability",
+)
 TITLES = {
     NEAREST: "Membership by the nearest record",
     DENSITY: "Membership by density",
     OUTLIERS: "Membership of outliers",
-    CONDITION: "A condition guessed",
-    SINGLED_OUT: "Singling out",
-    PROFILE: "Membership by profile",
-    RELINKING: "Two records of a patient joined",
+    ATTRIBUTE_INFERENCE: "Attribute inference",
+    SINGLING_OUT: "Singling out",
+    PROFILE: "Membership by profile matching",
+    LINKABILITY: "Linkability of two records",
 }
-TRIED = {
+METHODS = {
     NEAREST: "Who is nearer to a synthetic record than to other real patients is taken for a member.",
     DENSITY: "Who stands where synthetic records crowd more than real ones do is taken for a member.",
     OUTLIERS: "The same, among the fifth of patients who are least like the others.",
@@ -36,38 +41,38 @@ NO_COUNTERPART = "there are no real records to compare with"
 
 
 @dataclass(frozen=True)
-class Privacy:
+class PrivacyResult:
     """All that the attacks found; identifiers None: the files were not searched; audits None: no weights are named."""
 
-    attacks: Sequence[Exposure]
-    copies: Sequence[Copies]
+    attacks: Sequence[AttackResult]
+    memorization: Sequence[Memorization]
     identifiers: Sequence[Identifier] | None
     audits: Sequence[Audited] | None = None
 
     @property
-    def worst(self) -> Exposure | None:
-        """The strongest attack, as far as any was measured; see exposure.worst."""
-        return worst(self.attacks)
+    def strongest(self) -> AttackResult | None:
+        """The strongest attack, as far as any was measured; see attack_result.strongest."""
+        return strongest(self.attacks)
 
     @property
     def in_words(self) -> str:
         """The finding in a few sentences, the worst first."""
         said = []
-        top = self.worst
+        top = self.strongest
         if top is None:
             said.append(
                 "No attack was measured: that needs real training and held-out records, in a reference folder."
             )
         elif top.auc is not None and top.interval is not None:
             measured = sum(row.auc is not None for row in self.attacks)
-            sure = "more than guessing" if top.interval[0] > 0.5 else "not surely more than guessing"
+            sure = "more than chance" if top.interval[0] > 0.5 else "not surely more than chance"
             said.append(
                 f"The strongest of {measured} attacks, {top.title}, has an AUC of {top.auc:.2f} "
                 f"({top.interval[0]:.2f} to {top.interval[1]:.2f}), {sure}."
             )
-        if self.copies:
-            exact, near = (sum(getattr(row, name) for row in self.copies) for name in ("exact", "near"))
-            expected = sum(row.expected for row in self.copies)
+        if self.memorization:
+            exact, near = (sum(getattr(row, name) for row in self.memorization) for name in ("exact", "near"))
+            expected = sum(row.expected for row in self.memorization)
             said.append(
                 f"{exact} records are copies of a training patient's, {near} are near one; by chance about "
                 f"{expected:.0f} would be."
@@ -80,50 +85,52 @@ class Privacy:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; without any patient."""
-        top = self.worst
+        top = self.strongest
         return {
             "in_words": self.in_words,
-            "worst": None if top is None else top.to_dict(),
+            "strongest_attack": None if top is None else top.to_dict(),
             "attacks": [row.to_dict() for row in self.attacks],
-            "copies": [row.to_dict() for row in self.copies],
+            "memorization": [row.to_dict() for row in self.memorization],
             "identifiers": None if self.identifiers is None else [vars(found) for found in self.identifiers],
-            "audit": None if self.audits is None else [row.to_dict() for row in self.audits],
+            "audits": None if self.audits is None else [row.to_dict() for row in self.audits],
         }
 
 
 def attack(
-    sides: Mapping[str, Sequence[Comparison]],
+    comparisons: Mapping[str, Sequence[Comparison]],
     seed: int = 0,
     cohort: CohortFiles | None = None,
     modalities: Sequence[Modality] = (),
-) -> Privacy:
+) -> PrivacyResult:
     """Every attack on every view, and the search of the cohort's files where there is one on disk.
 
-    sides: modality name -> its views' rows (report.sides_of). Training rows of the reference are the members,
-    whose data the generator may have seen; its test rows the controls. The patient is the unit: the best of
+    comparisons: modality name -> its views' rows (report.comparisons_of). Members are the training rows of the
+    reference, whose data the generator may have seen; its test rows the controls. The patient is the unit: the best of
     a patient's rows counts. Raises InputError if a file of the cohort cannot be read.
     """
-    found = [row for name, own in sides.items() for row in _of_modality(name, own, seed)]
-    found += _linkability(sides, seed)
-    whole = [(name, parties(side, LEAST)) for name, own in sides.items() for side in own]
-    copied = [copies(name, rows, seed) for name, rows in whole if isinstance(rows, Parties)]
-    traces = None if cohort is None else identifiers(cohort, modalities, sides)
-    return Privacy(found, copied, traces, audits(cohort))
+    found = [row for name, own in comparisons.items() for row in _of_modality(name, own, seed)]
+    found += _linkability(comparisons, seed)
+    whole = [
+        (name, attack_data(comparison, LEAST)) for name, own in comparisons.items() for comparison in own
+    ]
+    copied = [memorization(name, rows, seed) for name, rows in whole if isinstance(rows, AttackData)]
+    traces = None if cohort is None else identifiers(cohort, modalities, comparisons)
+    return PrivacyResult(found, copied, traces, audits(cohort))
 
 
-def _of_modality(modality: str, own: Sequence[Comparison], seed: int) -> Iterator[Exposure]:
+def _of_modality(modality: str, own: Sequence[Comparison], seed: int) -> Iterator[AttackResult]:
     if not own:
         title = f"{modality.capitalize()}: {TITLES[NEAREST]}"
         yield Target(modality, "", NEAREST, title).not_measured(NO_COUNTERPART)
-    for side in own:
-        found = parties(side, LEAST)
-        if isinstance(found, Parties):
+    for comparison in own:
+        found = attack_data(comparison, LEAST)
+        if isinstance(found, AttackData):
             yield from _of_view(modality, found, seed)
         else:
-            for key in (NEAREST, DENSITY, OUTLIERS, SINGLED_OUT, PROFILE):
-                yield _target(modality, side.view, key).not_measured(found)
-            for task in side.view.tasks:
-                yield _target(modality, side.view, CONDITION, task.name).not_measured(found)
+            for key in (NEAREST, DENSITY, OUTLIERS, SINGLING_OUT, PROFILE):
+                yield _target(modality, comparison.view, key).not_measured(found)
+            for task in comparison.view.tasks:
+                yield _target(modality, comparison.view, ATTRIBUTE_INFERENCE, task.name).not_measured(found)
 
 
 def _target(modality: str, view: View, key: str, task: str = "") -> Target:
@@ -131,66 +138,68 @@ def _target(modality: str, view: View, key: str, task: str = "") -> Target:
     return Target(modality, view.name, key, title)
 
 
-def _of_view(modality: str, rows: Parties, seed: int) -> Iterator[Exposure]:
-    people = crowd(rows, seed)
-    distance = by_distance(people)
-    scores = {NEAREST: distance, DENSITY: by_density(people), OUTLIERS: outliers(people, distance)}
+def _of_view(modality: str, rows: AttackData, seed: int) -> Iterator[AttackResult]:
+    embedding = embed(rows, seed)
+    distance = by_distance(embedding)
+    scores = {NEAREST: distance, DENSITY: by_density(embedding), OUTLIERS: outliers(embedding, distance)}
     for key, values in scores.items():
-        yield _target(modality, rows.view, key).measured(values, people.member, TRIED[key], seed)
-    yield _singling_out(_target(modality, rows.view, SINGLED_OUT), people, seed)
-    yield _profile(_target(modality, rows.view, PROFILE), rows, people, seed)
+        yield _target(modality, rows.view, key).measured(values, embedding.member, METHODS[key], seed)
+    yield _singling_out(_target(modality, rows.view, SINGLING_OUT), embedding, seed)
+    yield _profile(_target(modality, rows.view, PROFILE), rows, embedding, seed)
     for task in rows.view.tasks:
-        yield _condition(_target(modality, rows.view, CONDITION, task.name), rows, people, task.name, seed)
+        yield _condition(
+            _target(modality, rows.view, ATTRIBUTE_INFERENCE, task.name), rows, embedding, task.name, seed
+        )
 
 
-def _singling_out(target: Target, people: Crowd, seed: int) -> Exposure:
-    counts, (inside, outside) = by_predicates(people, seed)
+def _singling_out(target: Target, embedding: Embedding, seed: int) -> AttackResult:
+    counts, (inside, outside) = by_predicates(embedding, seed)
     words = (
         f"Of {PREDICATES} statements learnt from the cohort {inside:.1%} are true of one member alone, "
         f"{outside:.1%} of one control alone."
     )
-    return target.measured(counts, people.member, words, seed)
+    return target.measured(counts, embedding.member, words, seed)
 
 
-def _profile(target: Target, rows: Parties, people: Crowd, seed: int) -> Exposure:
-    if (found := by_profile(rows, people)) is None:
+def _profile(target: Target, rows: AttackData, embedding: Embedding, seed: int) -> AttackResult:
+    if (found := by_profile(rows, embedding)) is None:
         return target.not_measured("real and synthetic patients share fewer than two known fields")
     scores, (inside, outside), fields = found
     words = (
         f"By {', '.join(fields)}: {inside} members and {outside} controls, each unlike every other real patient, "
         "have exactly one synthetic double."
     )
-    return target.measured(scores, people.member, words, seed)
+    return target.measured(scores, embedding.member, words, seed)
 
 
-def _condition(target: Target, rows: Parties, people: Crowd, task: str, seed: int) -> Exposure:
-    if (found := by_condition(rows, people, task)) is None:
+def _condition(target: Target, rows: AttackData, embedding: Embedding, task: str, seed: int) -> AttackResult:
+    if (found := by_condition(rows, embedding, task)) is None:
         return target.not_measured("too few records of each class")
     scores, (inside, outside) = found
     words = (
         f"Told from the nearest synthetic record, {task} is right for {inside:.0%} of the members' records and "
         f"{outside:.0%} of the controls'."
     )
-    return target.measured(scores, people.member, words, seed)
+    return target.measured(scores, embedding.member, words, seed)
 
 
-def _linkability(sides: Mapping[str, Sequence[Comparison]], seed: int) -> list[Exposure]:
+def _linkability(comparisons: Mapping[str, Sequence[Comparison]], seed: int) -> list[AttackResult]:
     """Every two views; one line that says so if no real patient has two records."""
     found = []
-    every = [(name, side) for name, own in sides.items() for side in own]
+    every = [(name, comparison) for name, own in comparisons.items() for comparison in own]
     for (name, first), (other, second) in combinations(every, 2):
         both = linkability.pair(first, second, seed)
         if both is not None:
-            title = f"{first.view.title}, {second.view.title}: {TITLES[RELINKING]}"
+            title = f"{first.view.title}, {second.view.title}: {TITLES[LINKABILITY]}"
             words = "Two records are taken for one person's if the nearest synthetic patients of both are the same."
             target = Target(
-                name if name == other else f"{name}, {other}",
-                f"{first.view.name}, {second.view.name}",
-                RELINKING,
+                name if name == other else f"{name}+{other}",
+                f"{first.view.name}+{second.view.name}",
+                LINKABILITY,
                 title,
             )
             found.append(target.measured(linkability.scores(both), both.member, words, seed))
     if not found:
         why = "no 20 real training and 20 real test patients have two kinds of records in the reference"
-        found = [Target("", "", RELINKING, TITLES[RELINKING]).not_measured(why)]
+        found = [Target("", "", LINKABILITY, TITLES[LINKABILITY]).not_measured(why)]
     return found

@@ -1,4 +1,4 @@
-"""Exposure: how well one attack told members from controls, and what the worst of several is worth."""
+"""AttackResult: how well one attack separates members from controls, and the strongest of several."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -19,13 +19,14 @@ SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 
 
 @dataclass(frozen=True)
-class Exposure:
-    """One attack on the patients behind one kind of record; auc None: not measured, and why_not says why.
+class AttackResult:
+    """One attack on the patients behind one kind of record; auc None: not measured.
 
     auc: how often a member, whose data the generator may have seen, outscores a control, who is a real
     patient it has not; interval: 95 %, by bootstrap over patients. tpr_at_1_fpr: share of members above the
     score that one control in a hundred exceeds, with its exact interval (Clopper and Pearson 1934) given
-    that score; None below 100 controls. floor: 95 % range of the AUC if nothing set members apart.
+    that score; None below 100 controls. chance_interval: 95 % range of the AUC if nothing set members apart. reason:
+    why it was not measured.
     """
 
     modality: str
@@ -35,11 +36,11 @@ class Exposure:
     interval: tuple[float, float] | None = None
     tpr_at_1_fpr: float | None = None
     tpr_interval: tuple[float, float] | None = None
-    floor: tuple[float, float] | None = None
+    chance_interval: tuple[float, float] | None = None
     members: int = 0
     controls: int = 0
     in_words: str = ""
-    why_not: str | None = None
+    reason: str | None = None
     view: str = ""
     draws: FloatArray = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
 
@@ -58,15 +59,15 @@ class Target:
     attack: str
     title: str
 
-    def not_measured(self, why: str, members: int = 0, controls: int = 0) -> Exposure:
-        """An Exposure without figures."""
-        return Exposure(
+    def not_measured(self, why: str, members: int = 0, controls: int = 0) -> AttackResult:
+        """An AttackResult without figures."""
+        return AttackResult(
             self.modality, self.attack, self.title, members=members, controls=controls,
-            in_words=f"Not measured: {why}.", why_not=why, view=self.view,
+            in_words=f"Not measured: {why}.", reason=why, view=self.view,
         )  # fmt: skip
 
-    def measured(self, scores: FloatArray, member: BoolArray, words: str, seed: int) -> Exposure:
-        """An Exposure of scores (patient,), higher for "was in the training data", NaN for who is left out.
+    def measured(self, scores: FloatArray, member: BoolArray, words: str, seed: int) -> AttackResult:
+        """An AttackResult of scores (patient,), higher for "was in the training data", NaN for who is left out.
 
         words: what was tried.
         """
@@ -80,11 +81,12 @@ class Target:
             )
         rng = np.random.default_rng(seed)
         draws = np.array([outscored(_drawn(inside, rng), _drawn(outside, rng)) for _ in range(DRAWS)])
-        value, floor = outscored(inside, outside), by_chance(len(inside), len(outside))
-        tpr, tpr_interval = caught(inside, outside)
-        return Exposure(
+        value, chance_interval = outscored(inside, outside), by_chance(len(inside), len(outside))
+        tpr, tpr_interval = tpr_at_false_alarms(inside, outside)
+        return AttackResult(
             self.modality, self.attack, self.title, value, percentiles(draws), tpr, tpr_interval,
-            floor, len(inside), len(outside), f"{words} {_said(value, tpr, tpr_interval)}", None, self.view, draws,
+            chance_interval, len(inside), len(outside), f"{words} {_said(value, tpr, tpr_interval)}", None, self.view,
+            draws,
         )  # fmt: skip
 
 
@@ -101,7 +103,9 @@ def by_chance(inside: int, outside: int) -> tuple[float, float]:
     return 0.5 - wide, 0.5 + wide
 
 
-def caught(inside: FloatArray, outside: FloatArray) -> tuple[float | None, tuple[float, float] | None]:
+def tpr_at_false_alarms(
+    inside: FloatArray, outside: FloatArray
+) -> tuple[float | None, tuple[float, float] | None]:
     """Share of members above the score that at most 1 % of controls exceed, and its exact 95 % interval."""
     if len(outside) < FOR_TPR:
         return None, None
@@ -120,7 +124,7 @@ def exact(hits: int, of: int, confidence: float = CONFIDENCE) -> tuple[float, fl
     return low, high
 
 
-def worst(found: Sequence[Exposure]) -> Exposure | None:
+def strongest(found: Sequence[AttackResult]) -> AttackResult | None:
     """The measured attack with the highest AUC, its interval widened for having been chosen among all of them.
 
     Simultaneous 95 % range: the bootstrap's greatest deviation over all attacks, each in its own standard
@@ -151,7 +155,7 @@ def _drawn(values: FloatArray, rng: np.random.Generator) -> FloatArray:
 
 def _said(value: float, tpr: float | None, interval: tuple[float, float] | None) -> str:
     said = f"Shown a patient of the training data and one who is not, it picks the right one {value:.0%} of the time"
-    said += " (guessing: 50%)"
+    said += " (chance: 50%)"
     if tpr is None or interval is None:
         return f"{said}. What it finds at 1% false alarms needs {FOR_TPR} controls."
     return f"{said}. At 1% false alarms it finds {tpr:.1%} of them (at most {interval[1]:.1%})."

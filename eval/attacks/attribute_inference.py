@@ -1,4 +1,4 @@
-"""Guessing: what the synthetic cohort tells of a real patient of whom something is known already."""
+"""Attribute inference and singling out: what the cohort reveals of a real patient who is partly known."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import numpy as np
 from ...core.profile import PatientProfile
 from ...core.types import FloatArray
 from ..sample import one_each
-from .membership import Crowd, Parties, nearest
+from .membership import AttackData, Embedding, nearest
 
 PREDICATES, TERMS = 2000, 3  # statements tried; features that one joins
 LEAST_OF_CLASS = 10
@@ -16,15 +16,17 @@ YEARS = 1.0  # ages are compared as whole years
 FIELDS = ("age", "sex", "height", "weight")
 
 
-def by_condition(side: Parties, people: Crowd, task: str) -> tuple[FloatArray, tuple[float, float]] | None:
+def by_condition(
+    data: AttackData, embedding: Embedding, task: str
+) -> tuple[FloatArray, tuple[float, float]] | None:
     """(patient,) how surely a condition is guessed right; and how often so, for members and for controls.
 
     The guess is the condition of the nearest synthetic record; the score says how much nearer a record of
     the true class is than one of another. Ranked within the true class, so that a commoner condition among
     members is not taken for knowledge. None if fewer than two classes have 10 synthetic and real rows.
     """
-    truth = np.concatenate([side.train.labels[task], side.test.labels[task]])[people.rows]
-    drawn = side.synthetic.labels[task][people.drawn]
+    truth = np.concatenate([data.train.labels[task], data.test.labels[task]])[embedding.rows]
+    drawn = data.synthetic.labels[task][embedding.drawn]
     classes = [
         c
         for c in np.unique(truth[np.isfinite(truth)])
@@ -32,7 +34,7 @@ def by_condition(side: Parties, people: Crowd, task: str) -> tuple[FloatArray, t
     ]
     if len(classes) < 2:
         return None
-    away = np.stack([nearest(people.real, people.synthetic[drawn == c]) for c in classes], axis=1)
+    away = np.stack([nearest(embedding.real, embedding.synthetic[drawn == c]) for c in classes], axis=1)
     scores = np.full(len(truth), np.nan)
     for place, kind in enumerate(classes):
         rows = truth == kind
@@ -40,12 +42,12 @@ def by_condition(side: Parties, people: Crowd, task: str) -> tuple[FloatArray, t
         scores[rows] = _ranked(np.log(other + 1e-6) - np.log(away[rows, place] + 1e-6))
     known = np.isin(truth, classes)
     right = np.asarray(classes)[away.argmin(1)] == truth
-    member = people.member[people.patient]
+    member = embedding.member[embedding.patient]
     shares = float(right[known & member].mean()), float(right[known & ~member].mean())
-    return best_known(people, scores), shares
+    return best_known(embedding, scores), shares
 
 
-def by_predicates(people: Crowd, seed: int) -> tuple[FloatArray, tuple[float, float]]:
+def by_predicates(embedding: Embedding, seed: int) -> tuple[FloatArray, tuple[float, float]]:
     """(patient,) how many statements learnt from the cohort are true of this patient alone; and of how many each.
 
     A statement joins three components of a synthetic record, within half the way to the next synthetic record: few
@@ -54,8 +56,8 @@ def by_predicates(people: Crowd, seed: int) -> tuple[FloatArray, tuple[float, fl
     the mean share of statements that single out a member, or a control. Only one random record a patient is asked.
     """
     rng = np.random.default_rng(seed)
-    first = np.sort(one_each(people.patient, len(people.patient), rng))
-    real, member = people.real[first], people.member[people.patient[first]]
+    first = np.sort(one_each(embedding.patient, len(embedding.patient), rng))
+    real, member = embedding.real[first], embedding.member[embedding.patient[first]]
     size = int((~member).sum())
     groups = [np.flatnonzero(~member)]
     order = rng.permutation(np.flatnonzero(member))
@@ -64,9 +66,9 @@ def by_predicates(people: Crowd, seed: int) -> tuple[FloatArray, tuple[float, fl
     asked = np.zeros(len(first), dtype=bool)
     alone = [0, 0]
     for _ in range(PREDICATES):
-        where = rng.integers(people.synthetic.shape[1], size=TERMS)
-        centre = people.synthetic[rng.integers(len(people.synthetic)), where]
-        far = np.abs(people.synthetic[:, where] - centre).max(1)
+        where = rng.integers(embedding.synthetic.shape[1], size=TERMS)
+        centre = embedding.synthetic[rng.integers(len(embedding.synthetic)), where]
+        far = np.abs(embedding.synthetic[:, where] - centre).max(1)
         margin = np.partition(far, 1)[1] / 2
         meets = np.abs(real[:, where] - centre).max(1) <= margin
         for number, group in enumerate(groups):
@@ -76,20 +78,22 @@ def by_predicates(people: Crowd, seed: int) -> tuple[FloatArray, tuple[float, fl
                 alone[number > 0] += 1
     for group in groups:
         asked[group] = True
-    scores = np.full(len(people.member), np.nan)
-    scores[people.patient[first]] = np.where(asked, counts, np.nan)
+    scores = np.full(len(embedding.member), np.nan)
+    scores[embedding.patient[first]] = np.where(asked, counts, np.nan)
     return scores, (alone[1] / PREDICATES / (len(groups) - 1), alone[0] / PREDICATES)
 
 
-def by_profile(side: Parties, people: Crowd) -> tuple[FloatArray, tuple[int, int], Sequence[str]] | None:
+def by_profile(
+    data: AttackData, embedding: Embedding
+) -> tuple[FloatArray, tuple[int, int], Sequence[str]] | None:
     """(patient,) how much commoner a patient's profile is among synthetic than among reference patients.
 
     With it, how many members and controls have a profile that no other real patient has and one synthetic
     patient does; and the fields that a profile was made of. None if fewer than two are known on both sides.
     """
-    known = [*side.train.profiles, *side.test.profiles]
-    real = [known[i] for i in people.rows]
-    drawn = [side.synthetic.profiles[i] for i in people.drawn]
+    known = [*data.train.profiles, *data.test.profiles]
+    real = [known[i] for i in embedding.rows]
+    drawn = [data.synthetic.profiles[i] for i in embedding.drawn]
     fields = shared_fields(real, drawn)
     if len(fields) < 2:
         return None
@@ -98,21 +102,21 @@ def by_profile(side: Parties, people: Crowd) -> tuple[FloatArray, tuple[int, int
     for key in theirs:
         counts[key] = counts.get(key, 0) + 1
     owners: dict[tuple[object, ...], set[int]] = {}
-    for key, patient in zip(keys, people.patient, strict=True):
+    for key, patient in zip(keys, embedding.patient, strict=True):
         owners.setdefault(key, set()).add(int(patient))
     scores = np.empty(len(keys))
     for half in (0, 1):
-        reference = people.reference(half)
+        reference = embedding.reference(half)
         total = int(reference.sum())
         held: dict[tuple[object, ...], int] = {}
         for key, is_reference in zip(keys, reference, strict=True):
             held[key] = held.get(key, 0) + int(is_reference)
-        for row in np.flatnonzero(people.fold[people.patient] == half):
+        for row in np.flatnonzero(embedding.fold[embedding.patient] == half):
             own = (counts.get(keys[row], 0) + 0.5) / (len(theirs) + 1)
             scores[row] = np.log(own) - np.log((held[keys[row]] + 0.5) / (total + 1))
     matched = {next(iter(who)) for key, who in owners.items() if len(who) == 1 and counts.get(key, 0) == 1}
-    inside = sum(bool(people.member[patient]) for patient in matched)
-    return people.best(scores), (inside, len(matched) - inside), fields
+    inside = sum(bool(embedding.member[patient]) for patient in matched)
+    return embedding.best(scores), (inside, len(matched) - inside), fields
 
 
 def shared_fields(real: Sequence[PatientProfile], drawn: Sequence[PatientProfile]) -> list[str]:
@@ -132,9 +136,9 @@ def _key(profile: PatientProfile, fields: Sequence[str]) -> tuple[object, ...]:
     return tuple(round(v / YEARS) if isinstance(v, float) else v for v in values)
 
 
-def best_known(people: Crowd, scores: FloatArray) -> FloatArray:
+def best_known(embedding: Embedding, scores: FloatArray) -> FloatArray:
     """(patient,) the best of each patient's scores, NaN where none is known."""
-    out = people.best(np.where(np.isfinite(scores), scores, -np.inf))
+    out = embedding.best(np.where(np.isfinite(scores), scores, -np.inf))
     return np.where(np.isfinite(out), out, np.nan)
 
 

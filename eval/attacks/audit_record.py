@@ -33,7 +33,7 @@ class Drawn(Protocol):
 
 @dataclass(frozen=True)
 class Audited:
-    """Weights of a cohort and what an audit of their trainer found; lower_bound None: not measured, see why_not.
+    """Weights of a cohort and what an audit of their trainer found; lower_bound None: not measured, see reason.
 
     weights: sha256 of the file. claimed: epsilon of the card, None for public ones.
     """
@@ -45,13 +45,13 @@ class Audited:
     ceiling: float | None = None
     confidence: float | None = None
     trainer: str = ""
-    why_not: str | None = None
+    reason: str | None = None
 
     @property
     def in_words(self) -> str:
         """One sentence."""
         if self.lower_bound is None or self.claimed is None:
-            return f"{self.name}: not measured, {self.why_not}."
+            return f"{self.name}: not measured, {self.reason}."
         kept = "under" if self.lower_bound <= self.claimed else "ABOVE"
         return (
             f"{self.name}: epsilon is at least {self.lower_bound:.2f} by an audit of its trainer, {kept} the "
@@ -100,11 +100,11 @@ def audits(cohort: object) -> list[Audited] | None:
 
 def _row(name: str, path: Path | None, sha: str, found: Mapping[str, Any] | None) -> Audited:
     if path is None or not path.is_file() or weights.digest(path) != sha:
-        return Audited(name, sha, why_not=UNKNOWN)
+        return Audited(name, sha, reason=UNKNOWN)
     claimed = weights.read_card(path).epsilon
     if claimed is None:
-        return Audited(name, sha, why_not=PUBLIC)
+        return Audited(name, sha, reason=PUBLIC)
     if found is None:
-        return Audited(name, sha, claimed, why_not=MISSING)
+        return Audited(name, sha, claimed, reason=MISSING)
     kept = ("lower_bound", "ceiling", "confidence", "trainer")
     return Audited(name, sha, claimed, **{key: found[key] for key in kept})

@@ -39,7 +39,7 @@ class Searchable(Protocol):
 
 
 def identifiers(
-    cohort: CohortFiles, modalities: Sequence[Modality], sides: Mapping[str, Sequence[Comparison]]
+    cohort: CohortFiles, modalities: Sequence[Modality], comparisons: Mapping[str, Sequence[Comparison]]
 ) -> list[Identifier]:
     """What the modalities find in their own files of 100 patients, and files that hold the id of a real patient."""
     found = []
@@ -49,7 +49,7 @@ def identifiers(
             for start in range(0, len(ids), CHUNK):
                 hits = modality.identifiers(cohort.folder, ids[start : start + CHUNK])
                 found += [Identifier(where, what) for where, what in hits]
-    return [*found, *real_ids(cohort.folder, known_ids(sides))][:MOST]
+    return [*found, *real_ids(cohort.folder, known_ids(comparisons))][:MOST]
 
 
 def searched(ids: Sequence[str]) -> list[str]:
@@ -58,9 +58,14 @@ def searched(ids: Sequence[str]) -> list[str]:
     return list(ids[::step])
 
 
-def known_ids(sides: Mapping[str, Sequence[Comparison]]) -> set[bytes]:
+def known_ids(comparisons: Mapping[str, Sequence[Comparison]]) -> set[bytes]:
     """Ids of the reference's patients that are long enough not to be found by chance."""
-    groups = [group for own in sides.values() for side in own for group in (side.train, side.test)]
+    groups = [
+        group
+        for own in comparisons.values()
+        for comparison in own
+        for group in (comparison.train, comparison.test)
+    ]
     ids = {
         profile.patient_id.partition("/")[2]
         for group in groups

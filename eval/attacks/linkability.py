@@ -1,4 +1,4 @@
-"""Relinking: whether the two halves of a real patient lead to one synthetic patient."""
+"""Linkability: whether two records of a real patient lead to one synthetic patient."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,13 +53,13 @@ def scores(found: Pair) -> FloatArray:
     return -np.log1p(np.maximum(*ranks).min(1).astype(np.float64))
 
 
-def _apart(side: Comparison, groups: Sequence[Sequence[str]], seed: int) -> FloatArray:
+def _apart(comparison: Comparison, groups: Sequence[Sequence[str]], seed: int) -> FloatArray:
     """(real patient, synthetic patient) distances in one view, of the first record of each."""
     from scipy.spatial.distance import cdist
 
     rows = []
     for name, ids in zip(("train", "test", "synthetic"), groups, strict=True):
-        sample: Sample = getattr(side, name)
+        sample: Sample = getattr(comparison, name)
         place = {p.patient_id: i for i, p in reversed(list(enumerate(sample.profiles)))}
         rows.append(sample.inputs.iloc[[place[pid] for pid in ids]])
     real = len(groups[0]) + len(groups[1])

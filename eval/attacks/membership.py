@@ -21,7 +21,7 @@ NO_REFERENCE = "it needs real training and held-out records, give a reference fo
 
 
 @dataclass(frozen=True)
-class Parties:
+class AttackData:
     """One view's rows, none of them missing: of the cohort, of members (train), of controls (test)."""
 
     view: View
@@ -30,21 +30,24 @@ class Parties:
     test: Sample
 
 
-def parties(side: Comparison, least: int) -> Parties | str:
+def attack_data(comparison: Comparison, least: int) -> AttackData | str:
     """The rows of a view, or why it cannot be attacked: `least` patients of each kind are needed."""
-    if side.train is None or side.test is None:
+    if comparison.train is None or comparison.test is None:
         return NO_REFERENCE
-    have = [0 if group is None else group.patient_count for group in (side.train, side.test, side.synthetic)]
-    if side.synthetic is None or min(have) < least:
+    have = [
+        0 if group is None else group.patient_count
+        for group in (comparison.train, comparison.test, comparison.synthetic)
+    ]
+    if comparison.synthetic is None or min(have) < least:
         return (
             f"it needs {least} real training, {least} real test and {least} synthetic patients, there are "
             f"{have[0]}, {have[1]} and {have[2]}"
         )
-    return Parties(side.view, side.synthetic, side.train, side.test)
+    return AttackData(comparison.view, comparison.synthetic, comparison.train, comparison.test)
 
 
 @dataclass(frozen=True)
-class Crowd:
+class Embedding:
     """Real and synthetic rows of one view in common coordinates: standardised, clipped, principal components.
 
     real, synthetic (row, component); patient (row,) numbers the real patients; member, fold (patient,):
@@ -74,16 +77,16 @@ class Crowd:
         return (self.guide & (self.fold != fold))[self.patient]
 
 
-def crowd(side: Parties, seed: int) -> Crowd:
-    """The Crowd of a view's rows: at most 600 + 600 real patients, 1,000 synthetic rows.
+def embed(data: AttackData, seed: int) -> Embedding:
+    """The Embedding of a view's rows: at most 600 + 600 real patients, 1,000 synthetic rows.
 
     Coordinates are those of all rows together, blind to who is a member.
     """
     rng = np.random.default_rng(seed)
-    groups = (side.train, side.test)
+    groups = (data.train, data.test)
     kept = [_some(group, rng) for group in groups]
-    rows = np.concatenate([kept[0], len(side.train) + kept[1]])
-    drawn = rng.permutation(len(side.synthetic))[:SYNTHETIC]
+    rows = np.concatenate([kept[0], len(data.train) + kept[1]])
+    drawn = rng.permutation(len(data.synthetic))[:SYNTHETIC]
     numbers = [group.patients[own] for group, own in zip(groups, kept, strict=True)]
     counts = [len(np.unique(own)) for own in numbers]
     patient = np.concatenate([np.unique(own, return_inverse=True)[1] for own in numbers])
@@ -93,13 +96,13 @@ def crowd(side: Parties, seed: int) -> Crowd:
     fold = np.concatenate([own % 2 for own in order])
     guide = np.concatenate([own // 2 < min(counts) // 2 for own in order])
     tables = [
-        side.train.inputs.iloc[kept[0]],
-        side.test.inputs.iloc[kept[1]],
-        side.synthetic.inputs.iloc[drawn],
+        data.train.inputs.iloc[kept[0]],
+        data.test.inputs.iloc[kept[1]],
+        data.synthetic.inputs.iloc[drawn],
     ]
     values = standard(tables, len(rows))
     low = components(values, seed)
-    return Crowd(low[: len(rows)], low[len(rows) :], patient, member, fold, guide, rows, drawn)
+    return Embedding(low[: len(rows)], low[len(rows) :], patient, member, fold, guide, rows, drawn)
 
 
 def standard(tables: "list[DataFrame]", real: int) -> FloatArray:
@@ -127,47 +130,47 @@ def nearest(a: FloatArray, b: FloatArray) -> FloatArray:
     return np.asarray(cdist(a, b).min(1))
 
 
-def by_distance(people: Crowd) -> FloatArray:
+def by_distance(embedding: Embedding) -> FloatArray:
     """(patient,) log of the distance to the nearest reference patient over that to the nearest synthetic one.
 
     Distance to closest record, calibrated: who lives far from everybody is far from the synthetic too.
     """
-    scores = np.empty(len(people.real))
-    own = nearest(people.real, people.synthetic)
+    scores = np.empty(len(embedding.real))
+    own = nearest(embedding.real, embedding.synthetic)
     for half in (0, 1):
-        rows = people.fold[people.patient] == half
-        other = nearest(people.real[rows], people.real[people.reference(half)])
+        rows = embedding.fold[embedding.patient] == half
+        other = nearest(embedding.real[rows], embedding.real[embedding.reference(half)])
         scores[rows] = np.log(other + 1e-6) - np.log(own[rows] + 1e-6)
-    return people.best(scores)
+    return embedding.best(scores)
 
 
-def by_density(people: Crowd) -> FloatArray:
+def by_density(embedding: Embedding) -> FloatArray:
     """(patient,) log of the synthetic density over the reference density, by kernels in 8 components.
 
     DOMIAS (van Breugel et al. 2023): a generator is overfitted where it is denser than the population is.
     """
     from scipy.stats import gaussian_kde
 
-    scores = np.empty(len(people.real))
-    size = min(DENSE, people.real.shape[1])
-    real, synthetic = people.real[:, :size], people.synthetic[:, :size]
+    scores = np.empty(len(embedding.real))
+    size = min(DENSE, embedding.real.shape[1])
+    real, synthetic = embedding.real[:, :size], embedding.synthetic[:, :size]
     # a little noise of its own, so that a synthetic cloud without spread still has a density
     jitter = 1e-3 * np.random.default_rng(0).standard_normal(synthetic.shape)
     own = gaussian_kde((synthetic + jitter).T).logpdf(real.T)
     for half in (0, 1):
-        rows = people.fold[people.patient] == half
-        other = gaussian_kde(real[people.reference(half)].T)
+        rows = embedding.fold[embedding.patient] == half
+        other = gaussian_kde(real[embedding.reference(half)].T)
         scores[rows] = own[rows] - other.logpdf(real[rows].T)
-    return people.best(scores)
+    return embedding.best(scores)
 
 
-def outliers(people: Crowd, scores: FloatArray) -> FloatArray:
+def outliers(embedding: Embedding, scores: FloatArray) -> FloatArray:
     """The scores of the fifth of patients who live farthest from the reference, NaN for all others."""
-    far = np.empty(len(people.real))
+    far = np.empty(len(embedding.real))
     for half in (0, 1):
-        rows = people.fold[people.patient] == half
-        far[rows] = nearest(people.real[rows], people.real[people.reference(half)])
-    lonely = people.best(far)
+        rows = embedding.fold[embedding.patient] == half
+        far[rows] = nearest(embedding.real[rows], embedding.real[embedding.reference(half)])
+    lonely = embedding.best(far)
     return np.where(lonely >= np.quantile(lonely, 1 - OUTLYING), scores, np.nan)
 
 

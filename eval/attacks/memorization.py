@@ -1,4 +1,4 @@
-"""Copies: synthetic records that are a real patient's, to the digit or nearly."""
+"""Memorization: synthetic records that are exact or near copies of a real patient's record."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 
 from ...core.types import BoolArray, FloatArray, IntArray
-from .membership import Parties, components, standard
+from .membership import AttackData, components, standard
 
 EXACT, NEAR = 0.01, 0.5  # shares of the way from a patient to the nearest other real patient
-ALIKE = 0.99  # rank correlation of all standardised features
+RANK_CORRELATION = 0.99  # rank correlation of all standardised features
 ROWS = 2000  # of each group
 
 
 @dataclass(frozen=True)
-class Copies:
-    """How many of `of` synthetic rows copy one of `members` training patients, and of `controls` held-out ones.
+class Memorization:
+    """How many of `records` synthetic rows copy one of `members` training patients, and of `controls` held-out ones.
 
     near: at most half as far from a patient as the nearest other real patient is, or of a rank correlation
     of 0.99 with him; exact: at most a hundredth, which rounding in files may cost; near counts the exact
@@ -28,7 +28,7 @@ class Copies:
     title: str
     exact: int
     near: int
-    of: int
+    records: int
     control_near: int
     members: int
     controls: int
@@ -43,29 +43,29 @@ class Copies:
         return dict(vars(self))
 
 
-def copies(modality: str, side: Parties, seed: int) -> Copies:
+def memorization(modality: str, data: AttackData, seed: int) -> Memorization:
     """Among the first 2,000 rows of each group of a view."""
     train, test, synthetic = (
-        group.take(np.arange(min(len(group), ROWS))) for group in (side.train, side.test, side.synthetic)
+        group.take(np.arange(min(len(group), ROWS))) for group in (data.train, data.test, data.synthetic)
     )
     patient = np.concatenate([train.patients, train.patient_count + test.patients])
     values = standard([train.inputs, test.inputs, synthetic.inputs], len(patient))
-    exact, near = alike(values[: len(patient)], values[len(patient) :], patient, seed)
+    exact, near = copies(values[: len(patient)], values[len(patient) :], patient, seed)
     member = np.arange(len(patient)) < len(train)
-    return Copies(
+    return Memorization(
         modality,
-        side.view.name,
-        side.view.title,
+        data.view.name,
+        data.view.title,
         exact=int(exact[member].any(0).sum()),
         near=int(near[member].any(0).sum()),
-        of=len(synthetic),
+        records=len(synthetic),
         control_near=int(near[~member].any(0).sum()),
         members=train.patient_count,
         controls=test.patient_count,
     )
 
 
-def alike(
+def copies(
     real: FloatArray, synthetic: FloatArray, patient: IntArray, seed: int
 ) -> tuple[BoolArray, BoolArray]:
     """(real row, synthetic row): exact copies, near copies; values are standardised features.
@@ -86,5 +86,5 @@ def alike(
     ranks = [part - part.mean(1, keepdims=True) for part in ranks]
     ranks = [part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-9) for part in ranks]
     exact = (share <= EXACT) & own[:, None]
-    near = ((share <= NEAR) | (ranks[0] @ ranks[1].T >= ALIKE)) & own[:, None]
+    near = ((share <= NEAR) | (ranks[0] @ ranks[1].T >= RANK_CORRELATION)) & own[:, None]
     return exact, near | exact

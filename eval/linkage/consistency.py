@@ -1,4 +1,4 @@
-"""Agreement: whether what the files of one patient assertion is the same, and how often it is if ids are shuffled."""
+"""Consistency: whether the files of one patient state the same, and how often they do if ids are shuffled."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,8 +28,8 @@ from ...core.errors import InputError
 from ...core.profile import PatientProfile
 
 SHUFFLES = 10  # the first half says what chance is, the second what is left when ids are shuffled
-ROSTER = "table of patients"
-ALIKE = 0.99  # agreement by chance from which a subject says nothing of who belongs to whom
+PATIENTS_TABLE = "table of patients"
+UNINFORMATIVE = 0.99  # agreement by chance from which a subject says nothing of who belongs to whom
 
 LEAST = (
     30  # patients; of fewer, what agrees by chance is not known well enough to count beside other subjects
@@ -42,27 +42,31 @@ Statements = Mapping[Source, Mapping[Patient, Sequence[Assertion]]]
 
 def of_profile(profile: PatientProfile) -> Iterator[Assertion]:
     """What the cohort's own table of patients says."""
-    yield Assertion.of(PATIENT, ROSTER, profile.patient_id)
+    yield Assertion.of(PATIENT, PATIENTS_TABLE, profile.patient_id)
     if profile.sex is not None:
-        yield Assertion.of(SEX, ROSTER, profile.sex)
+        yield Assertion.of(SEX, PATIENTS_TABLE, profile.sex)
     if profile.age is not None:
-        yield Assertion.of(AGE, ROSTER, profile.age, within=0.05)
+        yield Assertion.of(AGE, PATIENTS_TABLE, profile.age, within=0.05)
     if profile.index_date is not None:
-        yield Assertion.of(STUDY_DATE, ROSTER, profile.index_date.isoformat())
+        yield Assertion.of(STUDY_DATE, PATIENTS_TABLE, profile.index_date.isoformat())
     if "I48.91" in profile.conditions:
-        yield Assertion.of(RHYTHM, ROSTER, rhythm([code for code in profile.conditions if profile.has(code)]))
+        yield Assertion.of(
+            RHYTHM, PATIENTS_TABLE, rhythm([code for code in profile.conditions if profile.has(code)])
+        )
     if all(code in profile.conditions for code in CHEST_FINDINGS):
-        yield Assertion.of(FINDINGS, ROSTER, findings([code for code in CHEST_FINDINGS if profile.has(code)]))
+        yield Assertion.of(
+            FINDINGS, PATIENTS_TABLE, findings([code for code in CHEST_FINDINGS if profile.has(code)])
+        )
     for subject, trait in ((SUBTYPE, "pam50"), (VIEW, "chest_view")):
         if trait in profile.traits:
-            yield Assertion.of(subject, ROSTER, profile.traits[trait])
+            yield Assertion.of(subject, PATIENTS_TABLE, profile.traits[trait])
     for field in VITALS:
         if field in profile.measurements:
-            yield Assertion.vital(field, ROSTER, profile.measurements[field])
+            yield Assertion.vital(field, PATIENTS_TABLE, profile.measurements[field])
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Consistency:
     """One subject: in how many of the patients about whom two sources speak they all agree.
 
     source: None where every certain assertion must agree; else the one uncertain source held against them.
@@ -74,7 +78,7 @@ class Agreement:
     source: str | None
     sources: tuple[str, ...]
     patients: int
-    agree: int
+    consistent: int
     chance: float
     shuffled: float
     gap: float | None = None
@@ -82,7 +86,7 @@ class Agreement:
     @property
     def share(self) -> float:
         """Of the patients."""
-        return self.agree / self.patients
+        return self.consistent / self.patients
 
     @property
     def required(self) -> bool:
@@ -91,7 +95,7 @@ class Agreement:
 
     def strength(self, share: float | None = None) -> float | None:
         """Agreement above chance: 0 as with shuffled ids, 1 if all agree; None where shuffling changes nothing."""
-        if self.chance >= ALIKE:
+        if self.chance >= UNINFORMATIVE:
             return None
         share = self.share if share is None else share
         return max(0.0, (share - self.chance) / (1 - self.chance))
@@ -101,7 +105,7 @@ class Agreement:
         strength = self.strength()
         return {
             "subject": self.subject, "required": self.required, "sources": list(self.sources),
-            "held_against_the_others": self.source, "patients": self.patients, "agree": self.agree,
+            "compared_source": self.source, "patients": self.patients, "consistent": self.consistent,
             "share": round(self.share, 4), "chance": round(self.chance, 4), "shuffled": round(self.shuffled, 4),
             "above_chance": None if strength is None else round(strength, 4),
             "median_distance": None if self.gap is None else round(self.gap, 3),
@@ -109,7 +113,7 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class Fault:
+class Contradiction:
     """A patient whose files contradict each other on a subject; said is what each source says."""
 
     patient_id: str
@@ -125,7 +129,7 @@ class Fault:
         return f"{self.patient_id}: {self.subject}: {said}"
 
 
-def agreements(statements: Statements, seed: int) -> tuple[list[Agreement], list[Fault]]:
+def check_consistency(statements: Statements, seed: int) -> tuple[list[Consistency], list[Contradiction]]:
     """Every subject on which two sources speak, and the patients in whom required agreement fails.
 
     Raises InputError where one subject is a number here and a word there.
@@ -135,15 +139,17 @@ def agreements(statements: Statements, seed: int) -> tuple[list[Agreement], list
     rng = np.random.default_rng(seed)
     shares: dict[tuple[str, str | None], list[float]] = defaultdict(list)
     for _ in range(SHUFFLES):
-        for key, (patients, agree) in _counts(_tally(_shuffled(statements, rng))).items():
-            shares[key].append(agree / patients)
+        for key, (patients, consistent) in _counts(_tally(_shuffled(statements, rng))).items():
+            shares[key].append(consistent / patients)
     found = []
-    for (subject, source), (patients, agree) in _counts(held).items():
+    for (subject, source), (patients, consistent) in _counts(held).items():
         drawn = shares[subject, source] or [0.0, 0.0]  # no patient is left about whom two sources speak
         chance, shuffled = (float(np.mean(half)) for half in np.array_split(drawn, 2))
         sources, gap = _about(held, subject, source)
-        found.append(Agreement(subject, source, sources, patients, agree, chance, shuffled, gap))
-    return sorted(found, key=lambda a: (not a.required, a.subject, a.source or "")), list(_faults(held))
+        found.append(Consistency(subject, source, sources, patients, consistent, chance, shuffled, gap))
+    return sorted(found, key=lambda a: (not a.required, a.subject, a.source or "")), list(
+        _contradictions(held)
+    )
 
 
 _Held = dict[tuple[Patient, str], list[Assertion]]  # assertions of one patient on one subject
@@ -160,7 +166,9 @@ def _tally(statements: Statements) -> _Held:
 
 def _shuffled(statements: Statements, rng: np.random.Generator) -> Statements:
     """Each modality's assertions given to other patients of that modality; the table of patients stays."""
-    return {source: own if source == ROSTER else _dealt(own, rng) for source, own in statements.items()}
+    return {
+        source: own if source == PATIENTS_TABLE else _dealt(own, rng) for source, own in statements.items()
+    }
 
 
 def _dealt(
@@ -185,8 +193,8 @@ def _counts(held: _Held) -> dict[tuple[str, str | None], tuple[int, int]]:
         groups += [(c.source, [*certain, c]) for c in assertions if not c.certain]
         for source, group in groups:
             if len(group) > 1 and certain:
-                patients, agree = found.get((subject, source), (0, 0))
-                found[subject, source] = patients + 1, agree + meet(group)
+                patients, consistent = found.get((subject, source), (0, 0))
+                found[subject, source] = patients + 1, consistent + meet(group)
     return found
 
 
@@ -212,11 +220,11 @@ def _gap(assertion: Assertion, certain: Sequence[Assertion]) -> float | None:
     return abs(sum(numbers[:2]) / 2 - sum(numbers[2:]) / len(numbers[2:]))
 
 
-def _faults(held: _Held) -> Iterator[Fault]:
+def _contradictions(held: _Held) -> Iterator[Contradiction]:
     for (patient_id, subject), assertions in held.items():
         certain = [c for c in assertions if c.certain]
         if len(certain) > 1 and not meet(certain):
-            yield Fault(patient_id, subject, tuple((c.source, str(c)) for c in certain))
+            yield Contradiction(patient_id, subject, tuple((c.source, str(c)) for c in certain))
 
 
 def _check_kinds(held: _Held) -> None:

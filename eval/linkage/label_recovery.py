@@ -1,4 +1,4 @@
-"""Recovery: what models taught on real records read off synthetic ones, against each patient's own profile."""
+"""Label recovery: what models trained on real records read off synthetic ones, against each patient's own profile."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 
 from ...core.profile import PatientProfile
 from ...core.types import FloatArray, IntArray
-from ..metrics.classifier import LEAST_OF_CLASS, macro_auc, taught
+from ..metrics.classifier import LEAST_OF_CLASS, macro_auc, predict_classes
 from ..sample import Sample, resample
 from ..score import AS_REAL, DIFFERENT, UNDECIDED, percentiles
 
@@ -38,20 +38,20 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Recovery:
-    """One fact read off one view by a model taught on real training records.
+class LabelRecovery:
+    """One label read off one view by a model trained on real training records.
 
     real, synthetic: AUROC, or mean error in years, on real test and on synthetic records, with 95 % ranges.
-    gap: 95 % range of synthetic minus real. order: (real, synthetic, shuffled) how well the fact's order is
-    recovered, 0.5 is guessing, 1 is right (AUROC; for ages the concordance, the real one brought to the
-    spread of the cohort's ages). revealed: whether real records show the fact at all. fewest: synthetic
+    gap: 95 % range of synthetic minus real. order: (real, synthetic, shuffled) how well the label's order is
+    recovered, 0.5 is chance, 1 is right (AUROC; for ages the concordance, the real one brought to the
+    spread of the cohort's ages). shown_by_real: whether real records show the label at all. smallest_class: synthetic
     patients of the rarest class (ages: of all). scores: (row,) by patient of the synthetic records, for pairs
     of views.
     """
 
     view: str
     title: str
-    fact: str
+    label: str
     measure: str
     rows: tuple[int, int, int]  # real training, real test, synthetic
     real: float
@@ -59,24 +59,24 @@ class Recovery:
     synthetic: float
     synthetic_range: tuple[float, float]
     gap: tuple[float, float]
-    bar: float
+    limit: float
     shuffled: tuple[float, tuple[float, float]]
     order: tuple[float, float, float]
     order_range: tuple[float, float]
-    revealed: bool
-    fewest: int
+    shown_by_real: bool
+    smallest_class: int
     kept: tuple[str, ...]
     scores: Mapping[str, tuple[float, float]]  # patient -> said, true
 
     @property
     def judged(self) -> bool:
-        """Whether the bar can be held: real records show the fact, and the cohort has enough of each class."""
-        return self.revealed and self.fewest >= ENOUGH
+        """Whether the bar can be held: real records show the label, and the cohort has enough of each class."""
+        return self.shown_by_real and self.smallest_class >= ENOUGH
 
     @property
     def met(self) -> bool:
-        """Whether the difference from real stays within the bar, and the fact shows at all."""
-        near = self.synthetic <= self.bar if self.fact == AGE else self.synthetic >= self.bar
+        """Whether the difference from real stays within the bar, and the label shows at all."""
+        near = self.synthetic <= self.limit if self.label == AGE else self.synthetic >= self.limit
         return near and (self.order_range[0] > 0.5 or not self.judged)
 
     @property
@@ -86,13 +86,13 @@ class Recovery:
             return UNDECIDED
         if self.met:
             return AS_REAL
-        slack = self.bar - self.real
-        past = self.gap[0] > slack if self.fact == AGE else self.gap[1] < slack
+        slack = self.limit - self.real
+        past = self.gap[0] > slack if self.label == AGE else self.gap[1] < slack
         return DIFFERENT if past else UNDECIDED
 
     @property
     def strength(self) -> float:
-        """Share of what real records reveal above guessing, in [0, 1]."""
+        """Share of what real records reveal above chance, in [0, 1]."""
         return share(self.order[1], self.order[0])
 
     @property
@@ -103,12 +103,14 @@ class Recovery:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; no patient."""
         return {
-            "view": self.view, "fact": self.fact, "measure": self.measure, "classes": list(self.kept),
+            "view": self.view, "label": self.label, "measure": self.measure, "classes": list(self.kept),
             "rows": dict(zip(("real_training", "real_test", "synthetic"), self.rows, strict=True)),
-            "real": short(self.real), "real_range": short(self.real_range), "synthetic": short(self.synthetic),
-            "synthetic_range": short(self.synthetic_range), "difference_range": short(self.gap),
-            "bar": short(self.bar), "shuffled": short(self.shuffled[0]), "shuffled_range": short(self.shuffled[1]),
-            "revealed_by_real": self.revealed, "fewest_synthetic": self.fewest, "share_of_real": short(self.strength),
+            "real": short(self.real), "real_interval": short(self.real_range), "synthetic": short(self.synthetic),
+            "synthetic_interval": short(self.synthetic_range), "difference_interval": short(self.gap),
+            "limit": short(self.limit), "shuffled": short(self.shuffled[0]),
+            "shuffled_interval": short(self.shuffled[1]),
+            "shown_by_real": self.shown_by_real, "smallest_class": self.smallest_class,
+            "share_of_real": short(self.strength),
             "verdict": self.verdict,
         }  # fmt: skip
 
@@ -123,14 +125,14 @@ def share(found: float, real: float) -> float:
     return float(np.clip((found - 0.5) / (real - 0.5), 0, 1)) if real > 0.5 else 0.0
 
 
-def facts_of(profiles: Sequence[PatientProfile]) -> dict[str, FloatArray]:
+def age_and_sex(profiles: Sequence[PatientProfile]) -> dict[str, FloatArray]:
     """(row,) age in years and sex (F 1, M 0), NaN where unknown."""
     ages = [np.nan if p.age is None else p.age for p in profiles]
     sexes = [{"F": 1.0, "M": 0.0}.get(p.sex or "", np.nan) for p in profiles]
     return {AGE: np.array(ages, dtype=np.float64), SEX: np.array(sexes, dtype=np.float64)}
 
 
-def recoveries(
+def recover_labels(
     view: str,
     title: str,
     classes: Mapping[str, Sequence[str]],
@@ -138,15 +140,15 @@ def recoveries(
     train: Sample,
     test: Sample,
     seed: int,
-) -> list[Recovery]:
+) -> list[LabelRecovery]:
     """Age, sex and the view's tasks (`classes` by task), as far as real and synthetic records know them."""
     groups = (train, test, synthetic)
-    known = [facts_of(group.profiles) | group.labels for group in groups]
+    known = [age_and_sex(group.profiles) | group.labels for group in groups]
     named = {AGE: (), SEX: ("men", "women"), **classes}
     columns = [c for c in test.inputs.columns if all(c in group.inputs.columns for group in groups)]
     found = []
-    for fact, words in named.items():
-        truths = [own[fact] for own in known]
+    for label, words in named.items():
+        truths = [own[label] for own in known]
         kept = _kept(truths, len(words)) if words else np.zeros(1, dtype=np.int64)
         if kept is None or (not words and min(int(np.isfinite(t).sum()) for t in truths) < LEAST):
             continue
@@ -159,9 +161,9 @@ def recoveries(
         truth = [t[own] for t, own in zip(truths, rows, strict=True)]
         judged = np.concatenate(inputs[1:])
         said = (
-            taught(inputs[0], truth[0].astype(np.int64), judged)
+            predict_classes(inputs[0], truth[0].astype(np.int64), judged)
             if words
-            else regressed(inputs[0], truth[0], judged)
+            else predict_numbers(inputs[0], truth[0], judged)
         )
         readings = [
             Reading(t, part, np.unique(group.patients[own], return_inverse=True)[1])
@@ -172,7 +174,7 @@ def recoveries(
         ids = [synthetic.profiles[i].patient_id for i in rows[2]]
         names = tuple(words[k] for k in kept) if words else ()
         sizes = (len(inputs[0]), len(inputs[1]), len(inputs[2]))
-        found.append(_measured((view, title, fact), names, kept, sizes, readings, ids, seed))
+        found.append(_measured((view, title, label), names, kept, sizes, readings, ids, seed))
     return found
 
 
@@ -182,7 +184,7 @@ def _kept(truths: Sequence[FloatArray], count: int) -> IntArray | None:
     return np.array(kept, dtype=np.int64) if len(kept) > 1 else None
 
 
-def regressed(x: FloatArray, y: FloatArray, judge: FloatArray) -> FloatArray:
+def predict_numbers(x: FloatArray, y: FloatArray, judge: FloatArray) -> FloatArray:
     """(row, 1) of a ridge regression on standardised features clipped at 8, its penalty by leave-one-out."""
     from sklearn.linear_model import RidgeCV
 
@@ -194,7 +196,7 @@ def regressed(x: FloatArray, y: FloatArray, judge: FloatArray) -> FloatArray:
 
 
 def concordance(truth: FloatArray, said: FloatArray) -> float:
-    """How often the greater truth has the greater reading; 0.5 is guessing."""
+    """How often the greater truth has the greater reading; 0.5 is chance."""
     from scipy.stats import kendalltau
 
     tau = float(kendalltau(truth, said).statistic)
@@ -219,7 +221,7 @@ def _measured(
     readings: Sequence[Reading],
     ids: Sequence[str],
     seed: int,
-) -> Recovery:
+) -> LabelRecovery:
     ages = not words
 
     def figure(r: Reading) -> float:
@@ -245,7 +247,7 @@ def _measured(
     value, expected = figure(real), order(real)
     if ages and real.truth.std() > 0:
         expected = at_spread(expected, float(ours.truth.std() / real.truth.std()))
-    return Recovery(
+    return LabelRecovery(
         *names,
         measure="mean error in years" if ages else "AUROC",
         rows=sizes,
@@ -254,12 +256,12 @@ def _measured(
         synthetic=figure(ours),
         synthetic_range=percentiles(figures[1]),
         gap=percentiles(figures[1] - figures[0]),
-        bar=value * (1 + AGE_BAR) if ages else value - AUROC_BAR,
+        limit=value * (1 + AGE_BAR) if ages else value - AUROC_BAR,
         shuffled=(float(np.mean(shuffled)), percentiles(shuffled)),
         order=(expected, order(ours), float(np.mean([order(r) for r in mixed]))),
         order_range=orders[1],
-        revealed=orders[0][0] > 0.5,
-        fewest=_fewest(ours, kept if words else None),
+        shown_by_real=orders[0][0] > 0.5,
+        smallest_class=_smallest_class(ours, kept if words else None),
         kept=words,
         scores={
             pid: (float(said[-1]), float(true))
@@ -268,7 +270,7 @@ def _measured(
     )  # fmt: skip
 
 
-def _fewest(reading: Reading, kept: IntArray | None) -> int:
+def _smallest_class(reading: Reading, kept: IntArray | None) -> int:
     """Patients of the rarest class, or all where there are no classes."""
     groups = [reading.truth == k for k in kept] if kept is not None else [np.isfinite(reading.truth)]
     return min(len(np.unique(reading.patients[own])) for own in groups)

@@ -1,4 +1,4 @@
-"""Linkage: do the records of one patient tell of one patient, and does that rest on whose they are."""
+"""Linkage: whether the records of one patient fit together, and whether that depends on their ids."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +10,22 @@ from ...core.assertions import Asserting
 from ...core.modality import Modality
 from ..cohort import CHUNK, CohortFiles
 from ..sample import Comparison
-from .consistency import LEAST, ROSTER, Agreement, Fault, Statements, agreements, of_profile
-from .cross_modal import Crossing, crossings
-from .label_recovery import Recovery, recoveries
+from .consistency import (
+    LEAST,
+    PATIENTS_TABLE,
+    Consistency,
+    Contradiction,
+    Statements,
+    check_consistency,
+    of_profile,
+)
+from .cross_modal import CrossModalCorrelation, cross_modal_correlations
+from .label_recovery import LabelRecovery, recover_labels
 
 DEFINITION = (
     "The linkage score is the lower of two shares, each 0 as when ids are shuffled and 1 as it should be. "
-    "Agreement: how many patients' files agree on what they must agree on, mean over subjects. Recovery: how "
-    "much of what a model reads off real records it reads off these, mean over facts that real records reveal."
+    "Consistency: how many patients' files agree on what they must agree on, mean over subjects. Label recovery: how "
+    "much of what a model reads off real records it reads off these, mean over labels that real records reveal."
 )
 
 
@@ -25,79 +33,80 @@ DEFINITION = (
 class Linkage:
     """All that was found about the link; faults has a row a patient and subject, in the order of the patients."""
 
-    agreements: Sequence[Agreement]
-    faults: Sequence[Fault]
-    recoveries: Sequence[Recovery]
-    crossings: Sequence[Crossing]
+    consistency_by_subject: Sequence[Consistency]
+    contradictions: Sequence[Contradiction]
+    label_recoveries: Sequence[LabelRecovery]
+    cross_modal_correlations: Sequence[CrossModalCorrelation]
 
     @property
-    def agreement(self) -> float | None:
+    def consistency(self) -> float | None:
         """Mean over required subjects of agreement above chance; None where nothing says so."""
         return _mean([a.strength() for a in self._counted])
 
     @property
-    def _counted(self) -> list[Agreement]:
+    def _counted(self) -> list[Consistency]:
         """Required subjects of which enough patients are spoken; in a small cohort, all that are required."""
-        required = [a for a in self.agreements if a.required]
+        required = [a for a in self.consistency_by_subject if a.required]
         return [a for a in required if a.patients >= LEAST] or required
 
     @property
-    def recovery(self) -> float | None:
-        """Mean over facts that can be judged of the share recovered; None without real records."""
-        return _mean([r.strength for r in self.recoveries if r.judged])
+    def label_recovery(self) -> float | None:
+        """Mean over labels that can be judged of the share recovered; None without real records."""
+        return _mean([r.strength for r in self.label_recoveries if r.judged])
 
     @property
     def score(self) -> float | None:
         """See DEFINITION; None unless both shares are known."""
-        return _lower(self.agreement, self.recovery)
+        return _lower(self.consistency, self.label_recovery)
 
     @property
     def shuffled(self) -> float | None:
         """The score with shuffled ids; without recovery, the agreement with shuffled ids."""
-        agree = _mean([a.strength(a.shuffled) for a in self._counted])
-        read = _mean([r.shuffled_strength for r in self.recoveries if r.judged])
-        return agree if read is None else _lower(agree, read)
+        consistent = _mean([a.strength(a.shuffled) for a in self._counted])
+        read = _mean([r.shuffled_strength for r in self.label_recoveries if r.judged])
+        return consistent if read is None else _lower(consistent, read)
 
     @property
-    def failing(self) -> list[str]:
+    def inconsistent_patients(self) -> list[str]:
         """Ids of patients with a fault, each once."""
-        return list(dict.fromkeys(fault.patient_id for fault in self.faults))
+        return list(dict.fromkeys(contradiction.patient_id for contradiction in self.contradictions))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         shares = {
-            "score": self.score, "agreement": self.agreement, "recovery": self.recovery, "shuffled": self.shuffled,
+            "score": self.score, "consistency": self.consistency, "label_recovery": self.label_recovery,
+            "shuffled": self.shuffled,
         }  # fmt: skip
         return {
             **{name: None if value is None else round(value, 4) for name, value in shares.items()},
             "definition": DEFINITION,
-            "agreements": [a.to_dict() for a in self.agreements],
-            "recoveries": [r.to_dict() for r in self.recoveries],
-            "crossings": [c.to_dict() for c in self.crossings],
-            "failing_patients": self.failing,
-            "faults": [fault.to_dict() for fault in self.faults],
+            "consistency_by_subject": [a.to_dict() for a in self.consistency_by_subject],
+            "label_recovery_by_label": [r.to_dict() for r in self.label_recoveries],
+            "cross_modal_correlations": [c.to_dict() for c in self.cross_modal_correlations],
+            "inconsistent_patients": self.inconsistent_patients,
+            "contradictions": [contradiction.to_dict() for contradiction in self.contradictions],
         }
 
 
 def linkage(
-    cohort: CohortFiles, modalities: Sequence[Modality], sides: Sequence[Comparison], seed: int = 0
+    cohort: CohortFiles, modalities: Sequence[Modality], comparisons: Sequence[Comparison], seed: int = 0
 ) -> Linkage:
     """Judge the link of a finished cohort.
 
     Assertions are read from its files, by the modalities that state any; recoveries use the views' sides that
     have real rows. Raises InputError: a file cannot be read, a subject is a number here and a word there.
     """
-    agreed, faults = agreements(statements(cohort, modalities), seed)
-    read = [found for side in sides for found in _recoveries(side, seed)]
-    return Linkage(agreed, faults, read, crossings(read, seed))
+    agreed, contradictions = check_consistency(statements(cohort, modalities), seed)
+    read = [found for comparison in comparisons for found in _recovered(comparison, seed)]
+    return Linkage(agreed, contradictions, read, cross_modal_correlations(read, seed))
 
 
 def statements(cohort: CohortFiles, modalities: Sequence[Modality]) -> Statements:
-    """What the table of patients and every modality's files assertion, by patient."""
+    """What the table of patients and the files of each modality state, by patient."""
     asserting = [m for m in modalities if isinstance(m, Asserting)]
-    said: dict[str, dict[str, Any]] = {name: {} for name in (ROSTER, *(m.name for m in asserting))}
+    said: dict[str, dict[str, Any]] = {name: {} for name in (PATIENTS_TABLE, *(m.name for m in asserting))}
     waiting = list(cohort.profiles()) if asserting else []
-    said[ROSTER] = {profile.patient_id: list(of_profile(profile)) for profile in waiting}
+    said[PATIENTS_TABLE] = {profile.patient_id: list(of_profile(profile)) for profile in waiting}
     for start in range(0, len(waiting), CHUNK):
         ids = [profile.patient_id for profile in waiting[start : start + CHUNK]]
         for modality in asserting:
@@ -105,11 +114,19 @@ def statements(cohort: CohortFiles, modalities: Sequence[Modality]) -> Statement
     return said
 
 
-def _recoveries(side: Comparison, seed: int) -> list[Recovery]:
-    if side.synthetic is None or side.train is None or side.test is None:
+def _recovered(comparison: Comparison, seed: int) -> list[LabelRecovery]:
+    if comparison.synthetic is None or comparison.train is None or comparison.test is None:
         return []
-    classes = {task.name: task.classes for task in side.view.tasks}
-    return recoveries(side.view.name, side.view.title, classes, side.synthetic, side.train, side.test, seed)
+    classes = {task.name: task.classes for task in comparison.view.tasks}
+    return recover_labels(
+        comparison.view.name,
+        comparison.view.title,
+        classes,
+        comparison.synthetic,
+        comparison.train,
+        comparison.test,
+        seed,
+    )
 
 
 def _mean(shares: Sequence[float | None]) -> float | None:

@@ -1,13 +1,13 @@
-"""Trust: whether the model taught on synthetic records states probabilities as it should, and for whom it errs."""
+"""Calibration of the model trained on synthetic records, and its error by subgroup."""
 
 import numpy as np
 
 from ...core.types import FloatArray, IntArray
-from ..score import AS_REAL, CLOSE, DIFFERENT, TRUST, Score, not_measured, percentiles
+from ..score import AS_REAL, CALIBRATION, CLOSE, DIFFERENT, Score, not_measured, percentiles
 from .classifier import REPEATS
-from .tstr_models import LEAST_OF_GROUP, ORIGIN, TITLES, Lesson, resamples, scored
+from .tstr_models import LEAST_OF_GROUP, ORIGIN, TITLES, TaskModels, resamples, scored
 
-CLOSE_ERROR = 0.02  # past the floor's range, of a Brier score
+CLOSE_ERROR = 0.02  # past the real baseline's range, of a Brier score
 BINS = 10  # of probabilities, for the calibration error
 
 
@@ -32,53 +32,62 @@ def calibration_error(probability: FloatArray, y: IntArray) -> float:
     return float(np.sum(gaps))
 
 
-def calibrated(lesson: Lesson, rng: np.random.Generator) -> Score:
-    """Brier score on real test rows of the model taught on synthetic rows, beside those taught on as many real."""
-    y = lesson.y
-    value, floor = brier(lesson.found, y), float(np.mean([brier(p, y) for p in lesson.floors]))
-    rows = resamples(lesson.patients, y, rng)
-    ours = [brier(lesson.found[r], y[r]) for r in rows]
-    theirs = [brier(lesson.floors[i % REPEATS][r], y[r]) for i, r in enumerate(rows)]
+def brier_score(models: TaskModels, rng: np.random.Generator) -> Score:
+    """Brier score on real test rows of the model trained on synthetic rows, beside those trained on as many real."""
+    y = models.y
+    value, baseline = (
+        brier(models.found, y),
+        float(np.mean([brier(p, y) for p in models.real_baselines])),
+    )
+    rows = resamples(models.patients, y, rng)
+    ours = [brier(models.found[r], y[r]) for r in rows]
+    theirs = [brier(models.real_baselines[i % REPEATS][r], y[r]) for i, r in enumerate(rows)]
     # the same patients on both sides: what counts is the difference, not how hard these patients are
     gap = percentiles(np.subtract(ours, theirs))
-    verdict = AS_REAL if gap[0] <= 0 else CLOSE if value - floor <= CLOSE_ERROR else DIFFERENT
+    verdict = AS_REAL if gap[0] <= 0 else CLOSE if value - baseline <= CLOSE_ERROR else DIFFERENT
     errors = (
-        calibration_error(lesson.found, y),
-        float(np.mean([calibration_error(p, y) for p in lesson.floors])),
+        calibration_error(models.found, y),
+        float(np.mean([calibration_error(p, y) for p in models.real_baselines])),
     )
     said = (
-        f"Asked for probabilities of {lesson.task.name} on real patients, the model taught here has a Brier score of "
-        f"{value:.3f}, one taught on as many real records {floor:.3f} (0 is right); it is off by {errors[0]:.0%} on "
-        f"average where the other is off by {errors[1]:.0%}."
+        f"On real patients, probabilities of {models.task.name} by a model trained on synthetic records have a Brier "
+        f"score of {value:.3f}, by one trained on as many real records {baseline:.3f} (0 is right). The calibration "
+        f"error is {errors[0]:.0%} and {errors[1]:.0%}."
     )
-    details = {"calibration_error": errors[0], "floor_calibration_error": errors[1], "difference": list(gap)}
-    return scored(lesson, "brier", "lower is better", value, ours, floor, percentiles(theirs), verdict, said,
+    details = {
+        "calibration_error": errors[0],
+        "real_baseline_calibration_error": errors[1],
+        "difference": list(gap),
+    }
+    return scored(models, "brier_score", "lower is better", value, ours, baseline, percentiles(theirs), verdict, said,
                   (0.0, 0.5), details)  # fmt: skip
 
 
-def worst_subgroup(lesson: Lesson, rng: np.random.Generator) -> Score:
-    """How much more the model taught here errs than those taught on real rows, in the subgroup where it is most.
+def worst_subgroup(models: TaskModels, rng: np.random.Generator) -> Score:
+    """Rise of the Brier score in the subgroup where it is largest: synthetic-trained less real-trained models.
 
-    Brier score of real test rows, synthetic-taught less real-taught; the floor is one real-taught model less the
-    others. Details have every subgroup.
+    On real test rows; the real baseline is one real-trained model less the others. Details have every subgroup.
     """
-    name, title = "subgroup", TITLES["subgroup"].format(lesson.task.name)
-    groups = {k: rows for k, rows in lesson.groups.items() if rows.sum() >= LEAST_OF_GROUP}
+    name, title = "worst_subgroup", TITLES["worst_subgroup"].format(models.task.name)
+    groups = {k: rows for k, rows in models.groups.items() if rows.sum() >= LEAST_OF_GROUP}
     if len(groups) < 2:
         reason = f"fewer than two age bands, sexes or origins have {LEAST_OF_GROUP} real test records"
-        return not_measured(name, title, TRUST, reason, lesson.task.name)
-    y = lesson.y
-    ours, floors = _squared(lesson.found, y), np.stack([_squared(p, y) for p in lesson.floors])
-    usual = floors.mean(0)
-    rises = np.stack([own - np.delete(floors, i, 0).mean(0) for i, own in enumerate(floors)])
+        return not_measured(name, title, CALIBRATION, reason, models.task.name)
+    y = models.y
+    ours, baselines = (
+        _squared(models.found, y),
+        np.stack([_squared(p, y) for p in models.real_baselines]),
+    )
+    usual = baselines.mean(0)
+    rises = np.stack([own - np.delete(baselines, i, 0).mean(0) for i, own in enumerate(baselines)])
 
     def worst(rise: FloatArray, rows: IntArray) -> float:
         means = [rise[rows][own[rows]].mean() for own in groups.values() if own[rows].any()]
         return float(max(0.0, *means))
 
     everyone = np.arange(len(y))
-    value, floor = worst(ours - usual, everyone), float(np.mean([worst(r, everyone) for r in rises]))
-    rows = resamples(lesson.patients, y, rng)
+    value, baseline = worst(ours - usual, everyone), float(np.mean([worst(r, everyone) for r in rises]))
+    rows = resamples(models.patients, y, rng)
     draws = [worst(ours - usual, r) for r in rows]
     reach = percentiles([worst(rises[i % REPEATS], r) for i, r in enumerate(rows)])
     verdict = AS_REAL if value <= reach[1] else CLOSE if value <= reach[1] + CLOSE_ERROR else DIFFERENT
@@ -93,11 +102,12 @@ def worst_subgroup(lesson: Lesson, rng: np.random.Generator) -> Score:
     ]
     least = max(table, key=lambda row: float(str(row["error"])) - float(str(row["real"])))
     said = (
-        f"Recognising {lesson.task.name}, the model taught here does worst by the standard of real records for the "
-        f"group “{least['group']}”: a Brier score of {least['error']:.3f}, taught on real records {least['real']:.3f}."
+        f"Recognising {models.task.name}, the model trained on synthetic records loses most against one trained on "
+        f"real records in the group “{least['group']}”: its Brier score is {least['error']:.3f} in "
+        f"place of {least['real']:.3f}."
     )
     known = {k.split()[0] for k in groups}
     if not known & set(ORIGIN):
         said += " Not measured by origin: the reference does not tell it."
-    return scored(lesson, name, "lower is better, 0 is none", value, draws, floor, reach, verdict, said, (0.0, 0.2),
+    return scored(models, name, "lower is better, 0 is none", value, draws, baseline, reach, verdict, said, (0.0, 0.2),
                   {"groups": table})  # fmt: skip

@@ -1,4 +1,4 @@
-"""Utility: can synthetic records be told from real ones; and the classifiers that eval teaches and asks."""
+"""Classifiers: the classifier two-sample test (C2ST), and the models that eval trains."""
 
 import numpy as np
 
@@ -10,8 +10,8 @@ REPEATS, FOLDS, TREES, BOOTSTRAP = 3, 5, 60, 200
 LEAST = 10  # patients of a group, to tell groups apart
 LEAST_OF_CLASS = 5  # rows of a class, to teach or test it
 MOST = 250  # patients of a group
-CLOSE_AUC = 0.70  # told apart no better than this: close
-APART = "Told apart from real (AUC of a random forest)"
+CLOSE_AUC = 0.70  # separated no better than this: close
+C2ST_TITLE = "Classifier two-sample test (AUC of a random forest)"
 
 
 def auc(positive: FloatArray, negative: FloatArray) -> float:
@@ -60,36 +60,35 @@ def separation(a: Sample, b: Sample, size: int, seed: int) -> tuple[float, tuple
     return float(np.mean(means)), percentiles(np.concatenate(draws))
 
 
-def told_apart(synthetic: Sample, train: Sample, test: Sample, seed: int) -> Score:
-    """Real test against synthetic; the floor is real test against real train. Equal numbers of patients."""
+def c2st(synthetic: Sample, train: Sample, test: Sample, seed: int) -> Score:
+    """Real test against synthetic; the real baseline is real test against real train. Equal numbers of patients."""
     size = min(synthetic.patient_count, train.patient_count, test.patient_count, MOST)
     if size < LEAST:
         return not_measured(
-            "auc", APART, "told apart", f"needs {LEAST} patients of each group, the smallest has {size}"
+            "c2st_auc", C2ST_TITLE, "c2st", f"needs {LEAST} patients of each group, the smallest has {size}"
         )
     value, interval = separation(test, synthetic, size, seed)
-    floor, floor_interval = separation(test, train, size, seed)
-    verdict = AS_REAL if value <= floor_interval[1] else CLOSE if value <= CLOSE_AUC else DIFFERENT
+    real_baseline, real_baseline_interval = separation(test, train, size, seed)
+    verdict = AS_REAL if value <= real_baseline_interval[1] else CLOSE if value <= CLOSE_AUC else DIFFERENT
     return Score(
-        metric="auc",
-        title=APART,
-        question="told apart",
+        metric="c2st_auc",
+        title=C2ST_TITLE,
+        question="c2st",
         status=MEASURED,
-        direction="lower is better, 0.5 is guessing",
+        direction="lower is better, 0.5 is chance",
         value=value,
         interval=interval,
-        floor=floor,
-        floor_interval=floor_interval,
+        real_baseline=real_baseline,
+        real_baseline_interval=real_baseline_interval,
         verdict=verdict,
         scale=(0.3, 1.0),
-        sentence="Shown one real and one synthetic record, a computer points at the synthetic one "
-        f"{value:.0%} of the time; guessing gives 50%, two groups of real patients {floor:.0%} "
-        f"({size} records of each).",
+        sentence=f"A random forest separates synthetic from real records with an AUC of {value:.2f}; it separates two "
+        f"groups of real patients with {real_baseline:.2f} ({size} records of each, 0.5 is chance).",
         details={"rows": size},
     )
 
 
-def taught(x: FloatArray, y: IntArray, judge: FloatArray) -> FloatArray:
+def predict_classes(x: FloatArray, y: IntArray, judge: FloatArray) -> FloatArray:
     """(row, class) probabilities of a logistic regression on standardised features, clipped at 8.
 
     With fewer rows than features it is fitted in the space that the rows span: the ridge penalty makes

@@ -1,4 +1,4 @@
-"""Distances between the features of two groups: Kolmogorov-Smirnov and Frechet, with floors and intervals."""
+"""Distances between the features of two groups: Kolmogorov-Smirnov and Frechet, with real baselines and intervals."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 PROBABILITIES = np.linspace(0.05, 0.95, 19)
 CLIP = 8.0  # standard deviations; keeps one broken trace from deciding a Frechet distance
-FLOOR_DRAWS, BOOTSTRAP = 40, 60
+BASELINE_DRAWS, BOOTSTRAP = 40, 60
 LEAST = 10  # rows of a group
 MOST = 400  # synthetic rows that enter at a time
-CLOSE_BY = {"ks": 0.10, "frechet": 0.25}  # how far above the floor still counts as close
+CLOSE_BY = {"ks": 0.10, "frechet": 0.25}  # how far above the real baseline still counts as close
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _frechet(values: FloatArray, real: Aggregate, root: FloatArray) -> float:
 
 
 @dataclass(frozen=True)
-class Floor:
+class RealBaseline:
     """Distances of groups of `size` real patients from the real test group: mean, and 95 % range of one."""
 
     size: int
@@ -123,8 +123,8 @@ def comparable(synthetic: int, train: int) -> int:
     return min(synthetic, train // 2, MOST)
 
 
-def floor(train: Sample, real: Aggregate, size: int, seed: int) -> Floor:
-    """The Floor at this size, from repeated draws of training patients.
+def real_baseline(train: Sample, real: Aggregate, size: int, seed: int) -> RealBaseline:
+    """The RealBaseline at this size, from repeated draws of training patients.
 
     Draws of n of the same N patients vary less than groups of new patients: by (1 - f) in variance, with
     f = n / N, around a mean that itself varies with the N. So the range is widened to (1 + f) / (1 - f).
@@ -132,7 +132,7 @@ def floor(train: Sample, real: Aggregate, size: int, seed: int) -> Floor:
     rng = np.random.default_rng(seed)
     root, values, patients = _root(real), real.of(train.features), train.patients
     draws = []
-    for _ in range(FLOOR_DRAWS):
+    for _ in range(BASELINE_DRAWS):
         some = values[one_each(patients, size, rng)]
         draws.append((float(ks(some, real).mean()), _frechet(some, real, root)))
     share = size / train.patient_count
@@ -140,20 +140,20 @@ def floor(train: Sample, real: Aggregate, size: int, seed: int) -> Floor:
     found = [
         (float(np.mean(own)), *around(own, float(np.mean(own)), widen)) for own in zip(*draws, strict=True)
     ]
-    return Floor(size, *found)
+    return RealBaseline(size, *found)
 
 
 def distances(
-    synthetic: Sample, real: Aggregate, floor: Floor, test: Sample | None, seed: int
+    synthetic: Sample, real: Aggregate, real_baseline: RealBaseline, test: Sample | None, seed: int
 ) -> tuple[list[Score], dict[str, float]]:
     """The two scores, and the KS distance of each feature.
 
-    At most `floor.size` synthetic rows enter at a time, so that value and floor suffer alike from small
+    At most `real_baseline.size` synthetic rows enter at a time, so that value and real baseline suffer alike from small
     numbers. The interval resamples synthetic rows and, where their rows are given, test patients.
     """
     rng = np.random.default_rng(seed)
     values, patients, root = real.of(synthetic.features), synthetic.patients, _root(real)
-    size = min(floor.size, synthetic.patient_count)
+    size = min(real_baseline.size, synthetic.patient_count)
     repeats = 1 if size == len(synthetic) else 5
     some = [values[one_each(patients, size, rng)] for _ in range(repeats)]
     by_feature = np.mean([ks(part, real) for part in some], axis=0)
@@ -168,8 +168,8 @@ def distances(
         one = one[:, [name in against.names for name in real.names]]
         draws.append((float(ks(one, against).mean()), _frechet(one, against, its_root)))
     scores = [
-        _score("ks", point[0], [d[0] for d in draws], floor.ks, size),
-        _score("frechet", point[1], [d[1] for d in draws], floor.frechet, size),
+        _score("ks", point[0], [d[0] for d in draws], real_baseline.ks, size),
+        _score("frechet", point[1], [d[1] for d in draws], real_baseline.frechet, size),
     ]
     return scores, dict(zip(real.names, by_feature.tolist(), strict=True))
 
@@ -181,9 +181,9 @@ TITLES = {
 
 
 def _score(
-    metric: str, value: float, draws: list[float], floor: tuple[float, float, float], size: int
+    metric: str, value: float, draws: list[float], real_baseline: tuple[float, float, float], size: int
 ) -> Score:
-    middle, low, high = floor
+    middle, low, high = real_baseline
     if value <= high:
         verdict, words = AS_REAL, "as near as another group of real patients would be"
     elif value <= high + CLOSE_BY[metric]:
@@ -204,8 +204,8 @@ def _score(
         direction="lower is better",
         value=value,
         interval=around(draws, value),
-        floor=middle,
-        floor_interval=(low, high),
+        real_baseline=middle,
+        real_baseline_interval=(low, high),
         verdict=verdict,
         scale=(0.0, max(0.5 if metric == "ks" else 1.0, value * 1.15)),
         sentence=f"{what}, the measurements of {size} synthetic records lie {value:.2f} from the held-out "

@@ -1,12 +1,13 @@
-"""Measure: one figure of likeness, and compare(), which gives any of them its floor, interval, verdict and sentence."""
+"""Metric: one figure of likeness, and compare(), which gives it its real baseline, interval, verdict and sentence."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ...core.modality import Panel
 from ...core.types import FloatArray, IntArray
-from ..profile import Effort
+from ..profile import EvaluationProfile
 from ..sample import one_each, resample
 from ..score import AS_REAL, CLOSE, DIFFERENT, MEASURED, Score, around, not_measured
 from .distances import LEAST, comparable
@@ -41,16 +42,16 @@ Against = Callable[[Group], Callable[[Group], float]]  # real group -> judged gr
 
 
 @dataclass(frozen=True)
-class Measure:
-    """against(real)(judged) is the figure; floors and intervals are of the same function.
+class Metric:
+    """against(real)(judged) is the figure; real baselines and intervals are of the same function.
 
-    question: one of score.FINER. says: what the figure is, for the sentence, `{}` its value. close: how far past
-    the floor's range still counts as close, as a share of `top` (the scale's end; None: it follows the values).
+    question: one of score.DETAILED. says: what the figure is, for the sentence, `{}` its value. close: how far past
+    the real baseline's range still counts as close, as a share of `top` (the scale's end; None: it follows the values).
     heavy: takes seconds. lacks: why there may be no figure. missing: tells what has to be installed for it, None
     where nothing has.
     """
 
-    metric: str
+    name: str
     title: str
     question: str
     against: Against
@@ -69,56 +70,59 @@ class Measure:
 
 
 def compare(
-    measure: Measure, synthetic: Group, train: Group, test: Group, effort: Effort, seed: int, about: str = ""
+    metric: Metric,
+    synthetic: Group,
+    train: Group,
+    test: Group,
+    profile: EvaluationProfile,
+    seed: int,
+    panel: Panel | None = None,
 ) -> Score:
-    """The figure of synthetic records beside real test records; floor: as many real training patients.
+    """The figure of synthetic records beside real test records; real baseline: as many real training patients.
 
     One row a patient of the judged side, at most 400 and at most half of the training patients; all test rows.
     The interval resamples both sides by patient; that of a heavy figure the judged side only.
     """
-    name, title = _named(measure, about)
-    if measure.heavy and not effort.heavy:
-        return not_measured(name, title, measure.question, "left out of a quick look")
+    if metric.heavy and not profile.heavy:
+        return unmeasured(metric, "left out of a quick look", panel)
     counts = [len(np.unique(group.patients)) for group in (synthetic, train, test)]
     size = comparable(counts[0], counts[1])
     if size < LEAST or counts[2] < LEAST:
         reason = (
             f"needs {LEAST} synthetic, {2 * LEAST} training and {LEAST} test patients, there are {counts}"
         )
-        return not_measured(name, title, measure.question, reason)
-    if absent := measure.missing():
-        return not_measured(name, title, measure.question, absent)
+        return unmeasured(metric, reason, panel)
+    if absent := metric.missing():
+        return unmeasured(metric, absent, panel)
     rng = np.random.default_rng(seed)
-    figure = measure.against(test)
+    figure = metric.against(test)
     some = synthetic.at(one_each(synthetic.patients, size, rng))
     value = figure(some)
-    times = effort.slow_draws if measure.heavy else effort.floors
-    floors = _known([figure(train.at(one_each(train.patients, size, rng))) for _ in range(times)])
-    if not np.isfinite(value) or len(floors) < HALF * times:
-        return not_measured(name, title, measure.question, measure.lacks)
+    times = profile.slow_draws if metric.heavy else profile.real_baselines
+    real_baselines = _known([figure(train.at(one_each(train.patients, size, rng))) for _ in range(times)])
+    if not np.isfinite(value) or len(real_baselines) < HALF * times:
+        return unmeasured(metric, metric.lacks, panel)
     draws = []
-    for _ in range(effort.slow_draws if measure.heavy else effort.bootstraps):
+    for _ in range(profile.slow_draws if metric.heavy else profile.bootstraps):
         judged = some.at(rng.integers(size, size=size))
-        held_out = figure if measure.heavy else measure.against(test.at(resample(test.patients, rng)))
+        held_out = figure if metric.heavy else metric.against(test.at(resample(test.patients, rng)))
         draws.append(held_out(judged))
-    share = size / counts[1]  # draws of the same patients vary less than new ones would: see distances.floor
-    middle = float(np.mean(floors))
-    reach = around(floors, middle, float(np.sqrt((1 + share) / (1 - share))))
-    return _score(measure, name, title, value, around(_known(draws) or [value], value), middle, reach, size)
+    share = (
+        size / counts[1]
+    )  # draws of the same patients vary less than new ones would: see distances.real_baseline
+    middle = float(np.mean(real_baselines))
+    reach = around(real_baselines, middle, float(np.sqrt((1 + share) / (1 - share))))
+    return _score(metric, panel, value, around(_known(draws) or [value], value), middle, reach, size)
 
 
-def _named(measure: Measure, about: str) -> tuple[str, str]:
-    return (
-        (f"{measure.metric}/{about}", f"{measure.title}: {about}")
-        if about
-        else (measure.metric, measure.title)
-    )
+def _title(metric: Metric, panel: Panel | None) -> str:
+    return f"{metric.title}: {panel.title}" if panel else metric.title
 
 
-def unmeasured(measure: Measure, reason: str, about: str = "") -> Score:
+def unmeasured(metric: Metric, reason: str, panel: Panel | None = None) -> Score:
     """The measure without a figure."""
-    name, title = _named(measure, about)
-    return not_measured(name, title, measure.question, reason)
+    title = _title(metric, panel)
+    return not_measured(metric.name, title, metric.question, reason, panel=panel.name if panel else None)
 
 
 def _known(draws: list[float]) -> list[float]:
@@ -126,32 +130,32 @@ def _known(draws: list[float]) -> list[float]:
 
 
 def _score(
-    measure: Measure,
-    name: str,
-    title: str,
+    metric: Metric,
+    panel: Panel | None,
     value: float,
     interval: tuple[float, float],
-    floor: float,
+    real_baseline: float,
     reach: tuple[float, float],
     size: int,
 ) -> Score:
-    top = measure.top if measure.top is not None else 1.25 * max(value, reach[1], 1e-6)
-    unit = measure.top if measure.top is not None else max(floor, 1e-6)
-    past = reach[0] - value if measure.higher else value - reach[1]
-    verdict = AS_REAL if past <= 0 else CLOSE if past <= measure.close * unit else DIFFERENT
-    said = measure.says.format(f"{value:.3g}")
+    top = metric.top if metric.top is not None else 1.25 * max(value, reach[1], 1e-6)
+    unit = metric.top if metric.top is not None else max(real_baseline, 1e-6)
+    past = reach[0] - value if metric.higher else value - reach[1]
+    verdict = AS_REAL if past <= 0 else CLOSE if past <= metric.close * unit else DIFFERENT
+    said = metric.says.format(f"{value:.3g}")
     return Score(
-        metric=name,
-        title=title,
-        question=measure.question,
+        metric=metric.name,
+        title=_title(metric, panel),
+        panel=panel.name if panel else None,
+        question=metric.question,
         status=MEASURED,
-        direction=measure.direction,
+        direction=metric.direction,
         value=value,
         interval=interval,
-        floor=floor,
-        floor_interval=reach,
+        real_baseline=real_baseline,
+        real_baseline_interval=reach,
         verdict=verdict,
         scale=(0.0, max(top, value, reach[1])),
-        sentence=f"{said}, {WORDS[verdict]} (real beside real: {floor:.3g}; {size} synthetic records).",
+        sentence=f"{said}, {WORDS[verdict]} (real beside real: {real_baseline:.3g}; {size} synthetic records).",
         details={"rows": size},
     )

@@ -12,7 +12,7 @@ NEIGHBOURS = 5
 
 
 @dataclass(frozen=True)
-class Overlap:
+class Prdc:
     """Shares in [0, 1], density may pass 1; each is best where real against real is.
 
     precision: synthetic rows within the real cloud; recall: real rows within the synthetic cloud
@@ -47,13 +47,13 @@ def kernel_distance(real: FloatArray, synthetic: FloatArray) -> float:
     return within(real) + within(synthetic) - 2 * float(kernel(real, synthetic).mean())
 
 
-def overlap(real: FloatArray, synthetic: FloatArray, neighbours: int = NEIGHBOURS) -> Overlap:
+def prdc(real: FloatArray, synthetic: FloatArray, neighbours: int = NEIGHBOURS) -> Prdc:
     """Shares of each cloud that lie in the other's balls to the k-th neighbour."""
     between = cdist(synthetic, real)
     of_real = np.partition(cdist(real, real), neighbours, axis=1)[:, neighbours]
     of_synthetic = np.partition(cdist(synthetic, synthetic), neighbours, axis=1)[:, neighbours]
     inside = between <= of_real[None]
-    return Overlap(
+    return Prdc(
         float(inside.any(axis=1).mean()),
         float((between <= of_synthetic[:, None]).any(axis=0).mean()),
         float(inside.sum(axis=1).mean() / neighbours),

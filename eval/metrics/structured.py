@@ -6,7 +6,7 @@ import numpy as np
 
 from ...core.types import BoolArray, Float32Array, FloatArray
 from .metric import Group
-from .precision_recall import NEIGHBOURS, frechet, kernel_distance, overlap
+from .precision_recall import NEIGHBOURS, frechet, kernel_distance, prdc
 from .tsgm_adapter import Stays, ask
 
 Judge = Callable[[Group], float]
@@ -27,12 +27,12 @@ def survival(real: Group) -> Judge:
 
     Columns: time, and 1 where it ended in the event, 0 where nobody watched any longer (Kaplan and Meier 1958).
     """
-    theirs = _told(real.values)
+    theirs = _known(real.values)
     end = float(np.quantile(theirs[:, 0], 0.9)) if len(theirs) else 0.0
     times = np.unique(theirs[theirs[:, 0] <= end, 0])
 
     def judge(judged: Group) -> float:
-        ours = _told(judged.values)
+        ours = _known(judged.values)
         if min(own[:, 1].sum() for own in (ours, theirs)) < LEAST_EVENTS:
             return float("nan")
         at = np.union1d(times, ours[ours[:, 0] <= end, 0])
@@ -41,7 +41,7 @@ def survival(real: Group) -> Judge:
     return judge
 
 
-def _told(values: FloatArray) -> FloatArray:
+def _known(values: FloatArray) -> FloatArray:
     return values[np.isfinite(values).all(1)]
 
 
@@ -57,7 +57,7 @@ def kaplan_meier(rows: FloatArray, at: FloatArray) -> FloatArray:
 
 
 def series(metric: str) -> Callable[[Group], Judge]:
-    """One of tsgm's metrics, see tsgm_metrics, on at most 200 rows a side; columns are `channel@step`, step by step."""
+    """One of tsgm's metrics, see tsgm_adapter, on at most 200 rows a side; columns are `channel@step`, step by step."""
 
     def against(real: Group) -> Judge:
         theirs = _series(real)
@@ -85,24 +85,24 @@ def kid(real: Group) -> Judge:
     return lambda judged: max(0.0, kernel_distance(real.values, judged.values))
 
 
-def overlap_by(name: str) -> Callable[[Group], Judge]:
-    """One of precision, recall, density, coverage: see manifold.Overlap."""
+def prdc_figure(name: str) -> Callable[[Group], Judge]:
+    """One of precision, recall, density, coverage: see precision_recall.Prdc."""
 
     def against(real: Group) -> Judge:
         def judge(judged: Group) -> float:
             if min(len(real.values), len(judged.values)) <= NEIGHBOURS:
                 return float("nan")
-            return float(getattr(overlap(real.values, judged.values), name))
+            return float(getattr(prdc(real.values, judged.values), name))
 
         return judge
 
     return against
 
 
-def diversity(real: Group) -> Judge:
+def ms_ssim_difference(real: Group) -> Judge:
     """How far the mean MS-SSIM of two judged pictures is from that of two real ones; columns are square pixels."""
-    theirs = likeness(_square(real.values), PAIRS, 0)
-    return lambda judged: abs(likeness(_square(judged.values), PAIRS, 0) - theirs)
+    theirs = ms_ssim(_square(real.values), PAIRS, 0)
+    return lambda judged: abs(ms_ssim(_square(judged.values), PAIRS, 0) - theirs)
 
 
 def _square(values: FloatArray) -> Float32Array:
@@ -110,7 +110,7 @@ def _square(values: FloatArray) -> Float32Array:
     return values.reshape(-1, side, side).astype(np.float32)
 
 
-def likeness(images: Float32Array, pairs: int, seed: int) -> float:
+def ms_ssim(images: Float32Array, pairs: int, seed: int) -> float:
     """Mean multi-scale structural similarity between random pairs of (image, 64, 64) pictures in [0, 1].
 
     Three scales, since five need 176 pixels (Wang et al. 2003); the computation is MONAI's.

@@ -190,14 +190,16 @@ def rare(real: Group) -> Judge:
 def categories(profiles: Sequence[PatientProfile], names: Sequence[str]) -> FloatArray:
     """(patient, name) 1, 0 or NaN (unknown) of the categories that `category_names` gives."""
 
-    def told(profile: PatientProfile, name: str) -> float:
+    def stated(profile: PatientProfile, name: str) -> float:
         field, _, choice = name.partition("=")
         if not choice:
             return float(profile.conditions.get(field, np.nan))
         value = profile.sex if field == "sex" else profile.traits.get(field)
         return np.nan if value is None else float(value == choice)
 
-    return np.array([[told(p, name) for name in names] for p in profiles]).reshape(len(profiles), len(names))
+    return np.array([[stated(p, name) for name in names] for p in profiles]).reshape(
+        len(profiles), len(names)
+    )
 
 
 def category_names(profiles: Sequence[PatientProfile]) -> list[str]:

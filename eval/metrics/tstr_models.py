@@ -1,4 +1,4 @@
-"""Lesson: the models of one task, taught on synthetic and on real records, and what they said when asked."""
+"""Task models: the classifiers of one task, trained on synthetic and on real records, and their predictions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,44 +8,44 @@ import numpy as np
 from ...core.modality import Task
 from ...core.types import BoolArray, FloatArray, IntArray
 from ..sample import Sample, one_each, resample
-from ..score import MEASURED, TRUST, Score, not_measured, percentiles
-from .classifier import BOOTSTRAP, LEAST_OF_CLASS, REPEATS, taught
+from ..score import CALIBRATION, MEASURED, Score, not_measured, percentiles
+from .classifier import BOOTSTRAP, LEAST_OF_CLASS, REPEATS, predict_classes
 
 LEAST_OF_GROUP = 20  # test rows of a subgroup
 BANDS = ((0, 40, "under 40"), (40, 65, "40 to 64"), (65, 200, "65 and over"))
 ORIGIN = ("race", "ethnicity")  # traits that say so, where a reference does
 TITLES = {
-    "tstr": "Teaches a model: {} (AUROC on real patients)",
-    "trts": "A model of real records on these: {} (AUROC)",
-    "brier": "Probabilities of the model taught here: {} (Brier score on real patients)",
-    "subgroup": "Worst subgroup of the model taught here: {} (rise of the Brier score)",
+    "tstr_auroc": "Train on synthetic, test on real (TSTR): {} (AUROC)",
+    "trts_auroc": "Train on real, test on synthetic (TRTS): {} (AUROC)",
+    "brier_score": "Calibration of the TSTR model: {} (Brier score on real patients)",
+    "worst_subgroup": "Worst subgroup of the TSTR model: {} (rise of the Brier score)",
 }
-QUESTION = {"tstr": "useful", "trts": TRUST, "brier": TRUST, "subgroup": TRUST}
+QUESTION = {name: "tstr" if name == "tstr_auroc" else CALIBRATION for name in TITLES}
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What models said. found (test row, class): taught on synthetic rows; floors: on as many real ones, repeated.
+class TaskModels:
+    """Predictions. found (test row, class): trained on synthetic rows; real_baselines: on as many real ones, repeated.
 
-    everything: taught on all real training rows; own (synthetic row, class): the same model on synthetic rows.
+    everything: trained on all real training rows; own (synthetic row, class): the same model on synthetic rows.
     y, own_y: place of the class among `kept`; patients: of test rows; groups: names of subgroups -> test rows.
     """
 
     task: Task
     kept: IntArray
     found: FloatArray
-    floors: list[FloatArray]
+    real_baselines: list[FloatArray]
     everything: FloatArray
     own: FloatArray
     y: IntArray
     own_y: IntArray
     patients: IntArray
     own_patients: IntArray
-    rows: tuple[int, int]  # synthetic and real training rows taught on
+    rows: tuple[int, int]  # synthetic and real training rows trained on
     groups: dict[str, BoolArray] = field(default_factory=dict)
 
 
-def lesson(task: Task, synthetic: Sample, train: Sample, test: Sample, seed: int) -> Lesson | str:
+def train_models(task: Task, synthetic: Sample, train: Sample, test: Sample, seed: int) -> TaskModels | str:
     """All models of a task, or why there are none."""
     groups = {"synthetic": synthetic, "real test": test, "real training": train}
     counts = {
@@ -62,14 +62,16 @@ def lesson(task: Task, synthetic: Sample, train: Sample, test: Sample, seed: int
     (x, y, own_patients), (x_test, y_test, patients), (x_train, y_train, owners) = (
         _labelled(group, task.name, kept, columns) for group in groups.values()
     )
-    said = taught(x_train, y_train, np.concatenate([x_test, x]))
+    said = predict_classes(x_train, y_train, np.concatenate([x_test, x]))
     asked = np.isin(test.labels[task.name], kept)
     place = np.searchsorted(kept, y_test), np.searchsorted(kept, y)
-    return Lesson(
+    return TaskModels(
         task=task,
         kept=kept,
-        found=taught(x, y, x_test),
-        floors=[taught(*_as_many(x_train, y_train, owners, len(y), rng), x_test) for _ in range(REPEATS)],
+        found=predict_classes(x, y, x_test),
+        real_baselines=[
+            predict_classes(*_as_many(x_train, y_train, owners, len(y), rng), x_test) for _ in range(REPEATS)
+        ],
         everything=said[: len(x_test)],
         own=said[len(x_test) :],
         y=place[0],
@@ -90,14 +92,14 @@ def subgroups(sample: Sample) -> dict[str, BoolArray]:
     for name, sex in (("women", "F"), ("men", "M")):
         found[name] = np.array([p.sex == sex for p in sample.profiles])
     for trait in ORIGIN:
-        told = [p.traits.get(trait) for p in sample.profiles]
-        for origin in sorted({t for t in told if t is not None}):
-            found[f"{trait} {origin}"] = np.array([t == origin for t in told])
+        stated = [p.traits.get(trait) for p in sample.profiles]
+        for origin in sorted({t for t in stated if t is not None}):
+            found[f"{trait} {origin}"] = np.array([t == origin for t in stated])
     return {name: rows for name, rows in found.items() if rows.sum() >= LEAST_OF_GROUP}
 
 
-def not_taught(task: Task, reason: str) -> list[Score]:
-    """The scores of a task that was not taught."""
+def unmeasured_task(task: Task, reason: str) -> list[Score]:
+    """The scores of a task that was not trained."""
     return [
         not_measured(metric, title.format(task.name), QUESTION[metric], reason, task.name)
         for metric, title in TITLES.items()
@@ -105,12 +107,12 @@ def not_taught(task: Task, reason: str) -> list[Score]:
 
 
 def scored(
-    lesson: Lesson,
+    models: TaskModels,
     metric: str,
     direction: str,
     value: float,
     draws: Sequence[float],
-    floor: float,
+    real_baseline: float,
     reach: tuple[float, float],
     verdict: str,
     sentence: str,
@@ -119,15 +121,15 @@ def scored(
 ) -> Score:
     return Score(
         metric=metric,
-        title=TITLES[metric].format(lesson.task.name),
+        title=TITLES[metric].format(models.task.name),
         question=QUESTION[metric],
         status=MEASURED,
         direction=direction,
-        task=lesson.task.name,
+        task=models.task.name,
         value=value,
         interval=percentiles(draws),
-        floor=floor,
-        floor_interval=reach,
+        real_baseline=real_baseline,
+        real_baseline_interval=reach,
         verdict=verdict,
         scale=(scale[0], max(scale[1], value)),
         sentence=sentence,

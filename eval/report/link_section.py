@@ -9,45 +9,49 @@ from . import words
 from .markup import chip, grid, listed, under
 
 if TYPE_CHECKING:
-    from ..linkage.consistency import Agreement
-    from ..linkage.cross_modal import Crossing
-    from ..linkage.label_recovery import Recovery
+    from ..linkage.consistency import Consistency
+    from ..linkage.cross_modal import CrossModalCorrelation
+    from ..linkage.label_recovery import LabelRecovery
     from ..linkage.linkage import Linkage
 
-SHOWN_FAULTS = 20
+SHOWN_CONTRADICTIONS = 20
 
 
 def linked(link: "Linkage") -> str:
     """The section's markup."""
     parts = [f"<p>{escape(words.link_headline(link))}</p>"]
-    if required := [a for a in link.agreements if a.required]:
+    if required := [a for a in link.consistency_by_subject if a.required]:
         parts.append("<h3>What must agree</h3>" + _agreements(required, words.MUST_AGREE))
-    if usual := [a for a in link.agreements if not a.required]:
+    if usual := [a for a in link.consistency_by_subject if not a.required]:
         parts.append("<h3>What agrees as a rule</h3>" + _agreements(usual, words.USUALLY_AGREES))
-    if link.recoveries:
+    if link.label_recoveries:
         parts.append(
-            "<h3>What a model taught on real records reads off these</h3>" + _recoveries(link.recoveries)
+            "<h3>What a model trained on real records reads off these</h3>"
+            + _label_recoveries(link.label_recoveries)
         )
-    if link.crossings:
-        parts.append("<h3>Two records of one patient, read by two models</h3>" + _crossings(link.crossings))
-    if link.faults:
-        more = len(link.faults) - SHOWN_FAULTS
-        lines = [str(fault) for fault in link.faults[:SHOWN_FAULTS]]
+    if link.cross_modal_correlations:
+        parts.append(
+            "<h3>Two records of one patient, read by two models</h3>"
+            + _cross_modal_correlations(link.cross_modal_correlations)
+        )
+    if link.contradictions:
+        more = len(link.contradictions) - SHOWN_CONTRADICTIONS
+        lines = [str(contradiction) for contradiction in link.contradictions[:SHOWN_CONTRADICTIONS]]
         lines += [f"{more} more are in scores.json."] if more > 0 else []
         parts.append("<h3>Patients whose files contradict each other</h3>" + listed(lines))
     return "".join(parts)
 
 
-def _agreements(rows: Sequence["Agreement"], caption: str) -> str:
+def _agreements(rows: Sequence["Consistency"], caption: str) -> str:
     cells = []
     for a in rows:
         sources = a.sources if a.source is None else (a.source, "against " + ", ".join(a.sources))
         gap = "" if a.gap is None else under(f"median distance {a.gap:.3g}")
-        verdict = chip(AS_REAL if a.agree == a.patients else DIFFERENT) if a.required else ""
+        verdict = chip(AS_REAL if a.consistent == a.patients else DIFFERENT) if a.required else ""
         cells.append(
             [
                 escape(a.subject) + under("; ".join(sources)),
-                f"{a.agree} of {a.patients}{gap}",
+                f"{a.consistent} of {a.patients}{gap}",
                 f"{a.share:.1%}",
                 f"{a.shuffled:.1%}",
                 verdict,
@@ -56,34 +60,34 @@ def _agreements(rows: Sequence["Agreement"], caption: str) -> str:
     return grid(("Subject", "Patients", "Agree", "With shuffled ids", ""), cells, caption)
 
 
-def _recoveries(rows: Sequence["Recovery"]) -> str:
+def _label_recoveries(rows: Sequence["LabelRecovery"]) -> str:
     cells = [
         [
-            escape(f"{r.title}: {r.fact}") + under(f"{r.measure}, {r.rows[0]} real records to learn from"),
+            escape(f"{r.title}: {r.label}") + under(f"{r.measure}, {r.rows[0]} real records to learn from"),
             f"{r.real:.2f}" + under(f"{r.real_range[0]:.2f} to {r.real_range[1]:.2f}"),
             f"{r.synthetic:.2f}" + under(f"{r.synthetic_range[0]:.2f} to {r.synthetic_range[1]:.2f}"),
-            f"{r.bar:.2f}",
+            f"{r.limit:.2f}",
             f"{r.shuffled[0]:.2f}",
             chip(r.verdict) + _why(r),
         ]
         for r in rows
     ]
-    heads = ("Record and fact", "Real, held out", "Synthetic", "Bar", "With shuffled ids", "Verdict")
+    heads = ("Record and label", "Real, held out", "Synthetic", "Bar", "With shuffled ids", "Verdict")
     return grid(heads, cells, words.RECOVERED)
 
 
-def _why(r: "Recovery") -> str:
-    """Why a fact is not judged."""
+def _why(r: "LabelRecovery") -> str:
+    """Why a label is not judged."""
     if r.judged:
         return ""
-    return under(words.TOO_FEW.format(r.fewest) if r.revealed else words.NOT_REVEALED)
+    return under(words.TOO_FEW.format(r.smallest_class) if r.shown_by_real else words.NOT_REVEALED)
 
 
-def _crossings(rows: Sequence["Crossing"]) -> str:
+def _cross_modal_correlations(rows: Sequence["CrossModalCorrelation"]) -> str:
     cells = [
         [
-            escape(f"{c.fact}: {c.titles[0]}, {c.titles[1]}") + under(f"{c.patients} patients"),
-            f"{c.together:.2f}" + under(f"{c.range[0]:.2f} to {c.range[1]:.2f}"),
+            escape(f"{c.label}: {c.titles[0]}, {c.titles[1]}") + under(f"{c.patients} patients"),
+            f"{c.correlation:.2f}" + under(f"{c.interval[0]:.2f} to {c.interval[1]:.2f}"),
             f"{c.expected:.2f}",
             f"{c.shuffled[0]:.2f}",
             chip(c.verdict),

@@ -6,7 +6,7 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from ..score import AS_REAL, CLOSE, FINER, NOT_MEASURED, QUESTIONS, QUOTED, Score
+from ..score import AS_REAL, CLOSE, DETAILED, NOT_MEASURED, QUESTIONS, QUOTED, Score
 from . import words
 from .link_section import linked
 from .markup import CHIPS, card, chip, grid, listed, under
@@ -14,24 +14,24 @@ from .privacy_section import attacked
 from .rules_section import ruled
 
 if TYPE_CHECKING:
-    from ..attacks.attack import Privacy
+    from ..attacks.attack import PrivacyResult
     from ..linkage.linkage import Linkage
-    from ..results import ViewReport
+    from ..results import ViewResult
 
 SHOWN_FEATURES = 8
 
 
 def render(
-    reports: Sequence["ViewReport"],
+    reports: Sequence["ViewResult"],
     link: "Linkage",
-    privacy: "Privacy",
+    privacy: "PrivacyResult",
     scores: Mapping[str, Any],
     without: Sequence[str],
 ) -> str:
     """The whole page."""
     folder = scores["reference"] == "folder"
     real_shown = any(report.real_pictured for report in reports)
-    looked = scores["looked_at"]["patients"]
+    looked = scores["evaluated"]["patients"]
     quick = words.QUICK_LOOK.format(looked, scores["patients"]) if looked < scores["patients"] else ""
     body = [
         "<header><span class='badge'>Synthetic data</span><h1>How good are these synthetic patients?</h1>",
@@ -49,7 +49,7 @@ def render(
         _unmeasured(reports, without),
         card("How it was measured", listed(words.METHOD)),
         f"</main><footer>Seed {scores['seed']}. The same numbers for programs are in scores.json ",
-        f"({scores['format']}, version {scores['version']}).</footer>",
+        f"({scores['format']}, version {scores['format_version']}).</footer>",
     ]
     style = (files("polyclinic.eval") / "style.css").read_text(encoding="utf-8")
     return (
@@ -61,7 +61,7 @@ def render(
 
 
 def gauge(score: Score) -> str:
-    """A small drawing: the floor's range as a band, the value as a dot with its range."""
+    """A small drawing: the real baseline's range as a band, the value as a dot with its range."""
     low, high = score.scale
     left, wide = 8, 204
 
@@ -69,7 +69,7 @@ def gauge(score: Score) -> str:
         return round(left + wide * min(1.0, max(0.0, (x - low) / (high - low))), 1)
 
     assert score.value is not None
-    band, own = score.floor_interval or (low, low), score.interval or (score.value, score.value)
+    band, own = score.real_baseline_interval or (low, low), score.interval or (score.value, score.value)
     style = CHIPS[score.verdict or NOT_MEASURED][0]
     label = f"{score.value:.3g} on a scale from {low:g} to {high:.2g}; real against real {_range(band)}"
     thick = max(2.0, round(at(band[1]) - at(band[0]), 1))
@@ -91,7 +91,7 @@ def _range(pair: tuple[float, float] | None) -> str:
 # -- sections
 
 
-def _summary(reports: Sequence["ViewReport"]) -> str:
+def _summary(reports: Sequence["ViewResult"]) -> str:
     rows = [
         [f"<a href='#{escape(r.view.name)}'>{escape(r.view.title)}</a>"]
         + [chip(r.verdict(q)) + _figures(r, q) for q in QUESTIONS]
@@ -104,19 +104,19 @@ def _summary(reports: Sequence["ViewReport"]) -> str:
     return card("Verdict", grid(heads, rows, caption))
 
 
-def _figures(report: "ViewReport", question: str) -> str:
+def _figures(report: "ViewResult", question: str) -> str:
     """Short figures below a chip of the summary."""
     lines = []
     for s in report.scores:
         if s.question != question or s.value is None or s.metric == "frechet":
             continue
-        name = {"ks": "distance", "auc": "AUC"}.get(s.metric, f"AUROC, {s.task}")
+        name = {"ks": "distance", "c2st_auc": "AUC"}.get(s.metric, f"AUROC, {s.task}")
         quoted = ", quoted" if s.status == QUOTED else ""
-        lines.append(under(f"{name}: {s.value:.2f} (real {s.floor:.2f}{quoted})"))
+        lines.append(under(f"{name}: {s.value:.2f} (real {s.real_baseline:.2f}{quoted})"))
     return "".join(lines)
 
 
-def _pictures(reports: Sequence["ViewReport"]) -> str:
+def _pictures(reports: Sequence["ViewResult"]) -> str:
     """The picture of each view, real beside synthetic records where real ones may be shown."""
     shown = []
     for report in reports:
@@ -131,27 +131,29 @@ def _pictures(reports: Sequence["ViewReport"]) -> str:
     return card(words.PICTURES, "".join(shown), "pictures") if shown else ""
 
 
-def _closer(report: "ViewReport") -> str:
+def _closer(report: "ViewResult") -> str:
     """How many of the finer figures are well, by question."""
     lines = []
-    for question in FINER:
+    for question in DETAILED:
         own = [s for s in report.scores if s.question == question and s.value is not None]
         well = sum(s.verdict in (AS_REAL, CLOSE) for s in own)
         lines += [under(f"{words.CLOSER[question]}: {well} of {len(own)}")] if own else []
     return "".join(lines) or chip(NOT_MEASURED)
 
 
-def _view(report: "ViewReport") -> str:
+def _view(report: "ViewResult") -> str:
     parts = []
     measured = [s for s in report.scores if s.value is not None]
     if first := [s for s in measured if s.question in QUESTIONS]:
         parts.append("<h3>In words</h3>" + listed(s.sentence + _when(s) for s in first))
         parts.append("<h3>Figures</h3>" + _table(first, words.GAUGE_CAPTION))
-    if finer := sorted((s for s in measured if s.question in FINER), key=lambda s: FINER.index(s.question)):
-        sentences = listed(s.sentence + _when(s) for s in finer)
-        table = _table(finer, words.CLOSER_CAPTION)
+    if detailed := sorted(
+        (s for s in measured if s.question in DETAILED), key=lambda s: DETAILED.index(s.question)
+    ):
+        sentences = listed(s.sentence + _when(s) for s in detailed)
+        table = _table(detailed, words.CLOSER_CAPTION)
         parts.append(f"<h3>Closer looks</h3>{table}<details><summary>In words</summary>{sentences}</details>")
-        parts.append(_groups(finer))
+        parts.append(_groups(detailed))
     parts.append(f"<div class='two'>{_population(report)}{_features(report)}</div>")
     parts.append(f"<p class='note'>{escape(report.view.about)}</p>")
     return card(report.view.title, "".join(parts), report.view.name)
@@ -169,7 +171,7 @@ def _groups(scores: Sequence[Score]) -> str:
             cells = [
                 [escape(r["group"]), str(r["rows"]), f"{r['error']:.3f}", f"{r['real']:.3f}"] for r in rows
             ]
-            heads = ("Group", "Real test records", "Taught here", "Taught on real")
+            heads = ("Group", "Real test records", "Trained on synthetic", "Trained on real")
             tables.append(grid(heads, cells, f"{str(s.task).capitalize()}: Brier score, lower is better."))
     return f"<details><summary>Error by subgroup</summary>{''.join(tables)}</details>" if tables else ""
 
@@ -179,7 +181,7 @@ def _table(scores: Sequence[Score], caption: str) -> str:
         [
             escape(s.title) + under(f"{s.direction}.{_when(s)}"),
             f"{s.value:.3g}" + under(_range(s.interval)),
-            f"{s.floor:.3g}" + under(_range(s.floor_interval)),
+            f"{s.real_baseline:.3g}" + under(_range(s.real_baseline_interval)),
             gauge(s),
             chip(s.verdict),
         ]
@@ -189,7 +191,7 @@ def _table(scores: Sequence[Score], caption: str) -> str:
     return grid(heads, rows, caption)
 
 
-def _population(report: "ViewReport") -> str:
+def _population(report: "ViewResult") -> str:
     """Who was compared with whom."""
 
     def age(p: Mapping[str, Any]) -> str:
@@ -202,13 +204,13 @@ def _population(report: "ViewReport") -> str:
         "Age, middle half (years)": age,
         "Women": lambda p: "unknown" if p["female"] is None else f"{p['female']:.0%}",
     }
-    sides = (report.synthetic, report.real)
-    rows = [[name, *(line(p) if p else "none" for p in sides)] for name, line in lines.items()]
+    comparisons = (report.synthetic, report.real)
+    rows = [[name, *(line(p) if p else "none" for p in comparisons)] for name, line in lines.items()]
     table = grid(("Group", "Synthetic", "Real, held out"), rows)
     return f"<div><h3>Who was compared</h3>{table}<p class='note'>{words.MIX}</p></div>"
 
 
-def _features(report: "ViewReport") -> str:
+def _features(report: "ViewResult") -> str:
     """The features with the largest distance."""
     worst = sorted(report.features.items(), key=lambda item: -item[1])[:SHOWN_FEATURES]
     if not worst:
@@ -220,7 +222,7 @@ def _features(report: "ViewReport") -> str:
     return f"<div><h3>What differs most</h3>{grid(('Measurement', 'Distance', '0 to 1'), rows)}</div>"
 
 
-def _unmeasured(reports: Sequence["ViewReport"], without: Sequence[str]) -> str:
+def _unmeasured(reports: Sequence["ViewResult"], without: Sequence[str]) -> str:
     lines = [*words.NEVER]
     for r in reports:
         # what has one reason stands in one line

@@ -17,21 +17,30 @@ from .. import reference as references
 from ..attacks.attack import attack
 from ..cohort import CohortRecords, EvaluatedCohort, Subset
 from ..linkage.linkage import linkage
-from ..metrics.classifier import APART, told_apart
-from ..metrics.distances import LEAST, MOST, TITLES, Aggregate, Floor, comparable, distances, floor, summarise
-from ..metrics.registry import finer, lacking
-from ..metrics.tstr import lessons
-from ..metrics.tstr_models import not_taught
-from ..profile import FULL, Effort
+from ..metrics.classifier import C2ST_TITLE, c2st
+from ..metrics.distances import (
+    LEAST,
+    MOST,
+    TITLES,
+    Aggregate,
+    RealBaseline,
+    comparable,
+    distances,
+    real_baseline,
+    summarise,
+)
+from ..metrics.registry import detailed_scores, unmeasured_scores
+from ..metrics.tstr import task_scores
+from ..metrics.tstr_models import unmeasured_task
+from ..profile import FULL, EvaluationProfile
 from ..reference import ViewReference, population, samples
-from ..results import ViewReport
+from ..results import FORMAT, VERSION, ViewResult
 from ..rules import rules
 from ..sample import Comparison, Sample, collect
 from ..score import NOT_MEASURED, Score, not_measured
 from .page import render
 from .words import link_headline
 
-FORMAT, VERSION = "polyclinic-scores", 1
 DPI = 110
 
 Reference = Mapping[str, Sequence[tuple[TrainingSet, TrainingSet]]]
@@ -46,41 +55,43 @@ def evaluate(
     seed: int = 0,
     show_real: bool = True,
     progress: Callable[[str], None] = lambda title: None,
-    effort: Effort = FULL,
+    profile: EvaluationProfile = FULL,
 ) -> dict[str, Any]:
     """Write out/report.html and out/scores.json; the content of the latter.
 
     reference: modality name -> (train, test) sets of real data. Test rows are scored against; train rows
-    are the other real sample of every floor. Without it, the shipped aggregates are used, and figures that
+    are the other real sample of every real baseline. Without it, the shipped aggregates are used, and figures that
     need real rows are quoted from them. show_real False keeps real records out of the report's pictures.
-    effort QUICK looks at some patients only, and says so.
+    profile QUICK looks at some patients only, and says so.
     Raises InputError: splits share patients, data cannot be read, or out cannot be written.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; expected a folder to write the report into")
     everyone = cohort.patients
-    if effort.patients is not None and effort.patients < everyone:
-        cohort = Subset(cohort, effort.patients)
-    reports: list[ViewReport] = []
+    if profile.patients is not None and profile.patients < everyone:
+        cohort = Subset(cohort, profile.patients)
+    reports: list[ViewResult] = []
     without: list[str] = []
-    sides: dict[str, list[Comparison]] = {}
+    comparisons: dict[str, list[Comparison]] = {}
     for modality in modalities:
         progress(modality.name)
         pairs = None if reference is None else reference.get(modality.name, ())
-        own = sides[modality.name] = sides_of(cohort, modality, pairs, seed, effort)
-        reports += _judged(modality, own, pairs is None, seed, show_real, effort)
+        own = comparisons[modality.name] = comparisons_of(cohort, modality, pairs, seed, profile)
+        reports += _judged(modality, own, pairs is None, seed, show_real, profile)
         if not own:
             without.append(modality.name)
     progress("linkage")
-    link = linkage(cohort, modalities, [side for own in sides.values() for side in own], seed)
+    link = linkage(
+        cohort, modalities, [comparison for own in comparisons.values() for comparison in own], seed
+    )
     progress("privacy")
-    privacy = attack(sides, seed, cohort, modalities)
+    privacy = attack(comparisons, seed, cohort, modalities)
     scores = {
         "format": FORMAT,
-        "version": VERSION,
+        "format_version": VERSION,
         "reference": "folder" if reference is not None else "shipped",
         "patients": everyone,
-        "looked_at": {"effort": effort.name, "patients": cohort.patients},
+        "evaluated": {"profile": profile.name, "patients": cohort.patients},
         "seed": seed,
         "views": [report.to_dict() for report in reports],
         "linkage": {"in_words": link_headline(link), **link.to_dict()},
@@ -109,19 +120,19 @@ def judge(
     *,
     seed: int = 0,
     show_real: bool = True,
-    effort: Effort = FULL,
-) -> list[ViewReport]:
+    profile: EvaluationProfile = FULL,
+) -> list[ViewResult]:
     """A report a view of one modality; pairs None: against the shipped aggregates. See evaluate."""
-    own = sides_of(cohort, modality, pairs, seed, effort)
-    return _judged(modality, own, pairs is None, seed, show_real, effort)
+    own = comparisons_of(cohort, modality, pairs, seed, profile)
+    return _judged(modality, own, pairs is None, seed, show_real, profile)
 
 
-def sides_of(
+def comparisons_of(
     cohort: CohortRecords,
     modality: Modality,
     pairs: Sequence[tuple[TrainingSet, TrainingSet]] | None,
     seed: int = 0,
-    effort: Effort = FULL,
+    profile: EvaluationProfile = FULL,
 ) -> list[Comparison]:
     """The rows of each view of a modality: synthetic ones, and where there are pairs real ones."""
     views = modality.views()
@@ -132,27 +143,29 @@ def sides_of(
     drawn = collect(wanted, ((p.profile, p.records[modality.name]) for p in cohort.records(modality)))
     if not pairs:
         return [Comparison(view, own) for view, own in zip(views, drawn, strict=True)]
-    real = samples(modality, pairs, seed, effort.real_patients)
+    real = samples(modality, pairs, seed, profile.real_patients)
     return [Comparison(view, own, *both) for view, own, both in zip(views, drawn, real, strict=True)]
 
 
 def _judged(
     modality: Modality,
-    sides: Sequence[Comparison],
+    comparisons: Sequence[Comparison],
     against_shipped: bool,
     seed: int,
     show_real: bool,
-    effort: Effort,
-) -> list[ViewReport]:
+    profile: EvaluationProfile,
+) -> list[ViewResult]:
     shipped: Mapping[str, ViewReference] = {}
     if against_shipped and (path := references.folder() / f"{modality.name}.json").exists():
         shipped = references.read(path)
     reports = []
-    for side in sides:
-        known = shipped.get(side.view.name)
-        report = score(side.view, side.synthetic, side.train, side.test, known, seed, effort)
-        shown = side.test if show_real else None
-        reports.append(_pictured(replace(report, modality=modality.name), side.synthetic, shown))
+    for comparison in comparisons:
+        known = shipped.get(comparison.view.name)
+        report = score(
+            comparison.view, comparison.synthetic, comparison.train, comparison.test, known, seed, profile
+        )
+        shown = comparison.test if show_real else None
+        reports.append(_pictured(replace(report, modality=modality.name), comparison.synthetic, shown))
     return reports
 
 
@@ -163,32 +176,32 @@ def score(
     test: Sample | None,
     shipped: ViewReference | None,
     seed: int = 0,
-    effort: Effort = FULL,
-) -> ViewReport:
+    profile: EvaluationProfile = FULL,
+) -> ViewResult:
     """Every score of one view: against real rows if there are any, else against shipped aggregates."""
     if synthetic is None or synthetic.patient_count < LEAST:
         have = 0 if synthetic is None else synthetic.patient_count
         report = _unmeasured(view, f"the cohort has {have} such records, {LEAST} are needed")
         return replace(report, synthetic=None if synthetic is None else population(synthetic.profiles))
     if train is not None and test is not None:
-        return _against_rows(view, synthetic, train, test, seed, effort)
+        return _against_rows(view, synthetic, train, test, seed, profile)
     if shipped is not None:
         size = min(synthetic.patient_count, MOST)
-        found, by_feature = _distances(synthetic, shipped.aggregate, shipped.floor(size), None, seed)
-        quoted = {(s.metric, s.task) for s in shipped.quoted}
+        found, by_feature = _distances(synthetic, shipped.aggregate, shipped.real_baseline(size), None, seed)
+        quoted = {(s.metric, s.task, s.panel) for s in shipped.quoted}
         without = _unmeasured(view, "needs real records: give a reference folder").scores[2:]
-        rest = [*shipped.quoted, *(s for s in without if (s.metric, s.task) not in quoted)]
+        rest = [*shipped.quoted, *(s for s in without if (s.metric, s.task, s.panel) not in quoted)]
         real = shipped.population
     else:
         return replace(
             _unmeasured(view, "no real data to compare with"), synthetic=population(synthetic.profiles)
         )
-    return ViewReport("", view, [*found, *rest], by_feature, population(synthetic.profiles), real)
+    return ViewResult("", view, [*found, *rest], by_feature, population(synthetic.profiles), real)
 
 
 def _against_rows(
-    view: View, synthetic: Sample, train: Sample, test: Sample, seed: int, effort: Effort
-) -> ViewReport:
+    view: View, synthetic: Sample, train: Sample, test: Sample, seed: int, profile: EvaluationProfile
+) -> ViewResult:
     who = population(synthetic.profiles), population(test.profiles)
     size = comparable(synthetic.patient_count, train.patient_count)
     if size < LEAST or test.patient_count < LEAST:
@@ -201,19 +214,19 @@ def _against_rows(
             _unmeasured(view, "synthetic and real records share no feature"), synthetic=who[0], real=who[1]
         )
     real = summarise(test.features)
-    found, by_feature = _distances(synthetic, real, floor(train, real, size, seed), test, seed)
-    apart = told_apart(synthetic, train, test, seed)
-    taught = [score for task in view.tasks for score in lessons(task, synthetic, train, test, seed)]
-    rest = finer(view, synthetic, train, test, effort, seed)
-    return ViewReport("", view, [*found, apart, *taught, *rest], by_feature, *who)
+    found, by_feature = _distances(synthetic, real, real_baseline(train, real, size, seed), test, seed)
+    apart = c2st(synthetic, train, test, seed)
+    tasks = [score for task in view.tasks for score in task_scores(task, synthetic, train, test, seed)]
+    rest = detailed_scores(view, synthetic, train, test, profile, seed)
+    return ViewResult("", view, [*found, apart, *tasks, *rest], by_feature, *who)
 
 
 def _distances(
-    synthetic: Sample, real: Aggregate, floor: Floor, test: Sample | None, seed: int
+    synthetic: Sample, real: Aggregate, real_baseline: RealBaseline, test: Sample | None, seed: int
 ) -> tuple[list[Score], dict[str, float]]:
     """Distances on the features both sides have."""
     have = np.array([name in synthetic.features.columns for name in real.names])
-    return distances(synthetic, real.only(have), floor, test, seed)
+    return distances(synthetic, real.only(have), real_baseline, test, seed)
 
 
 def _common(*groups: Sample) -> tuple[Sample, ...]:
@@ -226,15 +239,15 @@ def _common(*groups: Sample) -> tuple[Sample, ...]:
     return tuple(replace(g, features=g.features[features], inputs=g.inputs[inputs]) for g in groups)
 
 
-def _unmeasured(view: View, reason: str) -> ViewReport:
+def _unmeasured(view: View, reason: str) -> ViewResult:
     """All scores of a view, none measured."""
     scores = [not_measured(metric, title, "distance", reason) for metric, title in TITLES.items()]
-    scores.append(not_measured("auc", APART, "told apart", reason))
-    scores += [score for task in view.tasks for score in not_taught(task, reason)]
-    return ViewReport("", view, [*scores, *lacking(view, reason)])
+    scores.append(not_measured("c2st_auc", C2ST_TITLE, "c2st", reason))
+    scores += [score for task in view.tasks for score in unmeasured_task(task, reason)]
+    return ViewResult("", view, [*scores, *unmeasured_scores(view, reason)])
 
 
-def _pictured(report: ViewReport, synthetic: Sample | None, test: Sample | None) -> ViewReport:
+def _pictured(report: ViewResult, synthetic: Sample | None, test: Sample | None) -> ViewResult:
     """With the view's picture, where there are synthetic records."""
     from matplotlib.figure import Figure
 

@@ -8,41 +8,41 @@ from ..metrics.distances import CLOSE_BY, LEAST
 from ..metrics.tstr import CLOSE_SHARE
 from ..score import (
     AS_REAL,
-    BIOLOGY,
+    CALIBRATION,
     CLOSE,
     DEPENDENCE,
     IMAGES,
+    MARGINALS,
     NOT_MEASURED,
+    OMICS,
     RARE,
-    SINGLE,
-    TIME,
-    TRUST,
+    TIME_SERIES,
     UNDECIDED,
 )
 
 if TYPE_CHECKING:
     from ..linkage.linkage import Linkage
-    from ..results import ViewReport
+    from ..results import ViewResult
 
 OPEN = (NOT_MEASURED, UNDECIDED)
 ASKED = {
     "distance": "Do the measurements agree with real ones?",
-    "told apart": "Can a computer tell them from real ones?",
-    "useful": "Do they teach a model that works on real patients?",
+    "c2st": "C2ST: can a classifier separate them from real ones?",
+    "tstr": "TSTR: do they train a model that works on real patients?",
 }
 CLOSER = {
-    SINGLE: "One by one",
+    MARGINALS: "One by one",
     DEPENDENCE: "How measurements go together",
-    TIME: "Over time",
+    TIME_SERIES: "Over time",
     IMAGES: "As pictures",
-    BIOLOGY: "Biology",
+    OMICS: "Biology",
     RARE: "Rare and extreme",
-    TRUST: "Both ways, probabilities, subgroups",
+    CALIBRATION: "TRTS, calibration, subgroups",
 }
 CLOSER_HEAD = "Closer looks, as real or close"
 CLOSER_CAPTION = (
-    "The verdicts above do not rest on these. Each has its floor between real patients and its 95 % range, as the "
-    "figures above have."
+    "The verdicts above do not rest on these. Each has its real baseline and its 95 % range, as the figures above "
+    "have."
 )
 QUICK_LOOK = (
     "A quick look at {} of {} patients: small differences do not show, and some figures were left out."
@@ -59,7 +59,7 @@ REAL_SHOWN = (
     "reference folder. Keep the report where those patients' data may be kept."
 )
 SUMMARY_CAPTION = (
-    "Each figure stands beside its floor: what the same measurement gives between two groups of real "
+    "Each figure stands beside its real baseline: what the same measurement gives between two groups of real "
     "patients. The verdict is the worst of its kind. With few patients only large differences show."
 )
 GAUGE_CAPTION = (
@@ -84,19 +84,19 @@ USUALLY_AGREES = (
     "subtype usually has. It is counted, not required, and no patient fails by it."
 )
 RECOVERED = (
-    "A model is taught on real training records and asked about held-out real and about synthetic ones; right is what "
+    "A model is trained on real training records and asked about held-out real and about synthetic ones; right is what "
     "each patient's profile says. Bars: an AUROC at most 0.05 lower, a mean error at most 20 % larger than on real."
 )
 CROSSED = (
     "Rank correlation of the two readings within patients. No real patient here has both records: expected is what "
-    "follows if each showed the fact as real ones do, and nothing else joined the two."
+    "follows if each showed the label as real ones do, and nothing else joined the two."
 )
 NOT_REVEALED = "real records may not show it"
 TOO_FEW = "the rarest class has {} synthetic patients, too few to tell"
 METHOD_OF_LINK = (
-    "Linkage score: the lower of agreement and recovery. Agreement is the share of patients whose files agree, "
-    "above the share with shuffled ids, mean over the subjects that ids matter for. Recovery is AUROC (for ages: "
-    "concordance) above 0.5, relative to real records, mean over the facts that real records reveal."
+    "Linkage score: the lower of consistency and label recovery. Consistency is the share of patients whose files "
+    "agree, above the share with shuffled ids, mean over the subjects that ids matter for. Label recovery is AUROC "
+    "(for ages: concordance) above 0.5, relative to real records, mean over the labels that real records reveal."
 )
 NEVER = (
     "Distances within small groups: rare diseases, and each age, sex and origin by itself.",
@@ -107,17 +107,17 @@ METHOD = (
     "(5 to 95 %) of the held-out real data, mean over features.",
     "Frechet distance: between Gaussians fitted to the features, standardised by mean and spread of the "
     "held-out real data and clipped at 8 standard deviations, divided by the number of features.",
-    "Told apart: area under the ROC curve (AUC) of a cross-fitted random forest (5 folds, 3 repeats), equal "
-    "numbers of held-out real and synthetic patients.",
-    "Teaches a model: AUROC on held-out real patients of a logistic regression taught on the synthetic "
-    "records; the floor is taught on as many real training records. With more than two classes, the mean "
-    "of one class against the others.",
-    "Floors: the same measurement with real training patients in place of synthetic ones, equally many, one "
+    "Classifier two-sample test (C2ST): area under the ROC curve (AUC) of a cross-fitted random forest (5 folds, 3 "
+    "repeats), equal numbers of held-out real and synthetic patients.",
+    "Train on synthetic, test on real (TSTR): AUROC on held-out real patients of a logistic regression trained on "
+    "the synthetic records; the real baseline is trained on as many real training records. With more than two classes, "
+    "the mean of one class against the others.",
+    "Real baselines: the same measurement with real training patients in place of synthetic ones, equally many, one "
     "record each. Ranges are 95 %: bootstraps of synthetic records and held-out real patients, or repeated "
-    "draws of training patients for floors, widened to what new patients would show.",
-    f"Verdicts: “as real” is inside the floor's range. “Close” is up to {CLOSE_BY['ks']:g} "
+    "draws of training patients for real baselines, widened to what new patients would show.",
+    f"Verdicts: “as real” is inside the real baseline's range. “Close” is up to {CLOSE_BY['ks']:g} "
     f"(Kolmogorov-Smirnov) or {CLOSE_BY['frechet']:g} (Frechet) beyond it, an AUC up to {CLOSE_AUC:.2f}, "
-    f"or {CLOSE_SHARE:.0%} of what real records teach above chance. “Undecided”: the floor itself may be "
+    f"or {CLOSE_SHARE:.0%} of what real records give above chance. “Undecided”: the real baseline itself may be "
     "chance, or the difference may be.",
     "Closer looks, one by one: Wasserstein-1 distance in standard deviations of the real data; Cramer's V of the "
     "chi-squared test on tenths. Together: mean difference of Spearman correlations, and of mutual information in "
@@ -133,37 +133,45 @@ METHOD = (
 )
 
 
-def headline(reports: Sequence["ViewReport"], patients: int) -> str:
+def headline(reports: Sequence["ViewResult"], patients: int) -> str:
     """The verdict in a few sentences."""
-    told = [v for r in reports if (v := r.verdict("told apart")) not in OPEN]
-    taught = [v for r in reports if (v := r.verdict("useful")) not in OPEN]
+    stated = [v for r in reports if (v := r.verdict("c2st")) not in OPEN]
+    taught = [v for r in reports if (v := r.verdict("tstr")) not in OPEN]
     said = [f"{patients} synthetic patients, {len(reports)} kinds of records."]
-    if told:
-        hard = sum(v in (AS_REAL, CLOSE) for v in told)
-        said.append(f"In {hard} of {len(told)} kinds a computer has difficulty telling them from real ones.")
+    if stated:
+        hard = sum(v in (AS_REAL, CLOSE) for v in stated)
+        said.append(f"In {hard} of {len(stated)} kinds a classifier hardly separates them from real ones.")
     if taught:
         fine = sum(v in (AS_REAL, CLOSE) for v in taught)
-        said.append(f"In {fine} of {len(taught)} they teach a model about as well as real records do.")
-    if len(told) + len(taught) < 2 * len(reports):
+        said.append(f"In {fine} of {len(taught)} they train a model about as well as real records do.")
+    if len(stated) + len(taught) < 2 * len(reports):
         said.append("Some questions could not be answered; the reasons are below.")
     return " ".join(said)
 
 
 def link_headline(link: "Linkage") -> str:
     """What was found of the link, in a few sentences."""
-    if link.agreement is None and link.recovery is None:
+    if link.consistency is None and link.label_recovery is None:
         return "Not measured: no two records of a patient say something about the same subject."
     said = []
     if link.score is not None:
         said.append(f"Linkage score {link.score:.2f} of 1; with shuffled ids {link.shuffled or 0:.2f}.")
-    if link.agreement is not None:
-        failing = f"{len(link.failing)} patients have" if link.failing else "no patient has"
-        subjects = sum(a.required for a in link.agreements)
-        said.append(f"Agreement {link.agreement:.2f} on {subjects} subjects: {failing} contradictory files.")
-    if link.recovery is None:
-        said.append("What models recover was not measured: it needs real records, give a reference folder.")
+    if link.consistency is not None:
+        failing = (
+            f"{len(link.inconsistent_patients)} patients have"
+            if link.inconsistent_patients
+            else "no patient has"
+        )
+        subjects = sum(a.required for a in link.consistency_by_subject)
+        said.append(
+            f"Consistency {link.consistency:.2f} on {subjects} subjects: {failing} contradictory files."
+        )
+    if link.label_recovery is None:
+        said.append("Label recovery was not measured: it needs real records, give a reference folder.")
     else:
-        near = [r for r in link.recoveries if r.judged]
+        near = [r for r in link.label_recoveries if r.judged]
         met = sum(r.met for r in near)
-        said.append(f"Recovery {link.recovery:.2f}: {met} of {len(near)} facts as well as from real records.")
+        said.append(
+            f"Label recovery {link.label_recovery:.2f}: {met} of {len(near)} labels as well as from real records."
+        )
     return " ".join(said)

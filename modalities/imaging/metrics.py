@@ -194,7 +194,7 @@ def views() -> list[View]:
                 Panel(
                     "net",
                     "features of the medical net",
-                    "cloud",
+                    "embedding",
                     embedded,
                     "128 features of a net that has seen six kinds of medical images.",
                 ),

@@ -79,5 +79,5 @@ def test_report_without_real_data_measures_distances(cohort: Cohort, tmp_path: P
     for view in scores["views"]:
         status = {score["question"]: score["status"] for score in view["scores"]}
         assert status["distance"] == "measured"
-        assert status["told apart"] == "quoted"
+        assert status["c2st"] == "quoted"
     assert (tmp_path / "report" / "report.html").stat().st_size > 100_000

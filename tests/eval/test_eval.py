@@ -21,22 +21,22 @@ from polyclinic.core.pipeline import Patient
 from polyclinic.core.profile import PatientProfile
 from polyclinic.eval import reference
 from polyclinic.eval.metrics import classifier
-from polyclinic.eval.metrics.classifier import auc, taught, told_apart
-from polyclinic.eval.metrics.distances import distances, floor, frechet, ks, summarise
-from polyclinic.eval.metrics.tstr import train_on_synthetic
+from polyclinic.eval.metrics.classifier import auc, c2st, predict_classes
+from polyclinic.eval.metrics.distances import distances, frechet, ks, real_baseline, summarise
+from polyclinic.eval.metrics.tstr import tstr
 from polyclinic.eval.profile import QUICK
 from polyclinic.eval.report import report
 from polyclinic.eval.sample import Sample, collect, one_each, resample
 from polyclinic.eval.score import (
     AS_REAL,
+    CALIBRATION,
     DEPENDENCE,
     DIFFERENT,
+    MARGINALS,
     NOT_MEASURED,
     QUESTIONS,
     QUOTED,
     RARE,
-    SINGLE,
-    TRUST,
     UNDECIDED,
     Score,
 )  # fmt: skip
@@ -156,7 +156,7 @@ def test_ties_cost_nothing() -> None:
 def test_distances_grow_with_added_noise() -> None:
     test, train, base = sample(150, 1), sample(150, 2), sample(100, 3)
     real = summarise(test.features)
-    at = floor(train, real, 70, 0)
+    at = real_baseline(train, real, 70, 0)
     noise = np.random.default_rng(4).normal(size=base.features.shape)
     found = []
     for scale in (0.0, 1.0, 2.0, 4.0):
@@ -169,7 +169,7 @@ def test_distances_grow_with_added_noise() -> None:
 def test_distance_verdicts(shift: float, verdict: str) -> None:
     test, train, synthetic = sample(150, 1), sample(150, 2), sample(100, 5, shift)
     real = summarise(test.features)
-    scores, by_feature = distances(synthetic, real, floor(train, real, 75, 0), test, 0)
+    scores, by_feature = distances(synthetic, real, real_baseline(train, real, 75, 0), test, 0)
     assert [s.verdict for s in scores] == [verdict, verdict]
     assert set(by_feature) == set(real.names)
     for s in scores:
@@ -190,35 +190,35 @@ def test_auc_is_the_share_of_won_pairs() -> None:
     ("shift", "low", "high", "verdict"), [(0, 0.3, 0.68, AS_REAL), (3, 0.97, 1, DIFFERENT)]
 )
 def test_telling_apart(shift: float, low: float, high: float, verdict: str) -> None:
-    found = told_apart(sample(80, 3, shift), sample(80, 1), sample(80, 2), 0)
+    found = c2st(sample(80, 3, shift), sample(80, 1), sample(80, 2), 0)
     assert found.value is not None
     assert low <= found.value <= high
     assert found.verdict == verdict
-    assert found.floor == pytest.approx(0.5, abs=0.15)
+    assert found.real_baseline == pytest.approx(0.5, abs=0.15)
 
 
 def test_too_few_patients_are_not_told_apart() -> None:
-    assert told_apart(sample(9, 3), sample(80, 1), sample(80, 2), 0).status == NOT_MEASURED
+    assert c2st(sample(9, 3), sample(80, 1), sample(80, 2), 0).status == NOT_MEASURED
 
 
 def test_synthetic_rows_teach_as_real_ones() -> None:
-    found = train_on_synthetic(ILL, sample(80, 3), sample(120, 1), sample(120, 2), 0)
+    found = tstr(ILL, sample(80, 3), sample(120, 1), sample(120, 2), 0)
     assert found.verdict == AS_REAL
-    assert found.value == pytest.approx(found.floor, abs=0.1)
+    assert found.value == pytest.approx(found.real_baseline, abs=0.1)
 
 
 def test_wrong_labels_teach_nothing() -> None:
     wrong = sample(80, 3)
     wrong.labels["illness"][:] = 1 - wrong.labels["illness"]
-    assert train_on_synthetic(ILL, wrong, sample(120, 1), sample(120, 2), 0).verdict == DIFFERENT
+    assert tstr(ILL, wrong, sample(120, 1), sample(120, 2), 0).verdict == DIFFERENT
 
 
 def test_a_task_that_real_rows_do_not_teach_decides_nothing() -> None:
-    assert train_on_synthetic(COIN, sample(80, 3), sample(120, 1), sample(120, 2), 0).verdict == UNDECIDED
+    assert tstr(COIN, sample(80, 3), sample(120, 1), sample(120, 2), 0).verdict == UNDECIDED
 
 
 def test_one_class_is_not_measured() -> None:
-    found = train_on_synthetic(ILL, sample(80, 3, ill=False), sample(120, 1), sample(120, 2), 0)
+    found = tstr(ILL, sample(80, 3, ill=False), sample(120, 1), sample(120, 2), 0)
     assert (found.status, found.value, found.verdict) == (NOT_MEASURED, None, None)
     assert "0 synthetic records with 'ill'" in str(found.reason)
 
@@ -226,7 +226,7 @@ def test_one_class_is_not_measured() -> None:
 def test_unknown_labels_are_left_out() -> None:
     partly = sample(80, 3)
     partly.labels["illness"][::2] = np.nan
-    assert train_on_synthetic(ILL, partly, sample(120, 1), sample(120, 2), 0).details["rows"] == 40
+    assert tstr(ILL, partly, sample(120, 1), sample(120, 2), 0).details["rows"] == 40
 
 
 def test_more_features_than_rows_is_the_same_model() -> None:
@@ -234,7 +234,7 @@ def test_more_features_than_rows_is_the_same_model() -> None:
     x, y = rng.normal(size=(30, 60)), rng.integers(0, 2, 30)
     x = (x - x.mean(0)) / x.std(0)
     plain = LogisticRegression(C=1 / 60, max_iter=2000, tol=1e-8).fit(x, y).predict_proba(x)
-    assert taught(x, y, x) == pytest.approx(plain, abs=1e-3)
+    assert predict_classes(x, y, x) == pytest.approx(plain, abs=1e-3)
 
 
 def test_the_patient_is_the_unit() -> None:
@@ -260,11 +260,13 @@ def test_reference_file_round_trip(tmp_path: Path, scored: tuple[dict[str, Any],
     assert train is not None
     assert test is not None
     real = summarise(test.features)
-    live, _ = distances(synthetic, real, floor(train, real, 40, 0), None, 0)
+    live, _ = distances(synthetic, real, real_baseline(train, real, 40, 0), None, 0)
     for ours, theirs in zip(found.scores, live, strict=False):
         assert ours.value == pytest.approx(theirs.value, rel=0.02)
-        assert ours.floor == pytest.approx(theirs.floor, rel=0.15)  # between those of 25 and 50 patients
-    assert known.floor(10).ks[0] > known.floor(30).ks[0] > known.floor(50).ks[0]
+        assert ours.real_baseline == pytest.approx(
+            theirs.real_baseline, rel=0.15
+        )  # between those of 25 and 50 patients
+    assert known.real_baseline(10).ks[0] > known.real_baseline(30).ks[0] > known.real_baseline(50).ks[0]
 
 
 def test_no_aggregate_of_a_handful() -> None:
@@ -279,7 +281,7 @@ def test_splits_that_share_a_patient_are_refused() -> None:
         reference.samples(TOY, both, 0)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"format": "polyclinic-reference", "version": 99}'])
+@pytest.mark.parametrize("text", ["", "[]", '{"format": "polyclinic-reference", "format_version": 99}'])
 def test_damaged_reference_file(text: str, tmp_path: Path) -> None:
     (tmp_path / "toy.json").write_text(text)
     with pytest.raises(InputError, match=r"toy\.json"):
@@ -297,13 +299,13 @@ def test_scores_are_strict_json_and_stable(scored: tuple[dict[str, Any], Path]) 
     scores, out = scored
     text = (out / "scores.json").read_text()
     assert json.loads(text, parse_constant=refuse) == json.loads(json.dumps(scores))
-    assert (scores["format"], scores["version"]) == ("polyclinic-scores", 1)
+    assert (scores["format"], scores["format_version"]) == ("polyclinic-scores", 2)
     (view,) = scores["views"]
-    assert {s["question"] for s in view["scores"]} == {*QUESTIONS, SINGLE, DEPENDENCE, RARE, TRUST}
+    assert {s["question"] for s in view["scores"]} == {*QUESTIONS, MARGINALS, DEPENDENCE, RARE, CALIBRATION}
     for s in view["scores"]:
         assert s["value"] is not None
         assert s["interval"][0] <= s["interval"][1]
-        assert s["floor_interval"][0] <= s["floor"] <= s["floor_interval"][1]
+        assert s["real_baseline_interval"][0] <= s["real_baseline"] <= s["real_baseline_interval"][1]
         assert s["direction"]
         assert s["sentence"].endswith(".")
 
@@ -318,7 +320,7 @@ def test_scores_keep_the_schema_that_ships(scored: tuple[dict[str, Any], Path]) 
     for spoil in (
         lambda view: view["scores"][0].update(status=NOT_MEASURED),  # yet with a value
         lambda view: view["scores"][0].update(value=None),
-        lambda view: view["scores"][0].update(floor=None),
+        lambda view: view["scores"][0].update(real_baseline=None),
         lambda view: view["scores"][0].update(direction=""),
         lambda view: view["scores"][0].update(verdict="passed"),
         lambda view: view.update(surprise=1),
@@ -330,8 +332,8 @@ def test_scores_keep_the_schema_that_ships(scored: tuple[dict[str, Any], Path]) 
 
 
 def test_a_quick_look_says_so(tmp_path: Path) -> None:
-    scores = report.evaluate(ToyCohort(rows(60, 3)), [TOY], None, tmp_path, effort=QUICK)
-    assert scores["looked_at"] == {"effort": "quick", "patients": 30}
+    scores = report.evaluate(ToyCohort(rows(60, 3)), [TOY], None, tmp_path, profile=QUICK)
+    assert scores["evaluated"] == {"profile": "quick", "patients": 30}
     assert scores["patients"] == 60
     assert "A quick look at 30 of 60 patients" in (tmp_path / "report.html").read_text()
     jsonschema.validate(json.loads((tmp_path / "scores.json").read_text()), SCHEMA)

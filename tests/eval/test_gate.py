@@ -20,9 +20,15 @@ CARDS = [
 
 def view(modality, name):
     def score(metric, value, high, **more):
-        return {"metric": metric, "status": "measured", "value": value, "floor_interval": [0.0, high], **more}
+        return {
+            "metric": metric,
+            "status": "measured",
+            "value": value,
+            "real_baseline_interval": [0.0, high],
+            **more,
+        }
 
-    taught = score("tstr", 0.85, 0.95, task="illness", floor=0.9)
+    taught = score("tstr_auroc", 0.85, 0.95, task="illness", real_baseline=0.9)
     return {
         "modality": modality,
         "view": name,
@@ -30,8 +36,8 @@ def view(modality, name):
         "scores": [
             score("ks", 0.15, 0.1),
             score("frechet", 0.3, 0.2),
-            score("auc", 0.8, 0.6),
-            {**taught, "floor_interval": [0.8, 0.95]},
+            score("c2st_auc", 0.8, 0.6),
+            {**taught, "real_baseline_interval": [0.8, 0.95]},
         ],
     }
 
@@ -39,29 +45,29 @@ def view(modality, name):
 def attack(modality, name, kind):
     return {
         "modality": modality, "view": name, "attack": kind, "title": f"{name}: {kind}", "auc": 0.52,
-        "interval": [0.45, 0.6], "tpr_at_1_fpr": 0.01, "members": 200, "controls": 150, "why_not": None,
+        "interval": [0.45, 0.6], "tpr_at_1_fpr": 0.01, "members": 200, "controls": 150, "reason": None,
     }  # fmt: skip
 
 
 def copied(modality, name):
-    return {"modality": modality, "view": name, "exact": 0, "near": 2, "of": 120, "control_near": 1,
+    return {"modality": modality, "view": name, "exact": 0, "near": 2, "records": 120, "control_near": 1,
             "members": 200, "controls": 100}  # fmt: skip
 
 
 PLACES = (("imaging", "xray"), ("signals", "ecg"), ("signals", "vitals"))
 GOOD = {
     "views": [view(*place) for place in PLACES],
-    "linkage": {"score": 0.9, "failing_patients": [], "agreements": [{"subject": "sex"}]},
+    "linkage": {"score": 0.9, "inconsistent_patients": [], "consistency_by_subject": [{"subject": "sex"}]},
     "rules": {"patients": 120, "violations": 0},
     "privacy": {
         "attacks": [
             attack(*place, kind)
             for place in PLACES
-            for kind in ("nearest record", "density ratio", "outliers")
+            for kind in ("nearest_record", "density_ratio", "outliers")
         ],
-        "copies": [copied(*place) for place in PLACES],
+        "memorization": [copied(*place) for place in PLACES],
         "identifiers": [],
-        "audit": [{"weights": "2" * 64, "claimed": 8.0, "lower_bound": 1.5, "confidence": 0.95}],
+        "audits": [{"weights": "2" * 64, "claimed": 8.0, "lower_bound": 1.5, "confidence": 0.95}],
     },
 }
 
@@ -106,9 +112,9 @@ def test_good_scores_pass():
 
 FIGURES = [
     *(("views", v, "scores", s, "value") for v in range(3) for s in range(4)),
-    *(("views", 0, "scores", s, "floor_interval", 1) for s in (0, 1)),
-    ("views", 0, "scores", 3, "floor"),
-    ("views", 0, "scores", 3, "floor_interval", 0),
+    *(("views", 0, "scores", s, "real_baseline_interval", 1) for s in (0, 1)),
+    ("views", 0, "scores", 3, "real_baseline"),
+    ("views", 0, "scores", 3, "real_baseline_interval", 0),
     ("linkage", "score"),
     ("rules", "violations"),
     ("rules", "patients"),
@@ -118,8 +124,12 @@ FIGURES = [
         for key in ("auc", "tpr_at_1_fpr", "members", "controls")
     ),
     *(("privacy", "attacks", a, "interval", end) for a in range(9) for end in (0, 1)),
-    *(("privacy", "copies", c, key) for c in range(3) for key in ("exact", "near", "of", "control_near")),
-    ("privacy", "audit", 0, "lower_bound"),
+    *(
+        ("privacy", "memorization", c, key)
+        for c in range(3)
+        for key in ("exact", "near", "records", "control_near")
+    ),
+    ("privacy", "audits", 0, "lower_bound"),
 ]
 
 
@@ -138,14 +148,14 @@ def test_a_figure_that_is_no_finite_number_never_passes(value):
         ("views",),
         *(("views", v, "scores") for v in range(3)),
         ("linkage",),
-        ("linkage", "failing_patients"),
-        ("linkage", "agreements"),
+        ("linkage", "inconsistent_patients"),
+        ("linkage", "consistency_by_subject"),
         ("rules",),
         ("privacy",),
         ("privacy", "attacks"),
-        ("privacy", "copies"),
+        ("privacy", "memorization"),
         ("privacy", "identifiers"),
-        ("privacy", "audit"),
+        ("privacy", "audits"),
     ],
     ids=str,
 )
@@ -155,7 +165,7 @@ def test_a_missing_part_never_passes(path, value):
 
 
 @pytest.mark.parametrize(
-    "path", [("views",), ("privacy", "attacks"), ("privacy", "copies"), ("privacy", "audit")]
+    "path", [("views",), ("privacy", "attacks"), ("privacy", "memorization"), ("privacy", "audits")]
 )
 def test_an_empty_list_is_not_a_pass(path):
     assert decide(changed(path, [])).lacking
@@ -170,20 +180,20 @@ def test_nothing_at_all_never_passes(scores):
 
 def test_a_policy_says_what_may_be_unmeasured():
     scores = changed(("views", 1, "scores", 3, "value"), None)
-    assert [c.key for c in decide(scores).lacking] == ["useful/ecg/illness"]
-    excused = decide(scores, may_be_unmeasured=["useful/*"])
+    assert [c.key for c in decide(scores).lacking] == ["tstr/ecg/illness"]
+    excused = decide(scores, may_be_unmeasured=["tstr/*"])
     assert excused.passed
-    assert [c.key for c in excused.unmeasured] == ["useful/ecg/illness"]
+    assert [c.key for c in excused.unmeasured] == ["tstr/ecg/illness"]
 
 
 def test_a_figure_quoted_from_another_cohort_is_not_one_of_this():
     scores = changed(("views", 0, "scores", 2, "status"), "quoted")
-    assert [c.key for c in decide(scores).lacking] == ["told_apart/xray"]
+    assert [c.key for c in decide(scores).lacking] == ["c2st_auc/xray"]
 
 
 def test_what_real_records_do_not_teach_is_not_measured():
-    scores = changed(("views", 0, "scores", 3, "floor_interval"), [0.45, 0.95])
-    assert [c.key for c in decide(scores).lacking] == ["useful/xray/illness", "taught/imaging"]
+    scores = changed(("views", 0, "scores", 3, "real_baseline_interval"), [0.45, 0.95])
+    assert [c.key for c in decide(scores).lacking] == ["tstr/xray/illness", "tstr_tasks/imaging"]
 
 
 def test_a_task_is_held_against_the_low_end_of_what_real_records_teach():
@@ -197,18 +207,18 @@ def test_a_task_is_held_against_the_low_end_of_what_real_records_teach():
 BEYOND = {
     "ks/xray": (("views", 0, "scores", 0, "value"), 0.31),
     "frechet/ecg": (("views", 1, "scores", 1, "value"), 0.96),
-    "told_apart/vitals": (("views", 2, "scores", 2, "value"), 0.999),
-    "useful/xray/illness": (("views", 0, "scores", 3, "value"), 0.73),
-    "link/score": (("linkage", "score"), 0.79),
-    "link/contradictions": (("linkage", "failing_patients"), ["p1"]),
+    "c2st_auc/vitals": (("views", 2, "scores", 2, "value"), 0.999),
+    "tstr/xray/illness": (("views", 0, "scores", 3, "value"), 0.73),
+    "linkage/score": (("linkage", "score"), 0.79),
+    "linkage/inconsistent_patients": (("linkage", "inconsistent_patients"), ["p1"]),
     "rules": (("rules", "violations"), 1),
-    "attack/auc/imaging/xray/nearest record": (("privacy", "attacks", 0, "interval"), [0.5, 0.71]),
+    "attack/auc/imaging/xray/nearest_record": (("privacy", "attacks", 0, "interval"), [0.5, 0.71]),
     "attack/auc/signals/ecg/outliers": (("privacy", "attacks", 5, "interval"), [0.5, 0.81]),
-    "attack/tpr/signals/vitals/density ratio": (("privacy", "attacks", 7, "tpr_at_1_fpr"), 0.06),
-    "copies/exact/signals/vitals": (("privacy", "copies", 2, "exact"), 1),
-    "copies/near/imaging/xray": (("privacy", "copies", 0, "near"), 4),
+    "attack/tpr/signals/vitals/density_ratio": (("privacy", "attacks", 7, "tpr_at_1_fpr"), 0.06),
+    "memorization/exact/signals/vitals": (("privacy", "memorization", 2, "exact"), 1),
+    "memorization/near/imaging/xray": (("privacy", "memorization", 0, "near"), 4),
     "identifiers": (("privacy", "identifiers"), [{"where": "a", "what": "b"}]),
-    "audit/private": (("privacy", "audit", 0, "lower_bound"), 8.1),
+    "audit/private": (("privacy", "audits", 0, "lower_bound"), 8.1),
 }
 
 
@@ -219,7 +229,7 @@ def test_a_figure_beyond_its_limit_is_refused(key):
     assert len(verdict.reasons) == 1
     gate = (
         "gate one"
-        if key.split("/")[0] in ("ks", "frechet", "told_apart", "useful", "link", "rules")
+        if key.split("/")[0] in ("ks", "frechet", "c2st_auc", "tstr", "linkage", "rules")
         else "gate two"
     )
     assert verdict.refused_by == gate
@@ -245,7 +255,7 @@ def test_public_weights_can_be_forbidden_and_an_audit_above_the_claim_counts_eve
 
 
 def test_an_audit_that_was_not_made_is_asked_for_only_where_the_policy_does():
-    scores = changed(("privacy", "audit", 0, "lower_bound"), None)
+    scores = changed(("privacy", "audits", 0, "lower_bound"), None)
     assert [c.key for c in decide(scores).lacking] == ["audit/private"]
     assert decide(scores, gate_two__audit=False).passed
 
@@ -267,7 +277,7 @@ def test_terms(manifest, change, key):
 def test_near_copies_are_counted_beyond_those_that_chance_makes():
     # one near copy among 100 controls makes two likely among 200 members; a hundredth of 120 is 1.2
     for near, passes in ((2, True), (3, True), (4, False)):
-        assert decide(changed(("privacy", "copies", 0, "near"), near)).passed == passes
+        assert decide(changed(("privacy", "memorization", 0, "near"), near)).passed == passes
 
 
 def test_gate_one_speaks_before_gate_two():
@@ -304,7 +314,7 @@ def test_only_the_keys_that_a_policy_names_speak():
 
 
 def test_another_draw_is_of_use_only_where_a_modality_is_in_the_way():
-    xray, vitals = changed(*BEYOND["ks/xray"]), changed(*BEYOND["copies/exact/signals/vitals"])
+    xray, vitals = changed(*BEYOND["ks/xray"]), changed(*BEYOND["memorization/exact/signals/vitals"])
     assert decide(xray, approvals={}).mendable == {"imaging"}
     assert decide(vitals).mendable == {"signals"}
     assert decide(changed(*BEYOND["rules"], xray)).mendable == set()
@@ -337,7 +347,7 @@ def test_shipped_policies_grow_stricter():
     [
         ({"gate_twoo": {}}, "unknown key 'gate_twoo'; the nearest known one is 'gate_two'"),
         ({"gate_two__auc_uper_at_most": 1}, "nearest known one is 'auc_upper_at_most'"),
-        ({"gate_one__link_at_least": math.nan}, "link_at_least.*finite"),
+        ({"gate_one__linkage_score_at_least": math.nan}, "linkage_score_at_least.*finite"),
         ({"gate_two__auc_upper_at_most": 1.5}, "auc_upper_at_most.*less than or equal to 1"),
         ({"terms__roles": []}, "roles"),
         ({"terms__roles": ["janitor"]}, "roles.*janitor"),

@@ -33,21 +33,22 @@ from polyclinic.eval.report import report
 PLUGIN = Path(__file__).parents[2] / "plugin"
 NOTES = "fake_notes"
 POLICY = {
+    "format": 2,
     "name": "lab",
     "terms": {"patients_at_least": 2, "roles": ["steward"], "retention_days": 30},
     "gate_one": {
         "limits": {
-            "ks_above_real_at_most": 0.2,
-            "frechet_above_real_at_most": 0.5,
-            "told_apart_at_most": 0.9,
-            "useful_at_least": 0.8,
+            "ks_above_baseline_at_most": 0.2,
+            "frechet_above_baseline_at_most": 0.5,
+            "c2st_auc_at_most": 0.9,
+            "tstr_share_at_least": 0.8,
         },
-        "link_at_least": 0.8,
+        "linkage_score_at_least": 0.8,
     },
     "gate_two": {
         "auc_upper_at_most": 0.7,
         "tpr_at_1_fpr_at_most": 0.05,
-        "near_copies_above_control_at_most": 0.01,
+        "near_copies_above_controls_at_most": 0.01,
         "public_weights": True,
         "epsilon_at_most": 10,
         "audit": True,
@@ -86,7 +87,7 @@ def place(home, tmp_path):
 
 @pytest.fixture
 def measured(monkeypatch):
-    """An evaluate() that finds what it is told: a list of AUCs told apart, one a call, the last for ever."""
+    """An evaluate() that finds what it is told: a list of AUCs of C2ST, one a call, the last for ever."""
     calls, findings = [], [0.6]
 
     def evaluate(cohort, modalities, reference, out, *, show_real, progress):
@@ -101,22 +102,30 @@ def measured(monkeypatch):
     return calls, findings
 
 
-def scores(told_apart=0.6):
+def scores(c2st_auc=0.6):
     def score(metric, value, **more):
-        return {"metric": metric, "status": "measured", "value": value, "floor_interval": [0.6, 0.7], **more}
+        return {
+            "metric": metric,
+            "status": "measured",
+            "value": value,
+            "real_baseline_interval": [0.6, 0.7],
+            **more,
+        }
 
     attack = {
-        "modality": NOTES, "view": "note", "attack": "nearest record", "auc": 0.5, "interval": [0.4, 0.6],
+        "modality": NOTES, "view": "note", "attack": "nearest_record", "auc": 0.5, "interval": [0.4, 0.6],
         "tpr_at_1_fpr": 0.01, "members": 100, "controls": 100,
     }  # fmt: skip
-    copied = {"modality": NOTES, "view": "note", "exact": 0, "near": 0, "of": 5, "control_near": 0}
-    taught = score("tstr", 0.8, task="illness", floor=0.8)
-    shown = [score("ks", 0.1), score("frechet", 0.1), score("auc", told_apart), taught]
+    copied = {"modality": NOTES, "view": "note", "exact": 0, "near": 0, "records": 5, "control_near": 0}
+    tstr = score("tstr_auroc", 0.8, task="illness", real_baseline=0.8)
+    shown = [score("ks", 0.1), score("frechet", 0.1), score("c2st_auc", c2st_auc), tstr]
     return {
+        "format": "polyclinic-scores",
+        "format_version": 2,
         "views": [{"modality": NOTES, "view": "note", "title": "Note", "scores": shown}],
-        "linkage": {"score": 1.0, "failing_patients": [], "agreements": [{}]},
+        "linkage": {"score": 1.0, "inconsistent_patients": [], "consistency_by_subject": [{}]},
         "rules": {"patients": 5, "violations": 0},
-        "privacy": {"attacks": [attack], "copies": [copied], "identifiers": []},
+        "privacy": {"attacks": [attack], "memorization": [copied], "identifiers": []},
     }
 
 
@@ -277,7 +286,9 @@ def test_a_cohort_whose_journal_is_gone_is_not_judged_as_if_new(place, measured)
 
 def test_quarantine_holds_until_a_passing_verdict(place, measured):
     measured[1][:] = [0.85, 0.85]
-    strict = another_policy(place, "strict", gate_one__link_at_least=1.0, gate_two__auc_upper_at_most=0.5)
+    strict = another_policy(
+        place, "strict", gate_one__linkage_score_at_least=1.0, gate_two__auc_upper_at_most=0.5
+    )
     assert not release(place / "c", desk(place, strict)).passed
     with pytest.raises(Refused, match="in quarantine: gate two"):
         quarantine.require_free(place / "c")
@@ -595,7 +606,7 @@ def test_the_command_line(place, measured, monkeypatch, capsys):
     assert run("verify", place / "c")[0] == 3
     code, said = run("release", place / "c", "--policy", place / strict, "--key", place / "steward.pem")
     assert code == 3
-    assert "refused: gate two: fake_notes/note/nearest record" in said
+    assert "refused: gate two: fake_notes/note/nearest_record" in said
     assert run("verify", place / "c")[0] == 3
     code, said = run("stream", place / "c", "--to", "-")
     assert (code, "in quarantine" in said) == (3, True)

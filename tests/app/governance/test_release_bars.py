@@ -57,7 +57,7 @@ def decide(cohort: Held, modality: Any, reference: Any, out: Path) -> Verdict:
     """The partner policy's verdict on figures; size, link and rules are left to other tests."""
     own = load(Policy, "partner", "policy")[0].model_dump()
     own["terms"]["patients_at_least"] = 1
-    own["may_be_unmeasured"] += ["link/*", "rules"]
+    own["may_be_unmeasured"] += ["linkage/*", "rules"]
     scores = report.evaluate(cohort, [modality], reference, out, show_real=False)
     manifest = {"patients": cohort.patients, "modalities": {modality.name: {"with_record": cohort.patients}}}
     approvals = {"owner": {"a"}, "steward": {"b"}}
@@ -142,7 +142,7 @@ def test_made_up_training_rows_copied_in_stop_at_gate_two(tmp_path: Path) -> Non
     verdict = decide(Held(renamed(TRAIN[:250])), Toy(), REFERENCE, tmp_path)
     assert verdict.refused_by == TWO, verdict.reasons
     failed = {check.key for check in verdict.failed}
-    assert {"copies/exact/toy/toy", "attack/auc/toy/toy/nearest record"} <= failed
+    assert {"memorization/exact/toy/toy", "attack/auc/toy/toy/nearest_record"} <= failed
 
 
 def test_made_up_noise_stops_at_gate_one(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_made_up_noise_stops_at_gate_one(tmp_path: Path) -> None:
     ]
     verdict = decide(Held(far), Toy(), REFERENCE, tmp_path)
     assert verdict.refused_by == ONE
-    assert {"ks/toy", "told_apart/toy"} <= {check.key for check in verdict.failed}
+    assert {"ks/toy", "c2st_auc/toy"} <= {check.key for check in verdict.failed}
 
 
 # -- real records

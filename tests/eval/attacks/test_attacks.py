@@ -12,11 +12,26 @@ import pytest
 from polyclinic.core.modality import Record, Rows, Task, View
 from polyclinic.core.profile import PatientProfile
 from polyclinic.eval.attacks import attack_result
-from polyclinic.eval.attacks.attack import CONDITION, NEAREST, RELINKING, TITLES, Privacy, attack
-from polyclinic.eval.attacks.attack_result import Exposure, Target, by_chance, caught, exact, outscored, worst
+from polyclinic.eval.attacks.attack import (
+    ATTRIBUTE_INFERENCE,
+    LINKABILITY,
+    NEAREST,
+    TITLES,
+    PrivacyResult,
+    attack,
+)
+from polyclinic.eval.attacks.attack_result import (
+    AttackResult,
+    Target,
+    by_chance,
+    exact,
+    outscored,
+    strongest,
+    tpr_at_false_alarms,
+)
 from polyclinic.eval.attacks.identifiers import identifiers
-from polyclinic.eval.attacks.membership import Parties, crowd, parties
-from polyclinic.eval.attacks.memorization import Copies
+from polyclinic.eval.attacks.membership import AttackData, attack_data, embed
+from polyclinic.eval.attacks.memorization import Memorization
 from polyclinic.eval.metrics.classifier import auc
 from polyclinic.eval.report.privacy_section import attacked
 from polyclinic.eval.sample import Comparison, Sample, collect
@@ -64,28 +79,28 @@ def people(n: int, seed: int, each: int = 1, noise: float = 0.0, like: Pairs | N
 TRAIN, TEST, FRESH = people(240, 1), people(160, 2), people(240, 3)
 
 
-def sides(
+def comparisons(
     synthetic: Pairs, train: Pairs = TRAIN, test: Pairs = TEST, views: Sequence[View] = VIEWS
 ) -> list[Comparison]:
     groups = [collect(views, rows) for rows in (synthetic, train, test)]
     return [Comparison(view, *own) for view, *own in zip(views, *groups, strict=True)]
 
 
-def attacks(synthetic: Pairs, **options: Any) -> Privacy:
-    return attack({"toy": sides(synthetic, **options)})
+def attacks(synthetic: Pairs, **options: Any) -> PrivacyResult:
+    return attack({"toy": comparisons(synthetic, **options)})
 
 
-def named(found: Privacy, key: str) -> list[Exposure]:
+def named(found: PrivacyResult, key: str) -> list[AttackResult]:
     return [row for row in found.attacks if row.attack == key]
 
 
 @pytest.fixture(scope="module")
-def fresh() -> Privacy:
+def fresh() -> PrivacyResult:
     return attacks(FRESH)
 
 
 @pytest.fixture(scope="module")
-def copied() -> Privacy:
+def copied() -> PrivacyResult:
     return attacks(people(0, 4, like=TRAIN))
 
 
@@ -112,14 +127,14 @@ def test_an_exact_interval_covers_and_ends_at_nothing_and_all() -> None:
 def test_one_false_alarm_in_a_hundred_needs_a_hundred_controls() -> None:
     rng = np.random.default_rng(2)
     inside, outside = rng.random(500), rng.random(1000)
-    share, interval = caught(inside + 2, outside)
+    share, interval = tpr_at_false_alarms(inside + 2, outside)
     assert share == 1
     assert interval is not None
-    share, interval = caught(inside, outside)
+    share, interval = tpr_at_false_alarms(inside, outside)
     assert share == pytest.approx(0.01, abs=0.015)
     limit = np.sort(outside)[-11]
     assert (outside > limit).mean() <= 0.01
-    assert caught(inside, outside[:99]) == (None, None)
+    assert tpr_at_false_alarms(inside, outside[:99]) == (None, None)
 
 
 def test_the_worst_is_widened_for_having_been_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +144,7 @@ def test_the_worst_is_widened_for_having_been_chosen(monkeypatch: pytest.MonkeyP
     over, plain = 0, 0
     for seed in range(30):
         found = [TARGET.measured(rng.random(400), member, "", seed * 10 + k) for k in range(8)]
-        top = worst(found)
+        top = strongest(found)
         assert top is not None
         assert top.interval is not None
         assert top.auc == max(row.auc or 0 for row in found)
@@ -139,30 +154,30 @@ def test_the_worst_is_widened_for_having_been_chosen(monkeypatch: pytest.MonkeyP
         over += top.interval[0] > 0.5
         plain += own.interval[0] > 0.5
     assert over <= 4 < plain  # of 30, where nothing is to be found
-    assert worst([]) is None
+    assert strongest([]) is None
 
 
 def test_few_patients_are_not_measured() -> None:
     found = TARGET.measured(np.arange(30.0), np.arange(30) < 19, "", 0)
     assert (found.auc, found.members, found.controls) == (None, 19, 11)
-    assert found.why_not is not None
-    assert "20 members" in found.why_not
+    assert found.reason is not None
+    assert "20 members" in found.reason
 
 
 # -- attacks
 
 
-def test_a_cohort_that_saw_nobody_shows_nothing(fresh: Privacy) -> None:
-    top = fresh.worst
+def test_a_cohort_that_saw_nobody_shows_nothing(fresh: PrivacyResult) -> None:
+    top = fresh.strongest
     assert top is not None
     assert top.interval is not None
     assert top.interval[0] < 0.5
-    assert all(row.exact == row.near == 0 for row in fresh.copies)
+    assert all(row.exact == row.near == 0 for row in fresh.memorization)
     assert {row.attack for row in fresh.attacks} == set(TITLES)
 
 
-def test_copies_are_found_by_every_attack_that_can(copied: Privacy) -> None:
-    for key in (NEAREST, CONDITION, RELINKING):
+def test_copies_are_found_by_every_attack_that_can(copied: PrivacyResult) -> None:
+    for key in (NEAREST, ATTRIBUTE_INFERENCE, LINKABILITY):
         for row in named(copied, key):
             assert row.auc is not None
             assert row.auc > 0.95, row.title
@@ -170,9 +185,9 @@ def test_copies_are_found_by_every_attack_that_can(copied: Privacy) -> None:
         for row in named(copied, key):
             assert row.interval is not None
             assert row.interval[0] > 0.5, row.title
-    for one in copied.copies:
+    for one in copied.memorization:
         assert (one.exact, one.near, one.control_near) == (240, 240, 0)
-    assert "more than guessing" in copied.in_words
+    assert "more than chance" in copied.in_words
 
 
 def test_membership_fades_as_noise_hides_the_copies() -> None:
@@ -184,14 +199,14 @@ def test_membership_fades_as_noise_hides_the_copies() -> None:
 
 
 def test_near_copies_are_counted_and_exact_ones_are_not() -> None:
-    for row in attacks(people(0, 6, noise=0.1, like=TRAIN)).copies:
+    for row in attacks(people(0, 6, noise=0.1, like=TRAIN)).memorization:
         assert row.exact == 0
         assert row.near > 200
         assert row.control_near == 0
 
 
 def test_some_copies_in_a_fresh_cohort_are_counted() -> None:
-    for row in attacks([*FRESH, *people(0, 7, like=TRAIN[:9])]).copies:
+    for row in attacks([*FRESH, *people(0, 7, like=TRAIN[:9])]).memorization:
         assert (row.exact, row.near) == (9, 9)
 
 
@@ -201,12 +216,12 @@ def test_what_two_real_patients_share_is_no_copy() -> None:
         for p, r in TRAIN[:2]
     ]
     found = attacks([*FRESH, *people(0, 8, like=empty)], train=[*TRAIN, *empty])
-    assert all(row.exact == 0 for row in found.copies)
+    assert all(row.exact == 0 for row in found.memorization)
 
 
 def test_a_cloud_without_spread_is_no_error() -> None:
     flat = [(p, Record({k: np.zeros(WIDTH) for k in r.arrays})) for p, r in FRESH]
-    top = attacks(flat).worst
+    top = attacks(flat).strongest
     assert top is not None
 
 
@@ -218,9 +233,9 @@ def test_patients_with_more_records_are_not_taken_for_members() -> None:
 
 
 def test_nobody_is_his_own_reference() -> None:
-    rows = parties(sides(FRESH)[0], 20)
-    assert isinstance(rows, Parties)
-    found = crowd(rows, 0)
+    rows = attack_data(comparisons(FRESH)[0], 20)
+    assert isinstance(rows, AttackData)
+    found = embed(rows, 0)
     for half in (0, 1):
         reference = np.unique(found.patient[found.reference(half)])
         assert (found.fold[reference] != half).all()
@@ -234,7 +249,7 @@ def test_groups_that_differ_are_not_taken_for_members() -> None:
         assert row.auc == pytest.approx(0.5, abs=0.12)
 
 
-def test_the_same_seed_gives_the_same_figures(fresh: Privacy) -> None:
+def test_the_same_seed_gives_the_same_figures(fresh: PrivacyResult) -> None:
     assert attacks(FRESH).to_dict() == fresh.to_dict()
 
 
@@ -244,45 +259,45 @@ def test_the_same_seed_gives_the_same_figures(fresh: Privacy) -> None:
 def test_without_reference_nothing_is_measured_and_it_says_so() -> None:
     (synthetic,) = collect(VIEWS[:1], FRESH)
     found = attack({"toy": [Comparison(VIEWS[0], synthetic)], "records": []})
-    assert found.worst is None
-    assert all(row.auc is None and row.why_not for row in found.attacks)
+    assert found.strongest is None
+    assert all(row.auc is None and row.reason for row in found.attacks)
     said = found.to_dict()
-    assert said["worst"] is None
+    assert said["strongest_attack"] is None
     assert said["identifiers"] is None
     assert {row["modality"] for row in said["attacks"]} == {"toy", "records", ""}
     assert "No attack was measured" in said["in_words"]
 
 
 def test_too_few_patients_are_named() -> None:
-    found = parties(sides(FRESH, test=TEST[:5])[0], 20)
+    found = attack_data(comparisons(FRESH, test=TEST[:5])[0], 20)
     assert isinstance(found, str)
     assert "240, 5 and 240" in found
 
 
 def test_no_patient_with_two_records_is_said() -> None:
-    found = named(attacks(FRESH, views=VIEWS[:1]), RELINKING)
+    found = named(attacks(FRESH, views=VIEWS[:1]), LINKABILITY)
     assert [row.auc for row in found] == [None]
 
 
 # -- the report's section
 
 
-def test_the_section_leads_with_the_worst_and_escapes(copied: Privacy) -> None:
+def test_the_section_leads_with_the_worst_and_escapes(copied: PrivacyResult) -> None:
     html = attacked(copied)
-    top = copied.worst
+    top = copied.strongest
     assert top is not None
     assert html.index(top.title) < html.index("Every attack")
     assert "real-1-" not in html
-    hostile = Exposure("m", "a", "<b>title</b>", why_not="<i>", in_words="")
-    assert "<b>" not in attacked(Privacy([hostile], [], None))
+    hostile = AttackResult("m", "a", "<b>title</b>", reason="<i>", in_words="")
+    assert "<b>" not in attacked(PrivacyResult([hostile], [], None))
 
 
-def test_scores_hold_no_patient(copied: Privacy) -> None:
+def test_scores_hold_no_patient(copied: PrivacyResult) -> None:
     assert "real-1-" not in str(copied.to_dict())
 
 
 def test_expected_copies_follow_the_controls() -> None:
-    assert Copies("m", "v", "t", 0, 9, 100, 3, 200, 100).expected == 6
+    assert Memorization("m", "v", "t", 0, 9, 100, 3, 200, 100).expected == 6
 
 
 # -- identifiers
@@ -314,7 +329,7 @@ def test_traces_are_found_in_files_and_by_the_modality(tmp_path: Path) -> None:
     (tmp_path / "sub" / "bad.ndjson").write_text('{"note": "transferred from real-1-17, well"}')
     (tmp_path / "real-2-3.hea").write_bytes(b"\x00\xff")
     modality: Any = Searching()
-    found = identifiers(OnDisk(tmp_path), [modality], {"toy": sides(FRESH)})
+    found = identifiers(OnDisk(tmp_path), [modality], {"toy": comparisons(FRESH)})
     assert [(one.where, "real patient" in one.what) for one in found] == [
         ("p0.dcm", False),
         ("real-2-3.hea", True),
@@ -329,7 +344,7 @@ def test_short_numbers_are_not_taken_for_ids(tmp_path: Path) -> None:
         (PatientProfile(f"set/{22298000 + i}", conditions={"A41.9": False}), r)
         for i, (_, r) in enumerate(TRAIN)
     ]
-    assert identifiers(OnDisk(tmp_path), [], {"toy": sides(FRESH, train=numbered)}) == []
+    assert identifiers(OnDisk(tmp_path), [], {"toy": comparisons(FRESH, train=numbered)}) == []
 
 
 def test_draws_do_not_enter_scores() -> None:
@@ -340,6 +355,6 @@ def test_draws_do_not_enter_scores() -> None:
 
 
 def test_a_view_keeps_its_sample() -> None:
-    rows = parties(sides(FRESH)[0], 20)
-    assert isinstance(rows, Parties)
+    rows = attack_data(comparisons(FRESH)[0], 20)
+    assert isinstance(rows, AttackData)
     assert isinstance(rows.synthetic, Sample)

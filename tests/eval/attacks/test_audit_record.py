@@ -13,7 +13,7 @@ from polyclinic.core.dp.budget import Budget
 from polyclinic.core.errors import InputError
 from polyclinic.core.training import weights
 from polyclinic.core.training.weights import Card, Weights
-from polyclinic.eval.attacks.attack import Privacy, attack
+from polyclinic.eval.attacks.attack import PrivacyResult, attack
 from polyclinic.eval.attacks.audit_record import ENDING, MISSING, PUBLIC, UNKNOWN, audits, on_file, write
 from polyclinic.eval.attacks.privacy_audit import Audit
 from polyclinic.eval.report.privacy_section import attacked
@@ -66,11 +66,11 @@ def test_there_are_shipped_private_weights_and_no_audit_of_others() -> None:
 
 def test_a_cohort_is_told_which_of_its_weights_were_audited(place: Path) -> None:
     rows = {row.name: row for row in audits(cohort(place, gone="0" * 64)) or []}
-    assert [rows[name].why_not for name in ("open", "closed", "gone")] == [PUBLIC, MISSING, UNKNOWN]
+    assert [rows[name].reason for name in ("open", "closed", "gone")] == [PUBLIC, MISSING, UNKNOWN]
     write(FOUND, place / "closed.safetensors", "a toy")
     rows = {row.name: row for row in audits(cohort(place)) or []}
     assert rows["closed"].lower_bound == pytest.approx(FOUND.lower_bound, abs=1e-4)
-    assert rows["closed"].why_not is None
+    assert rows["closed"].reason is None
     assert "under the 8.00" in rows["closed"].in_words
 
 
@@ -79,7 +79,7 @@ def test_weights_trained_again_need_another_audit(place: Path) -> None:
     card = weights.read_card(place / "closed.safetensors")
     Weights({"x": torch.ones(1)}, card).save(place / "closed.safetensors")
     (row,) = [row for row in audits(cohort(place)) or [] if row.name == "closed"]
-    assert (row.lower_bound, row.why_not) == (None, MISSING)
+    assert (row.lower_bound, row.reason) == (None, MISSING)
 
 
 def test_the_table_of_profiles_is_audited_beside_its_own_file(place: Path, tmp_path_factory: Any) -> None:
@@ -88,13 +88,13 @@ def test_the_table_of_profiles_is_audited_beside_its_own_file(place: Path, tmp_p
     write(FOUND, own, "a toy")
     table = {"file": str(own), "sha256": weights.digest(own)}
     rows = audits(Drawn({"weights": {}, "population": {"table": table}})) or []
-    assert [(row.name, row.why_not) for row in rows] == [("population", None)]
+    assert [(row.name, row.reason) for row in rows] == [("population", None)]
 
 
 def test_scores_and_report_say_so(place: Path) -> None:
     write(FOUND, place / "closed.safetensors", "a toy")
-    found = Privacy([], [], None, audits(cohort(place)))
-    rows = {row["name"]: row for row in json.loads(json.dumps(found.to_dict()))["audit"]}
+    found = PrivacyResult([], [], None, audits(cohort(place)))
+    rows = {row["name"]: row for row in json.loads(json.dumps(found.to_dict()))["audits"]}
     assert rows["open"]["lower_bound"] is None
     assert rows["closed"]["lower_bound"] > 0
     assert "closed: epsilon is at least" in attacked(found)
@@ -104,7 +104,7 @@ def test_scores_and_report_say_so(place: Path) -> None:
 def test_a_cohort_of_another_tool_is_not_measured() -> None:
     assert audits(object()) is None
     found = attack({})
-    assert found.to_dict()["audit"] is None
+    assert found.to_dict()["audits"] is None
     assert "does not say which weights drew it" in attacked(found)
 
 

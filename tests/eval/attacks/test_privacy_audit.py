@@ -100,10 +100,10 @@ def test_an_audit_that_sees_everything_reaches_its_ceiling_and_one_that_sees_not
     def open_book(included: Sequence[int]) -> set[int]:
         return set(included)
 
-    def told(released: set[int], canaries: Sequence[int]) -> NDArray[np.float64]:
+    def stated(released: set[int], canaries: Sequence[int]) -> NDArray[np.float64]:
         return np.array([float(canary in released) for canary in canaries])
 
-    seen = audit(open_book, people, told, ONE)
+    seen = audit(open_book, people, stated, ONE)
     assert seen.right == seen.guesses
     assert seen.lower_bound == seen.ceiling > 1
     assert seen.refuted

@@ -1,4 +1,4 @@
-"""The link between the records of one patient: assertions that must agree, facts that models recover, shuffled ids."""
+"""The link between the records of one patient: assertions that must agree, labels that models recover, shuffled ids."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -17,9 +17,16 @@ from polyclinic.core.errors import InputError
 from polyclinic.core.modality import Record, Task, View
 from polyclinic.core.pipeline import Patient
 from polyclinic.core.profile import PatientProfile
-from polyclinic.eval.linkage.consistency import ROSTER, Statements, agreements, of_profile
-from polyclinic.eval.linkage.cross_modal import crossings
-from polyclinic.eval.linkage.label_recovery import AGE, SEX, at_spread, concordance, recoveries, regressed
+from polyclinic.eval.linkage.consistency import PATIENTS_TABLE, Statements, check_consistency, of_profile
+from polyclinic.eval.linkage.cross_modal import cross_modal_correlations
+from polyclinic.eval.linkage.label_recovery import (
+    AGE,
+    SEX,
+    at_spread,
+    concordance,
+    predict_numbers,
+    recover_labels,
+)
 from polyclinic.eval.linkage.linkage import Linkage, linkage, statements
 from polyclinic.eval.report import report
 from polyclinic.eval.sample import Comparison, Sample, collect
@@ -51,7 +58,7 @@ def stated(profile: PatientProfile, source: str) -> list[Assertion]:
 
 
 def said(**others: dict[str, list[Assertion]]) -> Statements:
-    return {ROSTER: {p.patient_id: list(of_profile(p)) for p in people()}, **others}
+    return {PATIENTS_TABLE: {p.patient_id: list(of_profile(p)) for p in people()}, **others}
 
 
 def truthful(source: str) -> dict[str, list[Assertion]]:
@@ -86,11 +93,11 @@ def test_findings_do_not_depend_on_order() -> None:
 
 
 def test_true_statements_agree_and_shuffled_ones_fall_to_chance() -> None:
-    found, faults = agreements(said(one=truthful("one"), two=truthful("two")), 0)
-    assert not faults
+    found, contradictions = check_consistency(said(one=truthful("one"), two=truthful("two")), 0)
+    assert not contradictions
     assert {a.subject for a in found} >= {"patient id", "sex", "age", "heart rate", "date of the studies"}
     for a in found:
-        assert (a.agree, a.strength()) == (PEOPLE, 1.0)
+        assert (a.consistent, a.strength()) == (PEOPLE, 1.0)
         assert a.chance == pytest.approx(a.shuffled, abs=0.1)
         strength = a.strength(a.shuffled)
         assert strength is not None
@@ -102,11 +109,15 @@ def test_true_statements_agree_and_shuffled_ones_fall_to_chance() -> None:
 def test_each_swapped_patient_is_named_and_nobody_else() -> None:
     swapped = truthful("one")
     swapped["p3"], swapped["p8"] = swapped["p8"], swapped["p3"]
-    _, faults = agreements(said(one=swapped, two=truthful("two")), 0)
-    assert {fault.patient_id for fault in faults} == {"p3", "p8"}
-    told = next(fault for fault in faults if fault.subject == "patient id" and fault.patient_id == "p3")
-    assert dict(told.said) == {ROSTER: "p3", "one": "p8", "two": "p3"}
-    assert "one: p8" in str(told)
+    _, contradictions = check_consistency(said(one=swapped, two=truthful("two")), 0)
+    assert {contradiction.patient_id for contradiction in contradictions} == {"p3", "p8"}
+    stated = next(
+        contradiction
+        for contradiction in contradictions
+        if contradiction.subject == "patient id" and contradiction.patient_id == "p3"
+    )
+    assert dict(stated.said) == {PATIENTS_TABLE: "p3", "one": "p8", "two": "p3"}
+    assert "one: p8" in str(stated)
 
 
 def test_an_uncertain_assertion_is_counted_and_no_fault() -> None:
@@ -114,9 +125,9 @@ def test_an_uncertain_assertion_is_counted_and_no_fault() -> None:
         p.patient_id: [Assertion.vital("heart_rate", "day", p.measurements["heart_rate"] + 5 * (i % 2), certain=False)]
         for i, p in enumerate(people())
     }  # fmt: skip
-    (found,), faults = agreements(said(one=rates), 0)
-    assert not faults
-    assert (found.source, found.required, found.agree) == ("day", False, PEOPLE // 2)
+    (found,), contradictions = check_consistency(said(one=rates), 0)
+    assert not contradictions
+    assert (found.source, found.required, found.consistent) == ("day", False, PEOPLE // 2)
     assert found.gap == pytest.approx(2.5)
 
 
@@ -125,7 +136,7 @@ def test_what_is_alike_in_everybody_says_nothing_of_the_link() -> None:
         p.patient_id: [Assertion.of("planet", "one", "Earth"), Assertion.of("planet", "two", "Earth")]
         for p in people()
     }
-    (found,), _ = agreements(said(one=same), 0)
+    (found,), _ = check_consistency(said(one=same), 0)
     assert found.share == 1
     assert found.strength() is None
 
@@ -138,16 +149,16 @@ def test_few_patients_count_only_where_no_subject_has_more(many: int, score: flo
     for i, p in enumerate(people()[:many]):
         here.setdefault(p.patient_id, []).append(Assertion.of("day", "one", f"{i}"))
         there.setdefault(p.patient_id, []).append(Assertion.of("day", "two", f"{i}"))
-    found, _ = agreements(said(one=here, two=there), 0)
+    found, _ = check_consistency(said(one=here, two=there), 0)
     link = Linkage(found, [], [], [])
-    assert link.agreement == pytest.approx(score)
+    assert link.consistency == pytest.approx(score)
     assert link.shuffled == pytest.approx(0, abs=0.1)
 
 
 def test_a_number_here_and_a_word_there_is_refused() -> None:
     words = {"p0": [Assertion.of("age", "one", "old")]}
     with pytest.raises(InputError, match="expected numbers from both"):
-        agreements(said(one=words), 0)
+        check_consistency(said(one=words), 0)
 
 
 # -- recovery
@@ -181,43 +192,43 @@ def sample(profiles: Sequence[PatientProfile], seed: int, linked: bool = True) -
 
 @cache
 def read(linked: bool) -> dict[str, Any]:
-    """What is recovered of three groups of 120 patients, by fact."""
+    """What is recovered of three groups of 120 patients, by label."""
     classes = {task.name: task.classes for task in VIEW.tasks}
     groups = sample(people("s"), 3, linked), sample(people("r"), 1), sample(people("t"), 2)
-    return {r.fact: r for r in recoveries("toy", "Toy", classes, *groups, seed=0)}
+    return {r.label: r for r in recover_labels("toy", "Toy", classes, *groups, seed=0)}
 
 
 def test_linked_records_reveal_what_real_ones_reveal() -> None:
     found = read(linked=True)
     assert set(found) == {AGE, SEX, "illness", "a coin"}
-    for fact in (AGE, SEX, "illness"):
-        assert (found[fact].verdict, found[fact].met) == (AS_REAL, True)
-        assert found[fact].strength > 0.8
-        assert found[fact].shuffled_strength < 0.1
+    for label in (AGE, SEX, "illness"):
+        assert (found[label].verdict, found[label].met) == (AS_REAL, True)
+        assert found[label].strength > 0.8
+        assert found[label].shuffled_strength < 0.1
     low, high = found["illness"].shuffled[1]
     assert low < 0.5 < high
 
 
 def test_unlinked_records_reveal_nothing() -> None:
     found = read(linked=False)
-    for fact in (AGE, SEX, "illness"):
-        assert (found[fact].verdict, found[fact].met) == (DIFFERENT, False)
-        assert found[fact].strength < 0.3
+    for label in (AGE, SEX, "illness"):
+        assert (found[label].verdict, found[label].met) == (DIFFERENT, False)
+        assert found[label].strength < 0.3
 
 
 def test_what_real_records_do_not_show_decides_nothing() -> None:
     found = read(linked=True)["a coin"]
-    assert (found.revealed, found.verdict) == (False, UNDECIDED)
+    assert (found.shown_by_real, found.verdict) == (False, UNDECIDED)
 
 
 def test_a_class_of_a_few_patients_decides_nothing() -> None:
     men, women = (tuple(p for p in people("s") if p.sex == sex) for sex in "MF")
     few = men[:8] + women
-    found = recoveries(
+    found = recover_labels(
         "toy", "Toy", {}, sample(few, 3), sample(people("r"), 1), sample(people("t"), 2), seed=0
     )
-    by_fact = {r.fact: r for r in found}
-    assert (by_fact[SEX].revealed, by_fact[SEX].judged, by_fact[SEX].fewest) == (True, False, 8)
+    by_fact = {r.label: r for r in found}
+    assert (by_fact[SEX].shown_by_real, by_fact[SEX].judged, by_fact[SEX].smallest_class) == (True, False, 8)
     assert by_fact[SEX].verdict == UNDECIDED
     assert by_fact[AGE].judged
 
@@ -228,13 +239,13 @@ def test_readings_of_one_fact_from_two_views_go_together() -> None:
     both = [
         found
         for name, seed in (("one", 3), ("two", 4))
-        for found in recoveries(name, name, {}, sample(profiles, seed), *real, seed=0)
+        for found in recover_labels(name, name, {}, sample(profiles, seed), *real, seed=0)
     ]
-    found = crossings(both, 0)
-    assert [(c.fact, c.views) for c in found] == [(AGE, ("one", "two")), (SEX, ("one", "two"))]
+    found = cross_modal_correlations(both, 0)
+    assert [(c.label, c.views) for c in found] == [(AGE, ("one", "two")), (SEX, ("one", "two"))]
     for c in found:
         assert c.verdict == AS_REAL
-        assert c.together == pytest.approx(c.expected, abs=0.25)
+        assert c.correlation == pytest.approx(c.expected, abs=0.25)
         assert c.shuffled[1][0] < 0 < c.shuffled[1][1]
 
 
@@ -257,7 +268,7 @@ def test_a_narrower_cohort_is_expected_to_show_less() -> None:
 def test_ridge_finds_a_line() -> None:
     x = np.random.default_rng(0).normal(size=(200, 3))
     y = 50 + 10 * x[:, 0]
-    assert regressed(x, y, x)[:, 0] == pytest.approx(y, abs=0.5)
+    assert predict_numbers(x, y, x)[:, 0] == pytest.approx(y, abs=0.5)
 
 
 # -- the whole
@@ -309,31 +320,31 @@ def judged(one: dict[str, list[Assertion]], linked: bool, real: bool = True) -> 
 def test_a_modality_without_assertions_is_left_out() -> None:
     assert not isinstance(Silent(), Asserting)
     modalities: list[Any] = [Silent(), Telling("one", truthful("one"))]
-    assert set(statements(COHORT, modalities)) == {ROSTER, "one"}
+    assert set(statements(COHORT, modalities)) == {PATIENTS_TABLE, "one"}
 
 
 def test_the_score_is_the_lower_of_agreement_and_recovery() -> None:
     whole = judged(truthful("one"), linked=True)
-    assert whole.score == min(whole.agreement or 0, whole.recovery or 0) > 0.8
+    assert whole.score == min(whole.consistency or 0, whole.label_recovery or 0) > 0.8
     assert whole.shuffled == pytest.approx(0, abs=0.1)
     by_id_only = judged(truthful("one"), linked=False)
-    assert by_id_only.agreement == 1
+    assert by_id_only.consistency == 1
     assert by_id_only.score is not None
     assert by_id_only.score < 0.3
     mixed_up = dict(zip(truthful("one"), [*truthful("one").values()][::-1], strict=True))
     wrong = judged(mixed_up, linked=True)
-    assert wrong.score == wrong.agreement == pytest.approx(0, abs=0.1)
-    assert len(wrong.failing) == PEOPLE
+    assert wrong.score == wrong.consistency == pytest.approx(0, abs=0.1)
+    assert len(wrong.inconsistent_patients) == PEOPLE
 
 
 def test_without_real_records_there_is_no_score() -> None:
     found = judged(truthful("one"), linked=True, real=False)
-    assert (found.score, found.recovery, found.agreement) == (None, None, 1)
+    assert (found.score, found.label_recovery, found.consistency) == (None, None, 1)
 
 
 def test_an_empty_link_is_not_a_pass() -> None:
     found = Linkage([], [], [], [])
-    assert (found.score, found.agreement, found.recovery, found.shuffled) == (None, None, None, None)
+    assert (found.score, found.consistency, found.label_recovery, found.shuffled) == (None, None, None, None)
 
 
 def test_report_and_json_name_the_failing_patients(tmp_path: Path) -> None:
@@ -341,7 +352,7 @@ def test_report_and_json_name_the_failing_patients(tmp_path: Path) -> None:
     swapped["p3"], swapped["p8"] = swapped["p8"], swapped["p3"]
     modality: Any = Telling("one", swapped)
     scores = report.evaluate(COHORT, [modality], None, tmp_path)
-    assert scores["linkage"]["failing_patients"] == ["p3", "p8"]
+    assert scores["linkage"]["inconsistent_patients"] == ["p3", "p8"]
     assert scores["linkage"]["score"] is None
     assert "2 patients have contradictory files" in scores["linkage"]["in_words"]
     assert json.loads((tmp_path / "scores.json").read_text())["linkage"] == scores["linkage"]

@@ -12,7 +12,7 @@ import pytest
 from polyclinic.core.assertions import CHEST_FINDINGS, SURVIVAL
 from polyclinic.core.modality import Batch, Record, load_modality
 from polyclinic.core.profile import PatientProfile, uid_for
-from polyclinic.eval.linkage.consistency import ROSTER, agreements, of_profile
+from polyclinic.eval.linkage.consistency import PATIENTS_TABLE, check_consistency, of_profile
 
 FULL = PatientProfile(
     "PC-1", age=61.3, sex="F", height=165.0, weight=70.0,
@@ -76,9 +76,11 @@ def contradictions(folder: Path) -> set[str]:
     names = ("imaging", "signals", "omics", "records")
     assertions = {name: load_modality(name).assertions(folder, ["PC-1"]) for name in names}  # type: ignore[attr-defined]
     assert all(set(own) == {"PC-1"} for own in assertions.values())
-    found, faults = agreements({ROSTER: {"PC-1": list(of_profile(FULL))}, **assertions}, 0)
+    found, contradictions = check_consistency(
+        {PATIENTS_TABLE: {"PC-1": list(of_profile(FULL))}, **assertions}, 0
+    )
     assert len(found) > 15
-    return {fault.subject for fault in faults}
+    return {contradiction.subject for contradiction in contradictions}
 
 
 def test_files_of_one_patient_agree(filed: Path) -> None:

@@ -23,14 +23,14 @@ from polyclinic.eval.metrics import (
 )
 from polyclinic.eval.metrics.metric import Group, compare
 from polyclinic.eval.metrics.precision_recall import frechet, kernel_distance
-from polyclinic.eval.metrics.registry import CATEGORIES, FEATURES, KINDS, finer
+from polyclinic.eval.metrics.registry import CATEGORIES, FEATURES, KINDS, detailed_scores
 from polyclinic.eval.metrics.tsgm_adapter import ABSENT
 from polyclinic.eval.profile import FULL, QUICK
 from polyclinic.eval.sample import Sample
 from polyclinic.eval.score import AS_REAL, CLOSE, DIFFERENT, NOT_MEASURED
 from polyclinic.modalities.signals.time_metrics import autocorrelation, heart_rate_variability
 
-SMALL = replace(FULL, floors=16, bootstraps=10, slow_draws=8)
+SMALL = replace(FULL, real_baselines=16, bootstraps=10, slow_draws=8)
 Rows = np.ndarray
 Make = Callable[[int, int], Rows]
 
@@ -93,15 +93,15 @@ def collapsed(rows: Rows) -> Rows:
 
 HARD: dict[str, tuple[Make, Callable[[Rows], Rows]]] = {
     "wasserstein": (dependent, lambda x: x + 1.5),
-    "chi2": (dependent, lambda x: x + 1.5),
+    "cramers_v": (dependent, lambda x: x + 1.5),
     "correlation": (dependent, apart),
     "mutual_information": (dependent, apart),
-    "tails": (dependent, tailless),
-    "rare": (has, lambda x: x * [1, 0, 0, 0, 0, 0]),
-    "time": (dependent, lambda x: x * 3),
-    "event": (stays, lambda x: x * [0.3, 1]),
+    "tail_coverage": (dependent, tailless),
+    "rare_category_coverage": (has, lambda x: x * [1, 0, 0, 0, 0, 0]),
+    "wasserstein_over_time": (dependent, lambda x: x * 3),
+    "kaplan_meier_gap": (stays, lambda x: x * [0.3, 1]),
     "mmd": (dependent, lambda x: x + 1.5),
-    "range": (dependent, lambda x: x * 3),
+    "series_range": (dependent, lambda x: x * 3),
     "fid": (cloud, lambda x: x + 1),
     "kid": (cloud, lambda x: x + 1),
     "precision": (cloud, lambda x: 4 * x),
@@ -110,10 +110,10 @@ HARD: dict[str, tuple[Make, Callable[[Rows], Rows]]] = {
     "coverage": (cloud, collapsed),
     "ms_ssim": (pictures, lambda x: x[:1] + 0.01 * x),
     "gene_correlation": (genes, apart),
-    "differential": (genes, lambda x: np.roll(x, 1, axis=0)),
-    "modules": (genes, apart),
+    "differential_genes": (genes, lambda x: np.roll(x, 1, axis=0)),
+    "gene_modules": (genes, apart),
 }  # fmt: skip
-ALL = {m.metric: m for m in (*FEATURES, *CATEGORIES, *(m for own in KINDS.values() for m in own))}
+ALL = {m.name: m for m in (*FEATURES, *CATEGORIES, *(m for own in KINDS.values() for m in own))}
 
 
 def group(rows: Rows) -> Group:
@@ -136,9 +136,9 @@ def test_real_patients_are_alike_and_the_hard_case_is_found(name: str) -> None:
         score = found[kind] = compare(ALL[name], rows, train, test, SMALL, 0)
         assert score.value is not None, score.reason
         assert score.interval is not None
-        assert score.floor_interval is not None
+        assert score.real_baseline_interval is not None
         assert score.interval[0] <= score.value <= score.interval[1]
-        assert score.floor_interval[0] <= score.floor <= score.floor_interval[1]
+        assert score.real_baseline_interval[0] <= score.real_baseline <= score.real_baseline_interval[1]
         assert score.direction in ("lower is better", "higher is better")
         assert score.sentence.endswith(".")
         assert "{" not in score.sentence
@@ -150,19 +150,20 @@ def test_real_patients_are_alike_and_the_hard_case_is_found(name: str) -> None:
 def test_few_patients_are_not_measured(name: str) -> None:
     make = HARD[name][0]
     few, many = group(make(9, 1)), group(make(80, 2))
-    for sides in ((few, many, many), (many, few, many), (many, many, few)):
-        score = compare(ALL[name], *sides, SMALL, 0)
+    for comparisons in ((few, many, many), (many, few, many), (many, many, few)):
+        score = compare(ALL[name], *comparisons, SMALL, 0)
         assert (score.status, score.value, score.verdict) == (NOT_MEASURED, None, None)
 
 
 def test_a_quick_look_leaves_heavy_figures_out() -> None:
     rows = group(genes(80, 1))
-    assert compare(ALL["modules"], rows, rows, rows, QUICK, 0).reason == "left out of a quick look"
-    assert compare(ALL["differential"], rows, rows, rows, QUICK, 0).value is not None
+    assert compare(ALL["gene_modules"], rows, rows, rows, QUICK, 0).reason == "left out of a quick look"
+    assert compare(ALL["differential_genes"], rows, rows, rows, QUICK, 0).value is not None
 
 
 @pytest.mark.parametrize(
-    "name", ["wasserstein", "chi2", "correlation", "mutual_information", "fid", "kid", "event"]
+    "name",
+    ["wasserstein", "cramers_v", "correlation", "mutual_information", "fid", "kid", "kaplan_meier_gap"],
 )
 def test_a_group_is_no_distance_from_itself(name: str) -> None:
     rows = group(HARD[name][0](80, 1))
@@ -215,10 +216,10 @@ def test_fid_and_kid_are_torchmetrics() -> None:
     from torchmetrics.image.kid import poly_mmd
 
     a, b = cloud(200, 1), cloud(200, 2) + 0.3
-    sides = [torch.from_numpy(x) for x in (a, b)]
-    expected = _compute_fid(*(part for x in sides for part in (x.mean(0), x.T.cov())))
+    comparisons = [torch.from_numpy(x) for x in (a, b)]
+    expected = _compute_fid(*(part for x in comparisons for part in (x.mean(0), x.T.cov())))
     assert frechet(a, b) == pytest.approx(float(expected), rel=1e-6)
-    assert kernel_distance(a, b) == pytest.approx(float(poly_mmd(*sides)), rel=1e-3, abs=1e-3)
+    assert kernel_distance(a, b) == pytest.approx(float(poly_mmd(*comparisons)), rel=1e-3, abs=1e-3)
 
 
 def test_survival_is_statsmodels() -> None:
@@ -278,22 +279,22 @@ def _few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def taught(synthetic: Sample) -> dict[str, tstr.Score]:
-    return {s.metric: s for s in tstr.lessons(ILL, synthetic, TRAIN, TEST, 0)}
+    return {s.metric: s for s in tstr.task_scores(ILL, synthetic, TRAIN, TEST, 0)}
 
 
 def test_as_real_records_teach_as_real_ones_in_all_ways() -> None:
     found = taught(people(200, 3))
-    assert set(found) == {"tstr", "trts", "brier", "subgroup"}
+    assert set(found) == {"tstr_auroc", "trts_auroc", "brier_score", "worst_subgroup"}
     assert {s.verdict for s in found.values()} <= {AS_REAL, CLOSE}
-    assert {row["group"] for row in found["subgroup"].details["groups"]} == {
+    assert {row["group"] for row in found["worst_subgroup"].details["groups"]} == {
         "age under 40", "age 40 to 64", "age 65 and over", "women", "men",
     }  # fmt: skip
-    assert "Not measured by origin" in found["subgroup"].sentence
+    assert "Not measured by origin" in found["worst_subgroup"].sentence
 
 
 @pytest.mark.parametrize(("gap", "word"), [(6.0, "easier"), (0.0, "harder")])
 def test_classes_that_are_too_far_apart_or_too_near_are_found_by_real_models(gap: float, word: str) -> None:
-    found = taught(people(200, 3, gap))["trts"]
+    found = taught(people(200, 3, gap))["trts_auroc"]
     assert found.verdict == DIFFERENT
     assert word in found.sentence
 
@@ -301,37 +302,37 @@ def test_classes_that_are_too_far_apart_or_too_near_are_found_by_real_models(gap
 def test_wrong_labels_give_wrong_probabilities() -> None:
     turned = people(200, 3)
     turned.labels["illness"][:] = 1 - turned.labels["illness"]
-    found = taught(turned)["brier"]
+    found = taught(turned)["brier_score"]
     assert found.verdict == DIFFERENT
-    assert found.details["calibration_error"] > found.details["floor_calibration_error"]
+    assert found.details["calibration_error"] > found.details["real_baseline_calibration_error"]
 
 
 def test_the_group_for_whom_the_records_are_wrong_is_named() -> None:
-    found = taught(people(200, 3, wrong="M"))["subgroup"]
+    found = taught(people(200, 3, wrong="M"))["worst_subgroup"]
     assert found.verdict == DIFFERENT
     assert "“men”" in found.sentence
 
 
 def test_origin_is_a_subgroup_where_the_reference_tells_it() -> None:
-    told = replace(
+    stated = replace(
         TEST, profiles=tuple(p.but(traits={"race": "ab"[i % 2]}) for i, p in enumerate(TEST.profiles))
     )
-    score = tstr.lessons(ILL, people(200, 3), TRAIN, told, 0)[-1]
+    score = tstr.task_scores(ILL, people(200, 3), TRAIN, stated, 0)[-1]
     assert {"race a", "race b"} <= {row["group"] for row in score.details["groups"]}
     assert "Not measured by origin" not in score.sentence
 
 
 def test_panels_of_a_side_that_was_read_without_its_records_are_not_measured() -> None:
     view = load_modality("imaging").views()[0]
-    found = list(finer(view, people(60, 3), people(120, 4), people(60, 5), SMALL, 0))
-    panels = [score for score in found if score.metric in {m.metric for m in KINDS["cloud"]}]
-    assert len(panels) == len(KINDS["cloud"])
+    found = list(detailed_scores(view, people(60, 3), people(120, 4), people(60, 5), SMALL, 0))
+    panels = [score for score in found if score.metric in {m.name for m in KINDS["embedding"]}]
+    assert len(panels) == len(KINDS["embedding"])
     assert {score.status for score in panels} == {NOT_MEASURED}
 
 
 def test_no_subgroup_is_not_measured() -> None:
     nobody = replace(TEST, profiles=tuple(replace(p, age=None, sex=None) for p in TEST.profiles))
-    score = tstr.lessons(ILL, people(200, 3), TRAIN, nobody, 0)[-1]
+    score = tstr.task_scores(ILL, people(200, 3), TRAIN, nobody, 0)[-1]
     assert score.status == NOT_MEASURED
 
 

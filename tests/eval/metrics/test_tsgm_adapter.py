@@ -88,17 +88,17 @@ def test_gaps_are_the_mean_of_the_stay_and_of_all_where_it_has_none() -> None:
 
 
 @needs_tsgm
-@pytest.mark.parametrize("measure", SERIES, ids=lambda measure: measure.metric)
-def test_the_panel_of_vitals_finds_what_is_not_real(measure) -> None:
+@pytest.mark.parametrize("metric", SERIES, ids=lambda metric: metric.name)
+def test_the_panel_of_vitals_finds_what_is_not_real(metric) -> None:
     few = replace(FULL, slow_draws=8)
     test, train, same = (group(stays(count, seed)) for count, seed in ((80, 1), (160, 2), (80, 3)))
-    score = compare(measure, same, train, test, few, 0)
+    score = compare(metric, same, train, test, few, 0)
     assert score.verdict in (AS_REAL, CLOSE)
-    assert score.floor is not None
+    assert score.real_baseline is not None
     assert score.interval is not None
     wide = stays(80, 4)
     wide = 80 + 1.8 * (wide - 80)
-    assert compare(measure, group(wide), train, test, few, 0).verdict == DIFFERENT
+    assert compare(metric, group(wide), train, test, few, 0).verdict == DIFFERENT
 
 
 def test_short_stays_end_in_gaps() -> None:
@@ -114,11 +114,11 @@ def test_short_stays_end_in_gaps() -> None:
     assert table.iloc[1].notna().all()
 
 
-@pytest.mark.parametrize("measure", SERIES, ids=lambda measure: measure.metric)
-def test_without_tsgm_the_figures_are_not_measured(measure, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("metric", SERIES, ids=lambda metric: metric.name)
+def test_without_tsgm_the_figures_are_not_measured(metric, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tsgm_adapter, "find_spec", lambda name: None)
     rows = group(stays(40, 1))
-    score = compare(measure, rows, rows, rows, FULL, 0)
+    score = compare(metric, rows, rows, rows, FULL, 0)
     assert (score.status, score.value) == (NOT_MEASURED, None)
     assert score.sentence == "Not measured: pip install 'polyclinic[tsgm]'."
 
