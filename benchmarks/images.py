@@ -32,7 +32,7 @@ from polyclinic.core.training.weights import load as load_weights
 from polyclinic.eval.metrics.precision_recall import frechet, kernel_distance, prdc
 from polyclinic.modalities.imaging.adapters import Trainable
 from polyclinic.modalities.imaging.data import read_images
-from polyclinic.modalities.imaging.gaussian_prior import CoarseLaw, LawSettings, fit_private, fit_public
+from polyclinic.modalities.imaging.gaussian_prior import GaussianPrior, PriorSettings, fit_private, fit_public
 from polyclinic.modalities.imaging.generator import ImageGenerator
 
 Pixels = NDArray[np.float32]  # (image, y, x) in [0, 1]
@@ -94,11 +94,11 @@ def drawn(generator: ImageGenerator, profiles: Sequence[PatientProfile], seed: i
     return np.concatenate(out).astype(np.float32)
 
 
-def laws(
+def priors(
     z: NDArray[np.float64], profiles: Sequence[PatientProfile], scale: NDArray[np.float64], seed: int
-) -> dict[str, CoarseLaw]:
-    """The law of the private coarse pictures without privacy, at epsilon 10 and at epsilon 1."""
-    settings = LawSettings(kept=KEPT, by=PNEUMONIA)
+) -> dict[str, GaussianPrior]:
+    """The private Gaussian prior without privacy, at epsilon 10 and at epsilon 1."""
+    settings = PriorSettings(rank=KEPT, by=PNEUMONIA)
     code = np.zeros((len(z), 0), dtype=np.float32)
     found = {"no privacy": fit_public(z, code, profiles, settings)}
     for epsilon in (10.0, 1.0):
@@ -160,11 +160,11 @@ def p1(table: Table, data: Path, quick: bool, seed: int) -> None:
         table.add(f"{name}: FID", frechet(target, space(pixels)) / FID_UNIT, floor / FID_UNIT, most=most)
 
     bars = {"no privacy": (0.99, None), "epsilon 10": (0.98, 1.2), "epsilon 1": (0.95, 1.7)}
-    for name, law in laws(z, profiles, scale, seed).items():
-        generator.law = law
+    for name, prior in priors(z, profiles, scale, seed).items():
+        generator.prior = prior
         score(f"ours, {name}", drawn(generator, profiles[:size], seed), *bars[name])
         code = np.zeros(0, dtype=np.float32)
-        coarse = np.stack([law.draw(p, code, random) for p in profiles[:size]])
+        coarse = np.stack([prior.draw(p, code, random) for p in profiles[:size]])
         score(f"moments sampled directly, {name}", peers.direct(generator.net, coarse))
     for epsilon in (10.0, 1.0):
         budget, tag = Budget(epsilon, DELTA), f"epsilon {epsilon:g}"

@@ -113,7 +113,7 @@ def dp_sgd(
     """
     shape = ImageModel(components=0) if prior is None else network_of(prior.card)
     torch.manual_seed(seed)
-    training = ImageTraining(hide=0.0, learning_rate=1e-3, multiplicity=multiplicity)
+    training = ImageTraining(hide=0.0, learning_rate=1e-3, augmentation_multiplicity=multiplicity)
     module = ImageDiffusion(("J18.9",), shape, training)
     if prior is not None:
         start(module.net, prior, ("J18.9",))

@@ -1,10 +1,10 @@
-"""What a private network could learn in place of the private law: all of it, its modulation, low-rank adapters.
+"""What a private network could learn in place of the private prior: all of it, its modulation, low-rank adapters.
 
     python benchmarks/research/images_dpsgd.py [--data DIR] [--quick]
 
 The private protocol of benchmarks/images.py at epsilon 10, the whole budget on each row: DP-SGD from the public prior
-(and once without it), 64 patients a step, with 1 or 4 draws of noise and time a patient, against the coarse law
-that ships, which needs no training. One seed. Exits 1 when the law is not the best of a column.
+(and once without it), 64 patients a step, with 1 or 4 draws of noise and time a patient, against the Gaussian prior
+that ships, which needs no training. One seed. Exits 1 when the prior is not the best of a column.
 """
 
 import _benchmarks  # noqa: F401
@@ -18,7 +18,7 @@ from pathlib import Path
 import images_judges as judges
 import images_peers as peers
 import numpy as np
-from images import DELTA, ENCODER, FID_UNIT, PNEUMONIA, Hospital, cnn_auroc, coordinates, drawn, laws
+from images import DELTA, ENCODER, FID_UNIT, PNEUMONIA, Hospital, cnn_auroc, coordinates, drawn, priors
 
 from polyclinic import PatientProfile
 from polyclinic.core.dp.budget import Budget
@@ -39,7 +39,7 @@ PATIENTS = 64  # a step
 
 
 def main() -> int:
-    """Print the table; 0 if the law is the best by each figure."""
+    """Print the table; 0 if the prior is the best by each figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument(
@@ -68,8 +68,8 @@ def main() -> int:
     show("real films", own.x[:size], 0.0)
     profiles = [PatientProfile(str(i), conditions={PNEUMONIA: bool(label)}) for i, label in enumerate(own.y)]
     scale = generator.net.basis.flatten(1).norm(dim=1).double().numpy()
-    generator.law = laws(coordinates(generator, own.x), profiles, scale, 0)["epsilon 10"]
-    ours = show("the coarse law that ships", drawn(generator, profiles[:size], 0), 0.0)
+    generator.prior = priors(coordinates(generator, own.x), profiles, scale, 0)["epsilon 10"]
+    ours = show("the Gaussian prior that ships", drawn(generator, profiles[:size], 0), 0.0)
     others = []
     for name, public, kind, draws in WAYS:
         began = time.monotonic()

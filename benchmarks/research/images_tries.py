@@ -1,15 +1,16 @@
 """Ways to steer the shipped X-ray model, tried on train rows alone: what the generator's constants were chosen from.
 
-    python benchmarks/research/images_tries.py [--data DIR] [--quick] [--only laws|steering|likeness|finish]
+    python benchmarks/research/images_tries.py [--data DIR] [--quick] [--only priors|steering|likeness|matching]
 
-Steering: cxr_nih's train patients are cut in two; the law is fitted on one half and X-rays with its profiles are drawn.
-A CNN learns from them and is judged on the other half's films (taught), and a CNN that learnt from the other
-half's films is judged on them (read off); both ways round, means of the two. The flow itself has seen both
-halves, which favours no try over another. Likeness: X-rays of the prior against MedNIST's train rows; the first
-1,000 judge, and the law is fitted on the others. Laws: the same two comparisons by the coarse pictures alone, with
-nothing drawn on them and a logistic regression on their components, which takes a minute. Finish: it is fitted on one
-half of cxr_nih's train patients; a forest that learnt on them tells drawn films from the other half's. --quick
-draws only plainly and as shipped. Exits 1 when what ships reads off less than the plain way, or teaches 0.02 less.
+Steering: cxr_nih's train patients are cut in two; the prior is fitted on one half, and X-rays with its profiles are
+drawn. A CNN learns from them and is judged on the other half's images (taught), and a CNN that learnt from the other
+half's images is judged on them (read off); both ways round, means of the two. The flow itself has seen both
+halves, which favours no try over another. Likeness: X-rays of the public prior against MedNIST's train rows; the
+first 1,000 judge, and the prior is fitted on the others. Priors: the same two comparisons by the coarse images alone,
+with nothing drawn on them and a logistic regression on their components, which takes a minute. Matching: histogram
+matching is fitted on one half of cxr_nih's train patients; a forest that learnt on them separates drawn images from
+the other half's. --quick draws only plainly and as shipped. Exits 1 when what ships reads off less than the plain
+way, or teaches 0.02 less.
 """
 
 import _benchmarks  # noqa: F401
@@ -33,9 +34,9 @@ from polyclinic import Batch, PatientProfile, Record, seed_for
 from polyclinic.core.condition import select
 from polyclinic.core.training.weights import find, load, read_card
 from polyclinic.eval.metrics.precision_recall import frechet, prdc
-from polyclinic.modalities.imaging.gaussian_prior import LawSettings, fit_public
+from polyclinic.modalities.imaging.gaussian_prior import PriorSettings, fit_public
 from polyclinic.modalities.imaging.generator import EMPHASIS, GUIDANCE, STEPS, ImageGenerator
-from polyclinic.modalities.imaging.histogram_matching import Finish, fit
+from polyclinic.modalities.imaging.histogram_matching import HistogramMatching, fit
 from polyclinic.modalities.imaging.metrics import features
 from polyclinic.modalities.imaging.model import draw
 
@@ -57,17 +58,17 @@ class Try:
     by: str | None = None
     mixture: int = 1
     temperature: float = 1.0
-    sex: float = 1.0  # factor of its part in the law's regression
+    sex: float = 1.0  # factor of its part in the prior's regression
     view: float = 1.0
     network: float = 1.0  # factor of both in what the network is told
     spread: float = 1.0
     draws: int = 1  # films of each profile
-    real: bool = False  # coarse pictures of held-back films in place of a law's
+    real: bool = False  # coarse pictures of held-back films in place of a prior's
 
     @property
-    def law(self) -> LawSettings:
-        """What the law is fitted by."""
-        return LawSettings(kept=self.kept, by=self.by, mixture=self.mixture, temperature=self.temperature)
+    def prior(self) -> PriorSettings:
+        """What the prior is fitted by."""
+        return PriorSettings(rank=self.kept, by=self.by, mixture=self.mixture, temperature=self.temperature)
 
 
 PLAIN = Try("plain")
@@ -78,12 +79,12 @@ SHIPPED = Try(
 STEERING = (
     Try("temperature 1", sex=1.5, view=1.5),
     Try("two films a profile", sex=1.5, view=1.5, temperature=0.9, draws=2),
-    Try("law by sex, view times 2", by="sex", view=2.0),
-    Try("law's sex and view times 2", sex=2.0, view=2.0),
-    Try("law's sex times 1.5, view times 2.5", sex=1.5, view=2.5),
+    Try("prior by sex, view times 2", by="sex", view=2.0),
+    Try("prior's sex and view times 2", sex=2.0, view=2.0),
+    Try("prior's sex times 1.5, view times 2.5", sex=1.5, view=2.5),
     Try("the same, network's sex and view times 2", sex=1.5, view=2.5, network=2.0),
-    Try("law of 128 components", kept=128),
-    Try("law with a covariance for each sex", by="sex"),
+    Try("prior of 128 components", kept=128),
+    Try("prior with a covariance for each sex", by="sex"),
     Try("12 steps", steps=12),
     Try("guidance 1.5, twice the network calls", guidance=1.5),
     Try("guidance 2, twice the network calls", guidance=2.0),
@@ -93,10 +94,10 @@ FREE = Try("as shipped: mixture of 16, temperature 0.9", mixture=16, temperature
 COOLER = tuple(Try(f"mixture of 16, temperature {t}", mixture=16, temperature=t) for t in (0.9, 0.85, 0.8))
 STEERED_LAWS = (
     Try("sex and view times 1.5, temperature 1", sex=1.5, view=1.5),
-    Try("law by sex", by="sex"),
-    Try("law by sex, view times 1.5", by="sex", view=1.5),
-    Try("law by view", by="chest_view"),
-    Try("law by view, sex times 1.5", by="chest_view", sex=1.5),
+    Try("prior by sex", by="sex"),
+    Try("prior by sex, view times 1.5", by="sex", view=1.5),
+    Try("prior by view", by="chest_view"),
+    Try("prior by view, sex times 1.5", by="chest_view", sex=1.5),
 )
 LIKENESS = (
     Try("coarse pictures of real films", real=True),
@@ -116,18 +117,18 @@ def halves(profiles: Sequence[PatientProfile]) -> NDArray[np.bool_]:
 def coarse_of(
     how: Try, z: NDArray[np.float64], code: NDArray[np.float32], own: Sequence[PatientProfile], count: int
 ) -> NDArray[np.float32]:
-    """(count, kept) coarse pictures: of each of these profiles, then of each again, by the law of their films z."""
-    law = fit_public(z, code, own, how.law)
+    """(count, kept) coarse pictures: of each of these profiles, then of each again, by the prior of their films z."""
+    prior = fit_public(z, code, own, how.prior)
     factor = {"sex": how.sex, "chest_view": how.view}
     columns = STEERED if code.shape[1] else ()
     stressed = code * np.array([factor.get(c.split("=")[0], 1.0) for c in columns], dtype=np.float32)
     random = [np.random.default_rng(seed_for(0, f"{i}", "tries")) for i in range(count)]
     n = len(own)
-    return np.stack([law.draw(own[i % n], stressed[i % n], random[i]) for i in range(count)])
+    return np.stack([prior.draw(own[i % n], stressed[i % n], random[i]) for i in range(count)])
 
 
 def steered(how: Try, generator: ImageGenerator, x: Pixels, own: Sequence[PatientProfile]) -> Pixels:
-    """X-rays with the profile of each of these films, all once, then all again; the law is that of these films."""
+    """X-rays with the profile of each of these films, all once, then all again; the prior is that of these films."""
     code = coded(own)
     coarse = coarse_of(how, coordinates(generator, x), code, own, len(own) * how.draws)
     told = code * np.array([how.network if "=" in c else 1.0 for c in STEERED], dtype=np.float32)
@@ -137,8 +138,8 @@ def steered(how: Try, generator: ImageGenerator, x: Pixels, own: Sequence[Patien
     return (images[:, 0] + 1) / 2
 
 
-def laws(data: Path) -> None:
-    """Two tables, of the prior's law and of the steered one, by coarse pictures alone."""
+def priors(data: Path) -> None:
+    """Two tables, of the one that ships as the prior and the steered one, by coarse pictures alone."""
     space = judges.FeatureSpace(find("imaging_features"))
     prior, generator = (ImageGenerator(load(find(n)), ENCODER.columns) for n in ("imaging_prior", "imaging"))
     films, _ = read("imaging", "mednist CXR", data, "train")
@@ -281,23 +282,24 @@ def likeness(data: Path, tries: Sequence[Try]) -> None:
         )
 
 
-def finishing(data: Path) -> None:
+def matching(data: Path) -> None:
     """Drawn films beside held-back ones, as they are, with the one map, the other, and both; halves both ways round."""
     generator = ImageGenerator(load(find("imaging")), ENCODER.columns)
-    generator.finish = None
+    generator.matching = None
     space = judges.FeatureSpace(find("imaging_features"))
     x, owners = read("imaging", "cxr_nih", data, "train")
     half = halves(owners)
     batches = [range(i, min(i + 64, len(owners))) for i in range(0, len(owners), 64)]
     drawn = np.concatenate([generator.draw(_batch([owners[i] for i in rows], rows)) for rows in batches])
     films = (drawn[:, 0].astype(np.float64) + 1) / 2
-    looks: dict[str, Callable[[Finish], Callable[[Pixels], Pixels]]] = {
+    looks: dict[str, Callable[[HistogramMatching], Callable[[Pixels], Pixels]]] = {
         "as drawn": lambda look: lambda film: film,
         "sharpness alone": lambda look: look.sharpened,
         "sharpness and greys: ships": lambda look: look,
     }
     print(
-        f"\n{'Finish, train rows':50}{'told apart':>11}{'FID':>9}{'precision':>11}{'recall':>9}", flush=True
+        f"\n{'Histogram matching, train rows':50}{'C2ST':>11}{'FID':>9}{'precision':>11}{'recall':>9}",
+        flush=True,
     )
 
     def near(here: Pixels, there: Pixels) -> list[float]:
@@ -308,11 +310,11 @@ def finishing(data: Path) -> None:
     fitted = [(own, fit(films[own], x[own].astype(np.float64))) for own in (half, ~half)]
     for name, look in ({"real films": None} | looks).items():
         rows = []
-        for own, finish in fitted:
+        for own, maps in fitted:
             if look is None:
                 rows.append([0.5, *near(x[own], x[~own])])
                 continue
-            way = look(finish)
+            way = look(maps)
             ours = np.stack([way(film) for film in films]).clip(0, 1)
             rows.append([_told(x[own], ours[own], x[~own], ours[~own]), *near(ours[~own], x[~own])])
         told, far, precision, recall = np.mean(rows, axis=0)
@@ -340,13 +342,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--quick", action="store_true", help="plainly and as shipped only")
-    parser.add_argument("--only", choices=["laws", "steering", "likeness", "finish"])
+    parser.add_argument("--only", choices=["priors", "steering", "likeness", "matching"])
     options = parser.parse_args()
     good = True
-    if options.only in (None, "laws"):
-        laws(options.data)
-    if options.only in (None, "finish"):
-        finishing(options.data)
+    if options.only in (None, "priors"):
+        priors(options.data)
+    if options.only in (None, "matching"):
+        matching(options.data)
     if options.only in (None, "steering"):
         good = steering(options.data, (PLAIN, SHIPPED, *(() if options.quick else STEERING)))
     if options.only in (None, "likeness"):

@@ -31,8 +31,8 @@ from polyclinic.core.training.trainer import fit
 from polyclinic.modalities.imaging.gaussian_prior import (
     COUNT_WEIGHT,
     MEAN_SHARE,
-    CoarseLaw,
-    LawSettings,
+    GaussianPrior,
+    PriorSettings,
     fit_private,
 )
 from polyclinic.modalities.omics import private
@@ -57,7 +57,7 @@ class CoarseMoments:
     """imaging.coarse.fit_private under a budget. Canary (class, component): an image far out along a component."""
 
     budget: Budget
-    settings: LawSettings = field(default_factory=lambda: LawSettings(kept=64, by="J18.9"))
+    settings: PriorSettings = field(default_factory=lambda: PriorSettings(rank=64, by="J18.9"))
 
     @cached_property
     def noise(self) -> list[float]:
@@ -68,7 +68,7 @@ class CoarseMoments:
         """One a class and component."""
         return [(kind, place) for kind in (0, 1) for place in range(self.settings.kept)]
 
-    def train(self, included: Sequence[tuple[int, int]]) -> tuple[CoarseLaw, int]:
+    def train(self, included: Sequence[tuple[int, int]]) -> tuple[GaussianPrior, int]:
         """The law, and how many patients there were, which is taken as known."""
         z = np.zeros((len(included), self.settings.kept))
         z[np.arange(len(included)), [place for _, place in included]] = 1e3
@@ -76,7 +76,7 @@ class CoarseMoments:
         scale = np.ones(self.settings.kept)
         return fit_private(z, people, self.settings, self.noise, scale, 0, noise_source()), len(included)
 
-    def score(self, released: tuple[CoarseLaw, int], canaries: Sequence[tuple[int, int]]) -> Values:
+    def score(self, released: tuple[GaussianPrior, int], canaries: Sequence[tuple[int, int]]) -> Values:
         """Log-odds from the class means and the variances, over both states of who shares the component."""
         law, patients = released
         root = np.sqrt(self.settings.kept)

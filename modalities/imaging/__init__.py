@@ -21,7 +21,7 @@ FINDINGS = tuple(WORDS)
 
 
 class ImagingOptions(ExportOptions):
-    """How images are drawn and written; without upsampling they leave at the flow's own size."""
+    """How images are drawn and written; without upsampling they keep the flow's size."""
 
     upsample: bool = True
 
@@ -97,20 +97,17 @@ class Imaging:
         return assertions(folder, patient_ids)
 
     def mark(self, record: Record, mark: "Mark", patient_id: str) -> Record:
-        """With a watermark; see core.watermark.Marking."""
-        from . import watermark
-
-        return watermark.mark(record, mark, patient_id)
+        """With a watermark in the parity of the grey (or colour) levels; none moves by more than one."""
+        image = mark.put(record.arrays["image"], patient_id, "image")
+        return Record({**record.arrays, "image": image}, record.facts)
 
     def marks(self, record: Record, mark: "Mark", patient_id: str) -> "Tally":
         """How far a record agrees with a watermark."""
-        from . import watermark
-
-        return watermark.marks(record, mark, patient_id)
+        return mark.read(record.arrays["image"], patient_id, "image")
 
     def identifiers(self, folder: Path, patient_ids: Sequence[str]) -> Iterator[tuple[str, str]]:
         """Names and burned-in text; see eval.identifiers.Searchable."""
-        from .identifiers import identifiers
+        from .assertions import identifiers
 
         return identifiers(folder, patient_ids)
 

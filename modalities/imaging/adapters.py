@@ -13,7 +13,7 @@ Trainable = Literal["all", "modulation", "lora"]
 # Parts of parameters' names. Without conv_in, torch's group norm ends the process in the backward pass of an input
 # that needs no gradient.
 MODULATION = ("condition.", "time_emb", "norm", "conv_in", "conv_out")
-PLAIN = ("condition.", "time_emb", "conv_out")  # learnt as they are beside the adapters
+PLAIN = ("condition.", "time_emb", "conv_out")  # learnt as they are, without adapters
 
 
 class Adapter(nn.Module):
@@ -38,9 +38,8 @@ class Adapter(nn.Module):
             parameter.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
-        own: Tensor = self.base(x)
-        update: Tensor = self.up(self.down(x))
-        return own + update
+        updated: Tensor = self.base(x) + self.up(self.down(x))
+        return updated
 
     @torch.no_grad()
     def merged(self) -> nn.Module:
@@ -76,5 +75,5 @@ def _width(layer: nn.Linear | nn.Conv2d) -> int:
 
 
 def _put(net: nn.Module, name: str, layer: nn.Module) -> None:
-    parent, _, own = name.rpartition(".")
-    setattr(net.get_submodule(parent), own, layer)
+    parent, _, child = name.rpartition(".")
+    setattr(net.get_submodule(parent), child, layer)

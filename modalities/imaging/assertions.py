@@ -1,8 +1,10 @@
-"""What the DICOM files of a cohort say of their patients, read from the tags."""
+"""What the DICOM files of a cohort say of their patients: assertions from the tags, and traces of real persons."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ...core.assertions import (  # fmt: skip
     AGE,
@@ -15,7 +17,9 @@ from ...core.assertions import (  # fmt: skip
     Assertion,
     findings,
 )
-from .formats.dicom import read_dataset
+from ...core.names import MARK
+from .burned_in import shows_text
+from .formats.dicom import read_dataset, stored_pixels
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -51,3 +55,21 @@ def _of(dataset: "Dataset") -> Iterator[Assertion]:
     codes = [str(item.CodeValue) for item in dataset.get("AdmittingDiagnosesCodeSequence") or []]
     yield Assertion.of(FINDINGS, SOURCE, findings(codes))
     yield Assertion.of(IMAGE, SOURCE, " ".join(str(dataset[uid].value) for uid in UIDS))
+
+
+def identifiers(folder: Path, patient_ids: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(path below the folder, what it shows) of these patients' files: names that are not invented, other ids, text.
+
+    Raises InputError naming a damaged file.
+    """
+    for patient_id in patient_ids:
+        for path in sorted((folder / "dicom" / patient_id).glob("*/*/*.dcm")):
+            where, dataset = path.relative_to(folder).as_posix(), read_dataset(path)
+            if not str(dataset.get("PatientName", MARK)).startswith(MARK):
+                yield where, "a patient's name that is not an invented one"
+            if str(dataset.get("PatientID", patient_id)) != patient_id:
+                yield where, "a patient id that is not the cohort's"
+            pixels = stored_pixels(dataset, path).astype(np.float32)
+            values = pixels.mean(2) if pixels.ndim == 3 else pixels
+            if shows_text(values / max(1.0, float(values.max()))):
+                yield where, "text burned into the pixels"

@@ -1,4 +1,4 @@
-"""Find burned-in text: rows of small thin glyphs of one brightness, as scanners and film printers overlay them.
+"""Find burned-in text: rows of small thin glyphs of one brightness, as scanners and printers overlay them.
 
 Classical, since no model of characters ships: strokes by a morphological top-hat, connected components of
 glyph size, chained into lines by height, baseline, gap and brightness. Side markers (L, R), which are a few
@@ -112,7 +112,7 @@ def _follows(last: Glyph, glyph: Glyph) -> bool:
     low, high = glyph.bottom - last.bottom, glyph.top - last.top
     return (
         glyph.left - last.right >= -0.3 * height
-        and min(last.height, glyph.height) >= 0.55 * height  # lower case beside capitals
+        and min(last.height, glyph.height) >= 0.55 * height  # lower case next to capitals
         and min(abs(low), abs(high), abs(low + high) / 2) <= 0.25 * height
         and abs(last.level - glyph.level) <= 0.15
     )

@@ -27,7 +27,7 @@ class Options(Settings):
 
     How files are read: `window` or `percentiles` (black and white, in place of the files' own), `plane` of
     NIfTI volumes, `slices` of each file, `burned_in` text. Archives: `npz`, `drop` and `hold_out`. What the
-    set is for: `modality`, `reference`, `size`, `repeat`, `law`.
+    set is for: `modality`, `reference`, `size`, `repeat`, `prior` (whether the Gaussian prior is fitted to it).
     """
 
     window: Window | None = None
@@ -42,7 +42,7 @@ class Options(Settings):
     reference: bool = False
     size: int = Field(default=64, ge=1)
     repeat: int = Field(default=1, ge=1)
-    law: bool = False
+    prior: bool = False
 
 
 def read_images(

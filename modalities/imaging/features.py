@@ -1,10 +1,11 @@
-"""The medical feature net: a small classifier of image kind and orientation, whose last layer measures likeness.
+"""The medical feature net: a small classifier of image kind and orientation, and the features of its last layer.
 
-Frechet and kernel distances of images are taken in its 128 features, as FID is in Inception's (Heusel et al.
-2017), which has seen photographs only. It learns from public images: which data set an image is of, and by
-which of the 8 symmetries of the square it was turned.
+Frechet and kernel distances of images are computed in its 128 features, as FID is in those of Inception (Heusel et
+al. 2017), which was trained on photographs. Its public training task is to tell which data set an image is of, and
+by which of the 8 symmetries of the square it was turned.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import TensorDataset
 
-from ...core.config import Settings
-from ...core.training.weights import find, load, restore
+from ...core.config import Settings, parse
+from ...core.modality import TrainingSet
+from ...core.training.fit import Fit
+from ...core.training.trainer import fit
+from ...core.training.weights import Weights, find, load, restore
 from ...core.types import AnyArray, FloatArray
+from .images import Images
 
 SIDE = 64  # pixels that the net sees
 TURNS = 8
@@ -98,6 +104,22 @@ class FeatureTrainer(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         return torch.optim.AdamW(self.parameters(), lr=self.settings.learning_rate, weight_decay=0.01)
+
+
+def train(
+    data: Sequence[TrainingSet], network: Mapping[str, Any], training: Mapping[str, Any], how: Fit
+) -> Weights:
+    """The feature net; the sets are its classes. Raises InputError."""
+    shape = parse(FeatureModel, {**network, "classes": len(data)}, "model.network")
+    settings = parse(FeatureTraining, training, "model.training")
+    images = Images.read(data, SIDE, 1)
+    torch.manual_seed(how.seed)
+    module = FeatureTrainer(shape, settings)
+    outcome = fit(
+        module, TensorDataset(images.pixels, torch.from_numpy(images.origin)), how, name="features",
+        steps=settings.steps, batch_size=settings.batch_size, ema=None,
+    )  # fmt: skip
+    return images.public_weights("imaging_features", "feature net", module.net, shape, outcome)
 
 
 @torch.inference_mode()

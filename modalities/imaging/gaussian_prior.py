@@ -1,8 +1,8 @@
-"""The law of the coarse picture: normal distributions of an image's leading components, given the profile.
+"""The low-rank Gaussian prior: normal distributions of an image's leading components, given the profile.
 
 Coordinates are those of model.Denoiser.coordinates: components of public images, in standard deviations.
-A law costs two one-shot Gaussian mechanisms when it is learnt privately: first class means, then one
-covariance about them. Everything after the release (shrinking, roots) is post-processing.
+A private prior costs two one-shot Gaussian mechanisms: first class means, then one covariance about them.
+Everything after the release (shrinking, roots) is post-processing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,22 +20,24 @@ from ...core.fields import field_named
 from ...core.profile import PatientProfile, Value
 from ...core.types import Float32Array, FloatArray, IntArray
 
+STORED = "law"  # the prefix of its tensors and its key in the card: weights that ship have it
 MEAN_SHARE = 0.5  # of the budget, as squared signal
-COUNT_WEIGHT = 0.3  # of a patient's count beside a mean vector of length 1
+COUNT_WEIGHT = 0.3  # of a patient's count, relative to a mean vector of length 1
 SHRINK = 0.05  # of a public covariance towards its diagonal
 LEAST_VARIANCE = 0.02  # of the public images' in that direction
 
 
-class LawSettings(Settings):
-    """Which law: `kept` components; `by` is a field whose values have a law each; `mixture` normals make up a law.
+class PriorSettings(Settings):
+    """How the prior is fitted. `rank` is the number of components.
 
-    More than one are for public images: fewer are fitted where one would have less than 2 `kept` images.
-    `temperature` times as far as a normal's images from its middle are drawn: less is more precise, and less varied.
-    `mean_norm` and `spread_norm` clip a patient's vector before and after centring, in units of
-    sqrt(kept), the length of a public image: a new hospital's images lie off the public centre.
+    `by` names a field: each of its values has a prior of its own. `mixture` is the number of normals in a prior.
+    More than one normal needs public images; fewer are fitted if one would have less than 2 `rank` images.
+    `temperature` scales the distance from a normal's mean: a lower one is more precise and less varied.
+    `mean_norm` and `spread_norm` clip a patient's vector before and after centring, in units of sqrt(rank). That is
+    the length of a public image; a new hospital's images lie off the public centre.
     """
 
-    kept: int = 64
+    rank: int = 64
     by: str | None = None
     mixture: int = Field(default=1, ge=1)
     temperature: float = Field(default=1.0, gt=0)
@@ -44,11 +46,11 @@ class LawSettings(Settings):
 
 
 @dataclass(frozen=True)
-class CoarseLaw:
+class GaussianPrior:
     """z = line[i] @ [code, 1] + root[i] @ N(0, I), of the first len(z) components; i is a normal of the class.
 
-    values (normal,) are the classes that the normals belong to; share (normal,), line (normal, kept, column + 1),
-    root (normal, kept, kept).
+    values (normal,) are the classes that the normals belong to; share (normal,), line (normal, rank, column + 1),
+    root (normal, rank, rank).
     """
 
     by: str | None
@@ -58,18 +60,18 @@ class CoarseLaw:
     root: FloatArray
 
     @property
-    def kept(self) -> int:
-        """Components that the law describes."""
+    def rank(self) -> int:
+        """Components that the prior describes."""
         return self.root.shape[-1]
 
     def draw(self, profile: PatientProfile, code: Float32Array, random: np.random.Generator) -> Float32Array:
-        """(kept,) coordinates; what the profile leaves open, and which of a class' normals, is drawn by its share."""
+        """(rank,) coordinates. An unknown class, and one of the normals of a class, are drawn by their shares."""
         value = None if self.by is None else profile.get(self.by)
-        rows = [i for i, own in enumerate(self.values) if own == value] or list(range(len(self.values)))
+        rows = [i for i, known in enumerate(self.values) if known == value] or list(range(len(self.values)))
         row = rows[0]
         if len(rows) > 1:
             row = int(random.choice(rows, p=self.share[rows] / self.share[rows].sum()))
-        noise = random.standard_normal(self.kept)
+        noise = random.standard_normal(self.rank)
         return (self.line[row] @ np.append(code, 1.0) + self.root[row] @ noise).astype(np.float32)
 
     def tensors(self) -> dict[str, FloatArray]:
@@ -77,11 +79,11 @@ class CoarseLaw:
         return {name: getattr(self, name) for name in ("share", "line", "root")}
 
     def header(self) -> dict[str, Any]:
-        """What the card must say beside the arrays."""
-        return {"by": self.by, "values": list(self.values), "kept": self.kept}
+        """What the card must say in addition to the arrays."""
+        return {"by": self.by, "values": list(self.values), "rank": self.rank}
 
     @classmethod
-    def restore(cls, header: Mapping[str, Any], arrays: Mapping[str, FloatArray]) -> "CoarseLaw":
+    def restore(cls, header: Mapping[str, Any], arrays: Mapping[str, FloatArray]) -> "GaussianPrior":
         """From header() and tensors(); shares in half precision are made to sum to 1 again."""
         share = arrays["share"] / arrays["share"].sum()
         return cls(header["by"], tuple(header["values"]), share, arrays["line"], arrays["root"])
@@ -96,42 +98,44 @@ def classes_of(
     """
     if by is None:
         return (None,), np.zeros(len(profiles), dtype=np.int64)
-    known = field_named(by, "model.law.by")
+    known = field_named(by, "model.prior.by")
     if known.kind == "number":
-        raise InputError(f"model.law.by: {by} is a number; expected a condition or a category")
+        raise InputError(f"model.prior.by: {by} is a number; expected a condition or a category")
     values: tuple[Value | None, ...] = (False, True) if known.kind == "flag" else tuple(known.classes)
     place = {value: i for i, value in enumerate(values)}
     return values, np.array([place.get(profile.get(by), -1) for profile in profiles])
 
 
 def fit_public(
-    z: FloatArray, code: Float32Array, profiles: Sequence[PatientProfile], settings: LawSettings
-) -> CoarseLaw:
-    """From public images: z (row, component), code (row, column). A class without rows has the law of all."""
+    z: FloatArray, code: Float32Array, profiles: Sequence[PatientProfile], settings: PriorSettings
+) -> GaussianPrior:
+    """From public images: z (row, component), code (row, column). A class without rows has the prior of all."""
     values, place = classes_of(settings.by, profiles)
-    z = z[:, : settings.kept]
-    own: list[Value | None] = []
+    z = z[:, : settings.rank]
+    classes: list[Value | None] = []
     share, lines, roots = [], [], []
     for i, value in enumerate(values):
         count = int(np.count_nonzero(place == i))
-        rows = place == i if count > 2 * settings.kept else np.ones(len(z), dtype=bool)
+        rows = place == i if count > 2 * settings.rank else np.ones(len(z), dtype=bool)
         line, root = conditional_normal(code[rows], z[rows], ridge=10.0, shrink=SHRINK)
         normals = [(1.0, np.zeros(len(root)), root)]
-        if (number := min(settings.mixture, int(rows.sum()) // (2 * settings.kept))) > 1:
+        if (number := min(settings.mixture, int(rows.sum()) // (2 * settings.rank))) > 1:
             normals = mixture(z[rows] - code[rows] @ line[:, :-1].T - line[:, -1], number)
         for weight, mean, spread in normals:
-            own.append(value)
+            classes.append(value)
             share.append(max(1, count) * weight)
             lines.append(np.column_stack([line[:, :-1], line[:, -1] + mean]))
             roots.append(settings.temperature * spread)
-    return CoarseLaw(settings.by, tuple(own), np.array(share) / sum(share), np.stack(lines), np.stack(roots))
+    return GaussianPrior(
+        settings.by, tuple(classes), np.array(share) / sum(share), np.stack(lines), np.stack(roots)
+    )
 
 
 def mixture(rows: FloatArray, number: int) -> list[tuple[float, FloatArray, FloatArray]]:
     """(share, mean, root) of normals that together have the shape of rows (row, component), by EM.
 
-    A normal's covariance is that of its own images and of some more, a quarter as many as there are components,
-    which have the covariance within all normals: one of few images has mostly that, and not those by heart.
+    A normal's covariance is shrunk towards the covariance within all normals. The weight of the latter is a quarter
+    of the number of components, in images, so that a normal of few images does not memorize them.
     """
     from sklearn.mixture import GaussianMixture
 
@@ -147,12 +151,12 @@ def mixture(rows: FloatArray, number: int) -> list[tuple[float, FloatArray, Floa
 def fit_private(
     z: FloatArray,
     profiles: Sequence[PatientProfile],
-    settings: LawSettings,
+    settings: PriorSettings,
     noise: Sequence[float],
     scale: FloatArray,
     columns: int,
     random: np.random.Generator,
-) -> CoarseLaw:
+) -> GaussianPrior:
     """The same under differential privacy: z has one row a patient; noise are the two noise multipliers.
 
     scale (component,) are the components' public standard deviations in grey levels: vectors are clipped
@@ -161,7 +165,7 @@ def fit_private(
     covariance is one for all classes, whose noise is then the least. Rows of unknown class are left out.
     """
     values, place = classes_of(settings.by, profiles)
-    k, known = settings.kept, place >= 0
+    k, known = settings.rank, place >= 0
     weight = np.sqrt(scale[:k])
     weight /= np.sqrt(np.mean(weight**2))
     u, place = (z[:, :k] * weight)[known], place[known]
@@ -178,7 +182,7 @@ def fit_private(
     spread = denoised(unit * squares, unit * noise[1])
     root = settings.temperature * root_of(spread / np.outer(weight, weight))
     line = np.concatenate([np.zeros((len(values), k, columns)), (means / weight)[:, :, None]], axis=2)
-    return CoarseLaw(
+    return GaussianPrior(
         settings.by, values, counts / counts.sum(), line, np.repeat(root[None], len(values), axis=0)
     )
 

@@ -1,4 +1,4 @@
-"""Draw X-rays from trained weights: the coarse law, the flow, the public upsampler."""
+"""Draw X-rays from trained weights: the Gaussian prior, the flow, the public upsampler."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,18 +10,17 @@ from ...core.condition import select
 from ...core.modality import Batch, Record
 from ...core.profile import PatientProfile, uid_for
 from ...core.training.weights import Weights, restore
-from ...core.types import AnyArray, Float32Array
-from . import stack
+from ...core.types import AnyArray, Float32Array, FloatArray
+from . import gaussian_prior, histogram_matching, stack
 from .frame import FULL_SCALE
-from .gaussian_prior import CoarseLaw
-from .histogram_matching import Finish
+from .gaussian_prior import GaussianPrior
+from .histogram_matching import HistogramMatching
 from .metrics import WORDS
-from .model import Denoiser, Shows, draw, half_is_fast, network_of
+from .model import Denoiser, Shows, draw, half_is_fast, network_of, network_tensors
 from .upsampler import FACTOR, Upsampler, UpsamplerModel, enlarged
 
 STEPS, GUIDANCE = 8, 1.0
-BESIDE = ("law.", "finish.")  # how tensors that are not the network's are named
-# Factors of the law's regression on a field: with 1, a probe finds less of it in drawn films than in real ones
+# Factors of the prior's regression on a field: with 1, a probe finds less of it in drawn images than in real ones
 EMPHASIS = {"sex": 1.5, "chest_view": 1.5}
 
 
@@ -43,18 +42,12 @@ class ImageGenerator:
         self.shows = Shows(**weights.card.model.get("shows", {}))
         self.iod = iod or self.shows.iod or ("SC" if self.shape.channels > 1 else "DX")
         self.net = Denoiser(len(weights.card.columns), self.shape)
-        flow = {name: tensor for name, tensor in weights.tensors.items() if not name.startswith(BESIDE)}
-        restore(self.net, Weights(flow, weights.card))
-        self.law = None
-        if header := weights.card.model.get("law"):
-            named = {k: weights.tensors[f"law.{k}"].double().numpy() for k in ("share", "line", "root")}
-            self.law = CoarseLaw.restore(header, named)
-        look = {
-            name.removeprefix("finish."): tensor.double().numpy()
-            for name, tensor in weights.tensors.items()
-            if name.startswith("finish.")
-        }
-        self.finish = Finish.restore(look) if look else None
+        restore(self.net, Weights(network_tensors(weights), weights.card))
+        self.prior = None
+        if header := weights.card.model.get(gaussian_prior.STORED):
+            self.prior = GaussianPrior.restore(header, _stored(weights, gaussian_prior.STORED))
+        maps = _stored(weights, histogram_matching.STORED)
+        self.matching = HistogramMatching.restore(maps) if maps else None
         self.upsampler = None
         if upsampler is not None:
             self.upsampler = Upsampler(UpsamplerModel(**upsampler.card.model))
@@ -69,10 +62,10 @@ class ImageGenerator:
         stacks = images.reshape(len(batch), self.shows.slices, *images.shape[1:])
         return [
             Record(
-                {"image": levels(own[0]) if len(own) == 1 else np.stack([levels(part) for part in own])},
-                self._facts(profile, seed, own.shape[-1]),
+                {"image": levels(planes[0]) if len(planes) == 1 else np.stack([levels(p) for p in planes])},
+                self._facts(profile, seed, planes.shape[-1]),
             )
-            for own, profile, seed in zip(stacks, batch.profiles, batch.seeds, strict=True)
+            for planes, profile, seed in zip(stacks, batch.profiles, batch.seeds, strict=True)
         ]
 
     def draw(self, batch: Batch) -> Float32Array:
@@ -88,20 +81,20 @@ class ImageGenerator:
             profiles = tuple(profile for profile in profiles for _ in range(count))
             seeds = tuple(seed for seed in seeds for _ in range(count))
         coarse = None
-        if self.law is not None:
+        if self.prior is not None:
             factors = np.array(
                 [EMPHASIS.get(c.partition("=")[0], 1.0) for c in self.card.columns], dtype=np.float32
             )
             coarse = np.stack(
                 [
-                    self.law.draw(profile, own, np.random.Generator(np.random.PCG64(seed)))
-                    for profile, own, seed in zip(profiles, code * factors, seeds, strict=True)
+                    self.prior.draw(profile, row, np.random.Generator(np.random.PCG64(seed)))
+                    for profile, row, seed in zip(profiles, code * factors, seeds, strict=True)
                 ]
             )
         images = draw(self.net, code, seeds, self.shape, coarse, STEPS, GUIDANCE, places=places)
-        if self.finish is not None:
-            films = [self.finish((image[0].astype(np.float64) + 1) / 2) for image in images]
-            images = np.stack(films)[:, None].astype(np.float32) * 2 - 1
+        if self.matching is not None:
+            matched = [self.matching((image[0].astype(np.float64) + 1) / 2) for image in images]
+            images = np.stack(matched)[:, None].astype(np.float32) * 2 - 1
         if self.upsampler is None:
             return images
         return np.stack([self._enlarged(image, seed) for image, seed in zip(images, seeds, strict=True)])
@@ -141,6 +134,15 @@ class ImageGenerator:
             f" pixels (weights {self.card.name}, {self.card.privacy}){self.finer}",
             **series,
         }
+
+
+def _stored(weights: Weights, prefix: str) -> dict[str, FloatArray]:
+    """Arrays by name, of the tensors with this prefix."""
+    return {
+        name.removeprefix(f"{prefix}."): tensor.double().numpy()
+        for name, tensor in weights.tensors.items()
+        if name.startswith(f"{prefix}.")
+    }
 
 
 def levels(image: Float32Array) -> AnyArray:

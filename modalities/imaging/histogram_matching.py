@@ -1,9 +1,9 @@
-"""How a film is finished: how sharp it is and how its greys are spread, as widely as real films differ in that.
+"""Post-processing: the spectrum and the histogram of a drawn image are matched to those of public images.
 
-A network trained by squared error draws films whose sharpness and greys differ too little from film to film: each
-is near the mean. Two maps mend that, both optimal transport between normal laws of numbers a film has: of the log
-power of its bands, which are then amplified or damped, and of the normal scores of its grey quantiles, which give
-its tone curve. They follow from what the film already was, so that they keep what it shows and add no noise.
+A network trained by squared error draws images whose sharpness and grey levels vary too little from image to image.
+Two maps correct that. Both are optimal transport between normal distributions of features of an image: the log
+power of its bands, which are then amplified or damped, and the normal scores of its grey quantiles, which give its
+tone curve. Both are functions of the image alone, so they keep its content and add no noise.
 """
 
 from collections.abc import Mapping
@@ -17,17 +17,17 @@ from ...core.types import FloatArray
 
 BANDS = 8
 COARSEST = 1 / 64  # cycles a pixel
-TONES = np.array(
-    [0, 0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.96, 0.995, 1]
-)  # quantiles of a film
-KNOTS = 129  # of the distribution of a quantile over films
+# Quantiles of an image
+TONES = np.array([0, 0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.96, 0.995, 1])
+KNOTS = 129  # of the distribution of a quantile over images
 MOST = 1.5  # log of the largest factor of a band
 TINY = 1e-6
 RIDGE = 1e-3
+STORED = "finish"  # the prefix of its tensors: weights that ship have it
 
 
 @dataclass(frozen=True)
-class Finish:
+class HistogramMatching:
     """Fitted maps. Of log band powers: `bands` (2, band) means, drawn and real, and `stretch` (band, band); of the
     quantiles: `tones` (2, tone, knot) distributions, and `turn` (tone, tone) between their normal scores.
     """
@@ -37,55 +37,56 @@ class Finish:
     tones: FloatArray
     turn: FloatArray
 
-    def __call__(self, film: FloatArray) -> FloatArray:
-        """(y, x) in [0, 1] -> the same film, finished."""
-        return self._toned(self.sharpened(film)).clip(0, 1)
+    def __call__(self, image: FloatArray) -> FloatArray:
+        """(y, x) in [0, 1] -> the same image, matched."""
+        return self._toned(self.sharpened(image)).clip(0, 1)
 
     def tensors(self) -> dict[str, FloatArray]:
         """For a weights file."""
         return dict(vars(self))
 
     @classmethod
-    def restore(cls, arrays: Mapping[str, FloatArray]) -> "Finish":
+    def restore(cls, arrays: Mapping[str, FloatArray]) -> "HistogramMatching":
         """Inverse of tensors."""
         return cls(**{name: np.asarray(array, dtype=np.float64) for name, array in arrays.items()})
 
-    def sharpened(self, film: FloatArray) -> FloatArray:
-        """(y, x) -> the same film with the first map alone."""
-        parts = split(film)
+    def sharpened(self, image: FloatArray) -> FloatArray:
+        """(y, x) -> the same image with the first map alone."""
+        parts = split(image)
         power = powers(parts)
         drawn, real = self.bands
         wanted = real + self.stretch @ (power - drawn)
         gain = np.exp((wanted - power).clip(-MOST, MOST))
-        return np.asarray(film + np.tensordot(gain - 1, parts, 1))
+        return np.asarray(image + np.tensordot(gain - 1, parts, 1))
 
-    def _toned(self, film: FloatArray) -> FloatArray:
-        own = np.quantile(film, TONES)
+    def _toned(self, image: FloatArray) -> FloatArray:
+        quantiles = np.quantile(image, TONES)
         share = np.linspace(0.5 / KNOTS, 1 - 0.5 / KNOTS, KNOTS)
         scores = [
-            ndtri(np.interp(value, knots, share)) for value, knots in zip(own, self.tones[0], strict=True)
+            ndtri(np.interp(value, knots, share))
+            for value, knots in zip(quantiles, self.tones[0], strict=True)
         ]
         places = ndtr(self.turn @ np.array(scores))
         wanted = [np.interp(p, share, knots) for p, knots in zip(places, self.tones[1], strict=True)]
-        rising = np.maximum.accumulate(own + TINY * np.arange(len(own)))
-        return np.asarray(np.interp(film, rising, np.maximum.accumulate(wanted)))
+        rising = np.maximum.accumulate(quantiles + TINY * np.arange(len(quantiles)))
+        return np.asarray(np.interp(image, rising, np.maximum.accumulate(wanted)))
 
 
-def fit(drawn: FloatArray, real: FloatArray) -> Finish:
-    """From films (film, y, x) in [0, 1] that a model drew, and real ones of the same profiles."""
+def fit(drawn: FloatArray, real: FloatArray) -> HistogramMatching:
+    """From images (image, y, x) in [0, 1] that a model drew, and real ones of the same profiles."""
     from scipy.stats import rankdata
 
-    own, theirs = (np.stack([powers(split(film)) for film in films]) for films in (drawn, real))
-    bands = np.stack([own.mean(0), theirs.mean(0)])
-    stretch = transport(np.cov(own.T), np.cov(theirs.T))
-    untoned = Finish(bands, stretch, np.empty(0), np.empty(0))
+    power = [np.stack([powers(split(image)) for image in images]) for images in (drawn, real)]
+    bands = np.stack([table.mean(0) for table in power])
+    stretch = transport(*(np.cov(table.T) for table in power))
+    untoned = HistogramMatching(bands, stretch, np.empty(0), np.empty(0))
     share = np.linspace(0, 1, KNOTS)
-    sharp = np.stack([untoned.sharpened(film) for film in drawn])
-    greys = [np.quantile(films.reshape(len(films), -1), TONES, axis=1).T for films in (sharp, real)]
+    sharp = np.stack([untoned.sharpened(image) for image in drawn])
+    greys = [np.quantile(images.reshape(len(images), -1), TONES, axis=1).T for images in (sharp, real)]
     scores = [ndtri((rankdata(table, axis=0) - 0.5) / len(table)) for table in greys]
     tones = np.stack([np.quantile(table, share, axis=0).T for table in greys])
     tones[0] += TINY * np.arange(KNOTS) / KNOTS  # strictly rising, for interpolation
-    return Finish(bands, stretch, tones, transport(*(np.cov(table.T) for table in scores)))
+    return HistogramMatching(bands, stretch, tones, transport(*(np.cov(table.T) for table in scores)))
 
 
 def transport(drawn: FloatArray, real: FloatArray) -> FloatArray:
@@ -101,11 +102,11 @@ def _power(matrix: FloatArray, exponent: float) -> FloatArray:
     return np.asarray(vector * np.maximum(value, 1e-12) ** exponent @ vector.T)
 
 
-def split(film: FloatArray) -> FloatArray:
-    """(band, y, x) that add up to the film less its mean; the film goes on as its mirror image beyond the edges."""
-    rows, columns = film.shape
+def split(image: FloatArray) -> FloatArray:
+    """(band, y, x) that add up to the image less its mean; the image is mirrored at its edges."""
+    rows, columns = image.shape
     around = ((rows // 2, rows // 2), (columns // 2, columns // 2))
-    wide = np.pad(film, around, mode="symmetric")
+    wide = np.pad(image, around, mode="symmetric")
     spectrum = np.fft.rfft2(wide)
     parts = np.fft.irfft2(spectrum * masks(*wide.shape), s=wide.shape)
     return np.asarray(parts[:, rows // 2 : rows // 2 + rows, columns // 2 : columns // 2 + columns])

@@ -13,22 +13,25 @@ from torch.nn import functional
 
 from ...core.condition import FieldDropout
 from ...core.config import Settings
-from ...core.training.weights import Card
+from ...core.training.weights import Card, Weights
 from ...core.types import Float32Array
+from . import gaussian_prior, histogram_matching
 from .adapters import Trainable
 from .stack import turned
 
+RENAMED = {"fold": "patch_size"}  # keys of cards that ship -> fields of ImageModel
+
 
 class ImageModel(Settings):
-    """Shape of the network. `fold` x `fold` pixels become channels before the U-Net, which runs at size / fold.
+    """Shape of the network. Patches of `patch_size` x `patch_size` pixels become channels before the U-Net.
 
-    The flow starts from a normal law with `components` principal components of the (public) prior images,
-    not from white noise: the network then only has to learn what is not normal. 0 starts from white noise.
+    The flow's source distribution is a Gaussian fitted by PCA to public images, with `components` principal
+    components: the network only has to learn what is not normal. 0 starts from white noise.
     """
 
     size: int = 64
     channels: int = 1
-    fold: int = 2
+    patch_size: int = 2
     widths: tuple[int, ...] = (64, 96, 128)
     layers: int = 1
     attention: tuple[bool, ...] = (False, False, True)
@@ -40,12 +43,12 @@ class ImageTraining(Settings):
     """How the network is trained.
 
     `trainable` says what learns: everything; `modulation` is condition, time, normalisation, first and last layer;
-    `lora` are condition, time and output layers and updates of `rank` of all others. `multiplicity` draws of noise
-    and time are averaged for each image, which lessens a patient's gradient in nothing but its own noise.
+    `lora` are condition, time and output layers and updates of `rank` of all others. The gradient of an image is the
+    mean over `augmentation_multiplicity` draws of noise and time, which reduces its variance alone.
 
     `kept` are the numbers of leading components that start and end of the flow may share; with 64, say, the
-    coarse picture is what the start says and the network draws the rest. Under a budget, `law_share` of it
-    goes into the coarse law and the rest into DP-SGD of `steps` steps; with 0 steps all goes into the law.
+    start gives the coarse image and the network draws the rest. Under a budget, `prior_share` of it goes into
+    the Gaussian prior and the rest into DP-SGD of `steps` steps; with 0 steps all goes into the prior.
     """
 
     steps: int = 20_000
@@ -58,8 +61,8 @@ class ImageTraining(Settings):
     compile: bool = False
     trainable: Trainable = "all"
     rank: int = Field(default=4, ge=1)
-    multiplicity: int = Field(default=1, ge=1)
-    law_share: float = Field(default=0.5, ge=0, le=1)
+    augmentation_multiplicity: int = Field(default=1, ge=1)
+    prior_share: float = Field(default=0.5, ge=0, le=1)
     patients_per_step: int = 64
     max_grad_norm: float = 0.3
 
@@ -93,7 +96,14 @@ class Shows(Settings):
 
 def network_of(card: Card) -> ImageModel:
     """The shape of a flow from its card."""
-    return ImageModel(**{name: value for name, value in card.model.items() if name not in ("law", "shows")})
+    shape = {RENAMED.get(name, name): value for name, value in card.model.items()}
+    return ImageModel(**{k: v for k, v in shape.items() if k not in (gaussian_prior.STORED, "shows")})
+
+
+def network_tensors(weights: Weights) -> dict[str, Tensor]:
+    """The tensors of the flow itself, without those of the prior and of histogram matching."""
+    others = (f"{gaussian_prior.STORED}.", f"{histogram_matching.STORED}.")
+    return {name: tensor for name, tensor in weights.tensors.items() if not name.startswith(others)}
 
 
 class Denoiser(nn.Module):
@@ -105,18 +115,18 @@ class Denoiser(nn.Module):
 
     def __init__(self, columns: int, shape: ImageModel) -> None:
         super().__init__()
-        self.fold, self.columns = shape.fold, columns
+        self.patch_size, self.columns = shape.patch_size, columns
         pixels = (shape.channels, shape.size, shape.size)
         self.register_buffer("mean", torch.zeros(pixels))
         self.register_buffer("basis", torch.zeros(shape.components, *pixels))  # scaled by standard deviation
         self.register_buffer("rest", torch.ones(()))  # standard deviation of what the basis leaves
-        folded = shape.channels * shape.fold**2
+        folded = shape.channels * shape.patch_size**2
         width = 4 * shape.widths[0]  # the U-Net's own embedding width
         self.condition = nn.Sequential(nn.Linear(columns + 1, width), nn.SiLU(), nn.Linear(width, width))
         down = ["AttnDownBlock2D" if a else "DownBlock2D" for a in shape.attention]
         up = ["AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(shape.attention)]
         self.unet = UNet2DModel(
-            sample_size=shape.size // shape.fold,
+            sample_size=shape.size // shape.patch_size,
             in_channels=folded,
             out_channels=folded,
             layers_per_block=shape.layers,
@@ -157,9 +167,9 @@ class Denoiser(nn.Module):
     def forward(self, x: Tensor, time: Tensor, condition: Tensor, kept: Tensor) -> Tensor:
         share = kept[:, None] / max(1, len(self.basis))
         code = self.condition(torch.cat([condition, share.to(condition)], dim=1))
-        folded = functional.pixel_unshuffle(x, self.fold).contiguous(memory_format=torch.channels_last)
+        folded = functional.pixel_unshuffle(x, self.patch_size).contiguous(memory_format=torch.channels_last)
         out = self.unet(folded, 1000 * time, class_labels=code).sample
-        return functional.pixel_shuffle(out.contiguous(), self.fold)
+        return functional.pixel_shuffle(out.contiguous(), self.patch_size)
 
 
 def scaled(images: Tensor) -> Tensor:
@@ -176,7 +186,7 @@ class ImageDiffusion(pl.LightningModule):
     def __init__(self, columns: Sequence[str], shape: ImageModel, training: ImageTraining) -> None:
         super().__init__()
         self.training_settings = training
-        self.multiplicity = training.multiplicity  # examples a row, for the clipper
+        self.multiplicity = training.augmentation_multiplicity  # examples a row, for the clipper
         self.net = Denoiser(len(columns), shape).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.hide = FieldDropout(columns, training.hide)
         self.kept = torch.tensor(training.kept)
@@ -186,7 +196,7 @@ class ImageDiffusion(pl.LightningModule):
     def losses(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """(row,) squared error of the velocity at uniform times; fine detail, of little energy, weighs more.
 
-        With multiplicity K, the mean of K draws of a row's start and time (De et al. 2022).
+        With augmentation multiplicity K, the mean of K draws of a row's start and time (De et al. 2022).
         """
         images, condition = (part.repeat_interleave(self.multiplicity, dim=0) for part in batch)
         x = scaled(images)
@@ -256,12 +266,12 @@ def draw(
         white = torch.zeros(ROWS, shape.channels, shape.size, shape.size)
         weights = torch.zeros(ROWS, shape.components)
         for row, seed in enumerate(wanted):
-            own = torch.Generator().manual_seed(seed)
-            white[row] = torch.randn(white.shape[1:], generator=own)
-            weights[row] = torch.randn(shape.components, generator=own)
+            noise = torch.Generator().manual_seed(seed)
+            white[row] = torch.randn(white.shape[1:], generator=noise)
+            weights[row] = torch.randn(shape.components, generator=noise)
             if places is not None:
                 white[row] = turned(
-                    white[row], torch.randn(white.shape[1:], generator=own), places[start + row]
+                    white[row], torch.randn(white.shape[1:], generator=noise), places[start + row]
                 )
         white, weights = spread * white, spread * weights
         if coarse is not None:

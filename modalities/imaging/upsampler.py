@@ -1,10 +1,11 @@
-"""The public upsampler: an adversarially trained network that draws a film four times as fine as it is given.
+"""The public upsampler: an adversarially trained network that enlarges an image four times.
 
-It learns from public images alone, so that what it adds costs no patient anything: resolution beyond the
-private model is post-processing. What it learns to enlarge are films that went through the last part of
-the flow, so that it also mends what the flow gets wrong.
+It learns from public images alone, so that it costs no budget: resolution beyond the private model is
+post-processing. Its training inputs went through the last part of the flow, so that it also corrects what the
+flow gets wrong.
 """
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,16 +13,22 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import TensorDataset
 
-from ...core.config import Settings
-from .model import Denoiser, half_is_fast
+from ...core.config import Settings, parse
+from ...core.modality import TrainingSet
+from ...core.training.fit import Fit
+from ...core.training.trainer import fit
+from ...core.training.weights import Weights, restore
+from .images import Images
+from .model import Denoiser, half_is_fast, network_of, network_tensors, scaled
 
 FACTOR = 4
-MARGIN = 4  # coarse pixels of repeated edge around a film: without, the zeros that convolutions pad with show as lines
+MARGIN = 4  # coarse pixels of repeated edge around an image: the zeros that convolutions pad with would show as lines
 
 
 class UpsamplerModel(Settings):
-    """Shape: channels and residual blocks at the coarse size; `size` is that of the films it learns from."""
+    """Shape: channels and residual blocks at the coarse size; `size` is that of the training images."""
 
     size: int = 256
     width: int = 48
@@ -31,8 +38,8 @@ class UpsamplerModel(Settings):
 class UpsamplerTraining(Settings):
     """How it is trained: on random crops of `crop` fine pixels, the first `warmup` batches without the critic.
 
-    With --init a flow, three films in four went back and forth through the part of it up to a time below
-    `depth`, which leaves the anatomy and renews the detail.
+    With --init a flow, three inputs in four are noised by it up to a time below `depth` and denoised again, which
+    leaves the anatomy and renews the detail.
     """
 
     steps: int = 8000
@@ -83,7 +90,7 @@ def shrunk(fine: Tensor) -> Tensor:
 
 
 def enlarged(net: Upsampler, coarse: Tensor, noise: Tensor) -> Tensor:
-    """(row, 1, 4 y, 4 x) of films (row, 1, y, x) in [-1, 1] and noise like them, as if each went on beyond its edge."""
+    """(row, 1, 4 y, 4 x) of images (row, 1, y, x) in [-1, 1] and noise like them; edges are padded first."""
     around = (MARGIN,) * 4
     fine = net(
         functional.pad(coarse, around, mode="replicate"), functional.pad(noise, around, mode="reflect")
@@ -93,7 +100,7 @@ def enlarged(net: Upsampler, coarse: Tensor, noise: Tensor) -> Tensor:
 
 
 class Critic(nn.Module):
-    """Is this patch a real film? Logits (row, 1, patch, patch) and the features on the way (Isola et al. 2017)."""
+    """Is this patch of a real image? Logits (row, 1, patch, patch) and the features on the way (Isola et al. 2017)."""
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()
@@ -138,7 +145,7 @@ class UpsamplerTrainer(pl.LightningModule):
         for_net.step()
 
     def _adversarial(self, drawn: Tensor, fine: Tensor, coarse: Tensor, for_critic: Any) -> Tensor:
-        """One step of the critic, then what it asks of the network."""
+        """One step of the critic, then its loss for the network."""
         real, _ = self.critic(fine, coarse)
         fake, _ = self.critic(drawn.detach(), coarse)
         gap = functional.relu(1 - real).mean() + functional.relu(1 + fake).mean()
@@ -178,9 +185,9 @@ def cropped(fine: Tensor, coarse: Tensor, side: int) -> tuple[Tensor, Tensor]:
 
 @torch.inference_mode()
 def renewed(net: Denoiser, images: Tensor, depth: float, kept: int = 64, steps: int = 4) -> Tensor:
-    """(row, 1, y, x) films in [-1, 1], noised up to a time below depth and drawn anew from there by Euler steps.
+    """(row, 1, y, x) images in [-1, 1], noised up to a time below depth and denoised from there by Euler steps.
 
-    SDEdit (Meng et al. 2022) within the flow: leading components stay, as in sampling from a coarse law.
+    SDEdit (Meng et al. 2022) within the flow: leading components stay, as in sampling from a coarse prior.
     """
     rows = len(images)
     z = net.coordinates(images)
@@ -194,3 +201,38 @@ def renewed(net: Denoiser, images: Tensor, depth: float, kept: int = 64, steps: 
             velocity = net(x, now, code, torch.full((rows,), float(kept))).float()
         x = x - (time / steps)[:, None, None, None] * velocity
     return x.clamp(-1, 1)
+
+
+def train(
+    data: Sequence[TrainingSet],
+    network: Mapping[str, Any],
+    training: Mapping[str, Any],
+    how: Fit,
+    init: Weights | None,
+) -> Weights:
+    """The public upsampler, of images that went through the flow `init`, if given. Raises InputError."""
+    shape = parse(UpsamplerModel, network, "model.network")
+    settings = parse(UpsamplerTraining, training, "model.training")
+    images = Images.read(data, shape.size, 1)
+    torch.manual_seed(how.seed)
+    coarse = to_coarse(images.pixels)
+    if init is not None:
+        flow = Denoiser(len(init.card.columns), network_of(init.card)).eval()
+        restore(flow, Weights(network_tensors(init), init.card))
+        for begin in range(0, len(coarse), 64):
+            rows = slice(begin, begin + 64)
+            worked = renewed(flow, scaled(coarse[rows]), settings.depth)
+            worked = ((worked + 1) * 127.5).round().to(torch.uint8)
+            coarse[rows] = torch.where(torch.rand(len(worked), 1, 1, 1) < 0.75, worked, coarse[rows])
+    module = UpsamplerTrainer(shape, settings)
+    outcome = fit(
+        module, TensorDataset(images.pixels, coarse), how, name="upsampler", steps=settings.steps,
+        batch_size=settings.batch_size, ema=None,
+    )  # fmt: skip
+    return images.public_weights("imaging_upsampler", "adversarial upsampler", module.net, shape, outcome)
+
+
+def to_coarse(pixels: Tensor) -> Tensor:
+    """8-bit images at a quarter of their size."""
+    parts = (pixels[i : i + 256].float() for i in range(0, len(pixels), 256))
+    return torch.cat([shrunk(part).round().to(torch.uint8) for part in parts])

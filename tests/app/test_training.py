@@ -113,7 +113,7 @@ def tumours(place: Path) -> Path:
 
 NET = {
     "size": 16,
-    "fold": 2,
+    "patch_size": 2,
     "widths": [16, 32],
     "layers": 1,
     "attention": [False, True],
@@ -182,8 +182,10 @@ def test_new_weights_are_drawn_from(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert record.arrays["image"].shape == (16, 16)
 
 
-def test_films_are_finished_with_public_ones_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(MODELS, "imaging", {**MODELS["imaging"], "finish": True})
+def test_histograms_are_matched_to_public_images_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MODELS, "imaging", {**MODELS["imaging"], "histogram_matching": True})
     made = learn("imaging", tmp_path)
     assert any(name.startswith("finish.") for name in weights.load(made).tensors)
     monkeypatch.setenv("POLYCLINIC_WEIGHTS", str(made.parent))
@@ -193,7 +195,7 @@ def test_films_are_finished_with_public_ones_alone(tmp_path: Path, monkeypatch: 
     assert image.shape == (16, 16)
     assert image.std() > 0
     ledger = tmp_path / "ledger.jsonl"
-    with pytest.raises(InputError, match=r"model\.finish"):
+    with pytest.raises(InputError, match=r"model\.histogram_matching"):
         learn("imaging", tmp_path, Privacy(epsilon=8.0, delta=1e-2, ledger=ledger), name="private")
     assert not ledger.exists()
 

@@ -1,4 +1,4 @@
-"""The objects an image can be written as: DX, CR, CT, MR and SC, each with the modules of its own (PS3.3 A)."""
+"""The objects an image can be written as: DX, CR, CT, MR and SC, each with its specific modules (PS3.3 A)."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +13,7 @@ from ....core.modality import Facts, Record
 from ....core.profile import PatientProfile, derived_uid, slice_uid
 from ....core.types import AnyArray
 from . import modules
-from .regions import REGIONS
+from .modules import REGIONS
 
 GREYS = 1 << modules.BITS
 VIEWS = {"PA": ("272479007", "SCT", "postero-anterior"), "AP": ("399348003", "SCT", "antero-posterior")}
@@ -39,7 +39,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Iod:
-    """A kind of object: SOP class, Modality, image type, what it may hold, and the modules of its own."""
+    """A kind of object: SOP class, Modality, image type, what it may hold, and its specific modules."""
 
     sop_class: str
     modality: str

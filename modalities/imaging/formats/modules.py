@@ -1,4 +1,4 @@
-"""DICOM modules that every image object has beside the patient's: study, series, equipment, image, pixels."""
+"""DICOM modules of every image object: study, series, equipment, body part, image, pixels."""
 
 from datetime import timedelta
 from hashlib import blake2b
@@ -12,10 +12,38 @@ from ....core.dicom_patient import coded
 from ....core.fields import BY_NAME
 from ....core.modality import Facts
 from ....core.profile import PatientProfile, study_begins
-from .regions import REGIONS, UNPAIRED
 
 BITS = 12
 SYNTHETIC = "SYNTHETIC image: drawn by a model, not an image of a person"
+# Body Part Examined (PS3.16 annex L) -> its code
+REGIONS = {
+    "ABDOMEN": ("818981001", "SCT", "Abdomen"),
+    "ABDOMENPELVIS": ("818982008", "SCT", "Abdomen and Pelvis"),
+    "BRAIN": ("12738006", "SCT", "Brain"),
+    "CHEST": ("816094009", "SCT", "Chest"),
+    "CHESTABDPELVIS": ("416775004", "SCT", "Chest, Abdomen and Pelvis"),
+    "CSPINE": ("122494005", "SCT", "Cervical spine"),
+    "HEAD": ("69536005", "SCT", "Head"),
+    "HEART": ("80891009", "SCT", "Heart"),
+    "LSPINE": ("122496007", "SCT", "Lumbar spine"),
+    "NECK": ("45048000", "SCT", "Neck"),
+    "PANCREAS": ("15776009", "SCT", "Pancreas"),
+    "PELVIS": ("816092008", "SCT", "Pelvis"),
+    "PROSTATE": ("41216001", "SCT", "Prostate"),
+    "SKULL": ("89546000", "SCT", "Skull"),
+    "SPINE": ("421060004", "SCT", "Spine"),
+    "TSPINE": ("122495006", "SCT", "Thoracic spine"),
+    "WHOLEBODY": ("38266002", "SCT", "Entire body"),
+}
+# Without a side, so that Laterality must be absent; of all others the side may be unknown.
+_MORE_UNPAIRED = (
+    "AORTA BACK BLADDER CEREBELLUM CERVIX CHESTABDOMEN CIRCLEOFWILLIS COCCYX COLON CORONARYARTERY "
+    "CTSPINE DUODENUM ESOPHAGUS FACE GALLBLADDER HEADNECK ILEUM ILIUM JAW JEJUNUM LARYNX LIVER "
+    "LSSPINE MAXILLA MEDIASTINUM MOUTH NECKCHEST NECKCHESTABDOMEN NECKCHESTABDPELV NOSE PENIS "
+    "PHARYNX RECTUM SCALP SPLEEN SSPINE STERNUM STOMACH THYMUS THYROID TLSPINE TONGUE TRACHEA UTERUS "
+    "VAGINA VULVA"
+)
+UNPAIRED = frozenset((*REGIONS, *_MORE_UNPAIRED.split()))
 
 
 def add_study(dataset: Dataset, facts: Facts, profile: PatientProfile) -> None:

@@ -213,7 +213,7 @@ def test_moments_without_noise_are_found(monkeypatch: pytest.MonkeyPatch) -> Non
 
     def silent(
         z: Any, people: Any, settings: Any, noise: Sequence[float], *others: Any
-    ) -> gaussian_prior.CoarseLaw:
+    ) -> gaussian_prior.GaussianPrior:
         return right(z, people, settings, [1e-3 * own for own in noise], *others)
 
     monkeypatch.setattr(trainers, "fit_private", silent)

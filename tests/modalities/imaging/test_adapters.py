@@ -17,7 +17,7 @@ from polyclinic.core.training.trainer import fit
 from polyclinic.modalities.imaging import adapters
 from polyclinic.modalities.imaging.model import Denoiser, ImageDiffusion, ImageModel, ImageTraining
 
-SMALL = ImageModel(size=16, fold=2, widths=(16, 32), attention=(False, True), head=16, components=0)
+SMALL = ImageModel(size=16, patch_size=2, widths=(16, 32), attention=(False, True), head=16, components=0)
 ROWS = 3
 
 
@@ -45,7 +45,7 @@ def answer(net: Denoiser) -> Tensor:
 
 
 class Fixed(nn.Module):
-    """A flow whose examples' starts and times are not drawn but told, `multiplicity` of them a row."""
+    """A flow whose examples' starts and times are not drawn but given, `multiplicity` of them a row."""
 
     def __init__(self, net: Denoiser, multiplicity: int = 1) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ def test_fewer_numbers_learn() -> None:
 def test_one_draw_is_the_plain_loss_and_many_are_their_mean() -> None:
     images = torch.randint(0, 256, (ROWS, 1, 16, 16), dtype=torch.uint8)
     code = torch.ones(ROWS, 1)
-    many = flow(multiplicity=4)
+    many = flow(augmentation_multiplicity=4)
     torch.manual_seed(5)
     found = many.losses((images, code))
     one = flow()
@@ -137,7 +137,7 @@ def test_one_draw_is_the_plain_loss_and_many_are_their_mean() -> None:
 def test_private_training_moves_what_learns_and_nothing_else(
     tmp_path: Path, trainable: adapters.Trainable
 ) -> None:
-    module = flow(trainable, multiplicity=2)
+    module = flow(trainable, augmentation_multiplicity=2)
     before = copy.deepcopy(dict(module.named_parameters()))
     data = TensorDataset(torch.randint(0, 256, (20, 1, 16, 16), dtype=torch.uint8), torch.ones(20, 1))
     plan = PrivacyPlan.for_budget(Budget(10.0, 1e-3), 20, 10, 3, 0.3)

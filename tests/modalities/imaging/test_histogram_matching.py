@@ -1,4 +1,4 @@
-"""The finish of a film: bands and greys as widely spread as real ones', and nothing else changed."""
+"""Histogram matching: bands and grey levels vary as those of real images do, and nothing else changes."""
 
 import numpy as np
 import torch
@@ -11,8 +11,8 @@ from polyclinic.modalities.imaging import histogram_matching
 SIDE = 32
 
 
-def films(count: int, seed: int, sharpness: float, greys: float) -> NDArray[np.float64]:
-    """Smooth shapes under a grain; both of a strength that differs by film."""
+def images(count: int, seed: int, sharpness: float, greys: float) -> NDArray[np.float64]:
+    """Smooth shapes under a grain; both of a strength that differs by image."""
     random = np.random.default_rng(seed)
     smooth = random.normal(size=(count, 4, 4)).repeat(8, axis=1).repeat(8, axis=2)
     grain = random.normal(size=(count, SIDE, SIDE)) * np.exp(sharpness * random.normal(size=(count, 1, 1)))
@@ -21,44 +21,44 @@ def films(count: int, seed: int, sharpness: float, greys: float) -> NDArray[np.f
 
 
 def spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(band,) how widely the log power of a band differs from film to film."""
+    """(band,) how widely the log power of a band differs from image to image."""
     return np.asarray(
-        np.stack([histogram_matching.powers(histogram_matching.split(film)) for film in values]).std(0)
+        np.stack([histogram_matching.powers(histogram_matching.split(image)) for image in values]).std(0)
     )
 
 
-DRAWN, REAL, FRESH = films(200, 0, 0.05, 0.05), films(200, 1, 0.4, 0.3), films(200, 2, 0.05, 0.05)
+DRAWN, REAL, FRESH = images(200, 0, 0.05, 0.05), images(200, 1, 0.4, 0.3), images(200, 2, 0.05, 0.05)
 FITTED = histogram_matching.fit(DRAWN, REAL)
 
 
 def test_films_are_spread_as_real_ones_are() -> None:
-    finished = np.stack([FITTED(film) for film in FRESH])
-    gap = [np.abs(spread(own) - spread(REAL)).mean() for own in (FRESH, finished)]
+    matched = np.stack([FITTED(image) for image in FRESH])
+    gap = [np.abs(spread(group) - spread(REAL)).mean() for group in (FRESH, matched)]
     assert gap[1] < 0.4 * gap[0]
-    deviation = [own.std((1, 2)).std() for own in (FRESH, finished, REAL)]
+    deviation = [group.std((1, 2)).std() for group in (FRESH, matched, REAL)]
     assert abs(deviation[1] - deviation[2]) < 0.5 * abs(deviation[0] - deviation[2])
 
 
 def test_films_that_are_as_real_ones_stay() -> None:
     same = histogram_matching.fit(REAL[:100], REAL[:100])
-    assert max(np.abs(same(film) - film).max() for film in REAL[:20]) < 0.02
+    assert max(np.abs(same(image) - image).max() for image in REAL[:20]) < 0.02
 
 
 def test_what_a_film_shows_stays() -> None:
-    for film in FRESH[:20]:
-        assert np.corrcoef(film.ravel(), FITTED(film).ravel())[0, 1] > 0.9
+    for image in FRESH[:20]:
+        assert np.corrcoef(image.ravel(), FITTED(image).ravel())[0, 1] > 0.9
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(8, 40), st.integers(8, 40))
 def test_bands_add_up_to_the_film(seed: int, rows: int, columns: int) -> None:
-    film = np.random.default_rng(seed).random((2 * rows, 2 * columns))
-    assert np.allclose(histogram_matching.split(film).sum(0), film - film_mean(film), atol=1e-9)
+    image = np.random.default_rng(seed).random((2 * rows, 2 * columns))
+    assert np.allclose(histogram_matching.split(image).sum(0), image - film_mean(image), atol=1e-9)
 
 
-def film_mean(film: NDArray[np.float64]) -> float:
-    """The mirrored film's mean is what no band holds."""
-    rows, columns = film.shape
-    return float(np.pad(film, ((rows // 2,) * 2, (columns // 2,) * 2), mode="symmetric").mean())
+def film_mean(image: NDArray[np.float64]) -> float:
+    """The mirrored image's mean is what no band holds."""
+    rows, columns = image.shape
+    return float(np.pad(image, ((rows // 2,) * 2, (columns // 2,) * 2), mode="symmetric").mean())
 
 
 def test_flat_and_black_films_pass() -> None:
@@ -72,5 +72,5 @@ def test_half_precision_is_enough() -> None:
     halves = {
         name: torch.from_numpy(array).half().double().numpy() for name, array in FITTED.tensors().items()
     }
-    again = histogram_matching.Finish.restore(halves)
-    assert max(np.abs(again(film) - FITTED(film)).max() for film in FRESH[:20]) < 0.01
+    again = histogram_matching.HistogramMatching.restore(halves)
+    assert max(np.abs(again(image) - FITTED(image)).max() for image in FRESH[:20]) < 0.01

@@ -1,4 +1,4 @@
-"""The image networks: what the coarse law releases, what the upsampler keeps, what the flow shares with its start."""
+"""The image networks: what the Gaussian prior releases, what the upsampler keeps, what the flow keeps of its start."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from polyclinic.modalities.imaging.upsampler import (
     shrunk,
 )
 
-SMALL = ImageModel(size=16, fold=2, widths=(16, 32), attention=(False, False), head=16, components=8)
+SMALL = ImageModel(size=16, patch_size=2, widths=(16, 32), attention=(False, False), head=16, components=8)
 
 
 def net(columns: int = 0) -> Denoiser:
@@ -47,29 +47,29 @@ def test_one_patient_moves_what_is_released_by_one_at_most(seed: int, size: floa
         assert moved <= 1 + 1e-9
 
 
-def test_without_noise_the_private_law_has_the_moments_of_its_patients() -> None:
+def test_without_noise_the_private_prior_has_the_moments_of_its_patients() -> None:
     random = np.random.default_rng(0)
     shift = np.where(np.arange(4000) % 2, 0.3, -0.3)
     z = random.standard_normal((4000, 6)) * [0.5, 0.3, 0.5, 0.5, 0.2, 0.5] + shift[:, None]
     profiles = [PatientProfile(str(i), conditions={"J18.9": bool(i % 2)}) for i in range(4000)]
-    settings = gaussian_prior.LawSettings(kept=6, by="J18.9", mean_norm=3, spread_norm=3)
-    law = gaussian_prior.fit_private(z, profiles, settings, (0.0, 0.0), np.ones(6), 0, random)
-    np.testing.assert_allclose(law.line[1, :, -1], z[1::2].mean(0), atol=0.02)
-    np.testing.assert_allclose(law.root[0] @ law.root[0].T, np.cov((z - shift[:, None]).T), atol=0.03)
-    assert law.share == pytest.approx([0.5, 0.5])
+    settings = gaussian_prior.PriorSettings(rank=6, by="J18.9", mean_norm=3, spread_norm=3)
+    prior = gaussian_prior.fit_private(z, profiles, settings, (0.0, 0.0), np.ones(6), 0, random)
+    np.testing.assert_allclose(prior.line[1, :, -1], z[1::2].mean(0), atol=0.02)
+    np.testing.assert_allclose(prior.root[0] @ prior.root[0].T, np.cov((z - shift[:, None]).T), atol=0.03)
+    assert prior.share == pytest.approx([0.5, 0.5])
 
 
 def test_much_noise_leaves_nothing_of_the_classes() -> None:
     random = np.random.default_rng(0)
     z = random.standard_normal((400, 6)) + np.where(np.arange(400) % 2, 1.0, -1.0)[:, None]
     profiles = [PatientProfile(str(i), conditions={"J18.9": bool(i % 2)}) for i in range(400)]
-    kept = gaussian_prior.LawSettings(kept=6, by="J18.9")
+    kept = gaussian_prior.PriorSettings(rank=6, by="J18.9")
     gap = []
     for noise in (0.1, 1000.0):
-        law = gaussian_prior.fit_private(
+        prior = gaussian_prior.fit_private(
             z, profiles, kept, (noise, noise), np.ones(6), 0, np.random.default_rng(1)
         )
-        step = law.line[1, :, -1] - law.line[0, :, -1]
+        step = prior.line[1, :, -1] - prior.line[0, :, -1]
         gap.append(float(step @ np.ones(6) / np.linalg.norm(step) / np.sqrt(6)))
     assert gap[0] > 0.9
     assert abs(gap[1]) < 0.9
@@ -82,18 +82,18 @@ def test_a_covariance_of_noise_alone_is_left_with_its_diagonal() -> None:
     assert np.abs(cleaned[off]).max() < 0.2 * np.abs(noise[off]).max()
 
 
-def test_a_number_cannot_part_the_law() -> None:
+def test_a_number_cannot_part_the_prior() -> None:
     with pytest.raises(InputError, match="age is a number; expected a condition or a category"):
         gaussian_prior.classes_of("age", [])
 
 
 def test_an_open_class_is_drawn_by_its_share() -> None:
-    law = gaussian_prior.CoarseLaw(
+    prior = gaussian_prior.GaussianPrior(
         "J18.9", (False, True), np.array([0.25, 0.75]),
         np.array([[[0.0]], [[100.0]]]), np.full((2, 1, 1), 1e-3),
     )  # fmt: skip
     random = np.random.default_rng(0)
-    drawn = [law.draw(PatientProfile("a"), np.zeros(0, dtype=np.float32), random)[0] for _ in range(400)]
+    drawn = [prior.draw(PatientProfile("a"), np.zeros(0, dtype=np.float32), random)[0] for _ in range(400)]
     assert np.mean(np.array(drawn) > 50) == pytest.approx(0.75, abs=0.07)
 
 
@@ -108,16 +108,16 @@ def clumps(rows: int) -> np.ndarray:
 def test_a_mixture_has_the_shape_of_its_images() -> None:
     z, code = clumps(400), np.zeros((400, 0), dtype=np.float32)
     profiles = [PatientProfile(str(i)) for i in range(400)]
-    settings = gaussian_prior.LawSettings(kept=3, mixture=2)
-    law = gaussian_prior.fit_public(z, code, profiles, settings)
-    law = gaussian_prior.CoarseLaw.restore(law.header(), law.tensors())
+    settings = gaussian_prior.PriorSettings(rank=3, mixture=2)
+    prior = gaussian_prior.fit_public(z, code, profiles, settings)
+    prior = gaussian_prior.GaussianPrior.restore(prior.header(), prior.tensors())
     random = np.random.default_rng(1)
-    drawn = np.stack([law.draw(profiles[0], code[0], random) for _ in range(400)])
+    drawn = np.stack([prior.draw(profiles[0], code[0], random) for _ in range(400)])
     assert np.mean(drawn[:, 0] > 0) == pytest.approx(0.75, abs=0.07)
     assert np.abs(np.abs(drawn[:, 0]) - 5).max() < 1
     half = gaussian_prior.fit_public(z, code, profiles, settings.model_copy(update={"temperature": 0.5}))
-    np.testing.assert_allclose(half.root, law.root / 2)
-    np.testing.assert_array_equal(half.line, law.line)
+    np.testing.assert_allclose(half.root, prior.root / 2)
+    np.testing.assert_array_equal(half.line, prior.line)
 
 
 def test_a_mixture_keeps_to_the_class_that_the_profile_tells() -> None:
@@ -125,13 +125,13 @@ def test_a_mixture_keeps_to_the_class_that_the_profile_tells() -> None:
     z[:, 1] += np.where(np.arange(400) < 200, 3.0, -3.0)
     profiles = [PatientProfile(str(i), sex="F" if i < 200 else "M") for i in range(400)]
     code = np.zeros((400, 0), dtype=np.float32)
-    law = gaussian_prior.fit_public(
-        z, code, profiles, gaussian_prior.LawSettings(kept=3, by="sex", mixture=2)
+    prior = gaussian_prior.fit_public(
+        z, code, profiles, gaussian_prior.PriorSettings(rank=3, by="sex", mixture=2)
     )
-    assert law.values == ("F", "F", "M", "M")
+    assert prior.values == ("F", "F", "M", "M")
     random = np.random.default_rng(1)
     for profile, sign in ((profiles[0], 1), (profiles[-1], -1)):
-        drawn = np.stack([law.draw(profile, code[0], random) for _ in range(100)])
+        drawn = np.stack([prior.draw(profile, code[0], random) for _ in range(100)])
         assert (sign * drawn[:, 1] > 0).all()
         assert {True, False} == set((drawn[:, 0] > 0).tolist())
 
@@ -139,10 +139,10 @@ def test_a_mixture_keeps_to_the_class_that_the_profile_tells() -> None:
 def test_few_images_make_fewer_normals() -> None:
     profiles = [PatientProfile(str(i)) for i in range(20)]
     code = np.zeros((20, 0), dtype=np.float32)
-    law = gaussian_prior.fit_public(
-        clumps(20), code, profiles, gaussian_prior.LawSettings(kept=3, mixture=50)
+    prior = gaussian_prior.fit_public(
+        clumps(20), code, profiles, gaussian_prior.PriorSettings(rank=3, mixture=50)
     )
-    assert len(law.values) == 3
+    assert len(prior.values) == 3
 
 
 def test_the_flow_keeps_what_the_start_and_the_image_share() -> None:
@@ -211,7 +211,7 @@ def test_no_line_is_drawn_along_the_edges_of_a_flat_film() -> None:
 
 
 def test_every_film_of_a_patient_has_its_turn_but_only_one() -> None:
-    """So that a patient with 66 films moves a law no more than a patient with one."""
+    """So that a patient with 66 images moves a prior no more than a patient with one."""
     patients = ["many"] * 66 + [f"one {i}" for i in range(30)]
     seen = set()
     for seed in range(200):
@@ -243,31 +243,31 @@ def test_upsampled_images_say_so() -> None:
     assert "enlarged" not in plain.facts["derivation"]
 
 
-def test_a_law_is_read_again_as_it_was_released(tmp_path: Path) -> None:
+def test_a_prior_is_read_again_as_it_was_released(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
-    law = gaussian_prior.CoarseLaw(
+    prior = gaussian_prior.GaussianPrior(
         "J18.9", (False, True), np.array([0.25, 0.75]), random.random((2, 4, 1)), random.random((2, 4, 4))
     )
     assert training.released(tmp_path / "law.json") is None
-    training.keep(law, tmp_path / "law.json")
+    training.keep(prior, tmp_path / "law.json")
     again = training.released(tmp_path / "law.json")
     assert again is not None
-    assert again.header() == law.header()
-    for name, array in law.tensors().items():
+    assert again.header() == prior.header()
+    for name, array in prior.tensors().items():
         np.testing.assert_array_equal(again.tensors()[name], array)
 
 
-def test_the_law_of_a_stressed_field_is_stretched_about_the_middle() -> None:
-    """And only there: what is not known, and fields without a factor, are as the law has them."""
+def test_the_prior_of_a_stressed_field_is_stretched_about_the_middle() -> None:
+    """And only there: what is not known, and fields without a factor, are as the prior has them."""
     columns = ["sex=F", "sex=M", "sex?", "J90", "J90?"]
     line = np.zeros((1, 4, 6))
     line[0, 0] = [1.0, -1.0, 0.0, 0.5, 0.0, 0.2]
-    law = gaussian_prior.CoarseLaw(None, (None,), np.ones(1), line, np.full((1, 4, 4), 1e-9))
+    prior = gaussian_prior.GaussianPrior(None, (None,), np.ones(1), line, np.full((1, 4, 4), 1e-9))
     card = Card(
         name="flow", modality="imaging", kind="x", data=[], privacy="public", steps=0, columns=columns,
-        model={**SMALL.model_dump(), "law": law.header()},
+        model={**SMALL.model_dump(), "law": prior.header()},
     )  # fmt: skip
-    tensors = {f"law.{name}": torch.from_numpy(array) for name, array in law.tensors().items()}
+    tensors = {f"law.{name}": torch.from_numpy(array) for name, array in prior.tensors().items()}
     drawn = generator.ImageGenerator(Weights({**net(5).state_dict(), **tensors}, card), columns)
     code = np.array([[1, 0, 1, 1, 1], [0, 1, 1, 1, 1], [0, 0, 0, 1, 1], [1, 0, 1, 0, 0]], dtype=np.float32)
     asked = []

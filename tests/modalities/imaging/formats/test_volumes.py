@@ -34,7 +34,7 @@ SIDE, DEEP = 16, 9
 SERIES = {"iod": "CT", "slices": 5, "slice_spacing_mm": 5.0}
 NETWORK = {
     "size": SIDE,
-    "fold": 2,
+    "patch_size": 2,
     "widths": [16, 32],
     "attention": [False, False],
     "head": 16,
@@ -253,8 +253,8 @@ def test_series_that_cannot_be_are_refused() -> None:
     [
         (pictures, {"shows": SERIES}, "model.shows.slices: 5 slices .* no image lies in a stack"),
         (pictures, {"network": {**NETWORK, "channels": 3}, "shows": {"iod": "DX"}}, "RGB images are written as SC"),
-        (volumes, {"shows": SERIES, "law": {"kept": 4}}, "does not know a slice's place"),
-        (volumes, {"law": {"kept": 4, "mixture": 2}}, "a private law has one normal a class"),
+        (volumes, {"shows": SERIES, "prior": {"rank": 4}}, "does not know a slice's place"),
+        (volumes, {"prior": {"rank": 4, "mixture": 2}}, "a private prior has one normal a class"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_learnt_is_refused(
@@ -267,7 +267,7 @@ def test_what_cannot_be_learnt_is_refused(
         "model": {"network": NETWORK, **model},
     }
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
-    private = Privacy(10.0, 1e-2, tmp_path / "ledger.jsonl") if "law" in model else Privacy()
+    private = Privacy(10.0, 1e-2, tmp_path / "ledger.jsonl") if "prior" in model else Privacy()
     with pytest.raises(InputError, match=message):
         train(
             "imaging", data(tmp_path / "data"), tmp_path / "w.safetensors", private,
