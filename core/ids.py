@@ -18,8 +18,10 @@ def id_text(value: Any) -> str:
         return ""
     if isinstance(value, Real) and not isinstance(value, bool):
         number = float(value)
-        if isinstance(value, Integral) or (math.isfinite(number) and number.is_integer()):
+        if isinstance(value, Integral):
             return str(int(value))
+        if math.isfinite(number) and number.is_integer():
+            return str(int(number))
     return str(value).strip()
 
 

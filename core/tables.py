@@ -81,14 +81,23 @@ def open_store(path: Path) -> Iterator[Any]:
         raise InputError(f"{path}: cannot be read as AnnData or MuData ({detail})") from None
 
 
-def _obs(path: Path) -> "pd.DataFrame":
+def read_frame(group: Any, name: str, where: str) -> "pd.DataFrame":
+    """obs or var of an AnnData group. Raises InputError for one that anndata wrote before 0.8."""
     import pandas as pd
     from anndata.io import read_elem
 
+    table = None if hasattr(group[name], "shape") else read_elem(group[name])  # one array of records, of old
+    if not isinstance(table, pd.DataFrame):
+        raise InputError(
+            f"{where}: {name} has the form that anndata wrote before 0.8; resave it: "
+            "anndata.read_h5ad(FILE).write_h5ad(NEW)"
+        )
+    return table
+
+
+def _obs(path: Path) -> "pd.DataFrame":
     with open_store(path) as group:
-        table = read_elem(group["obs"])
-        if not isinstance(table, pd.DataFrame):
-            raise ValueError("obs is not a table")
+        table = read_frame(group, "obs", str(path))
     if OBS_NAMES in table.columns:
         return table
     plain = table.astype({name: object for name in table.select_dtypes("category").columns})

@@ -39,9 +39,9 @@ def read_fhir(folder: Path, key: str, wanted: list[str]) -> pd.DataFrame:
     rows: dict[str, Resource] = {}
     born: dict[str, str] = {}
     for where, patient in _resources(folder, "Patient"):
-        name = patients.add(patient, where)
-        rows[name] = {key: name, "gender": patient.get("gender"), **absent(wanted)}
-        born[name] = _text(patient, "birthDate", where)
+        own = patients.add(patient, where)
+        rows[own] = {key: own, "gender": patient.get("gender"), **absent(wanted)}
+        born[own] = _text(patient, "birthDate", where)
     if not rows:
         raise InputError(f"{folder / 'Patient.ndjson'}: holds no patients")
     last: dict[str, str] = {}
@@ -51,8 +51,7 @@ def read_fhir(folder: Path, key: str, wanted: list[str]) -> pd.DataFrame:
         if _codes(condition, "verificationStatus", where) & NOT_SO:
             dropped["conditions entered in error or refuted"] += 1
             continue
-        name = patients.of(condition, where)
-        if name is None:
+        if (name := patients.of(condition, where)) is None:
             dropped["conditions of patients who are not there"] += 1
             continue
         day = _text(condition, "onsetDateTime", where) or _text(condition, "recordedDate", where)
@@ -64,8 +63,7 @@ def read_fhir(folder: Path, key: str, wanted: list[str]) -> pd.DataFrame:
         if observation.get("status") in NOT_MEASURED:
             dropped["observations entered in error or cancelled"] += 1
             continue
-        name = patients.of(observation, where)
-        if name is None:
+        if (name := patients.of(observation, where)) is None:
             dropped["observations of patients who are not there"] += 1
             continue
         day = _day(observation, where)
@@ -80,8 +78,8 @@ def read_fhir(folder: Path, key: str, wanted: list[str]) -> pd.DataFrame:
                     rows[name][column], first[name, column] = value, day
     for what, count in dropped.items():
         remark(f"{folder}: {count} {what} are left out")
-    for name, row in rows.items():
-        row["age"] = _years(born[name], last.get(name, ""))
+    for own, row in rows.items():
+        row["age"] = _years(born[own], last.get(own, ""))
     return pd.DataFrame(list(rows.values()))
 
 

@@ -34,7 +34,7 @@ class DataUsed(Settings):
     rows: int
     patients: int | None  # None: the set does not say
     split: str = "train"
-    privacy: str = "public"
+    privacy: str  # "public", or what the card says
 
 
 class Card(Settings):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...core.errors import InputError
-from ...core.tables import STORES, open_store
+from ...core.ids import id_text, match_ids
+from ...core.tables import STORES, open_store, read_frame
 from ...core.types import Float32Array
 from .genes import feature_names, split_names
 
@@ -54,21 +55,21 @@ def read_matrix(
     if suffix in STORES:
         if transposed:
             raise InputError(f"{path}: transposed is for tables; the rows of AnnData are its obs")
-        return _annotated(path, set(wanted), key, layer, modality, assay)
+        return _annotated(path, wanted, key, layer, modality, assay)
     if suffix not in (*TEXT, ".parquet"):
         known = ", ".join((*TEXT, ".parquet", *STORES))
         raise InputError(f"{path}: unknown format {suffix!r}; expected one of: {known}")
     for name, value in (("layer", layer), ("modality", modality)):
         if value is not None:
             raise InputError(f"{path}: {name} {value!r} is asked for, but a table has none; leave {name} out")
-    return _tabular(path, suffix, set(wanted), key, transposed)
+    return _tabular(path, suffix, wanted, key, transposed)
 
 
 # -- tables
 
 
-def _tabular(path: Path, suffix: str, wanted: set[str], key: str | None, transposed: bool) -> Matrix:
-    table = _table(path, suffix)
+def _tabular(path: Path, suffix: str, wanted: Sequence[str], key: str | None, transposed: bool) -> Matrix:
+    table = _table(path, suffix, key)
     columns = [str(name) for name in table.columns]
     column = columns[0] if key is None and columns else key
     if column not in columns:
@@ -76,28 +77,45 @@ def _tabular(path: Path, suffix: str, wanted: set[str], key: str | None, transpo
     table = table.set_index(table.columns[columns.index(column)])
     if transposed:
         table = table.T
-    keys, names = [str(k) for k in table.index], [str(name) for name in table.columns]
+    keys, names = [id_text(k) for k in table.index], [str(name) for name in table.columns]
     _refuse_repeats(str(path), keys, names)
-    rows = [i for i, k in enumerate(keys) if k in wanted]
+    rows, records = _wanted(keys, wanted, str(path))
     kept = table.iloc[rows]
     try:
         values = kept.to_numpy(np.float32)
     except (ValueError, TypeError):
         raise InputError(f"{path}: {_not_a_number(kept)}; expected numbers only") from None
     symbols, ids = split_names(names)
-    return Matrix([keys[i] for i in rows], values, symbols, ids)
+    return Matrix(records, values, symbols, ids)
 
 
-def _table(path: Path, suffix: str) -> "pd.DataFrame":
-    """The table as it is; a Parquet table's own index becomes its first column."""
+def _wanted(keys: Sequence[str], wanted: Sequence[str], where: str) -> tuple[list[int], list[str]]:
+    """Rows whose key is a wanted record, and these records. Raises InputError where there is none."""
+    joined = match_ids(wanted, keys, f"{where} and the table of samples")
+    if not joined:
+        raise InputError(
+            f"{where}: none of the {len(wanted)} samples of the table is there: its keys are like "
+            f"{keys[0] if keys else ''!r}, the table's like {wanted[0]!r}; check `record` and `key`"
+        )
+    record_of = {key: record for record, key in joined.items()}
+    rows = [i for i, key in enumerate(keys) if key in record_of]
+    return rows, [record_of[keys[i]] for i in rows]
+
+
+def _table(path: Path, suffix: str, key: str | None) -> "pd.DataFrame":
+    """The table as it is, its keys as text; a Parquet table's own index becomes its first column."""
     import pandas as pd
 
     try:
         if suffix == ".parquet":
             table = pd.read_parquet(path)
             return table if isinstance(table.index, pd.RangeIndex) else table.reset_index()
-        header = pd.read_csv(path, sep=TEXT[suffix], nrows=1, header=None, dtype=str).iloc[0]
-        table = pd.read_csv(path, sep=TEXT[suffix], low_memory=False)
+        header = pd.read_csv(
+            path, sep=TEXT[suffix], nrows=1, header=None, dtype=str, keep_default_na=False
+        ).iloc[0]
+        names = [str(name) for name in header]
+        place = names.index(key) if key in names else 0
+        table = pd.read_csv(path, sep=TEXT[suffix], low_memory=False, converters={place: str.strip})
     except (ValueError, OSError, EOFError, pd.errors.ParserError) as error:
         detail = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: cannot be read as a table ({detail})") from None
@@ -127,26 +145,24 @@ def _refuse_repeats(where: str, keys: Sequence[str], names: Sequence[str]) -> No
 
 
 def _annotated(
-    path: Path, wanted: set[str], key: str | None, layer: str | None, modality: str | None, assay: str
+    path: Path, wanted: Sequence[str], key: str | None, layer: str | None, modality: str | None, assay: str
 ) -> Matrix:
-    from anndata.io import read_elem
-
     with open_store(path) as root:
         group, where = _assay_of(root, str(path), modality, assay)
-        obs, var = read_elem(group["obs"]), read_elem(group["var"])
+        obs, var = read_frame(group, "obs", where), read_frame(group, "var", where)
         if key is not None and key not in obs.columns:
             have = ", ".join(map(str, obs.columns[:12]))
             raise InputError(f"{where}: obs has no column {key!r}; it has: {have}")
-        keys = [str(k) for k in (obs.index if key is None else obs[key])]
+        keys = [id_text(k) for k in (obs.index if key is None else obs[key])]
         _refuse_repeats(where, keys, [str(name) for name in var.index])
-        rows = [i for i, k in enumerate(keys) if k in wanted]
+        rows, records = _wanted(keys, wanted, where)
         values = _rows_of(_stored(group, where, layer), rows, where)
     if values.shape[1] != len(var):
         raise InputError(f"{where}: var has {len(var)} features, the matrix {values.shape[1]} columns")
     symbols, ids = feature_names(var)
     prefix = f"{modality or assay}:"  # as mudata makes names unique across assays
     symbols = [symbol.removeprefix(prefix) for symbol in symbols]
-    return Matrix([keys[i] for i in rows], values, symbols, ids)
+    return Matrix(records, values, symbols, ids)
 
 
 def _assay_of(root: Any, where: str, modality: str | None, assay: str) -> tuple[Any, str]:

@@ -208,7 +208,12 @@ def _shares(shares: FloatArray) -> dict[str, float]:
 def _card(tumours: Tumours, data: Sequence[TrainingSet], width: int, latent: int, privacy: str) -> Card:
     """What every omics card says; the training adds kind, steps and figures."""
     used = [
-        DataUsed(**vars(part.source), rows=len(part), patients=len({p.patient_id for p in part.profiles}))
+        DataUsed(
+            **vars(part.source),
+            rows=len(part),
+            patients=len({p.patient_id for p in part.profiles}),
+            privacy=privacy,
+        )
         for part in data
     ]
     counts = np.bincount(tumours.subtype[tumours.subtype >= 0], minlength=len(SUBTYPES))

@@ -49,7 +49,12 @@ class Notes:
 
         fit.folder.mkdir()
         used = [
-            DataUsed(**vars(d.source), rows=len(d), patients=len({p.patient_id for p in d.profiles}))
+            DataUsed(
+                **vars(d.source),
+                rows=len(d),
+                patients=len({p.patient_id for p in d.profiles}),
+                privacy="public",
+            )
             for d in data
         ]
         card = Card(

@@ -120,7 +120,7 @@ def _rows(key: "pd.Series[Any]", stays: Sequence[str], path: Path) -> IntArray:
             f"{path}: {len(lacking)} of {len(stays)} stays have no rows (as {lacking[0]!r}): nothing charted"
         )
     place = {joined[name]: i for i, name in enumerate(stays) if name in joined}
-    return ids.map(place).fillna(-1).to_numpy(np.int64)
+    return np.asarray(ids.map(place).fillna(-1), dtype=np.int64)
 
 
 def _hours(column: "pd.Series[Any]", name: str, path: Path) -> FloatArray:

@@ -15,6 +15,7 @@ from polyclinic.conditioning.dataset.dataset import read_training_set
 from polyclinic.core.config import DatasetConfig, parse
 from polyclinic.core.errors import InputError
 from polyclinic.core.modality import TrainingSet
+from polyclinic.core.remarks import remarks
 from polyclinic.modalities.omics.data import read_assays, read_survival, records_of
 
 # -- bring your own
@@ -303,3 +304,66 @@ def test_a_modality_that_mudata_lacks_is_refused(tmp_path: Path) -> None:
     write_matrix("h5mu", tmp_path / "a.h5mu")
     with pytest.raises(InputError, match=r"no modality 'mirna'; it has: meth, rna"):
         read_assays(training_set(tmp_path, {"assays": {"mirna": "a.h5mu"}}))
+
+
+SPELT = [  # ids in the table of samples, ids in the matrix, whether that is remarked
+    ([f"{i:05d}" for i in range(7)], [f"{i:05d}" for i in range(7)], False),
+    ([str(i) for i in range(7)], [f"{i:05d}" for i in range(7)], True),
+    ([f"{i}.0" for i in range(7)], [str(i) for i in range(7)], True),
+    ([f"{i}01E2" for i in range(7)], [f"{i}01E2" for i in range(7)], False),
+    (
+        ["NA", "null", "nan", "None", "1e5", "TRUE", "-"],
+        ["NA", "null", "nan", "None", "1e5", "TRUE", "-"],
+        False,
+    ),
+]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "csv.gz", "parquet"])
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(("samples", "keys", "said"), SPELT)
+def test_ids_are_text_whatever_they_look_like(
+    tmp_path: Path, samples: list[str], keys: list[str], said: bool, transposed: bool, suffix: str
+) -> None:
+    table = pd.DataFrame(VALUES, pd.Index(keys, name="sample"), GENES)
+    if transposed:
+        table = table.T.rename_axis("gene")
+    path = tmp_path / f"rna.{suffix}"
+    table.to_parquet(path) if suffix == "parquet" else table.to_csv(
+        path, sep="\t" if suffix == "tsv" else ","
+    )
+    PATIENTS.assign(record=samples, patient_id=samples).to_csv(tmp_path / "patients.csv", index=False)
+    source = {"file": path.name, "transposed": transposed}
+    config = parse(
+        DatasetConfig, {"options": {"modality": "omics", "assays": {"rna": source}}}, "dataset.yaml"
+    )
+    with remarks(lambda text: None) as found:
+        assay = read_assays(read_training_set(config, tmp_path, "train"))["rna"]
+    np.testing.assert_allclose(assay.values, VALUES, rtol=1e-6)
+    assert len(found) == said
+
+
+def test_an_assay_that_meets_nobody_is_refused_by_name(tmp_path: Path) -> None:
+    FRAME.to_csv(tmp_path / "rna.csv")
+    FRAME.set_axis([f"other-{name}" for name in FRAME.index]).to_csv(tmp_path / "mirna.csv")
+    PATIENTS.to_csv(tmp_path / "patients.csv", index=False)
+    assays = {"rna": "rna.csv", "mirna": "mirna.csv"}
+    config = parse(DatasetConfig, {"options": {"modality": "omics", "assays": assays}}, "dataset.yaml")
+    with pytest.raises(
+        InputError, match=r"mirna\.csv: none of the 7 samples .* like 'other-t0', the table's like 't0'"
+    ):
+        read_assays(read_training_set(config, tmp_path, "train"))
+
+
+def test_anndata_of_the_old_form_is_named_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "rna.h5ad"
+    annotated().write_h5ad(path)
+    with h5py.File(path, "a") as file:  # before 0.8, obs was one compound array
+        del file["obs"]
+        file["obs"] = np.array([(name.encode(),) for name in IDS], dtype=[("index", "S8")])
+    PATIENTS.to_csv(tmp_path / "patients.csv", index=False)
+    config = parse(
+        DatasetConfig, {"options": {"modality": "omics", "assays": {"rna": path.name}}}, "dataset.yaml"
+    )
+    with pytest.raises(InputError, match=r"obs has the form that anndata wrote before 0\.8; resave it"):
+        read_assays(read_training_set(config, tmp_path, "train"))

@@ -318,6 +318,7 @@ def test_private_training_charges_all_mechanisms_within_the_budget(folder: Path,
     total = compose([e.plan() for e in entries], 1e-4, "prv")
     assert 9.5 < total <= 10.0
     assert weights.card.epsilon == pytest.approx(total, abs=0.01)
+    assert {used.privacy for used in weights.card.data} == {weights.card.privacy}
     assert weights.tensors["law.codes"].numel() == 0
     records = generator(weights).sample(batch(people(5)))
     assert all(np.isfinite(r.arrays["rna"]).all() for r in records)

@@ -126,7 +126,7 @@ SYMBOLS = {
 ENTREZ = np.array(["2099", "5241", "2064", "4288", *[""] * 46])
 CARD = Card(
     name="omics", modality="omics", kind="test", columns=[], steps=1, model={}, version="1.2",
-    data=[DataUsed(name="clinic", licence="CC0", citation="us", rows=5, patients=5)],
+    data=[DataUsed(name="clinic", licence="CC0", citation="us", rows=5, patients=5, privacy="public")],
     privacy="epsilon 10, delta 1e-05, patient level", epsilon=10.0, delta=1e-5,
 )  # fmt: skip
 
