@@ -5,14 +5,18 @@ far a disease typically moves a value). They are public knowledge, read off no d
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
 from types import MappingProxyType
+from typing import Any
+
+import numpy as np
 
 from ..core.config import read_yaml, shipped
 from ..core.fields import BY_NAME
 
+ADULT = 18.0  # years
 REFERENCE_AGE = 60.0  # years; per-decade effects count from here
 _STANDARD = NormalDist()
 
@@ -39,7 +43,7 @@ def normal_places(
 
 @dataclass(frozen=True)
 class Quantity:
-    """How one value is distributed in adults.
+    """How one value is distributed, in adults; `children` are factors on it by year of age (CHILD_YEARS), by sex.
 
     middle is the mean of a 60-year-old woman without listed conditions, spread the standard deviation,
     and men, per_decade and effects (by condition) add to the mean. With log=True middle is a median,
@@ -55,13 +59,20 @@ class Quantity:
     men: float | None = None
     per_decade: float | None = None
     effects: Mapping[str, float] = field(default_factory=dict)
+    children: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    def child_factor(self, age: float, sex: str) -> float:
+        """Of a child's value to the adult's; 1 from 18 years on."""
+        return (
+            float(np.interp(age, CHILD_YEARS, self.children[sex])) if self.children and age < ADULT else 1.0
+        )
 
     def draw(
         self, u: float, age: float, sex: str, conditions: Mapping[str, bool], severity: float = 1.0
     ) -> float:
         """The u-quantile for this patient; severity scales what the conditions do."""
         value = truncated_normal(u, *self._distribution(age, sex, conditions, severity))
-        return math.exp(value) if self.log else value
+        return (math.exp(value) if self.log else value) * self.child_factor(age, sex)
 
     def places(
         self,
@@ -73,7 +84,8 @@ class Quantity:
         severity: float = 1.0,
     ) -> tuple[float, float]:
         """The quantiles of low and high for this patient: draw() of a u between them lies between these values."""
-        scale = math.log if self.log else float
+        scale, factor = math.log if self.log else float, self.child_factor(age, sex)
+        low, high = low / factor, high / factor
         return normal_places(scale(low), scale(high), *self._distribution(age, sex, conditions, severity))
 
     def _distribution(
@@ -85,14 +97,24 @@ class Quantity:
         if self.men is not None and sex == "M":
             mean += scale(self.men)
         if self.per_decade is not None:
-            mean += scale(self.per_decade) * (age - REFERENCE_AGE) / 10
+            mean += (
+                scale(self.per_decade) * ((max(age, ADULT) if self.children else age) - REFERENCE_AGE) / 10
+            )
         mean += severity * sum(scale(x) for code, x in self.effects.items() if conditions.get(code))
         low, high = scale(self.low), scale(self.high)
         return min(max(mean, low), high), self.spread, low, high
 
 
-_TABLE: dict[str, Quantity] = {
-    name: Quantity(**values) for name, values in read_yaml(shipped() / "physiology.yaml").items()
+def _by_sex(factors: Any) -> dict[str, Sequence[float]]:
+    return factors if isinstance(factors, dict) else dict.fromkeys("FM", factors)
+
+
+_LISTED = read_yaml(shipped() / "physiology.yaml")
+_CHILDREN = _LISTED.pop("children")
+CHILD_YEARS = _CHILDREN.pop("years")
+_TABLE = {
+    name: Quantity(**values, children=_by_sex(_CHILDREN[name]) if name in _CHILDREN else {})
+    for name, values in _LISTED.items()
 }
 HEIGHT, BODY_MASS_INDEX, DIASTOLIC_SHARE = (_TABLE.pop(name) for name in ("height", "bmi", "diastolic_share"))
 QUANTITIES = _TABLE  # vitals and labs by vocabulary name
@@ -133,4 +155,8 @@ def draw_values(
         drawn = quantity.draw(u[name], age, sex, conditions, severe)
         values[name] = float(fixed.get(name, drawn))
     values["diastolic"] = values["systolic"] * DIASTOLIC_SHARE.draw(u["diastolic"], age, sex, conditions)
-    return {name: round(value, BY_NAME[name].decimals) for name, value in values.items()}
+    known = {name: BY_NAME[name] for name in values}
+    return {
+        name: round(min(max(value, known[name].low), known[name].high), known[name].decimals)
+        for name, value in values.items()
+    }

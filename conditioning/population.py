@@ -83,6 +83,12 @@ class Population:
             config = config.model_copy(update={"counts": parse_counts(counts)})
         return cls(_with_declarations(config, str(path)), str(path))
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The fields that the cohort declares, sets or counts: columns of labels.csv."""
+        config = self.config
+        return tuple(dict.fromkeys([*config.counts, *config.fields, *config.declare]))
+
     def number(self, asked: int | None) -> int:
         """How many patients to draw: as asked, or what `counts` adds up to. Raises InputError if these differ."""
         counted = sum(n for counts in self.config.counts.values() for n in counts.values())
@@ -140,10 +146,10 @@ class Population:
         return self._patient(index, seed, self._changes(changes, "twin"))
 
     def _changes(self, changes: Mapping[str, Any], where: str) -> dict[str, Any]:
-        Criteria.of(changes, self._known, where)
+        criteria = Criteria.of(changes, self._known, where)
         if ranged := [name for name, value in changes.items() if isinstance(value, list)]:
             raise InputError(f"{where}.{ranged[0]}: a twin needs one value, got {changes[ranged[0]]!r}")
-        return dict(changes)
+        return {**changes, **{name: next(iter(words)) for name, words in criteria.categories.items()}}
 
     def _patient(self, index: int, seed: int, twin: Mapping[str, Any]) -> PatientProfile:
         patient_id = self.patient_id(index, seed)
@@ -179,6 +185,7 @@ class Population:
         values = draw_values(age, sex, conditions, u, fixed)
         regular = not any(conditions.get(code, False) for code in ATRIAL)
         fast, slow = FROM_HEART_RATE
+        child = QUANTITIES["heart_rate"].child_factor(age, sex)
         days = self.config.index_date
         after = int(u["index_date"] * ((days.last - days.first).days + 1))
         return PatientProfile(
@@ -189,8 +196,8 @@ class Population:
             weight=values.pop("weight"),
             conditions={
                 **conditions,
-                fast: regular and values["heart_rate"] > 100,
-                slow: regular and values["heart_rate"] < 60,
+                fast: regular and values["heart_rate"] > 100 * child,
+                slow: regular and values["heart_rate"] < 60 * child,
             },
             measurements={
                 **values,

@@ -113,10 +113,12 @@ def header(
     """What a cohort's bytes depend on, for its manifest. Raises InputError if weights are missing."""
     own = {name: {"options": dict(chosen)} for name, chosen in (options or {}).items() if chosen}
     used = sorted({name for m in modalities for name in m.weights()})
+    labels = {"labels": list(population.labels)} if population.labels else {}
     return {
         "seed": seed,
         "patients": patients,
         "population": population.config.model_dump(mode="json"),
+        **labels,
         "modalities": {
             m.name: {"indication": m.indication, "weights": m.weights(), **_size(m), **own.get(m.name, {})}
             for m in modalities

@@ -22,6 +22,7 @@ from ..profile import PatientProfile
 from ..training.weights import digest, write_atomic
 from . import patients_table
 from .disk import is_empty, new_folder, refusals, require_room
+from .labels import write_labels
 
 FORMAT = "polyclinic-cohort"
 FORMAT_VERSION = 1
@@ -201,6 +202,7 @@ class Cohort:
         files: Files = {}
         for part in self._parts():
             files |= {path: f for path, f in part["files"].items() if not path.startswith(PENDING)}
+        stores: dict[str, list[str]] = {}  # modality that many patients share -> what it wrote
         with refusals(self.folder, RESUME):
             for modality in modalities:
                 pieces = [pending / _slice_name(n) / modality.name for n in range(self.slices)]
@@ -210,9 +212,21 @@ class Cohort:
                     shutil.rmtree(joined, ignore_errors=True)
                     joined.mkdir(parents=True)
                     modality.assemble(pieces, joined)
-                    files |= self._moved(joined)
+                    made = self._moved(joined)
+                    files |= made
+                    stores[modality.name] = sorted({_store(path) for path in made})
             without = self._write_roster()
             files[PATIENTS] = _fingerprint(self.folder / PATIENTS)
+            if fields := self.manifest.get("labels"):
+                profiles = list(patients_table.profiles(self.folder / PATIENTS))
+                ids = [profile.patient_id for profile in profiles]
+                shared = {
+                    store: [patient for patient in ids if patient not in set(without[name])]
+                    for name, paths in stores.items()
+                    for store in paths
+                }
+                for path in write_labels(self.folder, profiles, fields, list(files), shared):
+                    files[path.relative_to(self.folder).as_posix()] = _fingerprint(path)
             modes = {
                 name: {
                     **self.manifest["modalities"][name],
@@ -346,6 +360,13 @@ def _difference(there: Any, asked: Any, key: str = "") -> str | None:
                 return found
         return None
     return None if there == asked else f"{key} is {there!r} there and {asked!r} was asked for"
+
+
+def _store(path: str) -> str:
+    """The folder that many patients share, of which a file is a part: omics/rna.zarr, or fhir."""
+    parts = path.split("/")
+    whole = len(parts) > 2 or parts[-1].endswith((".h5ad", ".h5mu"))
+    return "/".join(parts[:2] if whole else parts[:1])
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:

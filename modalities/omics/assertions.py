@@ -26,7 +26,7 @@ EXPECTED = {
 def assertions(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
     """See core.assertions.Asserting."""
     found: dict[str, list[Assertion]] = {}
-    for store in sorted((folder / "omics").glob("*")):
+    for store in sorted((folder / "omics").glob("*.[zh]*")):
         for source, obs in _tables(store, store.stat().st_mtime_ns):
             for patient_id in obs.index.intersection(list(patient_ids)):
                 found.setdefault(str(patient_id), []).extend(_headed(obs.loc[patient_id], source))

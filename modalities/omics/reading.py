@@ -35,7 +35,7 @@ def read(folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
     """
     arrays: dict[str, dict[str, AnyArray]] = {}
     facts: dict[str, dict[str, Any]] = {}
-    for store in sorted((folder / "omics").glob("*")):
+    for store in sorted((folder / "omics").glob("*.[zh]*")):
         for assay in _assays(store):
             labels = _labels(store, assay, store.stat().st_mtime_ns)
             known = [patient for patient in patient_ids if patient in labels.rows]
