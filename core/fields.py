@@ -236,7 +236,7 @@ class Vocabulary:
         meant = f"did you mean {near[0]!r}? Else " if near and not re.fullmatch(_ICD10CM, name) else ""
         raise InputError(
             f"{where}: unknown field or code {name!r}; {meant}declare it there: "
-            f"`declare: {{{name}: {{kind: flag, label: TEXT}}}}` (or kind: category, or number; docs/fields.md)"
+            f"`declare: {{{name}: {{kind: flag, label: TEXT}}}}` (or kind: category, or number; docs/how-to/fields.md)"
         )
 
     def declare(
