@@ -312,15 +312,17 @@ for command in governance_commands.COMMANDS:
 @app.command()
 def modalities() -> None:
     """What is installed: each modality, who has its records, which weights it reads."""
-    from ..core.modality import installed, load_modality
+    from ..core.registry import checked, names, package_of
     from ..core.training import weights
 
-    rows = []
-    for name, point in installed().items():
-        modality, there = load_modality(name), weights.available()
-        used = [w if w in there else f"{w} (missing)" for w in modality.weights()]
-        package = f"{point.dist.name} {point.dist.version}" if point.dist else ""
-        rows.append([name, modality.indication, ", ".join(used) or "none needed", package])
+    rows, there = [], weights.available()
+    found, broken = checked("modalities")
+    for name, point in names("modalities").items():
+        if name in broken:
+            rows.append([name, f"cannot be used: {broken[name]}", "", package_of(point)])
+            continue
+        used = [w if w in there else f"{w} (missing)" for w in found[name].weights()]
+        rows.append([name, found[name].indication, ", ".join(used) or "none needed", package_of(point)])
     _table(["modality", "who has a record", "weights", "package"], rows)
 
 

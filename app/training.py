@@ -17,7 +17,8 @@ from ..core.cohort.disk import require_new_file
 from ..core.config import DatasetConfig, TrainConfig, load, parse, read_yaml
 from ..core.errors import InputError
 from ..core.fields import FIELDS, Declaration, Field
-from ..core.modality import TrainingSet, load_modality
+from ..core.modality import TrainingSet
+from ..core.registry import load_modality
 from ..core.remarks import remarks
 from ..core.training import weights
 

@@ -31,7 +31,7 @@ from polyclinic.app.training import references
 from polyclinic.conditioning.dataset.dataset import read_training_set
 from polyclinic.conditioning.population import Population
 from polyclinic.core.config import TrainConfig, load
-from polyclinic.core.modality import installed
+from polyclinic.core.registry import names
 from polyclinic.eval.linkage.linkage import Linkage, linkage
 from polyclinic.eval.metrics.classifier import predict_classes
 from polyclinic.eval.report.report import Reference, comparisons_of
@@ -172,7 +172,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="folder to keep the cohorts in")
     options = parser.parse_args()
     patients = QUICK if options.quick else PATIENTS
-    modalities = [name for name in options.modalities.split(",") if name] or list(installed())
+    modalities = [name for name in options.modalities.split(",") if name] or list(names("modalities"))
     real = real_rows(options.data)
     machine = platform.processor() or platform.machine()
     print(f"{machine}, Python {platform.python_version()}, seed {SEED}, {patients} patients a cohort")

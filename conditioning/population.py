@@ -10,8 +10,9 @@ import numpy as np
 
 from ..core.config import load, parse
 from ..core.errors import InputError
-from ..core.fields import BREAST_CANCER, BY_NAME, Declaration, Vocabulary, vocabulary
+from ..core.fields import BREAST_CANCER, BY_NAME, Declaration, Vocabulary
 from ..core.profile import PatientProfile, seed_for
+from ..core.registry import vocabulary
 from ..core.training.weights import available, digest, read_card
 from .case_mix import TABLE, CaseMix, Settings, open_table
 from .design.cohort_config import CohortConfig, counted, parse_counts

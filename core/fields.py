@@ -5,8 +5,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from functools import cache
-from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, model_validator
@@ -20,7 +18,6 @@ LOINC = "http://loinc.org"
 SNOMED = "http://snomed.info/sct"
 ICD10 = "http://hl7.org/fhir/sid/icd-10-cm"
 SYSTEMS = {"icd10cm": ICD10, "snomed": SNOMED, "loinc": LOINC}  # by the name that a declaration uses
-GROUP = "polyclinic.fields"  # entry points: mappings of declarations
 OWN = ("age", "sex", "height", "weight")  # fields that a profile has as attributes
 RESERVED = (
     "patient_id", "index_date", "conditions", "measurements", "traits", "severity", "bmi", "part", "file",
@@ -329,20 +326,3 @@ SHIPPED = _shipped()
 FIELDS, BY_NAME = SHIPPED.fields, SHIPPED.by_name
 field_named, checked, with_values = SHIPPED.field, SHIPPED.checked, SHIPPED.with_values
 BREAST_CANCER = ("C50.919", "C50.929")
-
-
-@cache
-def vocabulary() -> Vocabulary:
-    """The shipped vocabulary and what installed packages declare (entry points of `polyclinic.fields`).
-
-    Raises InputError naming the package whose declarations do not fit.
-    """
-    found = SHIPPED
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-        where = f"{point.dist.name if point.dist else point.value}: entry point {point.name!r} of {GROUP}"
-        try:
-            declarations = point.load()
-        except (ImportError, AttributeError) as error:
-            raise InputError(f"{where}: cannot be loaded: {error}") from None
-        found = found.declare(declarations, where)
-    return found

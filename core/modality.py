@@ -1,9 +1,7 @@
-"""What a modality is: the protocols that every room meets at, and how a modality is found by name."""
+"""What a modality is: the required contract that every room meets at; core.capabilities has the optional ones."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -206,31 +204,6 @@ class Modality(Protocol):
     def views(self) -> list[View]:
         """What eval may measure; empty where there is no real counterpart."""
         ...
-
-
-GROUP = "polyclinic.modalities"
-
-
-def installed() -> dict[str, EntryPoint]:
-    """Entry points of all installed modalities, ours and others', by name."""
-    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda p: p.name)}
-
-
-def load_modality(name: str, options: Mapping[str, Any] | None = None) -> Modality:
-    """The modality of that name; `options` are its own settings of how records are drawn and written.
-
-    A modality that has such settings takes them as the one argument of its class. Raises InputError:
-    not installed (names those that are), takes no options, or an option it does not know.
-    """
-    points = installed()
-    if name not in points:
-        known = ", ".join(points) or "none"
-        raise InputError(f"modality {name!r} is not installed; expected one of: {known}")
-    kind = points[name].load()
-    if options and not signature(kind).parameters:
-        raise InputError(f"modality {name!r} takes no options, got {', '.join(options)}")
-    modality: Modality = kind(options) if options else kind()
-    return modality
 
 
 def in_order(modalities: Sequence[Modality]) -> list[Modality]:

@@ -24,8 +24,9 @@ from ...core.cohort.cohort import SLICE, Cohort
 from ...core.cohort.watermark import Mark, marked
 from ...core.config import parse
 from ...core.errors import InputError
-from ...core.modality import Modality, in_order, installed, load_modality
+from ...core.modality import Modality, in_order
 from ...core.pipeline import generate, load_generators
+from ...core.registry import load_modality, sound
 from ...core.training import weights
 
 Options = Mapping[str, Mapping[str, Any]]  # modality name -> its settings
@@ -70,8 +71,8 @@ def make(
     for name, value in (("patients", patients), ("workers", workers), ("batch-size", batch_size)):
         if value is not None and value < 1:
             raise InputError(f"--{name} must be 1 or more, got {value}")
-    drawn = set(modalities) or set(installed())
-    common = {name: own for name, own in population.config.options.items() if name in drawn}
+    modalities = tuple(modalities) or tuple(sound("modalities"))
+    common = {name: own for name, own in population.config.options.items() if name in modalities}
     options = {**common, **{name: {**common.get(name, {}), **own} for name, own in (options or {}).items()}}
     chosen = choose(modalities, options)
     settings = header(population, chosen, patients, seed, options)
@@ -84,11 +85,11 @@ def make(
 
 
 def choose(names: Sequence[str] = (), options: Options | None = None) -> list[Modality]:
-    """Modalities by name (all installed ones if none is named), each after those whose facts it reads.
+    """Modalities by name (all installed ones that work if none is named), each after those whose facts it reads.
 
     Raises InputError, also for options of a modality that is not among them.
     """
-    wanted, options = sorted(set(names) or installed()), options or {}
+    wanted, options = sorted(set(names) or sound("modalities")), options or {}
     for name in options:
         if name not in wanted:
             raise InputError(

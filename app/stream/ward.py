@@ -16,9 +16,10 @@ from ...core.cohort.cohort import Cohort
 from ...core.cohort.quarantine import require_free
 from ...core.config import Settings
 from ...core.errors import InputError
-from ...core.modality import Batch, Modality, Record, load_modality
+from ...core.modality import Batch, Modality, Record
 from ...core.pipeline import Patient, generate
 from ...core.profile import PatientProfile, seed_for
+from ...core.registry import load_modality
 from ...core.training import weights
 from .network_faults import Fault, Line
 from .scenario import Event, Scenario, read_scenario

@@ -4,10 +4,11 @@ from pathlib import Path
 
 from ...core.config import DatasetConfig
 from ...core.errors import InputError
-from ...core.fields import Vocabulary, vocabulary
+from ...core.fields import Vocabulary
 from ...core.ids import require_ids
 from ...core.modality import DatasetSource, TrainingSet
 from ...core.profile import PatientProfile
+from ...core.registry import vocabulary
 from ...core.remarks import remark
 from ...core.tables import read_table
 from .dicom_rows import dicom_rows

@@ -12,7 +12,8 @@ from pydantic import Field as Setting
 
 from ...core.config import DatasetConfig, Settings, parse
 from ...core.errors import InputError
-from ...core.fields import Declaration, Vocabulary, vocabulary
+from ...core.fields import Declaration, Vocabulary
+from ...core.registry import vocabulary
 from ..dataset.dataset import vocabulary_of
 from ..dataset.profile_tables import read_patients
 from .cells import encode, source_of

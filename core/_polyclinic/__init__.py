@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from .conditioning.population import Population
     from .core.cohort.cohort import Cohort
     from .core.errors import InputError
-    from .core.modality import Batch, Record, load_modality
+    from .core.modality import Batch, Record
     from .core.pipeline import Patient, generate
     from .core.profile import PatientProfile, seed_for
+    from .core.registry import load_modality
 
 _HOMES = {
     "Batch": ".core.modality",
@@ -24,7 +25,7 @@ _HOMES = {
     "ProfileEncoder": ".conditioning.encoder",
     "Record": ".core.modality",
     "generate": ".core.pipeline",
-    "load_modality": ".core.modality",
+    "load_modality": ".core.registry",
     "seed_for": ".core.profile",
 }
 

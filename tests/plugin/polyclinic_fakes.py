@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from polyclinic.core.errors import InputError
 from polyclinic.core.modality import Record
 from polyclinic.core.training.weights import Card, DataUsed, Weights
 
@@ -69,6 +70,9 @@ class Notes:
         )
         return Weights({"w": torch.ones(2)}, card)
 
+    def load(self, data):
+        raise InputError(f"{self.name}: there are no real ones")
+
     def export(self, records, profiles, folder):
         written = []
         for record, profile in zip(records, profiles, strict=True):
@@ -115,6 +119,12 @@ class Table:
 
     def generator(self, columns):
         return Quoting()
+
+    def train(self, data, conditioner, config, fit, init):
+        raise InputError("fake_table: nothing to learn")
+
+    def load(self, data):
+        raise InputError(f"{self.name}: there are no real ones")
 
     def export(self, records, profiles, folder):
         path = Path(folder) / "rows.csv"

@@ -20,9 +20,10 @@ from polyclinic.app.training import references
 from polyclinic.conditioning.population import Population
 from polyclinic.core.cohort.signing import new_key
 from polyclinic.core.config import load, parse
-from polyclinic.core.modality import DatasetSource, Record, Task, TrainingSet, View, load_modality
+from polyclinic.core.modality import DatasetSource, Record, Task, TrainingSet, View
 from polyclinic.core.pipeline import Patient
 from polyclinic.core.profile import PatientProfile
+from polyclinic.core.registry import load_modality
 from polyclinic.eval.gate import judge
 from polyclinic.eval.metrics import classifier
 from polyclinic.eval.policy import Policy

@@ -29,9 +29,10 @@ from polyclinic.app.stream.sinks import make_sink
 from polyclinic.app.stream.ward import Wanted, ward_of_cohort, ward_of_population
 from polyclinic.core.cohort.cohort import Cohort
 from polyclinic.core.errors import InputError
-from polyclinic.core.modality import Record, load_modality
+from polyclinic.core.modality import Record
 from polyclinic.core.pipeline import Patient, generate
 from polyclinic.core.profile import PatientProfile
+from polyclinic.core.registry import load_modality
 from polyclinic.core.training.weights import digest, find, load
 from polyclinic.modalities.signals.ecg.sampler import EcgSampler
 from polyclinic.modalities.signals.layout import CHANNELS, LEADS, twelve_leads

@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 
 from polyclinic.core.cohort.cohort import Cohort
-from polyclinic.core.modality import Record, load_modality
+from polyclinic.core.modality import Record
 from polyclinic.core.pipeline import Patient
 from polyclinic.core.profile import PatientProfile
+from polyclinic.core.registry import load_modality
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "how-to" / "streams.md"
 MOSQUITTO = shutil.which(

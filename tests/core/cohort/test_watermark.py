@@ -13,7 +13,7 @@ from polyclinic.conditioning.population import Population
 from polyclinic.core.cohort.cohort import Cohort
 from polyclinic.core.cohort.watermark import COHORT, PATIENT, SHARE, Mark, Tally
 from polyclinic.core.errors import InputError
-from polyclinic.core.modality import load_modality
+from polyclinic.core.registry import load_modality
 
 OURS, OTHER = Mark(b"a" * 32), Mark(b"b" * 32)
 KINDS = ("imaging", "signals", "omics")

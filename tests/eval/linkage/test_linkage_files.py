@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from polyclinic.core.assertions import CHEST_FINDINGS, SURVIVAL
-from polyclinic.core.modality import Batch, Record, load_modality
+from polyclinic.core.modality import Batch, Record
 from polyclinic.core.profile import PatientProfile, uid_for
+from polyclinic.core.registry import load_modality
 from polyclinic.eval.linkage.consistency import PATIENTS_TABLE, check_consistency, of_profile
 
 FULL = PatientProfile(

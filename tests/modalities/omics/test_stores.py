@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from polyclinic.conditioning.dataset.dataset import read_training_set
 from polyclinic.core.config import DatasetConfig, parse
 from polyclinic.core.errors import InputError
-from polyclinic.core.modality import Batch, Record, load_modality
+from polyclinic.core.modality import Batch, Record
 from polyclinic.core.profile import PatientProfile
+from polyclinic.core.registry import load_modality
 from polyclinic.core.training.weights import Card, DataUsed
 from polyclinic.modalities.omics import genes, pieces, reading, store
 from polyclinic.modalities.omics.annotation import provenance_of

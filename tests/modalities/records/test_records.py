@@ -15,8 +15,9 @@ from polyclinic.conditioning.encoder import ProfileEncoder
 from polyclinic.conditioning.population import Population
 from polyclinic.core.errors import InputError
 from polyclinic.core.fields import BREAST_CANCER, FIELDS
-from polyclinic.core.modality import Batch, Facts, Record, TrainingSet, load_modality
+from polyclinic.core.modality import Batch, Facts, Record, TrainingSet
 from polyclinic.core.profile import PatientProfile, seed_for, uid_for
+from polyclinic.core.registry import load_modality
 from polyclinic.modalities.records import Records
 from polyclinic.modalities.records.data import NOTE_KINDS, TYPES
 from polyclinic.modalities.records.metrics import check_references, violations

@@ -22,8 +22,9 @@ from polyclinic.conditioning.dataset.dataset import read_training_set
 from polyclinic.core.cohort.watermark import Mark
 from polyclinic.core.config import DatasetConfig, parse
 from polyclinic.core.errors import InputError
-from polyclinic.core.modality import Batch, Record, load_modality
+from polyclinic.core.modality import Batch, Record
 from polyclinic.core.profile import PatientProfile
+from polyclinic.core.registry import load_modality
 from polyclinic.modalities.signals.acquisition import Acquisition, SignalsOptions
 from polyclinic.modalities.signals.artefacts import RAIL, Noise, add
 from polyclinic.modalities.signals.export import ExportOptions, export, read, read_ecg
