@@ -25,6 +25,9 @@ class Identifier:
     where: str
     what: str
 
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
 
 @runtime_checkable
 class Searchable(Protocol):

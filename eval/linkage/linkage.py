@@ -71,6 +71,34 @@ class Linkage:
         """Ids of patients with a fault, each once."""
         return list(dict.fromkeys(contradiction.patient_id for contradiction in self.contradictions))
 
+    @property
+    def in_words(self) -> str:
+        """What was found of the link, in a few sentences."""
+        if self.consistency is None and self.label_recovery is None:
+            return "Not measured: no two records of a patient say something about the same subject."
+        said = []
+        if self.score is not None:
+            said.append(f"Linkage score {self.score:.2f} of 1; with shuffled ids {self.shuffled or 0:.2f}.")
+        if self.consistency is not None:
+            failing = (
+                f"{len(self.inconsistent_patients)} patients have"
+                if self.inconsistent_patients
+                else "no patient has"
+            )
+            subjects = sum(a.required for a in self.consistency_by_subject)
+            said.append(
+                f"Consistency {self.consistency:.2f} on {subjects} subjects: {failing} contradictory files."
+            )
+        if self.label_recovery is None:
+            said.append("Label recovery was not measured: it needs real records, give a reference folder.")
+        else:
+            near = [r for r in self.label_recoveries if r.judged]
+            met = sum(r.met for r in near)
+            said.append(
+                f"Label recovery {self.label_recovery:.2f}: {met} of {len(near)} labels as well as from real records."
+            )
+        return " ".join(said)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         shares = {
@@ -78,6 +106,7 @@ class Linkage:
             "shuffled": self.shuffled,
         }  # fmt: skip
         return {
+            "in_words": self.in_words,
             **{name: None if value is None else round(value, 4) for name, value in shares.items()},
             "definition": DEFINITION,
             "consistency_by_subject": [a.to_dict() for a in self.consistency_by_subject],

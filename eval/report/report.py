@@ -38,8 +38,7 @@ from ..results import FORMAT, VERSION, ViewResult
 from ..rules import rules
 from ..sample import Comparison, Sample, collect
 from ..score import NOT_MEASURED, Score, not_measured
-from .page import render
-from .words import link_headline
+from .render import render
 
 DPI = 110
 
@@ -94,7 +93,7 @@ def evaluate(
         "evaluated": {"profile": profile.name, "patients": cohort.patients},
         "seed": seed,
         "views": [report.to_dict() for report in reports],
-        "linkage": {"in_words": link_headline(link), **link.to_dict()},
+        "linkage": link.to_dict(),
         "rules": rules(cohort, modalities),
         "privacy": privacy.to_dict(),
         "not_measured": [

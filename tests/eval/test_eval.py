@@ -372,7 +372,7 @@ def test_report_is_one_accessible_file(scored: tuple[dict[str, Any], Path]) -> N
     page = (scored[1] / "report.html").read_text()
     assert not re.search(r"""(src|href)=['"](?!data:|#)""", page)
     assert not re.search(r"<script|<link|@import|url\(", page)
-    assert all("alt='" in tag for tag in re.findall(r"<img[^>]*>", page))
+    assert all('alt="' in tag for tag in re.findall(r"<img[^>]*>", page))
     assert not re.search(r"<th(?! scope=)[ >]", page)
     assert "prefers-color-scheme: dark" in page
     assert "48 real &amp; 48 synthetic &lt;dots&gt;" in page

@@ -33,7 +33,7 @@ from polyclinic.eval.attacks.identifiers import identifiers
 from polyclinic.eval.attacks.membership import AttackData, attack_data, embed
 from polyclinic.eval.attacks.memorization import Memorization
 from polyclinic.eval.metrics.classifier import auc
-from polyclinic.eval.report.privacy_section import attacked
+from polyclinic.eval.report.render import section
 from polyclinic.eval.sample import Comparison, Sample, collect
 
 WIDTH = 12
@@ -283,13 +283,13 @@ def test_no_patient_with_two_records_is_said() -> None:
 
 
 def test_the_section_leads_with_the_worst_and_escapes(copied: PrivacyResult) -> None:
-    html = attacked(copied)
+    html = section("privacy", privacy=copied)
     top = copied.strongest
     assert top is not None
     assert html.index(top.title) < html.index("Every attack")
     assert "real-1-" not in html
     hostile = AttackResult("m", "a", "<b>title</b>", reason="<i>", in_words="")
-    assert "<b>" not in attacked(PrivacyResult([hostile], [], None))
+    assert "<b>" not in section("privacy", privacy=PrivacyResult([hostile], [], None))
 
 
 def test_scores_hold_no_patient(copied: PrivacyResult) -> None:

@@ -16,7 +16,7 @@ from polyclinic.core.training.weights import Card, Weights
 from polyclinic.eval.attacks.attack import PrivacyResult, attack
 from polyclinic.eval.attacks.audit_record import ENDING, MISSING, PUBLIC, UNKNOWN, audits, on_file, write
 from polyclinic.eval.attacks.privacy_audit import Audit
-from polyclinic.eval.report.privacy_section import attacked
+from polyclinic.eval.report.render import section
 
 SHIPPED = weights.folders()[-1]
 PRIVATE = [
@@ -97,15 +97,15 @@ def test_scores_and_report_say_so(place: Path) -> None:
     rows = {row["name"]: row for row in json.loads(json.dumps(found.to_dict()))["audits"]}
     assert rows["open"]["lower_bound"] is None
     assert rows["closed"]["lower_bound"] > 0
-    assert "closed: epsilon is at least" in attacked(found)
-    assert "open: not measured" in attacked(found)
+    assert "closed: epsilon is at least" in section("privacy", privacy=found)
+    assert "open: not measured" in section("privacy", privacy=found)
 
 
 def test_a_cohort_of_another_tool_is_not_measured() -> None:
     assert audits(object()) is None
     found = attack({})
     assert found.to_dict()["audits"] is None
-    assert "does not say which weights drew it" in attacked(found)
+    assert "does not say which weights drew it" in section("privacy", privacy=found)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": "other", "version": 1}'])
