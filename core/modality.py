@@ -106,12 +106,14 @@ class TrainingSet:
 class Task:
     """Something a model can be taught to read off a record, for train-on-synthetic-test-on-real.
 
-    label gives the place in `classes` (0, 1, ...), NaN where it is unknown.
+    label gives the place in `classes` (0, 1, ...), NaN where it is unknown. `field` is the declared field that it
+    is the label of, if it is.
     """
 
     name: str
     classes: tuple[str, ...]
     label: Callable[[PatientProfile, Record], float]
+    field: str = ""
 
 
 @dataclass(frozen=True)

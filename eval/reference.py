@@ -13,6 +13,7 @@ from ..core.errors import InputError
 from ..core.modality import Modality, TrainingSet
 from ..core.profile import PatientProfile
 from ..core.training.weights import write_atomic
+from .declared import with_declared
 from .metrics.distances import (
     LEAST,
     PROBABILITIES,
@@ -82,7 +83,7 @@ def samples(
                 f"{test.root}: {len(both)} patients are in both splits, for example {min(both)}; "
                 f"expected a split by patient"
             )
-    views = modality.views()
+    views = with_declared(modality.views(), pairs)
     learnt = collect(views, real_rows(modality, [train for train, _ in pairs if len(train)], seed, most))
     judged = collect(views, real_rows(modality, [test for _, test in pairs if len(test)], seed, most))
     return list(zip(learnt, judged, strict=True))

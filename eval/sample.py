@@ -24,7 +24,7 @@ class Sample:
     """Row i of `features` and `inputs` (row, named column) belongs to patient `profiles[i]`.
 
     labels: task -> (row,) class index, NaN where unknown. shown: some rows whole, for pictures. panels: the
-    view's closer looks by name, (row, named column) each.
+    view's closer looks by name, (row, named column) each. declared: classes of the tasks of declared fields.
     """
 
     features: "DataFrame"
@@ -33,6 +33,7 @@ class Sample:
     labels: dict[str, FloatArray]
     shown: Rows
     panels: dict[str, "DataFrame"] = field(default_factory=dict)
+    declared: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.profiles)
@@ -91,6 +92,7 @@ def collect(views: Sequence[View], pairs: Iterable[tuple[PatientProfile, Record]
                 panel.name: pd.concat([p.panels[panel.name] for p in own], ignore_index=True)
                 for panel in view.panels
             },
+            declared=own[0].declared,
         )
         if own
         else None
@@ -108,6 +110,7 @@ def _sample(view: View, rows: Rows, keep: int) -> Sample:
         labels={t.name: np.array([t.label(*row) for row in rows], dtype=np.float64) for t in view.tasks},
         shown=list(rows[: max(0, keep)]),
         panels={panel.name: panel.rows(records) for panel in view.panels},
+        declared={task.name: task.classes for task in view.tasks if task.field},
     )
 
 

@@ -79,12 +79,12 @@ def train_models(task: Task, synthetic: Sample, train: Sample, test: Sample, see
         patients=patients,
         own_patients=own_patients,
         rows=(len(y), len(y_train)),
-        groups={name: rows[asked] for name, rows in subgroups(test).items()},
+        groups={name: rows[asked] for name, rows in subgroups(test, task.name).items()},
     )
 
 
-def subgroups(sample: Sample) -> dict[str, BoolArray]:
-    """Name -> (row,) of the age bands, sexes and origins that the patients tell; those of 20 rows or more."""
+def subgroups(sample: Sample, task: str = "") -> dict[str, BoolArray]:
+    """Name -> (row,) of age bands, sexes, origins and classes of declared fields but `task`; of 20 rows or more."""
     found = {}
     ages = np.array([np.nan if p.age is None else p.age for p in sample.profiles], dtype=np.float64)
     for low, high, name in BANDS:
@@ -95,6 +95,9 @@ def subgroups(sample: Sample) -> dict[str, BoolArray]:
         stated = [p.traits.get(trait) for p in sample.profiles]
         for origin in sorted({t for t in stated if t is not None}):
             found[f"{trait} {origin}"] = np.array([t == origin for t in stated])
+    for name, classes in sample.declared.items():
+        if name != task:
+            found |= {f"{name}: {one}": sample.labels[name] == k for k, one in enumerate(classes)}
     return {name: rows for name, rows in found.items() if rows.sum() >= LEAST_OF_GROUP}
 
 
