@@ -1,9 +1,10 @@
 """YAML to typed settings; an unknown key is an error that names the nearest known one."""
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -12,9 +13,10 @@ from .errors import InputError
 
 
 class Settings(BaseModel):
-    """Base of all settings: frozen, and strict about keys."""
+    """Base of all settings: frozen, and strict about keys. `renamed`: what keys of earlier versions are called now."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    renamed: ClassVar[Mapping[str, str]] = {}
 
 
 class FieldMap(Settings):
@@ -102,6 +104,8 @@ def parse(model: type[S], values: Any, where: str) -> S:
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             owner = _model_at(model, first["loc"][:-1])
+            if now := getattr(owner, "renamed", {}).get(str(first["loc"][-1])):
+                raise InputError(f"{where}: {key!r} is called {now!r} now") from None
             near = get_close_matches(str(first["loc"][-1]), owner.model_fields, n=1, cutoff=0.0)
             raise InputError(f"{where}: unknown key {key!r}; the nearest known one is {near[0]!r}") from None
         if not key and first["type"] == "value_error":  # of the whole, whose values nobody wants to read

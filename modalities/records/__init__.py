@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -16,7 +16,7 @@ from .case import Case
 from .notes.consistency import contradictions
 from .rules import clinical
 from .simulation.course import courses
-from .timeline import story_of
+from .timeline import timeline_of
 
 if TYPE_CHECKING:
     from ...core.training.fit import Fit
@@ -26,10 +26,11 @@ NOTES_RULE = "notes-state-the-record"
 
 
 class Options(Settings):
-    """`mess`: how many errors of entry, 0 (none) to 1. `formats`: what is written besides NDJSON and notes.
+    """`corruption`: how many errors of entry, 0 (none) to 1. `formats`: what is written besides NDJSON and notes.
     `courses`: a folder of courses of disease that are added to ours, or replace those of the same file name."""
 
-    mess: float = Field(0.0, ge=0, le=1)
+    renamed: ClassVar[Mapping[str, str]] = {"mess": "corruption"}
+    corruption: float = Field(0.0, ge=0, le=1)
     courses: Path | None = None
     formats: list[Literal["bundles", "omop", "csv"]] = Field(default_factory=list)
 
@@ -52,7 +53,7 @@ class Records:
 
     def generator(self, columns: Sequence[str]) -> model.RecordRules:
         """The rules; the code's columns are not used, the profile itself is. Raises InputError for a course."""
-        return model.RecordRules(courses(self.options.courses), self.options.mess)
+        return model.RecordRules(courses(self.options.courses), self.options.corruption)
 
     def weights(self) -> list[str]:
         """None: nothing is learnt."""
@@ -104,7 +105,7 @@ class Records:
         for patient_id, resources in delivered.items():
             if resources:
                 truth = true.get(patient_id, resources)
-                told = {"resources": resources, "story": story_of(truth), "notes": notes[patient_id]}
+                told = {"resources": resources, "timeline": timeline_of(truth), "notes": notes[patient_id]}
                 if true:
                     told |= {"truth": truth, "true_notes": true_notes[patient_id]}
                 found[patient_id] = Record({}, told)

@@ -1,4 +1,4 @@
-"""What the FHIR files of a cohort say of their patients; of the truth, where the delivered files have mess."""
+"""What the FHIR files of a cohort say of their patients; of the truth, where the delivered files have corruption."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -52,9 +52,9 @@ _RECEPTORS = {
 
 def assertions(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
     """See core.assertions.Asserting."""
-    messy = (folder / TRUTH).is_dir()
-    read = read_patients(folder / (TRUTH if messy else FOLDER), patient_ids)
-    notes = read_notes(folder / (TRUE_NOTES if messy else NOTES), patient_ids)
+    corrupted = (folder / TRUTH).is_dir()
+    read = read_patients(folder / (TRUTH if corrupted else FOLDER), patient_ids)
+    notes = read_notes(folder / (TRUE_NOTES if corrupted else NOTES), patient_ids)
     return {
         patient_id: [*_of(Case(own)), *noted(notes[patient_id], patient_id)]
         for patient_id, own in read.items()

@@ -1,4 +1,4 @@
-"""messy(): errors of entry on a dial, as real records have them; the truth is kept beside.
+"""corrupted(): errors of entry on a dial, as real records have them; the truth is kept beside.
 
 Each kind of error strikes a resource with its own chance times the dial. The resources stay valid FHIR and
 their references hold; what they say is wrong, missing, twice there or late.
@@ -35,7 +35,7 @@ _OTHER_UNIT = {
 }
 
 
-def messy(resources: list[Resource], dial: float, seed: int) -> list[Resource]:
+def corrupted(resources: list[Resource], dial: float, seed: int) -> list[Resource]:
     """The resources as somebody in a hurry would have entered them; dial in [0, 1]. The input is not changed."""
     rng = Random(seed_for(seed, "mess", "entry"))
     done: list[Resource] = []
@@ -105,7 +105,7 @@ def slip(text: str, rng: Random) -> str:
     return text[:place] + text[place + 1 :] if kind == 1 else text[:place] + text[place] + text[place:]
 
 
-def messy_note(note: Note, dial: float, seed: int) -> Note:
+def corrupted_note(note: Note, dial: float, seed: int) -> Note:
     """The note as typed in a hurry; dial in [0, 1]. Spans keep to their words, and their values are the truth.
 
     Only words of letters are struck: numbers in notes stay.

@@ -23,7 +23,7 @@ TYPES = (
     "DocumentReference",
 )
 FOLDER = "fhir"  # what is delivered
-TRUTH = "fhir_truth"  # the same patients before any mess was made; only where there is mess
+TRUTH = "fhir_truth"  # the same patients before any corruption was made; only where there is corruption
 NOTES = "notes"
 TRUE_NOTES = "notes_truth"
 

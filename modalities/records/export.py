@@ -24,7 +24,7 @@ _PLACES = (
 def write_piece(records: Sequence[Record], folder: Path) -> list[Path]:
     """fhir/<Resource>.ndjson and notes/<kind>.jsonl below folder for these patients; the paths.
 
-    Where there is mess, the truth beside them in fhir_truth/ and notes_truth/.
+    Where there is corruption, the truth beside them in fhir_truth/ and notes_truth/.
     """
     paths = []
     for fact, place, names in _PLACES:

@@ -30,7 +30,7 @@ def views() -> list[View]:
 
 
 def violations(folder: Path) -> Iterator[tuple[str, Violation]]:
-    """(patient, broken rule) of a cohort folder, a patient at a time; of the truth where there is mess.
+    """(patient, broken rule) of a cohort folder, a patient at a time; of the truth where there is corruption.
 
     Raises InputError if a file is missing or is not NDJSON.
     """
@@ -41,17 +41,17 @@ def violations(folder: Path) -> Iterator[tuple[str, Violation]]:
 
 
 def misstatements(folder: Path) -> Iterator[tuple[str, str]]:
-    """(patient, what a note says and the record does not) of a cohort folder; of the truth where there is mess.
+    """(patient, what a note says and the record does not) of a cohort folder; of the truth where there is corruption.
 
     Raises InputError if a file is missing or is not NDJSON.
     """
-    messy = (folder / TRUTH).is_dir()
+    corrupted = (folder / TRUTH).is_dir()
     texts: dict[str, list[dict[str, Any]]] = {}
     for kind in NOTE_KINDS:
-        path = folder / (TRUE_NOTES if messy else NOTES) / f"{kind}.jsonl"
+        path = folder / (TRUE_NOTES if corrupted else NOTES) / f"{kind}.jsonl"
         for note in read_resources(path) if path.exists() else ():
             texts.setdefault(note["meta"]["patient"], []).append(note)
-    for patient_id, resources in patients(folder / (TRUTH if messy else FOLDER)):
+    for patient_id, resources in patients(folder / (TRUTH if corrupted else FOLDER)):
         case = Case(resources)
         for note in texts.get(patient_id, ()):
             for says in contradictions(note, case):

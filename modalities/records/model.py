@@ -1,15 +1,15 @@
 """RecordRules: one patient's health record, from the profile, the courses of its diseases and the others' facts.
 
-Facts of a record, plain JSON: `resources`, the FHIR R4 resources in the order of data.TYPES; `story`, the same
-as a list of dated events (see story.py); `notes`, the texts with their spans (see notes/text.py). With mess,
-`resources` and `notes` are what is delivered, `truth` and `true_notes` what is true, and the story tells the truth.
+Facts of a record, plain JSON: `resources`, the FHIR R4 resources in the order of data.TYPES; `timeline`, the same
+as a list of dated events (see timeline.py); `notes`, the texts with their spans (see notes/text.py). With corruption,
+`resources` and `notes` are what is delivered, `truth` and `true_notes` what is true, and the timeline tells the truth.
 """
 
 from collections.abc import Mapping
 
 from ...core.modality import Batch, Facts, Record
 from ...core.profile import PatientProfile
-from .corruption import messy, messy_note
+from .corruption import corrupted, corrupted_note
 from .data import Resource
 from .formats.documents import attach, documents
 from .formats.fhir import Writer
@@ -18,17 +18,17 @@ from .notes.text import Note
 from .simulation.course import Course
 from .simulation.course_run import play
 from .studies import ecg, image, pathology, tumour, tumour_place
-from .timeline import story_of
+from .timeline import timeline_of
 
 
 class RecordRules:
     """The Generator of health records; a record depends on the profile, the row's seed and the facts alone.
 
-    courses are the diseases' by name; mess is the dial of errors.
+    courses are the diseases' by name; corruption is the dial of errors.
     """
 
-    def __init__(self, courses: Mapping[str, Course], mess: float = 0.0) -> None:
-        self.courses, self.mess = courses, mess
+    def __init__(self, courses: Mapping[str, Course], corruption: float = 0.0) -> None:
+        self.courses, self.corruption = courses, corruption
 
     def sample(self, batch: Batch) -> list[Record]:
         """One record a row: no arrays; facts as the module says. Raises InputError."""
@@ -40,11 +40,11 @@ class RecordRules:
 
     def _record(self, profile: PatientProfile, facts: Mapping[str, Facts], seed: int) -> Record:
         true, notes = self.draw(profile, facts, seed)
-        told = {"resources": true, "story": story_of(true), "notes": [note.to_dict() for note in notes]}
-        if self.mess > 0:
-            delivered = [messy_note(note, self.mess, seed) for note in notes]
+        told = {"resources": true, "timeline": timeline_of(true), "notes": [note.to_dict() for note in notes]}
+        if self.corruption > 0:
+            delivered = [corrupted_note(note, self.corruption, seed) for note in notes]
             told |= {
-                "resources": attach(messy(true, self.mess, seed), delivered),
+                "resources": attach(corrupted(true, self.corruption, seed), delivered),
                 "notes": [note.to_dict() for note in delivered],
                 "truth": true,
                 "true_notes": told["notes"],

@@ -1,4 +1,4 @@
-"""story_of(): a patient's resources as a list of dated events in plain JSON, from which notes are rendered.
+"""timeline_of(): a patient's resources as a list of dated events in plain JSON, from which notes are rendered.
 
 An event has the keys kind, code, display, value, unit, date, end, reason, id and encounter; what does not
 apply is None. kind is encounter, condition, observation, medication, procedure, imaging, report or death.
@@ -16,7 +16,7 @@ Event = dict[str, Any]
 CAUSE_OF_DEATH = "69453-9"  # LOINC
 
 
-def story_of(resources: Sequence[Resource]) -> list[Event]:
+def timeline_of(resources: Sequence[Resource]) -> list[Event]:
     """The events of one patient's resources."""
     named = {
         f"Condition/{r['id']}": _coded(r.get("code"))[1]

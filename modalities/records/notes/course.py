@@ -6,7 +6,7 @@ from itertools import groupby
 
 from ..codes import holds
 from ..simulation.chart import Order, Procedure, Reading, Visit
-from .note_writer import Scribe
+from .note_writer import NoteWriter
 from .text import Parts, capital, enumerated
 
 _SIGNIFICANT = 0.2  # share by which a value must move to be told
@@ -20,7 +20,7 @@ _TRENDS = 3  # at most
 Told = tuple[float, Parts]  # when, a sentence
 
 
-def course(s: Scribe, visit: Visit, reason: str | None, dead: bool) -> Parts:
+def course(s: NoteWriter, visit: Visit, reason: str | None, dead: bool) -> Parts:
     """The sentences in order of time; `reason` is the leading problem, which is told elsewhere."""
     told = [*_found(s, visit, reason), *_done(s, visit), *_orders(s, visit), *_cultures(s, visit)]
     told.sort(key=lambda own: own[0])  # stable: as written within a moment
@@ -35,7 +35,7 @@ def course(s: Scribe, visit: Visit, reason: str | None, dead: bool) -> Parts:
     return s.told(sentences)
 
 
-def _timed(s: Scribe, at: float, visit: Visit, reference: str) -> dict[str, Parts]:
+def _timed(s: NoteWriter, at: float, visit: Visit, reference: str) -> dict[str, Parts]:
     """{when} and {When}: on admission, on day 3, or today."""
     if not visit.is_stay:
         return {"when": ["today"], "When": ["Today"], "when_bare": ["today"]}
@@ -46,7 +46,7 @@ def _timed(s: Scribe, at: float, visit: Visit, reference: str) -> dict[str, Part
     return {"when": when, "When": capital([*when, ","]), "when_bare": when[1:]}
 
 
-def _found(s: Scribe, visit: Visit, reason: str | None) -> Iterable[Told]:
+def _found(s: NoteWriter, visit: Visit, reason: str | None) -> Iterable[Told]:
     """Conditions put on record here: those of the first hours together, later ones with their day."""
     new = [p for p in s.chart.problems.values() if p.visit is visit and p.name not in (reason, *SIGNS)]
     first = [p for p in new if s.day(p.recorded) == s.day(visit.start)]
@@ -60,7 +60,7 @@ def _found(s: Scribe, visit: Visit, reason: str | None) -> Iterable[Told]:
             yield problem.recorded, s.say("course/found", list=mention, **slots)
 
 
-def _done(s: Scribe, visit: Visit) -> Iterable[Told]:
+def _done(s: NoteWriter, visit: Visit) -> Iterable[Told]:
     """Procedures, those of a day together."""
     kinds = {"intensive_care": "course/intensive", "blood_culture_taken": "course/taken"}
     by_day: dict[tuple[date | None, str], dict[str, Procedure]] = {}
@@ -75,7 +75,7 @@ def _done(s: Scribe, visit: Visit) -> Iterable[Told]:
         yield first.at, s.say(key, list=enumerated(mentions), he=s.he, He=s.he.capitalize(), **slots)
 
 
-def _orders(s: Scribe, visit: Visit) -> Iterable[Told]:
+def _orders(s: NoteWriter, visit: Visit) -> Iterable[Told]:
     """Drugs begun, their doses changed, and drugs ended before they were due."""
     begun = [o for o in s.chart.orders if o.visit is visit]
     changed = {o.key: former for o in begun if (former := _former(s, o)) is not None}
@@ -103,19 +103,19 @@ def _orders(s: Scribe, visit: Visit) -> Iterable[Told]:
     yield from _stopped(s, visit)
 
 
-def _taken(s: Scribe, order: Order, dose_alone: bool) -> Parts:
+def _taken(s: NoteWriter, order: Order, dose_alone: bool) -> Parts:
     """The dose, and how often."""
     return [s.dose(order)] if dose_alone else [s.dose(order), " ", s.often(order)]
 
 
-def _former(s: Scribe, order: Order) -> Order | None:
+def _former(s: NoteWriter, order: Order) -> Order | None:
     """The order of the same drug that this one replaced at once."""
     return next(
         (o for o in s.chart.orders if o.drug == order.drug and o.end == order.start and o is not order), None
     )
 
 
-def _stopped(s: Scribe, visit: Visit) -> Iterable[Told]:
+def _stopped(s: NoteWriter, visit: Visit) -> Iterable[Told]:
     replaced = {(o.drug, o.start) for o in s.chart.orders}
     ended = [
         o for o in s.chart.orders
@@ -131,11 +131,11 @@ def _stopped(s: Scribe, visit: Visit) -> Iterable[Told]:
         )
 
 
-def _readings(s: Scribe, visit: Visit) -> list[Reading]:
+def _readings(s: NoteWriter, visit: Visit) -> list[Reading]:
     return sorted((r for r in s.chart.readings if r.visit is visit), key=lambda r: r.at)
 
 
-def _cultures(s: Scribe, visit: Visit) -> Iterable[Told]:
+def _cultures(s: NoteWriter, visit: Visit) -> Iterable[Told]:
     """What grew, or did not."""
     for reading in _readings(s, visit):
         if reading.name == "blood_culture":
@@ -146,7 +146,7 @@ def _cultures(s: Scribe, visit: Visit) -> Iterable[Told]:
             yield reading.at, s.say(key, lab=s.lab(reading.name, place), answer=answer, **slots)
 
 
-def _trends(s: Scribe, visit: Visit) -> Iterable[Parts]:
+def _trends(s: NoteWriter, visit: Visit) -> Iterable[Parts]:
     """Laboratory values that moved between the first and the last reading."""
     read: dict[str, list[Reading]] = {}
     for reading in _readings(s, visit):
@@ -173,7 +173,7 @@ def _trends(s: Scribe, visit: Visit) -> Iterable[Parts]:
         )
 
 
-def _resolved(s: Scribe, visit: Visit, dead: bool) -> Parts:
+def _resolved(s: NoteWriter, visit: Visit, dead: bool) -> Parts:
     """Conditions that were over when the stay ended."""
     if dead or not visit.is_stay:
         return []
@@ -181,7 +181,7 @@ def _resolved(s: Scribe, visit: Visit, dead: bool) -> Parts:
     return s.say("course/resolved", list=enumerated([[s.condition(p.name)] for p in over])) if over else []
 
 
-def _death(s: Scribe, visit: Visit) -> Parts:
+def _death(s: NoteWriter, visit: Visit) -> Parts:
     """When and of what."""
     death, cause = s.chart.death, s.chart.cause
     assert death is not None

@@ -6,7 +6,7 @@ from functools import cached_property
 from ....core.modality import Facts
 from ..simulation.chart import Order, Problem, Reading, Visit
 from .course import SIGNS
-from .note_writer import Scribe
+from .note_writer import NoteWriter
 
 # Not carried on from one visit to the next: signs, and what is over within weeks
 _PASSING = {
@@ -16,11 +16,11 @@ _PASSING = {
 
 
 class Episode:
-    """A visit, the scribe of its note `s`, and the facts of the studies made at it."""
+    """A visit, the writer of its note `s`, and the facts of the studies made at it."""
 
-    def __init__(self, scribe: Scribe, visit: Visit, facts: Mapping[str, Facts]) -> None:
-        self.s, self.visit, self.facts, self.chart = scribe, visit, facts, scribe.chart
-        self.reference = scribe.reference("Encounter", visit.key)
+    def __init__(self, writer: NoteWriter, visit: Visit, facts: Mapping[str, Facts]) -> None:
+        self.s, self.visit, self.facts, self.chart = writer, visit, facts, writer.chart
+        self.reference = writer.reference("Encounter", visit.key)
         self.dead = self.chart.death is not None and visit.end >= self.chart.death
         self.reason = visit.reason if visit.reason in self.chart.present(visit.end) else None
 

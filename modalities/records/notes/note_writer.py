@@ -1,4 +1,4 @@
-"""Scribe: says the things of one patient's chart in the words of one author, each as a Mention of its resource."""
+"""NoteWriter: says the things of one patient's chart in the words of one author, each as a Mention of its resource."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -23,7 +23,7 @@ _SEXES = {
 }
 
 
-class Scribe:
+class NoteWriter:
     """The words for one note. `writer` has the chart and the calendar, `key` names the note's own randomness."""
 
     def __init__(self, writer: Writer, book: Book, department: str, key: str, seed: int) -> None:

@@ -6,7 +6,7 @@ from ....core.modality import Facts
 from ..formats.fhir import Writer
 from ..simulation.chart import Visit
 from ..studies import image_time, slices_of
-from .note_writer import Scribe
+from .note_writer import NoteWriter
 from .text import Mention, Note, Part, Parts, capital, enumerated
 
 # A finding is not denied beside one that looks like it.
@@ -19,7 +19,7 @@ _CHEST_FILM = ("DX", "CR")
 
 def radiology(writer: Writer, facts: Facts, seed: int) -> Note:
     """The report of an image: what it is, its view, the findings it was given, and some that it was not."""
-    s = Scribe(writer, "radiology", "radiology", "chest-xray", seed)
+    s = NoteWriter(writer, "radiology", "radiology", "chest-xray", seed)
     at, visit = image_time(writer, facts), writer.chart.index_visit
     report, study = (
         s.reference("DiagnosticReport", "report-chest-xray"),
@@ -53,12 +53,12 @@ def radiology(writer: Writer, facts: Facts, seed: int) -> Note:
     return s.note("chest-xray", ("DiagnosticReport", "report-chest-xray"), visit, writer.time(at), parts)
 
 
-def _dated(s: Scribe, at: float, reference: str) -> Parts:
+def _dated(s: NoteWriter, at: float, reference: str) -> Parts:
     """A line with the date, where there is a calendar."""
     return ["Date: ", s.date(at, reference), "\n"] if s.day(at) is not None else []
 
 
-def _indication(s: Scribe, at: float, visit: Visit) -> Parts:
+def _indication(s: NoteWriter, at: float, visit: Visit) -> Parts:
     """Who it is and what for: the reason of the visit, if it is on record."""
     who = s.who(at)
     if visit.reason is None or visit.reason not in s.chart.present(at):
@@ -66,7 +66,7 @@ def _indication(s: Scribe, at: float, visit: Visit) -> Parts:
     return capital(s.say("indication/known", who=who, reason=s.condition(visit.reason)))
 
 
-def _finding(s: Scribe, code: str, report: str, negated: bool = False) -> Mention:
+def _finding(s: NoteWriter, code: str, report: str, negated: bool = False) -> Mention:
     """A finding without words yet: a condition on record, or what the report alone says."""
     known = any(s.own.conditions[name].code == code for name in s.chart.problems)
     reference = s.reference("Condition", f"condition-{code}") if known and not negated else report
@@ -77,7 +77,7 @@ def _shows_chest(facts: Facts) -> bool:
     return str(facts.get("body_part", "CHEST")) == "CHEST"
 
 
-def _absent(s: Scribe, facts: Facts) -> list[str]:
+def _absent(s: NoteWriter, facts: Facts) -> list[str]:
     """Findings of a chest that were sought and are not there."""
     if not _shows_chest(facts):
         return []
@@ -86,7 +86,7 @@ def _absent(s: Scribe, facts: Facts) -> list[str]:
     return [code for code in CHEST_FINDINGS if code not in present and known.get(code) is False]
 
 
-def _findings(s: Scribe, facts: Facts, report: str, bedside: Part) -> Parts:
+def _findings(s: NoteWriter, facts: Facts, report: str, bedside: Part) -> Parts:
     present, absent = list(facts.get("findings", ())), _absent(s, facts)
     said = [capital(s.say(f"present/{code}", _finding(s, code, report))) for code in present]
     s.rng.shuffle(said)
@@ -117,7 +117,7 @@ def _findings(s: Scribe, facts: Facts, report: str, bedside: Part) -> Parts:
     return s.told(said)
 
 
-def _denied(s: Scribe, codes: list[str], report: str) -> list[Parts]:
+def _denied(s: NoteWriter, codes: list[str], report: str) -> list[Parts]:
     """Findings that are not there, in one sentence or two."""
     s.rng.shuffle(codes)
     nouns = [
@@ -129,14 +129,14 @@ def _denied(s: Scribe, codes: list[str], report: str) -> list[Parts]:
     return [capital(s.say("none", list=enumerated(group, " or "))) for group in groups]
 
 
-def _told(s: Scribe, sentences: list[Parts]) -> Parts:
+def _told(s: NoteWriter, sentences: list[Parts]) -> Parts:
     """One after the other, or a line each."""
     if s.author.terse:
         return s.author.listed(sentences)
     return [part for place, own in enumerate(sentences) for part in ([" "] if place else []) + own]
 
 
-def _impression(s: Scribe, facts: Facts, report: str) -> Parts:
+def _impression(s: NoteWriter, facts: Facts, report: str) -> Parts:
     present = list(facts.get("findings", ()))
     if not present:
         if len(_absent(s, facts)) < len(CHEST_FINDINGS):

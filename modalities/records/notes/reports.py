@@ -7,7 +7,7 @@ from ..data import GENE_UNIT, GENES, RHYTHMS, SUBTYPES
 from ..formats.fhir import Writer
 from ..simulation.chart import INDEX_STARTS, Report, Visit
 from ..studies import RECEPTORS
-from .note_writer import Scribe
+from .note_writer import NoteWriter
 from .text import Mention, Note, Part, Parts, capital, enumerated
 
 _ON_THE_TRACE = (  # known conditions that a reader of the trace is told
@@ -19,7 +19,7 @@ FAST, SLOW = 100, 60  # /min, of an ECG's words
 
 def ecg(writer: Writer, facts: Facts, seed: int) -> Note:
     """The report of a trace: the heart rate and rhythm of that trace, and what they make of each other."""
-    s = Scribe(writer, "ecg", "cardiology", "ecg", seed)
+    s = NoteWriter(writer, "ecg", "cardiology", "ecg", seed)
     at, visit = INDEX_STARTS + 0.02, writer.chart.index_visit
     report = s.reference("DiagnosticReport", "report-ecg")
     code = s.own.procedures["ecg"].code
@@ -40,7 +40,7 @@ def ecg(writer: Writer, facts: Facts, seed: int) -> Note:
     return s.note("ecg", ("DiagnosticReport", "report-ecg"), visit, writer.time(at), parts)
 
 
-def heart_rate(s: Scribe, rate: float) -> tuple[Mention, Parts]:
+def heart_rate(s: NoteWriter, rate: float) -> tuple[Mention, Parts]:
     """The rate of a trace in whole beats, and its unit."""
     entry, reference = s.own.observations["ecg_heart_rate"], s.reference("Observation", "ecg-heart-rate")
     exact = entry.rounded(rate)
@@ -48,7 +48,7 @@ def heart_rate(s: Scribe, rate: float) -> tuple[Mention, Parts]:
     return value, s.unit(entry.unit, reference, "")
 
 
-def _trace(s: Scribe, facts: Facts, report: str) -> tuple[Parts, list[Parts]]:
+def _trace(s: NoteWriter, facts: Facts, report: str) -> tuple[Parts, list[Parts]]:
     """What was measured, and the sentences of the reading."""
     rate, rhythm = facts.get("heart_rate"), facts.get("rhythm")
     measured: Parts = []
@@ -87,7 +87,7 @@ def _trace(s: Scribe, facts: Facts, report: str) -> tuple[Parts, list[Parts]]:
 
 def pathology(writer: Writer, report: Report, seed: int) -> Note:
     """The report of a biopsy: what the tumour is and its receptors as read on the chart."""
-    s = Scribe(writer, "pathology", "pathology", "pathology", seed)
+    s = NoteWriter(writer, "pathology", "pathology", "pathology", seed)
     reference = s.reference("DiagnosticReport", "report-pathology")
     parts = [*capital(s.usually("title")), "\n", *s.dated(report.at, reference)]
     taken = next(
@@ -132,7 +132,7 @@ def _comment(receptors: dict[str, str]) -> str | None:
 
 def genomics(writer: Writer, facts: Facts, at: float, visit: Visit, seed: int) -> Note:
     """The report of a tumour's expression: PAM50 subtype and receptor genes."""
-    s = Scribe(writer, "genomics", "genomics", "tumour-expression", seed)
+    s = NoteWriter(writer, "genomics", "genomics", "tumour-expression", seed)
     parts = [*capital(s.usually("title")), "\n"]
     parts += s.dated(at, s.reference("DiagnosticReport", "report-tumour-expression"))
     present = s.chart.present(at)
@@ -172,11 +172,11 @@ def genomics(writer: Writer, facts: Facts, at: float, visit: Visit, seed: int) -
     )
 
 
-def _named(s: Scribe, gene: str) -> Mention:
+def _named(s: NoteWriter, gene: str) -> Mention:
     return Mention(gene, "GENE", GENES[gene], HGNC, s.reference("Observation", f"gene-{gene}"))
 
 
-def _gene(s: Scribe, gene: str, level: float) -> Parts:
+def _gene(s: NoteWriter, gene: str, level: float) -> Parts:
     named = _named(s, gene)
     shown = f"{level:.2f}" if s.author.padded else f"{level:g}"
     value = Mention(shown, "VALUE", named.code, HGNC, named.reference, value=level, unit=GENE_UNIT)

@@ -9,7 +9,7 @@ from ..simulation.chart import INDEX, Visit
 from . import history, measured
 from .course import course
 from .episode import Episode
-from .note_writer import Scribe
+from .note_writer import NoteWriter
 from .text import Note, Parts
 
 # The body of each section of configs/notes/summary.yaml; empty where there is nothing to say
@@ -32,7 +32,7 @@ SECTIONS: Mapping[str, Callable[[Episode], Parts]] = {
 def summary(writer: Writer, facts: Mapping[str, Facts], visit: Visit, seed: int) -> Note:
     """The discharge summary of a stay, or the note of a visit. The patient has age, sex and a calendar."""
     kind: Literal["discharge-summary", "visit-note"] = "discharge-summary" if visit.is_stay else "visit-note"
-    s = Scribe(writer, "summary", "medicine", f"{kind}-{visit.key}", seed)
+    s = NoteWriter(writer, "summary", "medicine", f"{kind}-{visit.key}", seed)
     e = Episode(s, visit, facts if visit.key == INDEX else {})
     orders = s.book["orders/stay" if visit.is_stay else "orders/visit"]
     names = orders[s.author.own(len(orders), "order")].text.split()

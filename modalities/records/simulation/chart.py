@@ -87,7 +87,7 @@ class Report:
 
 @dataclass
 class Chart:
-    """One patient's visits and what was done at them. Times never go back while a journey writes it."""
+    """One patient's visits and what was done at them. Times never go back while a course run writes it."""
 
     female: bool | None = None
     visits: list[Visit] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Journey: one patient's courses played forward together, in the order of time, onto one chart."""
+"""CourseRun: one patient's courses played forward together, in the order of time, onto one chart."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from .body import kidney_stage
 from .chart import INDEX_STARTS, Chart, Order, Procedure, Report, Visit
 from .course import Action, Course, Meeting, Move, Prescription, Span, State
 from .naming import meaning
-from .patient_simulation import FOLLOW_UP, YEAR, World, in_hours
+from .patient_simulation import FOLLOW_UP, YEAR, PatientSimulation, in_hours
 
 _ALIVE_UNTIL = 1.5  # the first day's traces are of a living patient
 
@@ -21,13 +21,13 @@ def play(
     courses: Mapping[str, Course], profile: PatientProfile, facts: Mapping[str, Facts], seed: int
 ) -> Chart:
     """The chart of a patient whose index date, age and sex are known; others have the index visit alone."""
-    world = World(profile, facts, seed)
+    world = PatientSimulation(profile, facts, seed)
     world.expect(INDEX_STARTS, world.index_visit)
     world.expect(INDEX_STARTS + 0.5 / 1440, world.settle)
     if world.dated:
         for name, course in courses.items():
             if world.profile_has(course.who):
-                Journey(name, course, world).begin()
+                CourseRun(name, course, world).begin()
         world.begin_others({course.who for course in courses.values()})
     if world.outcome.death <= FOLLOW_UP and profile.index_date is not None:
         world.expect(world.outcome.death, world.die)
@@ -36,14 +36,14 @@ def play(
     return world.chart
 
 
-class Journey:
+class CourseRun:
     """One course of one patient: a Scope for its formulas, and its state machine."""
 
-    world: World
+    world: PatientSimulation
     chart: Chart
     onset: float
 
-    def __init__(self, name: str, course: Course, world: World) -> None:
+    def __init__(self, name: str, course: Course, world: PatientSimulation) -> None:
         self.course, self.world, self.chart = course, world, world.chart
         self.rng = Random(seed_for(world.seed, name, "course"))
         self.values: dict[str, Any] = {}
@@ -62,7 +62,7 @@ class Journey:
             world.body.levels[level] = lambda formula=formula: self._level(formula)  # type: ignore[misc]
         world.expect(self.onset, self._start)
 
-    def _level(self, formula: Callable[["Journey"], Any]) -> float | None:
+    def _level(self, formula: Callable[["CourseRun"], Any]) -> float | None:
         return formula(self) if self.started else None
 
     def _start(self) -> None:
@@ -143,7 +143,7 @@ class Journey:
         return meaning(name, self)
 
     def creatinine_at(self, egfr: float) -> float | None:
-        """See World."""
+        """See PatientSimulation."""
         return self.world.creatinine_at(egfr)
 
     # -- the verbs

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 
 class Scope(Protocol):
-    """What an expression may ask for: values by name, and randomness. journey.Journey satisfies it."""
+    """What an expression may ask for: values by name, and randomness. course_run.CourseRun satisfies it."""
 
     rng: Random
 

@@ -1,18 +1,25 @@
 """meaning(): the value that a name in a course has now, for one patient."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ..codes import BREAST_CANCER, codes, holds
-from .chart import INDEX_STARTS
+from .chart import INDEX_STARTS, Chart, Visit
 from .course import TRAITS
-from .patient_simulation import YEAR, World
-
-if TYPE_CHECKING:
-    from .course_run import Journey
+from .patient_simulation import YEAR, PatientSimulation
 
 
-def meaning(name: str, own: "Journey") -> Any:
+class Run(Protocol):
+    """What a name may ask of a running course. course_run.CourseRun satisfies it."""
+
+    world: PatientSimulation
+    chart: Chart
+    values: dict[str, Any]
+    onset: float
+    visit: Visit | None
+
+
+def meaning(name: str, own: Run) -> Any:
     """A name of course.known_names(), or one of the course's own values; None where it is unknown."""
     if name in own.values:
         return own.values[name]
@@ -30,28 +37,28 @@ def meaning(name: str, own: "Journey") -> Any:
     return _PLAIN[name](own)
 
 
-def _usual(name: str, world: World) -> float | None:
+def _usual(name: str, world: PatientSimulation) -> float | None:
     if name != "egfr":
         return world.body.usual(name)
     creatinine = world.body.usual("creatinine")
     return None if creatinine is None else world.egfr(creatinine)
 
 
-def _trait(field: str) -> Callable[["Journey"], Any]:
+def _trait(field: str) -> Callable[[Run], Any]:
     return lambda own: own.world.profile.traits.get(field)
 
 
-def _tumour(name: str) -> Callable[["Journey"], Any]:
+def _tumour(name: str) -> Callable[[Run], Any]:
     return lambda own: own.world.facts.get("omics", {}).get(name)
 
 
-def _subtype(own: "Journey") -> Any:
+def _subtype(own: Run) -> Any:
     """Of the tumour drawn; without one what the profile knows."""
     known = own.world.facts.get("omics", {}).get("pam50")
     return own.world.profile.traits.get("pam50") if known is None else known
 
 
-_PLAIN: Mapping[str, Callable[["Journey"], Any]] = {
+_PLAIN: Mapping[str, Callable[[Run], Any]] = {
     "age": lambda own: own.world.age(),
     "female": lambda own: own.chart.female,
     "male": lambda own: not own.chart.female,

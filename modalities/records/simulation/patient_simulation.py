@@ -1,4 +1,4 @@
-"""World: what all courses of one patient share: the chart, the body, the calendar of reviews, what comes next."""
+"""PatientSimulation: what all courses of one patient share: chart, body, calendar of reviews, what comes next."""
 
 import heapq
 import math
@@ -24,7 +24,7 @@ _REASONS = (  # of the index visit, the first that the patient has
 )  # fmt: skip
 
 
-class World:
+class PatientSimulation:
     """What all courses of a patient share: the chart, the body, the calendar of reviews and what comes next."""
 
     def __init__(self, profile: PatientProfile, facts: Mapping[str, Facts], seed: int) -> None:

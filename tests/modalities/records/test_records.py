@@ -150,8 +150,8 @@ def test_conditions_and_measurements_are_the_profile_s() -> None:
                     values[part["code"]["coding"][0]["code"]] = part["valueQuantity"]
         for known in FIELDS:
             if known.kind == "number" and known.name != "age":
-                assert values[known.code]["value"] == profile.get(known.name)
-                assert values[known.code]["code"] == known.unit
+                assert values[known.codes["loinc"]]["value"] == profile.get(known.name)
+                assert values[known.codes["loinc"]]["code"] == known.unit
 
 
 def test_age_on_the_index_date_agrees_with_the_birth_date() -> None:

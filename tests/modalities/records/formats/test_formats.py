@@ -1,4 +1,4 @@
-"""Mess on a dial beside the truth, and the further formats: Bundles, OMOP, CSV, the same however sliced."""
+"""Corruption on a dial beside the truth, and the further formats: Bundles, OMOP, CSV, the same however sliced."""
 
 import copy
 import csv
@@ -21,10 +21,10 @@ from polyclinic.core.errors import InputError
 from polyclinic.core.modality import Batch, Record
 from polyclinic.core.profile import seed_for
 from polyclinic.modalities.records import Records
-from polyclinic.modalities.records.corruption import messy, slip
+from polyclinic.modalities.records.corruption import corrupted, slip
 from polyclinic.modalities.records.formats.omop import COLUMNS
 from polyclinic.modalities.records.rules.clinical import check
-from polyclinic.modalities.records.timeline import story_of
+from polyclinic.modalities.records.timeline import timeline_of
 
 PROFILES = tuple(Population.load("general_ward").draw(14, 3))
 ALL = {"formats": ["bundles", "omop", "csv"]}
@@ -55,7 +55,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-# -- mess
+# -- corruption
 
 
 def test_no_mess_by_default() -> None:
@@ -65,9 +65,9 @@ def test_no_mess_by_default() -> None:
 
 def test_the_truth_is_kept_and_told() -> None:
     clean = sample()
-    for record, before in zip(sample({"mess": 1.0}), clean, strict=True):
+    for record, before in zip(sample({"corruption": 1.0}), clean, strict=True):
         assert record.facts["truth"] == before.facts["resources"]
-        assert record.facts["story"] == before.facts["story"]
+        assert record.facts["timeline"] == before.facts["timeline"]
         assert record.facts["resources"] != record.facts["truth"]
 
 
@@ -75,7 +75,7 @@ def test_each_kind_of_error_occurs_and_grows_with_the_dial() -> None:
     counts: list[Counter[str]] = []
     for dial in (0.2, 1.0):
         seen: Counter[str] = Counter()
-        for record in sample({"mess": dial}):
+        for record in sample({"corruption": dial}):
             truth = {r["id"]: r for r in record.facts["truth"]}
             for r in record.facts["resources"]:
                 before = truth.get(r["id"])
@@ -96,21 +96,21 @@ def test_each_kind_of_error_occurs_and_grows_with_the_dial() -> None:
 
 
 def test_messy_records_are_still_fhir_and_hold_together() -> None:
-    for record in sample({"mess": 1.0})[:3]:
+    for record in sample({"corruption": 1.0})[:3]:
         for resource in record.facts["resources"][::6]:
             kind = resource["resourceType"]
             getattr(import_module(f"fhir.resources.R4B.{kind.lower()}"), kind).model_validate(resource)
         found = {v.rule for v in check(record.facts["resources"])}
         assert not found & {"ids-are-unique", "tagged-synthetic", "references-resolve", "codes-are-listed"}
-        assert story_of(record.facts["resources"])
+        assert timeline_of(record.facts["resources"])
 
 
 def test_the_truth_itself_is_not_touched() -> None:
     resources: Resources = list(sample()[0].facts["resources"])
     before = copy.deepcopy(resources)
-    messy(resources, 1.0, 5)
+    corrupted(resources, 1.0, 5)
     assert resources == before
-    assert messy(resources, 0.0, 5) == resources
+    assert corrupted(resources, 0.0, 5) == resources
 
 
 def test_a_slip_stays_close() -> None:
@@ -120,9 +120,9 @@ def test_a_slip_stays_close() -> None:
 
 
 def test_messy_cohorts_come_back_with_their_truth(tmp_path: Path) -> None:
-    write(tmp_path, {"mess": 0.5}, [14])
+    write(tmp_path, {"corruption": 0.5}, [14])
     wanted = [PROFILES[i].patient_id for i in (9, 2)]
-    back, drawn = Records().read(tmp_path, wanted), sample({"mess": 0.5})
+    back, drawn = Records().read(tmp_path, wanted), sample({"corruption": 0.5})
     assert [back[key].facts for key in wanted] == [drawn[i].facts for i in (9, 2)]
     assert (tmp_path / "fhir_truth" / "Patient.ndjson").exists()
 
@@ -130,8 +130,9 @@ def test_messy_cohorts_come_back_with_their_truth(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mes": 0.1}, "nearest known one is 'mess'"),
-        ({"mess": 2}, "mess"),
+        ({"corrupt": 0.1}, "nearest known one is 'corruption'"),
+        ({"mess": 0.1}, "'mess' is called 'corruption' now"),
+        ({"corruption": 2}, "corruption"),
         ({"formats": ["xml"]}, "formats"),
     ],
 )

@@ -22,7 +22,7 @@ from polyclinic.core.profile import PatientProfile, seed_for, uid_for
 from polyclinic.modalities.records import Records
 from polyclinic.modalities.records.case import Case
 from polyclinic.modalities.records.codes import codes
-from polyclinic.modalities.records.corruption import messy_note
+from polyclinic.modalities.records.corruption import corrupted_note
 from polyclinic.modalities.records.data import NOTE_KINDS
 from polyclinic.modalities.records.metrics import misstatements
 from polyclinic.modalities.records.notes.consistency import contradictions
@@ -581,8 +581,8 @@ def notes_of(record: Record) -> list[Note]:
 def test_typing_errors_keep_the_marks_on_their_words() -> None:
     for _, record in cohort("general_ward")[:20]:
         for note in notes_of(record):
-            assert messy_note(note, 0.0, 3) == note
-            typed = messy_note(note, 1.0, 3)
+            assert corrupted_note(note, 0.0, 3) == note
+            typed = corrupted_note(note, 1.0, 3)
             assert re.findall(r"\d+", typed.text) == re.findall(r"\d+", note.text)
             assert len(typed.spans) == len(note.spans)
             for span, before in zip(typed.spans, note.spans, strict=True):
@@ -597,7 +597,7 @@ def test_typing_errors_keep_the_marks_on_their_words() -> None:
 def test_more_mess_more_typing_errors() -> None:
     shares = []
     for dial in (0.1, 0.5, 1.0):
-        pairs = [(n, messy_note(n, dial, 3)) for _, r in cohort("icu")[:20] for n in notes_of(r)]
+        pairs = [(n, corrupted_note(n, dial, 3)) for _, r in cohort("icu")[:20] for n in notes_of(r)]
         struck = sum(a != b for n, m in pairs for a, b in zip(n.text.split(), m.text.split(), strict=True))
         shares.append(struck / sum(len(n.text.split()) for n, _ in pairs))
     assert 0 < shares[0] < shares[1] < shares[2] < 0.05
@@ -614,7 +614,7 @@ def on_disk(folder: Path, options: Row) -> Path:
 
 
 def test_the_clean_truth_is_beside_the_typing_errors(tmp_path: Path) -> None:
-    folder = on_disk(tmp_path, {"mess": 1.0})
+    folder = on_disk(tmp_path, {"corruption": 1.0})
     clean = [n for _, r in cohort("icu")[:12] for n in r.facts["notes"]]
     for kind in {n["meta"]["kind"] for n in clean}:
         true = [

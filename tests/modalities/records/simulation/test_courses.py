@@ -24,7 +24,7 @@ from polyclinic.modalities.records.simulation.body import Body, creatinine_of, e
 from polyclinic.modalities.records.simulation.course import courses, known_names, read_course
 from polyclinic.modalities.records.simulation.course_run import play
 from polyclinic.modalities.records.simulation.expression import FUNCTIONS, Expression
-from polyclinic.modalities.records.timeline import story_of
+from polyclinic.modalities.records.timeline import timeline_of
 
 DAY = date(2024, 3, 1)
 SMALL = """
@@ -64,11 +64,11 @@ def person(**more: Any) -> PatientProfile:
     return PatientProfile("P-1", **(known | more))
 
 
-def story(profile: PatientProfile, facts: Mapping[str, Facts] | None = None, seed: int = 3) -> list[Any]:
+def timeline(profile: PatientProfile, facts: Mapping[str, Facts] | None = None, seed: int = 3) -> list[Any]:
     batch = Batch((profile,), np.zeros((1, 0), np.float32), (seed,), (facts or {},))
     (record,) = Records().generator(()).sample(batch)
-    assert record.facts["story"] == story_of(record.facts["resources"])
-    return list(record.facts["story"])
+    assert record.facts["timeline"] == timeline_of(record.facts["resources"])
+    return list(record.facts["timeline"])
 
 
 # -- the language
@@ -192,13 +192,13 @@ def test_the_same_seed_gives_the_same_life() -> None:
     profile = person(
         conditions={"I10": True, "I50.9": True}, measurements={"systolic": 140.0, "diastolic": 80.0}
     )
-    assert story(profile) == story(profile)
-    assert story(profile) != story(profile, seed=4)
+    assert timeline(profile) == timeline(profile)
+    assert timeline(profile) != timeline(profile, seed=4)
 
 
 def test_one_disease_more_leaves_the_others_onset_alone() -> None:
-    one = story(person(conditions={"I10": True}))
-    two = story(person(conditions={"I10": True, "I25.2": True}))
+    one = timeline(person(conditions={"I10": True}))
+    two = timeline(person(conditions={"I10": True, "I25.2": True}))
 
     def onset(events: list[Any]) -> str:
         return str(next(e["date"] for e in events if e["kind"] == "condition" and e["code"] == "I10"))
@@ -220,7 +220,7 @@ def test_treatment_follows_the_receptors() -> None:
         for seed in range(12):
             omics = {"pam50": None, "ESR1": esr1, "PGR": 9.0, "ERBB2": erbb2, "MKI67": 10.0}
             given |= {
-                e["display"] for e in story(cancer, {"omics": omics}, seed) if e["kind"] == "medication"
+                e["display"] for e in timeline(cancer, {"omics": omics}, seed) if e["kind"] == "medication"
             }
         assert given & some or not some
         assert not given & none
@@ -235,7 +235,7 @@ def test_anticoagulation_follows_the_score() -> None:
         "old": person(age=82.0, conditions={"I48.91": True, "I10": True}),
         "frail": person(age=86.0, conditions={"I48.91": True}, **frail),
     }.items():
-        events = [e for seed in range(20) for e in story(profile, seed=seed)]
+        events = [e for seed in range(20) for e in timeline(profile, seed=seed)]
         drugs[label] = [e for e in events if e["display"] in ("apixaban", "warfarin")]
     assert not drugs["young"]
     assert len(drugs["old"]) >= 20
@@ -249,7 +249,7 @@ def test_hba1c_falls_under_treatment() -> None:
     for seed in range(20):
         read = [
             e["value"]
-            for e in story(profile, seed=seed)
+            for e in timeline(profile, seed=seed)
             if e["code"] == "4548-4" and e["date"] < "2024-03-02"
         ]
         first.append(read[0])
@@ -260,7 +260,7 @@ def test_hba1c_falls_under_treatment() -> None:
 
 def test_kidney_function_falls_towards_the_index_visit() -> None:
     profile = person(conditions={"N18.9": True}, measurements={"creatinine": 2.4, "potassium": 4.4})
-    events = story(profile)
+    events = timeline(profile)
     read = [e["value"] for e in events if e["code"] == "98979-8" and e["date"] < "2024-03-02"]
     assert read[0] > read[-1]
     (disease,) = (e for e in events if e["code"] == "N18.9" and e["kind"] == "condition")
@@ -277,7 +277,7 @@ def test_some_septic_patients_die_and_nothing_follows() -> None:
             "creatinine": 2.0,
             "respiration": 28.0,
         }
-        events = story(person(conditions={"A41.9": True}, measurements=shocked), seed=seed)
+        events = timeline(person(conditions={"A41.9": True}, measurements=shocked), seed=seed)
         death = next((e for e in events if e["kind"] == "death"), None)
         if death is not None:
             deaths += 1
@@ -295,7 +295,7 @@ def test_a_life_is_as_long_as_the_tumours_follow_up_says(months: float, died: bo
     ill = {"C50.929": True, "A41.9": True, "I50.9": True, "J18.9": True}
     values = {"systolic": 80.0, "diastolic": 50.0, "lactate": 6.0, "creatinine": 2.0, "respiration": 28.0}
     for seed in range(12):
-        events = story(
+        events = timeline(
             person(conditions=ill, measurements=values, traits={"tumor_stage": "IV"}),
             {"omics": {"os_months": months, "os_event": died}},
             seed,
@@ -313,7 +313,7 @@ def test_a_life_is_as_long_as_the_tumours_follow_up_says(months: float, died: bo
 
 def test_who_is_lost_to_follow_up_may_die_after_it() -> None:
     fates = [
-        story(
+        timeline(
             person(conditions={"C50.929": True}, traits={"tumor_stage": "IV"}),
             {"omics": {"os_months": 3.0, "os_event": False}},
             seed,
@@ -327,7 +327,7 @@ def test_who_is_lost_to_follow_up_may_die_after_it() -> None:
 
 def test_unknown_age_or_day_gives_the_index_visit_alone() -> None:
     for missing in ({"age": None}, {"sex": None}, {"index_date": None}):
-        events = story(person(conditions={"I10": True, "A41.9": True}, **missing))
+        events = timeline(person(conditions={"I10": True, "A41.9": True}, **missing))
         assert {e["encounter"] for e in events} <= {"Encounter/P-1-visit", None}
         assert {e["code"] for e in events if e["kind"] == "condition"} == {"I10", "A41.9"}
 
@@ -355,7 +355,7 @@ def test_every_condition_of_the_vocabulary_is_in_the_list() -> None:
         if known.kind == "number" and known.name != "age":
             entry = observed[known.name]
             ours = (entry.code, entry.unit, entry.decimals, entry.low, entry.high)
-            assert ours == (known.code, known.unit, known.decimals, known.low, known.high)
+            assert ours == (known.codes["loinc"], known.unit, known.decimals, known.low, known.high)
 
 
 # -- courses of one's own
