@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 # Subjects on which several modalities have something to say; a modality may add its own.
 PATIENT, SEX, AGE = "patient id", "sex", "age"
@@ -70,15 +68,3 @@ class Assertion:
 def findings(codes: Sequence[str]) -> str:
     """Codes of findings as one word that does not depend on their order."""
     return ", ".join(sorted(codes)) or NO_FINDING
-
-
-@runtime_checkable
-class Asserting(Protocol):
-    """A modality that says what its files state; the others are left out. Ours all do."""
-
-    def assertions(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
-        """What the files of a cohort folder say of these patients, read from the files themselves.
-
-        Patients without such a file are left out. Raises InputError naming a file that cannot be read.
-        """
-        ...

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from .capabilities import Watermarking
+from .cohort.watermark import Mark
 from .modality import Batch, Conditioner, Generator, Modality, Record, in_order
 from .profile import PatientProfile, seed_for
 
@@ -58,3 +60,30 @@ def generate(
                 drawn[i][modality.name] = record
         for profile, records in zip(chunk, drawn, strict=True):
             yield Patient(profile, records)
+
+
+class Watermarked:
+    """A generator whose records carry a mark, so that what later modalities state of them is true of the files."""
+
+    def __init__(self, generator: Generator, modality: Watermarking, mark: Mark) -> None:
+        self.generator, self.modality, self.mark = generator, modality, mark
+
+    def sample(self, batch: Batch) -> list[Record]:
+        """One record a row of the batch."""
+        drawn = self.generator.sample(batch)
+        return [
+            self.modality.mark(record, self.mark, profile.patient_id)
+            for record, profile in zip(drawn, batch.profiles, strict=True)
+        ]
+
+
+def watermarked(
+    generators: Mapping[str, Generator], modalities: Mapping[str, Modality], mark: Mark
+) -> dict[str, Generator]:
+    """Generators by name, those of modalities that can carry a watermark with it."""
+    return {
+        name: Watermarked(generator, modality, mark)
+        if isinstance(modality := modalities[name], Watermarking)
+        else generator
+        for name, generator in generators.items()
+    }

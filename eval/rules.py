@@ -1,26 +1,14 @@
 """Rules: which clinical rules the records of a cohort break, for modalities that state any."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Any
 
-from ..core.modality import Modality, Record
+from ..core.capabilities import ClinicalRules
+from ..core.modality import Modality
 from .cohort import CohortRecords
 
 NAMED = 20  # breaches told in full
-
-
-@runtime_checkable
-class Ruled(Protocol):
-    """A modality whose records must keep rules. Our health record is one."""
-
-    def rule_names(self) -> Mapping[str, str]:
-        """Every rule that breaches() checks: name -> one plain sentence."""
-        ...
-
-    def breaches(self, record: Record) -> list[tuple[str, str]]:
-        """(name of the rule, what breaks it) for each rule that a record breaks."""
-        ...
 
 
 def rules(cohort: CohortRecords, modalities: Sequence[Modality]) -> dict[str, Any]:
@@ -28,7 +16,7 @@ def rules(cohort: CohortRecords, modalities: Sequence[Modality]) -> dict[str, An
     patients, counts, named = 0, Counter[str](), list[dict[str, str]]()
     checked: dict[str, str] = {}
     for modality in modalities:
-        if not isinstance(modality, Ruled):
+        if not isinstance(modality, ClinicalRules):
             continue
         checked |= modality.rule_names()
         for patient in cohort.records(modality):

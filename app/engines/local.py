@@ -20,12 +20,13 @@ from typing import Any
 from ...conditioning.design.cohort_config import CohortConfig
 from ...conditioning.encoder import ProfileEncoder
 from ...conditioning.population import Population
+from ...core.capabilities import SizedRecords
 from ...core.cohort.cohort import SLICE, Cohort
-from ...core.cohort.watermark import Mark, marked
+from ...core.cohort.watermark import Mark
 from ...core.config import parse
 from ...core.errors import InputError
 from ...core.modality import Modality, in_order
-from ...core.pipeline import generate, load_generators
+from ...core.pipeline import generate, load_generators, watermarked
 from ...core.registry import load_modality, sound
 from ...core.training import weights
 
@@ -131,7 +132,7 @@ def header(
 
 def _size(modality: Modality) -> dict[str, int]:
     """bytes_per_record of a modality whose records are of another size than most."""
-    return {"bytes_per_record": modality.bytes_per_record} if hasattr(modality, "bytes_per_record") else {}
+    return {"bytes_per_record": modality.bytes_per_record} if isinstance(modality, SizedRecords) else {}
 
 
 def run(
@@ -178,7 +179,7 @@ class _Studio:
         self.generators = load_generators(self.modalities, self.encoder)
         if watermark is not None:
             by_name = {modality.name: modality for modality in self.modalities}
-            self.generators = marked(self.generators, by_name, Mark.load(watermark))
+            self.generators = watermarked(self.generators, by_name, Mark.load(watermark))
 
     def write(self, number: int) -> int:
         seed = int(self.cohort.manifest["seed"])

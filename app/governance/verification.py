@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ...core.capabilities import Watermarking
 from ...core.cohort import quarantine
 from ...core.cohort.cohort import MANIFEST, Cohort
 from ...core.cohort.journal import JOURNAL, JUDGED, PURGED, Event, Journal
-from ...core.cohort.watermark import COHORT, PATIENT, Mark, Marking, Tally
+from ...core.cohort.watermark import COHORT, PATIENT, Mark, Tally
 from ...core.errors import InputError
 from ...core.modality import Modality
 from ...core.training.weights import digest
@@ -90,12 +91,12 @@ def strays(cohort: Cohort) -> list[str]:
 
 def marks_of(cohort: Cohort, key: Mark) -> Marks:
     """Read the watermark off every record that can carry one."""
-    modalities: list[Modality] = [m for m in chosen_of(cohort) if isinstance(m, Marking)]
+    modalities: list[Modality] = [m for m in chosen_of(cohort) if isinstance(m, Watermarking)]
     whole, without, patients = Tally(), list[str](), 0
     for patient in cohort.read(modalities):
         tally = Tally()
         for modality in modalities:
-            if isinstance(modality, Marking) and (record := patient.records.get(modality.name)):
+            if isinstance(modality, Watermarking) and (record := patient.records.get(modality.name)):
                 tally += modality.marks(record, key, patient.profile.patient_id)
         if tally.of:
             patients += 1

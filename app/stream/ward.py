@@ -1,20 +1,17 @@
 """Ward: beds with a patient and a monitor each, from a cohort on disk or drawn for the occasion."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, time
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from ...conditioning.encoder import ProfileEncoder
+from ...core.capabilities import Live, LiveSource
 from ...core.cohort.cohort import Cohort
 from ...core.cohort.quarantine import require_free
-from ...core.config import Settings
 from ...core.errors import InputError
 from ...core.modality import Batch, Modality, Record
 from ...core.pipeline import Patient, generate
@@ -28,50 +25,13 @@ MODALITY = "signals"
 SIGNALS = ("ecg", "vitals")
 
 
-class Source(Protocol):
-    """One patient's signals; each second is asked for once, in order. modalities.signals.live.Monitor is ours."""
-
-    @property
-    def signals(self) -> Sequence[str]:
-        """Those of SIGNALS that this patient has, and that were asked for."""
-        ...
-
-    def vitals(self, second: int) -> Mapping[str, float]:
-        """Channel to value at that second."""
-        ...
-
-    def ecg(self, second: int) -> tuple[Mapping[str, NDArray[np.int16] | None], list[int]]:
-        """A second of each lead in microvolts, None where its electrode is off, and the R peaks' samples."""
-        ...
-
-    def describe(self) -> dict[str, Any]:
-        """Signal to what it is and where it comes from, in plain JSON types."""
-        ...
-
-
-@runtime_checkable
-class Live(Protocol):
-    """A modality whose records can be streamed. modalities.signals.Signals is ours."""
-
-    def live_rules(self) -> Mapping[str, type[Settings]]:
-        """What may befall a patient in a scenario, by name."""
-        ...
-
-    def live(self, profile: PatientProfile, record: Record, seed: int, **how: Any) -> Source:
-        """A patient's signals; `how`: signals, rate (Hz of the ECG), start (second of the day), rules.
-
-        Where it is known from what the record was drawn, `how` has also row, a Batch of one, and its columns.
-        """
-        ...
-
-
 @dataclass(frozen=True)
 class Bed:
     """A patient in a bed. `midnight` begins the day of the visit, None without a calendar; `lines` by signal."""
 
     name: str
     profile: PatientProfile
-    source: Source
+    source: LiveSource
     events: tuple[Event, ...]
     lines: Mapping[str, Line]
     midnight: datetime | None

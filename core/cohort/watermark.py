@@ -6,17 +6,15 @@ they cannot be told from noise; whoever has the key can read them and also forge
 
 import math
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256, shake_256
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..modality import Batch, Generator, Record
 from ..types import BoolArray
 from .disk import require_new_file
 from .signing import write_secret
@@ -119,43 +117,3 @@ class Mark:
         name = f"{len(patient_id)}:{patient_id}:{array}".encode()
         words = np.frombuffer(shake_256(self.key + name).digest(2 * count), dtype="<u2").reshape(shape)
         return (words >> 1) < SHARE * 2**15, (words & 1).astype(np.uint16)
-
-
-@runtime_checkable
-class Marking(Protocol):
-    """A modality whose records can carry a mark; the others go without. Images, signals and omics of ours can."""
-
-    def mark(self, record: Record, mark: Mark, patient_id: str) -> Record:
-        """The record with marks in its arrays, and facts that are true of the marked arrays."""
-        ...
-
-    def marks(self, record: Record, mark: Mark, patient_id: str) -> Tally:
-        """How far a record's arrays agree with the marks."""
-        ...
-
-
-class Marked:
-    """A generator whose records carry a mark, so that what later modalities state of them is true of the files."""
-
-    def __init__(self, generator: Generator, modality: Marking, mark: Mark) -> None:
-        self.generator, self.modality, self.mark = generator, modality, mark
-
-    def sample(self, batch: Batch) -> list[Record]:
-        """One record a row of the batch."""
-        drawn = self.generator.sample(batch)
-        return [
-            self.modality.mark(record, self.mark, profile.patient_id)
-            for record, profile in zip(drawn, batch.profiles, strict=True)
-        ]
-
-
-def marked(
-    generators: Mapping[str, Generator], modalities: Mapping[str, Any], mark: Mark
-) -> dict[str, Generator]:
-    """Generators by name, those of marking modalities with marks."""
-    return {
-        name: Marked(generator, modality, mark)
-        if isinstance(modality := modalities[name], Marking)
-        else generator
-        for name, generator in generators.items()
-    }

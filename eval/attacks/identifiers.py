@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
+from ...core.capabilities import Searchable
 from ...core.modality import Modality
 from ..cohort import CHUNK, CohortFiles
 from ..sample import Comparison
@@ -27,18 +27,6 @@ class Identifier:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}"
-
-
-@runtime_checkable
-class Searchable(Protocol):
-    """A modality that can search its own files for traces of persons; the others are searched for real ids only."""
-
-    def identifiers(self, folder: Path, patient_ids: Sequence[str]) -> Iterable[tuple[str, str]]:
-        """(path below the folder, what it shows) of these patients' files in a cohort folder.
-
-        Raises InputError naming a file that cannot be read.
-        """
-        ...
 
 
 def identifiers(

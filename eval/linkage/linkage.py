@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core.assertions import Asserting
+from ...core.capabilities import Asserting
 from ...core.modality import Modality
 from ..cohort import CHUNK, CohortFiles
 from ..sample import Comparison

@@ -91,7 +91,7 @@ class Imaging:
         return read(folder, patient_ids)
 
     def assertions(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
-        """What the DICOM tags say; see core.assertions.Asserting."""
+        """What the DICOM tags say; see core.capabilities.Asserting."""
         from .assertions import assertions
 
         return assertions(folder, patient_ids)
@@ -106,7 +106,7 @@ class Imaging:
         return mark.read(record.arrays["image"], patient_id, "image")
 
     def identifiers(self, folder: Path, patient_ids: Sequence[str]) -> Iterator[tuple[str, str]]:
-        """Names and burned-in text; see eval.identifiers.Searchable."""
+        """Names and burned-in text; see core.capabilities.Searchable."""
         from .assertions import identifiers
 
         return identifiers(folder, patient_ids)

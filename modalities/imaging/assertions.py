@@ -30,7 +30,7 @@ UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
 def assertions(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
-    """Of each patient's first image by path; see core.assertions.Asserting."""
+    """Of each patient's first image by path; see core.capabilities.Asserting."""
     found = {}
     for patient_id in patient_ids:
         paths = sorted((folder / "dicom" / patient_id).glob("*/*/*.dcm"))

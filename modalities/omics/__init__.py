@@ -102,13 +102,13 @@ class Omics:
         return read(folder, patient_ids)
 
     def assertions(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
-        """What obs and the marker genes say; see core.assertions.Asserting."""
+        """What obs and the marker genes say; see core.capabilities.Asserting."""
         from .assertions import assertions
 
         return assertions(folder, patient_ids)
 
     def mark(self, record: Record, mark: "Mark", patient_id: str) -> Record:
-        """With a watermark; see core.watermark.Marking."""
+        """With a watermark; see core.capabilities.Watermarking."""
         from . import watermark
 
         return watermark.mark(record, mark, patient_id)

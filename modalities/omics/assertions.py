@@ -24,7 +24,7 @@ EXPECTED = {
 
 
 def assertions(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
-    """See core.assertions.Asserting."""
+    """See core.capabilities.Asserting."""
     found: dict[str, list[Assertion]] = {}
     for store in sorted((folder / "omics").glob("*.[zh]*")):
         for source, obs in _tables(store, store.stat().st_mtime_ns):

@@ -112,7 +112,7 @@ class Records:
         return found
 
     def assertions(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
-        """What the FHIR resources say; see core.assertions.Asserting."""
+        """What the FHIR resources say; see core.capabilities.Asserting."""
         from .assertions import assertions
 
         return assertions(folder, patient_ids)

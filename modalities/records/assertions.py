@@ -51,7 +51,7 @@ _RECEPTORS = {
 
 
 def assertions(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
-    """See core.assertions.Asserting."""
+    """See core.capabilities.Asserting."""
     corrupted = (folder / TRUTH).is_dir()
     read = read_patients(folder / (TRUTH if corrupted else FOLDER), patient_ids)
     notes = read_notes(folder / (TRUE_NOTES if corrupted else NOTES), patient_ids)

@@ -110,7 +110,7 @@ class Signals:
         return read(folder, patient_ids)
 
     def assertions(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
-        """What headers, marks and traces say; see core.assertions.Asserting."""
+        """What headers, marks and traces say; see core.capabilities.Asserting."""
         from .assertions import assertions
 
         return assertions(folder, patient_ids)
@@ -145,7 +145,7 @@ class Signals:
         return self._sampler, row
 
     def mark(self, record: Record, mark: "Mark", patient_id: str) -> Record:
-        """With a watermark; see core.watermark.Marking."""
+        """With a watermark; see core.capabilities.Watermarking."""
         from . import watermark
 
         if self.options.ecg_gain != ECG_GAIN:

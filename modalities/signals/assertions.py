@@ -29,7 +29,7 @@ IRREGULAR = 0.1
 
 
 def assertions(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
-    """See core.assertions.Asserting."""
+    """See core.capabilities.Asserting."""
     return {
         patient_id: [*_headers(folder / "wfdb" / patient_id), *_trace(record), *_day(record)]
         for patient_id, record in read(folder, patient_ids).items()

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from polyclinic.core.assertions import Asserting, Assertion, findings
+from polyclinic.core.assertions import Assertion, findings
+from polyclinic.core.capabilities import Asserting
 from polyclinic.core.errors import InputError
 from polyclinic.core.modality import Record, Task, View
 from polyclinic.core.pipeline import Patient

@@ -1,0 +1,118 @@
+"""Capabilities: what a modality may also be able to do, each a Protocol; whoever uses one asks with isinstance().
+
+core.modality.Modality is what every modality must have. A capability is had by having its methods; nothing is
+declared. Whatever a modality lacks is left out where it would be used, which each Protocol says.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .assertions import Assertion
+from .cohort.watermark import Mark, Tally
+from .config import Settings
+from .modality import Record
+from .profile import PatientProfile
+
+
+@runtime_checkable
+class Asserting(Protocol):
+    """States what its files say of a patient, for consistency checks between modalities. All of ours do."""
+
+    def assertions(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
+        """What the files of a cohort folder say of these patients, read from the files themselves.
+
+        Patients without such a file are left out. Raises InputError naming a file that cannot be read.
+        """
+        ...
+
+
+@runtime_checkable
+class Watermarking(Protocol):
+    """Puts a watermark into its records; records of other modalities have none. Images, signals and omics can."""
+
+    def mark(self, record: Record, mark: Mark, patient_id: str) -> Record:
+        """The record with marks in its arrays, and facts that are true of the marked arrays."""
+        ...
+
+    def marks(self, record: Record, mark: Mark, patient_id: str) -> Tally:
+        """How far a record's arrays agree with the marks."""
+        ...
+
+
+@runtime_checkable
+class Searchable(Protocol):
+    """Searches its own files for traces of persons; files of other modalities are searched for real ids only."""
+
+    def identifiers(self, folder: Path, patient_ids: Sequence[str]) -> Iterable[tuple[str, str]]:
+        """(path below the folder, what it shows) of these patients' files in a cohort folder.
+
+        Raises InputError naming a file that cannot be read.
+        """
+        ...
+
+
+@runtime_checkable
+class ClinicalRules(Protocol):
+    """Has clinical rules that its records must keep; a release counts the breaches. Our health record has."""
+
+    def rule_names(self) -> Mapping[str, str]:
+        """Every rule that breaches() checks: name -> one plain sentence."""
+        ...
+
+    def breaches(self, record: Record) -> list[tuple[str, str]]:
+        """(name of the rule, what breaks it) for each rule that a record breaks."""
+        ...
+
+
+@runtime_checkable
+class SizedRecords(Protocol):
+    """Knows how large its records are on disk, so that a full disk is refused early; 1 MB is taken of others."""
+
+    @property
+    def bytes_per_record(self) -> int:
+        """Bytes that one patient's record takes at most while a cohort is written."""
+        ...
+
+
+class LiveSource(Protocol):
+    """One patient's signals; each second is asked for once, in order. modalities.signals.live.Monitor is ours."""
+
+    @property
+    def signals(self) -> Sequence[str]:
+        """Those of `ecg` and `vitals` that this patient has, and that were asked for."""
+        ...
+
+    def vitals(self, second: int) -> Mapping[str, float]:
+        """Channel to value at that second."""
+        ...
+
+    def ecg(self, second: int) -> tuple[Mapping[str, NDArray[np.int16] | None], list[int]]:
+        """A second of each lead in microvolts, None where its electrode is off, and the R peaks' samples."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Signal to what it is and where it comes from, in plain JSON types."""
+        ...
+
+
+@runtime_checkable
+class Live(Protocol):
+    """Streams its records as a monitor does; others cannot be streamed. modalities.signals.Signals is ours."""
+
+    def live_rules(self) -> Mapping[str, type[Settings]]:
+        """What may befall a patient in a scenario, by name."""
+        ...
+
+    def live(self, profile: PatientProfile, record: Record, seed: int, **how: Any) -> LiveSource:
+        """A patient's signals; `how`: signals, rate (Hz of the ECG), start (second of the day), rules.
+
+        Where it is known from what the record was drawn, `how` has also row, a Batch of one, and its columns.
+        """
+        ...
+
+
+CAPABILITIES = (Asserting, Watermarking, Searchable, ClinicalRules, SizedRecords, Live)
