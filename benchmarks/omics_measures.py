@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import gaussian_kde, ks_2samp, ttest_ind
+from scipy.stats import false_discovery_control, gaussian_kde, ks_2samp, ttest_ind
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from polyclinic.eval.metrics.metric import Group
-from polyclinic.eval.metrics.structured import discoveries, kaplan_meier, modules
+from polyclinic.eval.metrics.structured import FALSE_DISCOVERY, kaplan_meier, modules
 
 Array = NDArray[np.float32]
 TOP = 200
@@ -78,7 +78,7 @@ def genes(synthetic: Cohort, test: Cohort) -> dict[str, float]:
     sign, p = _differential(test)
     own_sign, own_p = _differential(synthetic)
     top = np.argsort(p)[:TOP]
-    called = discoveries(own_p) & (sign == own_sign)
+    called = (false_discovery_control(own_p) <= FALSE_DISCOVERY) & (sign == own_sign)
     found["DE recall of the top 200"] = float(called[top].mean())
     found["  top 200 shared"] = len(set(top) & set(np.argsort(own_p)[:TOP])) / TOP
     tests = [ks_2samp(x["rna"][:, g], y["rna"][:, g]).statistic for g in range(0, y["rna"].shape[1], 5)]

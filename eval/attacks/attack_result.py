@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ...core.types import BoolArray, FloatArray
 from ..linkage.label_recovery import short
+from ..metrics.classifier import auc
 from ..score import percentiles
 
 LEAST = 20  # patients of each group
@@ -15,7 +16,6 @@ FOR_TPR = 100  # controls, of whom the strongest alone is one false alarm in a h
 FALSE_ALARMS = 0.01
 DRAWS = 300
 CONFIDENCE = 0.95
-SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 
 
 @dataclass(frozen=True)
@@ -80,21 +80,14 @@ class Target:
                 len(outside),
             )
         rng = np.random.default_rng(seed)
-        draws = np.array([outscored(_drawn(inside, rng), _drawn(outside, rng)) for _ in range(DRAWS)])
-        value, chance_interval = outscored(inside, outside), by_chance(len(inside), len(outside))
+        draws = np.array([auc(_drawn(inside, rng), _drawn(outside, rng)) for _ in range(DRAWS)])
+        value, chance_interval = auc(inside, outside), by_chance(len(inside), len(outside))
         tpr, tpr_interval = tpr_at_false_alarms(inside, outside)
         return AttackResult(
             self.modality, self.attack, self.title, value, percentiles(draws), tpr, tpr_interval,
             chance_interval, len(inside), len(outside), f"{words} {_said(value, tpr, tpr_interval)}", None, self.view,
             draws,
         )  # fmt: skip
-
-
-def outscored(inside: FloatArray, outside: FloatArray) -> float:
-    """AUC: how often one inside scores above one outside, ties counting half."""
-    ordered = np.sort(outside)
-    below = sum(np.searchsorted(ordered, inside, side).sum() for side in SIDES)
-    return float(below / (2 * len(inside) * len(outside)))
 
 
 def by_chance(inside: int, outside: int) -> tuple[float, float]:
@@ -107,21 +100,14 @@ def tpr_at_false_alarms(
     inside: FloatArray, outside: FloatArray
 ) -> tuple[float | None, tuple[float, float] | None]:
     """Share of members above the score that at most 1 % of controls exceed, and its exact 95 % interval."""
+    from scipy.stats import binomtest
+
     if len(outside) < FOR_TPR:
         return None, None
     limit = np.sort(outside)[-int(FALSE_ALARMS * len(outside)) - 1]
     hits = int((inside > limit).sum())
-    return hits / len(inside), exact(hits, len(inside))
-
-
-def exact(hits: int, of: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Two-sided interval of a share (Clopper and Pearson 1934)."""
-    from scipy.stats import beta
-
-    rest = (1 - confidence) / 2
-    low = 0.0 if hits == 0 else float(beta.ppf(rest, hits, of - hits + 1))
-    high = 1.0 if hits == of else float(beta.ppf(1 - rest, hits + 1, of - hits))
-    return low, high
+    exact = binomtest(hits, len(inside)).proportion_ci(CONFIDENCE, method="exact")
+    return hits / len(inside), (float(exact.low), float(exact.high))
 
 
 def strongest(found: Sequence[AttackResult]) -> AttackResult | None:

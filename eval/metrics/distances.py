@@ -59,11 +59,11 @@ def _summarise(names: tuple[str, ...], values: FloatArray) -> tuple[Aggregate, F
     values = values[:, spread]
     mean, sd = values.mean(0), values.std(0)
     z = np.clip((values - mean) / sd, -CLIP, CLIP)
-    scatter = (z - z.mean(0)) / np.sqrt(max(1, len(z) - 1))
+    spread_of = scatter(z)
     quantiles = np.quantile(values, PROBABILITIES, axis=0)
     kept = tuple(name for name, has in zip(names, spread, strict=True) if has)
-    real = Aggregate(kept, quantiles, mean, sd, z.mean(0), scatter.T @ scatter)
-    return real, scatter.T if len(z) < len(kept) else _root(real)
+    real = Aggregate(kept, quantiles, mean, sd, z.mean(0), spread_of.T @ spread_of)
+    return real, spread_of.T if len(z) < len(kept) else _root(real)
 
 
 def ks(values: FloatArray, real: Aggregate) -> FloatArray:
@@ -85,8 +85,7 @@ def ks(values: FloatArray, real: Aggregate) -> FloatArray:
 def frechet(values: FloatArray, real: Aggregate) -> float:
     """Frechet distance of two Gaussians fitted to the standardised features, divided by their number.
 
-    (|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^1/2)) / features (Dowson and Landau 1982); a shift of every
-    feature by one standard deviation of the real group gives 1.
+    A shift of every feature by one standard deviation of the real group gives 1.
     """
     return _frechet(values, real, _root(real))
 
@@ -99,14 +98,29 @@ def _root(real: Aggregate) -> FloatArray:
 
 def _frechet(values: FloatArray, real: Aggregate, root: FloatArray) -> float:
     z = np.clip((values - real.mean) / real.sd, -CLIP, CLIP)
-    centre = z.mean(0)
-    scatter = (z - centre) / np.sqrt(max(1, len(z) - 1))  # C1 = scatter' scatter
-    # tr (C1 C2)^1/2 is the nuclear norm of R1' R2 for any roots with R R' = C; scatter' is one of C1
-    overlap = np.linalg.svd(scatter @ root, compute_uv=False).sum()
+    return gaussian_frechet(z.mean(0) - real.shift, scatter(z), root) / len(real.shift)
+
+
+def scatter(rows: FloatArray) -> FloatArray:
+    """(row, feature) S with S' S = the covariance of the rows."""
+    return (rows - rows.mean(0)) / np.sqrt(max(1, len(rows) - 1))
+
+
+def gaussian_frechet(shift: FloatArray, ours: FloatArray, root: FloatArray) -> float:
+    """Frechet distance of two Gaussians: |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^1/2) (Dowson and Landau 1982).
+
+    shift (feature,) m1 - m2; ours (any, feature) with ours' ours = C1; root (feature, any) with root root' = C2. The
+    trace of (C1 C2)^1/2 is the nuclear norm of ours root.
+    """
+    from scipy.linalg import svdvals
+
     total = (
-        np.square(centre - real.shift).sum() + np.square(scatter).sum() + np.square(root).sum() - 2 * overlap
+        np.square(shift).sum()
+        + np.square(ours).sum()
+        + np.square(root).sum()
+        - 2 * svdvals(ours @ root).sum()
     )
-    return max(0.0, float(total)) / len(centre)
+    return max(0.0, float(total))
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,12 @@
-"""Whether two clouds of feature vectors fill the same space: distances, precision and recall, density and coverage."""
+"""Image features of two groups: Frechet and kernel distance, precision, recall, density, coverage (PRDC)."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import sqrtm
 from scipy.spatial.distance import cdist
 
 from ...core.types import FloatArray
+from .distances import gaussian_frechet, scatter
 
 NEIGHBOURS = 5
 
@@ -26,19 +26,13 @@ class Prdc:
 
 
 def frechet(real: FloatArray, synthetic: FloatArray) -> float:
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^1/2), the FID of Heusel et al. 2017 in these features."""
-    one, two = np.cov(real.T), np.cov(synthetic.T)
-    cross = np.asarray(sqrtm(one @ two)).real
-    shift = np.square(real.mean(0) - synthetic.mean(0)).sum()
-    return float(shift + np.trace(one) + np.trace(two) - 2 * np.trace(cross))
+    """The FID of Heusel et al. 2017 in these features."""
+    return gaussian_frechet(real.mean(0) - synthetic.mean(0), scatter(real), scatter(synthetic).T)
 
 
 def kernel_distance(real: FloatArray, synthetic: FloatArray) -> float:
     """Squared maximum mean discrepancy, unbiased, cubic kernel: the KID of Binkowski et al. 2018."""
-    width = real.shape[1]
-
-    def kernel(a: FloatArray, b: FloatArray) -> FloatArray:
-        return np.asarray((a @ b.T / width + 1) ** 3)
+    from sklearn.metrics.pairwise import polynomial_kernel as kernel
 
     def within(a: FloatArray) -> float:
         k = kernel(a, a)

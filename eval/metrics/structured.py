@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...core.types import BoolArray, Float32Array, FloatArray
+from ...core.types import Float32Array, FloatArray
 from .metric import Group
 from .precision_recall import NEIGHBOURS, frechet, kernel_distance, prdc
 from .tsgm_adapter import Stays, ask
@@ -47,10 +47,11 @@ def _known(values: FloatArray) -> FloatArray:
 
 def kaplan_meier(rows: FloatArray, at: FloatArray) -> FloatArray:
     """Share without the event after each of the times `at`; rows are (time, event)."""
-    times, died = np.unique(rows[rows[:, 1] == 1, 0], return_counts=True)
-    at_risk = len(rows) - np.searchsorted(np.sort(rows[:, 0]), times, side="left")
-    left = np.concatenate([[1.0], np.cumprod(1 - died / at_risk)])
-    return np.asarray(left[np.searchsorted(times, at, side="right")])
+    from scipy.stats import CensoredData, ecdf
+
+    event = rows[:, 1] == 1
+    data = CensoredData(uncensored=rows[event, 0], right=rows[~event, 0])
+    return np.asarray(ecdf(data).sf.evaluate(at))
 
 
 # -- series
@@ -153,6 +154,8 @@ def differential(real: Group) -> Judge:
 
     Welch's test between the two classes, 5 % false discoveries (Benjamini and Hochberg 1995).
     """
+    from scipy.stats import false_discovery_control
+
     sign, p = _welch(real)
     top = np.argsort(p)[:TOP]
 
@@ -160,7 +163,7 @@ def differential(real: Group) -> Judge:
         if min(_in_class(group, k) for group in (judged, real) for k in (0, 1)) < LEAST_CLASS:
             return float("nan")
         own_sign, own_p = _welch(judged)
-        return float((discoveries(own_p) & (sign == own_sign))[top].mean())
+        return float(((false_discovery_control(own_p) <= FALSE_DISCOVERY) & (sign == own_sign))[top].mean())
 
     return judge
 
@@ -179,15 +182,6 @@ def _welch(group: Group) -> tuple[FloatArray, FloatArray]:
     with np.errstate(all="ignore"):
         result = ttest_ind(rows[0], rows[1], equal_var=False)
     return np.sign(np.nan_to_num(result.statistic)), np.nan_to_num(result.pvalue, nan=1.0)
-
-
-def discoveries(p: FloatArray) -> BoolArray:
-    """Which p pass at 5 % false discoveries."""
-    order = np.argsort(p)
-    passed = np.flatnonzero(p[order] <= FALSE_DISCOVERY * np.arange(1, len(p) + 1) / len(p))
-    found = np.zeros(len(p), dtype=bool)
-    found[order[: passed[-1] + 1 if len(passed) else 0]] = True
-    return found
 
 
 def modules(real: Group) -> Judge:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 from polyclinic.core.errors import InputError
 from polyclinic.core.modality import DatasetSource, Modality, Record, Rows, Task, TrainingSet, View
@@ -184,6 +185,8 @@ def test_distance_verdicts(shift: float, verdict: str) -> None:
 def test_auc_is_the_share_of_won_pairs() -> None:
     assert auc(np.array([2.0, 3.0]), np.array([1.0, 0.0])) == 1
     assert auc(np.array([1.0, 1.0]), np.array([1.0])) == 0.5
+    a, b = (np.random.default_rng(0).integers(0, 9, n).astype(float) for n in (60, 80))
+    assert auc(a, b) == pytest.approx(roc_auc_score([1] * 60 + [0] * 80, [*a, *b]), abs=1e-12)
 
 
 @pytest.mark.parametrize(
