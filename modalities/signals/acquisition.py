@@ -41,19 +41,11 @@ class SignalsOptions(ExportOptions):
         return Trajectory(kind=self.trajectory, **({} if self.onset is None else {"onset": self.onset}))
 
     @model_validator(mode="after")
-    def _room_for_an_episode(self) -> "SignalsOptions":
+    def _fit_together(self) -> "SignalsOptions":
         if self.paroxysmal and self.seconds < LONG:
             raise ValueError(f"paroxysmal needs an ECG of {LONG} s or more; set seconds too")
-        return self
-
-    @model_validator(mode="after")
-    def _onset_of_sepsis(self) -> "SignalsOptions":
         if self.onset is not None and self.trajectory != "sepsis":
             raise ValueError("onset is the hour of a sepsis; set trajectory to sepsis too")
-        return self
-
-    @model_validator(mode="after")
-    def _clean_beside_noise(self) -> "SignalsOptions":
         if self.clean and self.noise.silent:
             raise ValueError("clean writes the trace without its noise; set a dial of noise too")
         return self

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...core.assertions import (  # fmt: skip
+from ...core.assertions import (
     AGE,
     FIBRILLATION,
     FLUTTER,

@@ -1,10 +1,13 @@
-"""Real ECGs and vitals as model arrays: filtered leads with R peaks, hourly tables on a fixed grid."""
+"""Training data: real ECGs with R peaks, hourly tables on a fixed grid, and the card of weights learnt on them."""
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from ...core.modality import Record, TrainingSet
+from ...core.training.weights import Card, DataUsed
 from ...core.types import Float32Array
 from .export import read_ecg
 from .layout import CHANNELS, RATE, VITAL_FIELDS
@@ -57,3 +60,22 @@ def baselines(grid: Float32Array) -> dict[str, float]:
         if len(readings):
             out[field] = float(np.median(readings))
     return out
+
+
+def card(
+    kind: str, name: str, data: Sequence[TrainingSet], steps: int, seconds: float, columns: Sequence[str],
+    model: dict[str, Any], measured: dict[str, float],
+    spent: Mapping[str, Any] = MappingProxyType({"privacy": "public"}), before: Sequence[DataUsed] = (),
+) -> Card:  # fmt: skip
+    """Of weights learnt on `data`, for what was `spent` (see core.ledger.pay), after what was learnt `before`."""
+    used = [
+        DataUsed(
+            **vars(part.source), rows=len(part), patients=len({p.patient_id for p in part.profiles}),
+            privacy=spent["privacy"],
+        )
+        for part in data
+    ]  # fmt: skip
+    return Card(
+        name=name, modality="signals", kind=kind, data=[*used, *before], steps=steps,
+        seconds=round(seconds), columns=list(columns), model=model, figures=measured, **spent,
+    )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.modality import Facts
+from ...core.modality import Facts, Record
 from ...core.profile import study_begins, uid_for
 from ...core.types import AnyArray, Float32Array, FloatArray
 
@@ -32,6 +32,7 @@ VITALS_RATE = 1 / 3600  # Hz: one value an hour
 BEDSIDE_RATE = 1  # Hz
 VITALS_GAIN = 100  # steps a unit
 ABSENT = -32768  # WFDB's invalid sample in format 16, and in our EDF files too
+SINUS, FIBRILLATION, FLUTTER = "sinus", "atrial fibrillation", "atrial flutter"
 LEFT_BLOCK, RIGHT_BLOCK, PACED = "L", "R", "/"
 BEATS = {  # by WFDB code
     "N": "normal beat", "V": "premature ventricular beat", "A": "premature atrial beat",
@@ -97,12 +98,27 @@ def vitals_steps(vitals: NDArray[np.floating[Any]]) -> NDArray[np.int16]:
 
 
 def rhythms(facts: Facts, samples: int) -> list[tuple[int, int, str]]:
-    """First sample, sample after the last and name of each rhythm that the facts of an ECG of that length tell."""
+    """First sample, sample after the last and name of each rhythm that the facts of an ECG of that length name."""
     if "rhythm" not in facts:
         return []
     changes = facts.get("rhythm_changes", [[0, facts["rhythm"]]])
     ends = [first for first, _ in changes[1:]] + [samples]
     return [(first, end, name) for (first, name), end in zip(changes, ends, strict=True)]
+
+
+def beats_of(record: Record) -> list[tuple[int, str]]:
+    """Sample of each R peak, and its WFDB code."""
+    peaks = [int(n) for n in record.arrays.get("r_peaks", ())]
+    return list(zip(peaks, record.facts.get("kinds", "N" * len(peaks)), strict=True))
+
+
+def lead_off(facts: Facts) -> list[tuple[int, int, str, list[int]]]:
+    """First sample, sample after the last, electrode with the leads it takes in words, and their places."""
+    out = []
+    for electrode, first, end in facts.get("lead_off", ()):
+        lost = lost_leads(electrode)
+        out.append((first, end, f"{electrode}: {' '.join(LEADS[place] for place in lost)}", lost))
+    return out
 
 
 def study_of(seed: int) -> dict[str, str]:

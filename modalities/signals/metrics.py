@@ -1,6 +1,7 @@
 """What eval may measure on ECGs and vitals: rhythm, waves, spectrum and noise; levels, swings and gaps."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,23 +12,14 @@ from ...core.types import FloatArray, IntArray
 from .layout import CHANNELS, LEADS
 from .peaks import BAND, SLOW, filtered, r_peaks
 from .pictures import draw_ecgs, draw_vitals
-from .time_metrics import ECG_PANELS, VITALS_PANELS
+from .time_metrics import ECG_PANELS, LEAST_PAIRS, VITALS_PANELS, correlation
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 BEFORE, AFTER = int(0.30 * SLOW), int(0.45 * SLOW)  # samples of a beat around its R peak
 POWERS = ((0.5, 2), (2, 5), (5, 10), (10, 15), (15, 25), (25, 45))  # Hz
-PAIRS = (
-    ("I", "II"),
-    ("II", "V6"),
-    ("I", "V1"),
-    ("V1", "V2"),
-    ("V2", "V3"),
-    ("V3", "V4"),
-    ("V4", "V5"),
-    ("V5", "V6"),
-)
+PAIRS = (("I", "II"), ("II", "V6"), ("I", "V1"), *pairwise(LEADS[6:]))
 RHYTHM = (
     "beats", "heart rate", "RR spread", "RR change from beat to beat", "RR irregularity", "shortest RR",
     "longest RR",
@@ -37,7 +29,7 @@ USUAL = {"HR": 80.0, "O2Sat": 97.0, "Temp": 37.0, "SBP": 120.0, "MAP": 85.0, "DB
 
 
 def ecg_features(records: Sequence[Record]) -> "DataFrame":
-    """(record, feature) of 12-lead records (lead, sample) mV at 500 Hz; R peaks are found anew in each."""
+    """(record, feature) of 12-lead records (lead, sample) mV at 500 Hz; R peaks are detected in each."""
     from pandas import DataFrame
 
     rows = [_of_ecg(np.asarray(record.arrays["ecg"], dtype=np.float64)) for record in records]
@@ -65,7 +57,7 @@ def _of_ecg(ecg: FloatArray) -> dict[str, float]:
             part = power[(frequency >= low) & (frequency < high)].sum()
             out[f"{name} power {low}-{high} Hz"] = float(np.log10(part / total + 1e-6))
     for a, b in PAIRS:
-        out[f"likeness of {a} and {b}"] = _correlation(leads[LEADS.index(a)], leads[LEADS.index(b)])
+        out[f"correlation of {a} and {b}"] = correlation(leads[LEADS.index(a)], leads[LEADS.index(b)], 0.0)
     return out
 
 
@@ -116,20 +108,13 @@ def _waves(leads: FloatArray, peaks: IntArray) -> dict[str, float]:
     out["QRS width"] = float((speed > 0.2 * speed.max()).sum() / SLOW) if speed.max() > 0 else 0.0
     out["T peak time"] = float(np.abs(span(0.14, 0.44)).max(0).argmax() / SLOW)
     unlike = np.sqrt(np.square(beats - beat[:, None]).mean()) / (np.sqrt(np.square(beat).mean()) + 1e-9)
-    out["difference between beats"] = float(unlike)
+    out["beat-to-beat difference"] = float(unlike)
     return out
 
 
 def _extreme(values: FloatArray) -> FloatArray:
     """(lead,) the value farthest from 0."""
     return np.asarray(np.take_along_axis(values, np.abs(values).argmax(1)[:, None], axis=1)[:, 0])
-
-
-def _correlation(a: FloatArray, b: FloatArray) -> float:
-    """Pearson correlation, 0 if either is constant."""
-    x, y = a - a.mean(), b - b.mean()
-    norm = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / norm if norm > 1e-12 else 0.0
 
 
 def vitals_features(records: Sequence[Record]) -> "DataFrame":
@@ -149,24 +134,25 @@ def _of_vitals(table: FloatArray) -> dict[str, float]:
         values = column[has] if has.any() else np.array([USUAL[name]])
         steps = np.abs(np.diff(values)) if len(values) > 1 else np.zeros(1)
         third = max(1, len(values) // 3)
+        alike = correlation(values[:-1], values[1:], 0.0) if len(values) > 3 else 0.0
         out |= {
             f"{name} mean": values.mean(),
             f"{name} spread": values.std(),
             f"{name} lowest": values.min(),
             f"{name} highest": values.max(),
             f"{name} last": values[-1],
-            f"{name} not charted": 1 - has.mean(),
+            f"{name} missing share": 1 - has.mean(),
             f"{name} change from reading to reading": steps.mean(),
-            f"{name} likeness to the reading before": _correlation(values[:-1], values[1:])
-            if len(values) > 3
-            else 0.0,
+            f"{name} lag-1 autocorrelation": alike,
             f"{name} trend": values[-third:].mean() - values[:third].mean(),
         }
     for i, a in enumerate(CHANNELS):
         for j, b in enumerate(CHANNELS[:i]):
             both = seen[:, i] & seen[:, j]
-            alike = _correlation(table[both, i], table[both, j]) if both.sum() >= 6 else 0.0
-            out[f"likeness of {b} and {a}"] = alike
+            enough = both.sum() >= LEAST_PAIRS
+            out[f"correlation of {b} and {a}"] = (
+                correlation(table[both, i], table[both, j], 0.0) if enough else 0.0
+            )
     return {name: float(value) for name, value in out.items()}
 
 
@@ -196,9 +182,9 @@ def views() -> list[View]:
             ),
             picture=draw_ecgs,
             panels=ECG_PANELS,
-            about=f"Each 10 s record is filtered to {BAND[0]:g}-{BAND[1]:g} Hz, its beats are found anew, "
+            about=f"Each 10 s record is filtered to {BAND[0]:g}-{BAND[1]:g} Hz, its R peaks are detected, "
             "and it is described by its rhythm, P, R, S, ST and T of the median beat in each lead, axes, "
-            "amplitudes, power in frequency bands, likeness of leads, and noise between beats.",
+            "amplitudes, power in frequency bands, correlation of leads, and noise between beats.",
             blind=(
                 "baseline wander below 0.5 Hz and noise above 45 Hz, since all records are filtered alike",
                 "how a cardiologist would read the traces",
@@ -213,7 +199,7 @@ def views() -> list[View]:
             picture=draw_vitals,
             panels=VITALS_PANELS,
             about=f"The first {HOURS} hours are described, for each of {len(CHANNELS)} channels, by "
-            "level, spread, extremes, last reading, share not charted, change from reading to reading and "
+            "level, spread, extremes, last reading, missing share, change from reading to reading and "
             "trend, and by how the channels move together. A channel never charted counts as usual.",
             blind=(f"anything after {HOURS} hours", "laboratory values"),
         ),

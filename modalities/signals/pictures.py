@@ -6,7 +6,8 @@ import numpy as np
 
 from ...core.modality import Record, Rows
 from ...core.types import FloatArray
-from .layout import CHANNELS, LEADS, RATE
+from .layout import CHANNELS, LEADS, RATE, VITALS_UNITS
+from .time_metrics import stacked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,15 +17,7 @@ MM_S, MM_MV = 25, 10  # paper speed and gain
 LAYOUT = (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6"))
 ROW_MM, SECONDS = 28, 10
 PAPER, FINE, COARSE, INK = "#fff8f6", "#f8d9d5", "#eeaaa2", "#14213d"
-UNITS = {
-    "HR": "/min",
-    "O2Sat": "%",
-    "Temp": "°C",
-    "SBP": "mmHg",
-    "MAP": "mmHg",
-    "DBP": "mmHg",
-    "Resp": "/min",
-}
+UNITS = dict(zip(CHANNELS, VITALS_UNITS, strict=True)) | {"Temp": "°C"}
 LABELS = {
     "HR": "Heart rate", "O2Sat": "Oxygen saturation", "Temp": "Temperature", "MAP": "Mean arterial pressure",
     "SBP": "Systolic pressure", "Resp": "Respiratory rate",
@@ -94,12 +87,8 @@ def _trace(axis: "Axes", lead: FloatArray, name: str, start: float, end: float, 
 
 def _pulse(axis: "Axes", base: float) -> None:
     """The calibration mark: 1 mV for 0.1 s."""
-    axis.plot(
-        [-5, -4, -4, -1.5, -1.5, -0.5],
-        [base, base, base + 10, base + 10, base, base],
-        color=INK,
-        linewidth=0.75,
-    )
+    height = base + np.array([0, 0, 10, 10, 0, 0])
+    axis.plot([-5, -4, -4, -1.5, -1.5, -0.5], height, color=INK, linewidth=0.75)
 
 
 def draw_vitals(figure: "Figure", real: Rows, synthetic: Rows) -> str:
@@ -111,10 +100,7 @@ def draw_vitals(figure: "Figure", real: Rows, synthetic: Rows) -> str:
     hours = max(len(record.arrays["vitals"]) for _, rows in sides for _, record in rows)
     hours = min(hours, 48)
     for k, (title, rows) in enumerate(sides):
-        stack = np.full((len(rows), hours, len(CHANNELS)), np.nan)
-        for i, (_, record) in enumerate(rows):
-            own = record.arrays["vitals"][:hours]
-            stack[i, : len(own)] = own
+        stack = stacked([record for _, record in rows], hours)
         for axis, name in zip(axes[:, k], LABELS, strict=True):
             _channel(axis, stack[:, :, CHANNELS.index(name)])
             if k == 0:

@@ -40,7 +40,7 @@ def heart_rate_variability(peaks: IntArray, rate: float) -> dict[str, float]:
 
 
 def variability(records: Sequence[Record]) -> "DataFrame":
-    """(record, figure) of beats found anew."""
+    """(record, figure) of R peaks detected in each."""
     from pandas import DataFrame
 
     leads = (filtered(np.asarray(r.arrays["ecg"], dtype=np.float64)) for r in records)
@@ -104,35 +104,40 @@ def autocorrelation(series: FloatArray, lag: int) -> float:
     """Pearson correlation of a series with itself `lag` places before, where both are known; NaN of too few."""
     before, after = series[:-lag], series[lag:]
     both = np.isfinite(before) & np.isfinite(after)
-    if both.sum() < LEAST_PAIRS:
-        return float("nan")
-    x, y = before[both] - before[both].mean(), after[both] - after[both].mean()
+    return correlation(before[both], after[both]) if both.sum() >= LEAST_PAIRS else float("nan")
+
+
+def correlation(a: FloatArray, b: FloatArray, otherwise: float = float("nan")) -> float:
+    """Pearson correlation; `otherwise` if either is constant."""
+    x, y = a - a.mean(), b - b.mean()
     norm = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / norm if norm > 1e-12 else float("nan")
+    return float(x @ y) / norm if norm > 1e-12 else otherwise
+
+
+def stacked(records: Sequence[Record], hours: int) -> FloatArray:
+    """(record, hour, channel) vitals of the first hours; NaN where nothing was charted."""
+    stays = np.full((len(records), hours, len(CHANNELS)), np.nan)
+    for stay, record in zip(stays, records, strict=True):
+        table = record.arrays["vitals"][:hours]
+        stay[: len(table)] = table
+    return stays
 
 
 def hourly_readings(records: Sequence[Record]) -> "DataFrame":
     """(record, `channel@hour`) of the first 24 hours, hour by hour; NaN where nothing was charted."""
     from pandas import DataFrame
 
-    stays = np.full((len(records), HOURS, len(CHANNELS)), np.nan)
-    for stay, record in zip(stays, records, strict=True):
-        table = record.arrays["vitals"][:HOURS]
-        stay[: len(table)] = table
     names = [f"{channel}@{hour}" for hour in range(HOURS) for channel in CHANNELS]
-    return DataFrame(stays.reshape(len(records), -1), columns=names)
+    return DataFrame(stacked(records, HOURS).reshape(len(records), -1), columns=names)
 
 
 def length_of_stay(records: Sequence[Record]) -> "DataFrame":
     """(record, 2): hours until nothing is charted any more, and 1 where that is before the window ends."""
     from pandas import DataFrame
 
-    rows = []
-    for record in records:
-        seen = np.isfinite(np.asarray(record.arrays["vitals"])[:HOURS]).any(1)
-        hours = int(np.flatnonzero(seen).max(initial=-1)) + 1
-        rows.append([float(hours), float(hours < HOURS)])
-    return DataFrame(rows, columns=["hours", "ended"])
+    seen = np.isfinite(stacked(records, HOURS)).any(2)
+    hours = np.where(seen, np.arange(1, HOURS + 1), 0).max(1).astype(float)
+    return DataFrame({"hours": hours, "ended": (hours < HOURS).astype(float)})
 
 
 ECG_PANELS = (

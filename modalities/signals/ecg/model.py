@@ -17,15 +17,14 @@ from ....core.profile import PatientProfile
 from ....core.training.fit import Fit
 from ....core.training.weights import Weights
 from ....core.types import FloatArray, IntArray
-from ..cards import card
-from ..data import read_ecgs
-from ..layout import INDEPENDENT, RATE
+from ..data import card, read_ecgs
+from ..layout import INDEPENDENT, RATE, SINUS
 from .beats import Decomposed, decompose, padded
 from .ectopic import EctopicModel, cut
 from .morphology import Morphology, MorphologyModel, MorphologySpace
 from .noise import measure
 from .private import adapt
-from .rhythm import SINUS, Beat, Variability
+from .rhythm import Beat, Variability
 from .sampler import PVC, RHYTHMS, EcgModel
 from .trace import blocks, first_samples
 

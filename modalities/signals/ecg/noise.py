@@ -81,7 +81,7 @@ def measure(record: Decomposed) -> NoiseModel:
     quiet = calm & (activity <= np.quantile(activity[calm], 0.25))
     covariance = _covariances(rest, calm)
     fast = dsp.sosfiltfilt(dsp.butter(2, ROUGH, "high", fs=RATE, output="sos"), rest, axis=1)
-    _, swing = _levels(fast, quiet)
+    swing = _swing(fast, quiet)
     level = _quietest(record.fitted + record.remainder)
     density = np.einsum("bll,b->l", covariance[EDGES[:-1] >= 10], np.diff(EDGES)[EDGES[:-1] >= 10]) * 2 / RATE
     gain = np.exp(0.5 * np.clip(level - STEADY_LEVEL - np.log(density), -2.5, 0.3))
@@ -139,17 +139,17 @@ def _quietest(leads: FloatArray) -> FloatArray:
     return np.asarray(np.quantile(np.log(power + 1e-9), 0.2, axis=1))
 
 
-def _levels(fast: FloatArray, where: BoolArray) -> tuple[FloatArray, FloatArray]:
-    """(lead,) mean log power in tenths of a second, and how it varies over time: in common, and a lead's own."""
+def _swing(fast: FloatArray, where: BoolArray) -> FloatArray:
+    """How log power in tenths of a second varies over time: in common to all leads, and a lead by itself."""
     step = RATE // 10
     count = fast.shape[1] // step
     share = where[: count * step].reshape(count, step).sum(1)
     power = (np.square(fast) * where)[:, : count * step].reshape(LEADS, count, step).sum(2)
     use = share >= min(0.8 * step, np.sort(share)[-min(8, count)])
     log = np.log(power[:, use] / np.maximum(share[use], 1) + 1e-9)
-    level = log.mean(1)
-    common = (log - level[:, None]).mean(0)
-    return level, np.array([common.std(), (log - level[:, None] - common).std()])
+    log -= log.mean(1)[:, None]
+    common = log.mean(0)
+    return np.array([common.std(), (log - common).std()])
 
 
 def stream(rng: np.random.Generator, noise: NoiseModel) -> Iterator[tuple[FloatArray, FloatArray]]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ....core.types import FloatArray, IntArray
+from ..layout import FIBRILLATION, SINUS
 
-SINUS, FIBRILLATION, FLUTTER = "sinus", "atrial fibrillation", "atrial flutter"
 ARRHYTHMIA = "sinus arrhythmia"  # a sinus rhythm by its intervals alone
 PACED_RHYTHM = "paced"  # whatever the atria do
 PACED_CV = 0.006  # of the intervals of a pacemaker

@@ -12,7 +12,7 @@ from ....core.modality import Batch, Record
 from ....core.profile import PatientProfile
 from ....core.training.weights import Weights
 from ....core.types import Float32Array, FloatArray
-from ..layout import LEFT_BLOCK, PACED, RATE, RIGHT_BLOCK, twelve_leads
+from ..layout import FIBRILLATION, FLUTTER, LEFT_BLOCK, PACED, RATE, RIGHT_BLOCK, SINUS, twelve_leads
 from .atria import Flutter, Waves, conduction, fibrillatory, without_p
 from .ectopic import EctopicModel
 from .morphology import Morphology, MorphologyModel
@@ -20,11 +20,8 @@ from .pacing import Spikes
 from .rhythm import (
     ARRHYTHMIA,
     ATRIAL,
-    FIBRILLATION,
-    FLUTTER,
     NORMAL,
     PACED_RHYTHM,
-    SINUS,
     VENTRICULAR,
     Beat,
     Ectopy,

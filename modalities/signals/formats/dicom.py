@@ -11,7 +11,19 @@ from ....core.dicom_patient import add_patient, check_id, coded, started
 from ....core.errors import InputError, first_line
 from ....core.modality import Record
 from ....core.profile import PatientProfile, study_begins
-from ..layout import BEATS, LEADS, RATE, STUDY, SYNTHETIC, Tracing, ecg_steps, lost_leads, rhythms, taken
+from ..layout import (
+    BEATS,
+    LEADS,
+    RATE,
+    STUDY,
+    SYNTHETIC,
+    Tracing,
+    beats_of,
+    ecg_steps,
+    lead_off,
+    rhythms,
+    taken,
+)
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -64,7 +76,7 @@ def dataset_of(record: Record, profile: PatientProfile) -> "Dataset":
 def tracing(path: Path) -> Tracing:
     """Signals of the first multiplex group of a DICOM waveform that has all 12 leads, else of its first group.
 
-    Leads are told by their MDC or SCPECG codes, else by their labels. Raises InputError.
+    Leads are found by their MDC or SCPECG codes, else by their labels. Raises InputError.
     """
     import struct
 
@@ -102,10 +114,10 @@ def _signals(item: "Dataset") -> Tracing:
         padding = np.frombuffer(padding, kind, 1)[0]
     values, names, units = [], [], []
     for channel, row in zip(item.ChannelDefinitionSequence, stored.T, strict=True):
-        step = float(channel.ChannelSensitivity) * float(
-            channel.get("ChannelSensitivityCorrectionFactor") or 1
+        factor = float(channel.get("ChannelSensitivityCorrectionFactor") or 1)
+        value = row * (float(channel.ChannelSensitivity) * factor) + float(
+            channel.get("ChannelBaseline") or 0
         )
-        value = row * step + float(channel.get("ChannelBaseline") or 0)
         values.append(value if padding is None else np.where(row == padding, np.nan, value))
         names.append(_lead(channel))
         units.append(str(channel.ChannelSensitivityUnitsSequence[0].CodeValue))
@@ -131,10 +143,8 @@ def _add_study(dataset: "Dataset", record: Record, profile: PatientProfile) -> N
     dataset.Modality = "ECG"
     dataset.StudyDescription = dataset.SeriesDescription = "Synthetic 12-lead ECG"
     dataset.Manufacturer, dataset.ManufacturerModelName = "Polyclinic", "Synthetic ECG generator"
-    begun, moment = (
-        study_begins(record.facts["study_uid"], profile.index_date),
-        taken(record.facts, profile.index_date),
-    )
+    begun = study_begins(record.facts["study_uid"], profile.index_date)
+    moment = taken(record.facts, profile.index_date)
     for name, when in (("Study", begun), ("Series", begun + timedelta(minutes=1)), ("Content", moment)):
         setattr(dataset, f"{name}Date", f"{when:%Y%m%d}")
         setattr(dataset, f"{name}Time", f"{when:%H%M%S}")
@@ -178,17 +188,14 @@ def _marks(record: Record) -> list["Dataset"]:
     marks = [_mark(SYNTHETIC, "SEGMENT", [1, samples])]
     for first, end, name in rhythms(facts, samples):
         marks.append(_mark(f"rhythm: {name}", "SEGMENT", [first + 1, end]))
-    beats = [int(n) + 1 for n in record.arrays.get("r_peaks", ())]
-    kinds = facts.get("kinds", "N" * len(beats))
+    beats = beats_of(record)
     for kind, meaning in BEATS.items():
-        own = [n for n, k in zip(beats, kinds, strict=True) if k == kind]
-        for first in range(0, len(own), MOST_POSITIONS):
-            some = own[first : first + MOST_POSITIONS]
+        places = [n + 1 for n, k in beats if k == kind]
+        for first in range(0, len(places), MOST_POSITIONS):
+            some = places[first : first + MOST_POSITIONS]
             marks.append(_mark(meaning, "MULTIPOINT" if len(some) > 1 else "POINT", some))
-    for electrode, first, end in facts.get("lead_off", ()):
-        lost = lost_leads(electrode)
-        said = f"lead off {electrode}: {' '.join(LEADS[place] for place in lost)}"
-        marks.append(_mark(said, "SEGMENT", [first + 1, end], [place + 1 for place in lost]))
+    for first, end, text, lost in lead_off(facts):
+        marks.append(_mark(f"lead off {text}", "SEGMENT", [first + 1, end], [place + 1 for place in lost]))
     return marks
 
 

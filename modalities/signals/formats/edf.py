@@ -23,8 +23,9 @@ from ..layout import (
     VITALS_RATE,
     VITALS_UNITS,
     Tracing,
+    beats_of,
     ecg_steps,
-    lost_leads,
+    lead_off,
     rhythms,
     taken,
     vitals_steps,
@@ -156,18 +157,14 @@ def _marks(record: Record) -> list["EdfAnnotation"]:
     """Rhythms with their lengths, a mark a beat, and the times when an electrode is off."""
     from edfio import EdfAnnotation
 
-    facts, samples = record.facts, record.arrays["ecg"].shape[1]
-    beats = [int(n) for n in record.arrays.get("r_peaks", ())]
-    marks = [
-        EdfAnnotation(first / RATE, (end - first) / RATE, f"rhythm: {name}")
-        for first, end, name in rhythms(facts, samples)
+    samples = record.arrays["ecg"].shape[1]
+    spans = [(first, end, f"rhythm: {name}") for first, end, name in rhythms(record.facts, samples)]
+    off = [(first, end, f"lead off {text}") for first, end, text, _ in lead_off(record.facts)]
+    return [
+        *(EdfAnnotation(first / RATE, (end - first) / RATE, text) for first, end, text in spans),
+        *(EdfAnnotation(n / RATE, None, BEATS[kind]) for n, kind in beats_of(record)),
+        *(EdfAnnotation(first / RATE, (end - first) / RATE, text) for first, end, text in off),
     ]
-    for n, kind in zip(beats, facts.get("kinds", "N" * len(beats)), strict=True):
-        marks.append(EdfAnnotation(n / RATE, None, BEATS[kind]))
-    for electrode, first, end in facts.get("lead_off", ()):
-        lost = " ".join(LEADS[place] for place in lost_leads(electrode))
-        marks.append(EdfAnnotation(first / RATE, (end - first) / RATE, f"lead off {electrode}: {lost}"))
-    return marks
 
 
 def _lead(label: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,41 +12,50 @@ from numpy.typing import NDArray
 from ....core.errors import InputError, first_line
 from ....core.modality import Facts, Record
 from ....core.profile import PatientProfile
-from ....core.types import AnyArray
-from ..ecg.rhythm import SINUS
+from ....core.types import AnyArray, Float32Array
 from ..layout import (
     ABSENT,
     BEATS,
     BEDSIDE_RATE,
     CHANNELS,
+    FIBRILLATION,
+    FLUTTER,
     LEADS,
     RATE,
+    SINUS,
     STUDY,
     SYNTHETIC,
     VITALS_GAIN,
     VITALS_RATE,
     VITALS_UNITS,
     Tracing,
+    beats_of,
     ecg_steps,
     hour_taken,
-    lost_leads,
+    lead_off,
     rhythms,
     vitals_steps,
 )
 from ..vitals.bedside import BASIS
 
-RHYTHMS = {SINUS: "(N", "atrial fibrillation": "(AFIB", "atrial flutter": "(AFL"}  # WFDB rhythm marks
+RHYTHMS = {SINUS: "(N", FIBRILLATION: "(AFIB", FLUTTER: "(AFL"}  # WFDB rhythm marks
 QUALITY = "~"  # WFDB's mark of a change of signal quality; wfdb-python drops a comment mark at sample 0
 OFF, ON = "lead off", "lead on"
 ENDS = ("hea", "dat", "atr", "waves")
-NOTED = (
-    "heart_rate",
-    "rhythm_basis",
-    "pacing_basis",
-    "noise",
-    *STUDY,
-)  # facts that stand in the header of the ECG, as JSON
+# facts in the header of the ECG, as JSON
+NOTED = ("heart_rate", "rhythm_basis", "pacing_basis", "noise", *STUDY)
 TRAJECTORY = ("trajectory", "sepsis_onset", "trajectory_basis")  # and in that of the vitals
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A signal of a record: name, unit, steps a unit, its samples in steps, and how many of them a frame has."""
+
+    name: str
+    unit: str
+    gain: int
+    steps: NDArray[np.int16]
+    per_frame: int = 1
 
 
 def write(
@@ -54,29 +64,37 @@ def write(
     """Write ecg and vitals, what the record has of them, into the folder `place`; the paths written.
 
     `gain` is steps a mV of the ECG. `together` adds `all`, both in one record of one-second frames: 500 samples of
-    each lead beside one of each vital sign of the hour that the ECG was taken in.
+    each lead and one of each vital sign of the hour that the ECG was taken in. Its last frame is filled up with invalid
+    samples.
     """
     arrays, facts = record.arrays, record.facts
-    vitals = vitals_steps(arrays["vitals"]) if len(arrays.get("vitals", ())) else None
     names = [name for name in ("ecg", "ecg_clean") if name in arrays]
     for name in names:
         notes = {} if name == "ecg_clean" else _notes(facts, NOTED)
-        _write_ecg(name, ecg_steps(arrays[name], gain), gain, _comments(profile, notes), place)
+        _write_signals(name, RATE, _leads(arrays[name], gain), _comments(profile, notes), place)
     if "ecg" in arrays:
         _write_marks(record, place)
-    if vitals is not None:
+    if len(arrays.get("vitals", ())):
+        steps = vitals_steps(arrays["vitals"])
         notes = {"not charted": "invalid samples", **_notes(facts, TRAJECTORY)}
-        _write_vitals("vitals", VITALS_RATE, vitals, _comments(profile, notes), place)
+        _write_signals("vitals", VITALS_RATE, _channels(steps), _comments(profile, notes), place)
         names.append("vitals")
         if together and "ecg" in arrays:
-            hour = hour_taken(facts, len(vitals))
+            hour, samples = hour_taken(facts, len(steps)), arrays["ecg"].shape[1]
             notes = {"hour of the vitals": str(hour), "frames": f"1 s, {RATE} samples of each lead"}
-            steps = ecg_steps(arrays["ecg"], gain)
-            _write_all(steps, vitals[hour], gain, _comments(profile, notes), place)
+            signals = [
+                replace(
+                    lead,
+                    steps=np.pad(lead.steps, (0, -samples % RATE), constant_values=ABSENT),
+                    per_frame=RATE,
+                )
+                for lead in _leads(arrays["ecg"], gain)
+            ] + _channels(np.tile(steps[hour], (-(-samples // RATE), 1)))
+            _write_signals("all", 1, signals, _comments(profile, notes), place)
             names.append("all")
     if "bedside" in arrays:
         comments = _comments(profile, {"not charted": "invalid samples", "basis": BASIS})
-        _write_vitals("bedside", BEDSIDE_RATE, vitals_steps(arrays["bedside"]), comments, place)
+        _write_signals("bedside", BEDSIDE_RATE, _channels(vitals_steps(arrays["bedside"])), comments, place)
         names.append("bedside")
     return [path for name in names for end in ENDS if (path := place / f"{name}.{end}").exists()]
 
@@ -158,49 +176,31 @@ def opened(path: Path, physical: bool) -> Any:
     return record
 
 
-def _write_ecg(name: str, steps: NDArray[np.int16], gain: int, comments: list[str], place: Path) -> None:
-    _write_signals(name, RATE, ["mV"] * 12, LEADS, list(steps), [gain] * 12, comments, place)
+def _leads(ecg: Float32Array, gain: int) -> list[Signal]:
+    return [Signal(lead, "mV", gain, row) for lead, row in zip(LEADS, ecg_steps(ecg, gain), strict=True)]
 
 
-def _write_vitals(name: str, rate: float, steps: NDArray[np.int16], comments: list[str], place: Path) -> None:
-    gains = [VITALS_GAIN] * len(CHANNELS)
-    _write_signals(name, rate, VITALS_UNITS, CHANNELS, list(steps.T), gains, comments, place)
-
-
-def _write_all(
-    ecg: NDArray[np.int16], hour: NDArray[np.int16], gain: int, comments: list[str], place: Path
-) -> None:
-    """Frames of one second; the last one is filled up with invalid samples."""
-    frames = -(-ecg.shape[1] // RATE)
-    filled = np.pad(ecg, ((0, 0), (0, frames * RATE - ecg.shape[1])), constant_values=ABSENT)
-    _write_signals(
-        "all", 1, ["mV"] * 12 + list(VITALS_UNITS), LEADS + CHANNELS, [*filled, *np.tile(hour[:, None], frames)],
-        [gain] * 12 + [VITALS_GAIN] * len(CHANNELS), comments, place, [RATE] * 12 + [1] * len(CHANNELS),
-    )  # fmt: skip
+def _channels(steps: NDArray[np.int16]) -> list[Signal]:
+    rows = zip(CHANNELS, VITALS_UNITS, steps.T, strict=True)
+    return [Signal(name, unit, VITALS_GAIN, row) for name, unit, row in rows]
 
 
 def _write_signals(
-    name: str,
-    rate: float,
-    units: Sequence[str],
-    names: Sequence[str],
-    steps: list[NDArray[np.int16]],  # a signal each
-    gains: list[int],
-    comments: list[str],
-    place: Path,
-    per_frame: list[int] | None = None,
+    name: str, rate: float, signals: Sequence[Signal], comments: Sequence[str], place: Path
 ) -> None:
     """Header and samples (format 16): the bytes that wfdb.wrsamp writes, which is slow at headers."""
-    counts = per_frame or [1] * len(steps)
-    frames = len(steps[0]) // counts[0]
-    lines = [f"{name} {len(steps)} {rate} {frames}"]
-    for signal, count, gain, unit, label in zip(steps, counts, gains, units, names, strict=True):
-        form = f"16x{count}" if per_frame else "16"
-        checksum = int(signal.sum(dtype=np.int64)) % 65536
-        lines.append(f"{name}.dat {form} {gain}(0)/{unit} 16 0 {signal[0]} {checksum} 0 {label}")
+    frames = len(signals[0].steps) // signals[0].per_frame
+    even = all(signal.per_frame == 1 for signal in signals)
+    lines = [f"{name} {len(signals)} {rate} {frames}"]
+    for signal in signals:
+        form = "16" if even else f"16x{signal.per_frame}"
+        checksum = int(signal.steps.sum(dtype=np.int64)) % 65536
+        lines.append(
+            f"{name}.dat {form} {signal.gain}(0)/{signal.unit} 16 0 {signal.steps[0]} {checksum} 0 {signal.name}"
+        )
     lines += [f"# {comment}" for comment in comments]
     (place / f"{name}.hea").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    rows = [signal.reshape(frames, count) for signal, count in zip(steps, counts, strict=True)]
+    rows = [signal.steps.reshape(frames, signal.per_frame) for signal in signals]
     (place / f"{name}.dat").write_bytes(np.concatenate(rows, axis=1).astype("<i2").tobytes())
 
 
@@ -209,11 +209,11 @@ def _write_marks(record: Record, place: Path) -> None:
     import wfdb
 
     facts, samples = record.facts, record.arrays["ecg"].shape[1]
-    beats = [int(n) for n in record.arrays.get("r_peaks", ())]
     marks = [(first, "+", RHYTHMS[name]) for first, _, name in rhythms(facts, samples)]
-    marks += [(n, kind, "") for n, kind in zip(beats, facts.get("kinds", "N" * len(beats)), strict=True)]
-    marks = sorted([*marks, *_episode_marks(facts, samples)], key=lambda mark: mark[0])
-    if marks:
+    marks += [(n, kind, "") for n, kind in beats_of(record)]
+    for first, end, text, _ in lead_off(facts):
+        marks += [(n, QUALITY, f"{verb} {text}") for n, verb in ((first, OFF), (end, ON)) if n < samples]
+    if marks := sorted(marks, key=lambda mark: mark[0]):
         places, symbols, notes = zip(*marks, strict=True)
         wfdb.wrann(
             "ecg", "atr", np.array(places), symbol=list(symbols), aux_note=list(notes), fs=RATE, write_dir=str(place)
@@ -221,17 +221,6 @@ def _write_marks(record: Record, place: Path) -> None:
     if waves := sorted(facts.get("waves", ()), key=lambda wave: wave[0]):
         places, symbols = zip(*waves, strict=True)
         wfdb.wrann("ecg", "waves", np.array(places), symbol=list(symbols), fs=RATE, write_dir=str(place))
-
-
-def _episode_marks(facts: Facts, samples: int) -> list[tuple[int, str, str]]:
-    """Marks that say in words which electrode is off from when to when, and which leads that takes."""
-    out = []
-    for electrode, first, end in facts.get("lead_off", ()):
-        lost = " ".join(LEADS[place] for place in lost_leads(electrode))
-        out.append((first, QUALITY, f"{OFF} {electrode}: {lost}"))
-        if end < samples:
-            out.append((end, QUALITY, f"{ON} {electrode}: {lost}"))
-    return out
 
 
 def _comments(profile: PatientProfile, notes: Mapping[str, str]) -> list[str]:

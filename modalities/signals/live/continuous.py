@@ -13,10 +13,10 @@ from ....core.modality import Batch
 from ....core.types import FloatArray
 from ..artefacts import Artefacts, Noise
 from ..ecg.atria import fibrillatory
-from ..ecg.rhythm import FLUTTER, Beat, follow_rate
+from ..ecg.rhythm import Beat, follow_rate
 from ..ecg.sampler import EcgSampler, EcgSource, RateFunction
 from ..ecg.trace import STEP
-from ..layout import INDEPENDENT, RATE, lost_leads, twelve_leads
+from ..layout import FLUTTER, INDEPENDENT, RATE, lost_leads, twelve_leads
 
 LOWPASS = firwin(41, 110, fs=RATE)  # before every second sample is left out
 

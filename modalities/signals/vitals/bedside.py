@@ -9,7 +9,7 @@ from scipy.signal import lfilter
 
 from ....core.errors import InputError
 from ....core.types import Float32Array, FloatArray
-from ..layout import CHANNELS, DBP, HR, MAP, O2SAT, RESP, SBP
+from ..layout import CHANNELS, DBP, FIBRILLATION, FLUTTER, HR, MAP, O2SAT, RESP, SBP
 from .quantizer import USUAL
 
 SECONDS = 3600
@@ -24,7 +24,6 @@ MEMORY = np.array([40.0, 60.0, 600.0, 30.0, 30.0, 30.0, 15.0])
 BREATH = np.array([0.012, 0.0, 0.0, 0.01, 0.02, 0.02, 0.0])
 MOST = 0.2  # share by which a part may leave its line
 HEADROOM = 0.25  # share of what is left to 100 % that saturation may move
-FIBRILLATION, FLUTTER = "atrial fibrillation", "atrial flutter"
 
 
 def bedside(

@@ -15,8 +15,7 @@ from ....core.training.fit import Fit, Outcome
 from ....core.training.trainer import fit
 from ....core.training.weights import Weights, figures, restore
 from ....core.types import BoolArray, Float32Array
-from ..cards import card
-from ..data import read_vitals
+from ..data import card, read_vitals
 from ..layout import CHANNELS, VITAL_FIELDS
 from .baseline_shift import coherent, shifted
 from .charting import charts

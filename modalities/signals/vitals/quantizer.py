@@ -7,47 +7,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....core.types import BoolArray, Float32Array
-from ..layout import CHANNELS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True)
-class Lattice:
-    """Readings of a channel lie on whole steps, now and then half-way (the mean of two readings).
-
-    low, high and step are public ranges of bedside monitors; usual and spread, textbook values of intensive
-    care, only scale the network's inputs.
-    """
-
-    low: float
-    high: float
-    step: float
-    usual: float
-    spread: float
-
-    @property
-    def bins(self) -> int:
-        """Whole steps from low to high."""
-        return round((self.high - self.low) / self.step) + 1
-
-
-LATTICES = {
-    "HR": Lattice(30, 200, 1, 85, 18),
-    "O2Sat": Lattice(60, 100, 1, 97, 3),
-    "Temp": Lattice(32, 42, 0.1, 37, 0.8),
-    "SBP": Lattice(50, 240, 1, 125, 25),
-    "MAP": Lattice(30, 170, 1, 86, 17),
-    "DBP": Lattice(20, 150, 1, 66, 14),
-    "Resp": Lattice(4, 50, 1, 18, 5),
-}
-assert tuple(LATTICES) == CHANNELS
-BINS = tuple(lattice.bins for lattice in LATTICES.values())
-LOW, HIGH, STEP, USUAL, SPREAD = (
-    np.array([getattr(lattice, name) for lattice in LATTICES.values()])
-    for name in ("low", "high", "step", "usual", "spread")
-)
+# Readings of a channel lie on whole steps from low to high, now and then half-way (the mean of two readings). low, high
+# and step are public ranges of bedside monitors; usual and spread, textbook values of intensive care, only scale the
+# inputs of the network.
+LOW, HIGH, STEP, USUAL, SPREAD = np.array([
+    [30, 200, 1.0, 85, 18],
+    [60, 100, 1.0, 97, 3],
+    [32, 42, 0.1, 37, 0.8],
+    [50, 240, 1.0, 125, 25],
+    [30, 170, 1.0, 86, 17],
+    [20, 150, 1.0, 66, 14],
+    [4, 50, 1.0, 18, 5],
+]).T  # fmt: skip
+BINS = tuple(int(bins) for bins in np.rint((HIGH - LOW) / STEP) + 1)
 
 
 @dataclass(frozen=True)

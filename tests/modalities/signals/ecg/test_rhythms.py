@@ -14,8 +14,6 @@ from polyclinic.modalities.signals.artefacts import Noise
 from polyclinic.modalities.signals.ecg.pacing import Spikes
 from polyclinic.modalities.signals.ecg.rhythm import (
     ARRHYTHMIA,
-    FIBRILLATION,
-    SINUS,
     Ectopy,
     Paroxysms,
     Variability,
@@ -23,7 +21,7 @@ from polyclinic.modalities.signals.ecg.rhythm import (
     follow_rate,
 )
 from polyclinic.modalities.signals.ecg.sampler import EcgSampler
-from polyclinic.modalities.signals.layout import RATE
+from polyclinic.modalities.signals.layout import FIBRILLATION, RATE, SINUS
 from polyclinic.modalities.signals.live.continuous import ContinuousEcg
 
 
