@@ -17,6 +17,7 @@ from ..config import Settings
 from ..errors import InputError
 from ..fields import Declaration
 from ..fields import Field as ProfileField
+from ..types import Float32Array, FloatArray
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,6 +76,12 @@ class Weights:
     tensors: Mapping[str, "Tensor"]
     card: Card
 
+    def arrays(self, prefix: str) -> dict[str, FloatArray]:
+        """float64 arrays of the tensors named `prefix.name`, by name; empty if there are none."""
+        start = f"{prefix}."
+        found = {k.removeprefix(start): t for k, t in self.tensors.items() if k.startswith(start)}
+        return {name: tensor.double().numpy() for name, tensor in found.items()}
+
     def save(self, path: Path) -> None:
         """Write atomically. Raises InputError if the folder cannot be written."""
         from safetensors.torch import save
@@ -84,6 +91,13 @@ class Weights:
             metadata={METADATA_KEY: self.card.model_dump_json()},
         )
         write_atomic(path, packed)
+
+
+def halves(prefix: str, arrays: Mapping[str, FloatArray | Float32Array]) -> dict[str, "Tensor"]:
+    """Half-precision tensors `prefix.name` of arrays by name; Weights.arrays reads them."""
+    import torch
+
+    return {f"{prefix}.{name}": torch.from_numpy(array).half() for name, array in arrays.items()}
 
 
 def write_atomic(path: Path, content: bytes) -> None:

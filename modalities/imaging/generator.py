@@ -10,7 +10,7 @@ from ...core.condition import select
 from ...core.modality import Batch, Record
 from ...core.profile import PatientProfile, uid_for
 from ...core.training.weights import Weights, restore
-from ...core.types import AnyArray, Float32Array, FloatArray
+from ...core.types import AnyArray, Float32Array
 from . import gaussian_prior, histogram_matching, stack
 from .frame import FULL_SCALE
 from .gaussian_prior import GaussianPrior
@@ -45,8 +45,8 @@ class ImageGenerator:
         restore(self.net, Weights(network_tensors(weights), weights.card))
         self.prior = None
         if header := weights.card.model.get(gaussian_prior.STORED):
-            self.prior = GaussianPrior.restore(header, _stored(weights, gaussian_prior.STORED))
-        maps = _stored(weights, histogram_matching.STORED)
+            self.prior = GaussianPrior.restore(header, weights.arrays(gaussian_prior.STORED))
+        maps = weights.arrays(histogram_matching.STORED)
         self.matching = HistogramMatching.restore(maps) if maps else None
         self.upsampler = None
         if upsampler is not None:
@@ -134,15 +134,6 @@ class ImageGenerator:
             f" pixels (weights {self.card.name}, {self.card.privacy}){self.finer}",
             **series,
         }
-
-
-def _stored(weights: Weights, prefix: str) -> dict[str, FloatArray]:
-    """Arrays by name, of the tensors with this prefix."""
-    return {
-        name.removeprefix(f"{prefix}."): tensor.double().numpy()
-        for name, tensor in weights.tensors.items()
-        if name.startswith(f"{prefix}.")
-    }
 
 
 def levels(image: Float32Array) -> AnyArray:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from scipy.linalg import sqrtm
 from scipy.special import ndtr, ndtri
 
 from ...core.types import FloatArray
@@ -92,14 +93,9 @@ def fit(drawn: FloatArray, real: FloatArray) -> HistogramMatching:
 def transport(drawn: FloatArray, real: FloatArray) -> FloatArray:
     """The matrix that takes N(0, drawn) to N(0, real) over the least distance (Dowson and Landau 1982)."""
     ridge = RIDGE * np.eye(len(drawn))
-    root = _power(drawn + ridge, 0.5)
-    inverse = _power(drawn + ridge, -0.5)
-    return np.asarray(inverse @ _power(root @ (real + ridge) @ root, 0.5) @ inverse)
-
-
-def _power(matrix: FloatArray, exponent: float) -> FloatArray:
-    value, vector = np.linalg.eigh(matrix)
-    return np.asarray(vector * np.maximum(value, 1e-12) ** exponent @ vector.T)
+    root = sqrtm(drawn + ridge)
+    inverse = np.linalg.inv(root)
+    return np.asarray(inverse @ sqrtm(root @ (real + ridge) @ root) @ inverse)
 
 
 def split(image: FloatArray) -> FloatArray:

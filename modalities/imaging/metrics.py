@@ -54,11 +54,16 @@ def _shares(length: int, side: int) -> FloatArray:
     return np.maximum(overlap, 0) * side / length
 
 
+def _small(records: Sequence[Record]) -> FloatArray:
+    """(record, row, column) of all images at SIDE x SIDE, in [0, 1]."""
+    return np.stack([shrink(flat(record.arrays["image"])) for record in records])
+
+
 def features(records: Sequence[Record]) -> "DataFrame":
     """(record, feature) of images of any size: see ABOUT."""
     from pandas import DataFrame
 
-    pixels = np.stack([shrink(flat(record.arrays["image"])) for record in records])
+    pixels = _small(records)
     block = SIDE // BLOCKS
     coarse = pixels.reshape(-1, BLOCKS, block, BLOCKS, block).mean((2, 4)).reshape(len(pixels), -1)
     edges = np.linspace(0, 1 + 1e-9, LEVELS + 1)
@@ -67,30 +72,22 @@ def features(records: Sequence[Record]) -> "DataFrame":
     edges_of = [part.reshape(len(pixels), -1) for part in (across, down)]
     strength = [s for part in edges_of for s in (part.mean(1), np.percentile(part, 95, axis=1))]
     mirrored = pixels[:, :, ::-1]
-    whole = np.stack(
-        [
-            pixels.mean((1, 2)),
-            pixels.std((1, 2)),
-            np.abs(pixels - mirrored).mean((1, 2)),
-            _likeness(pixels, mirrored),
-        ],
-        axis=1,
-    )
+    difference = np.abs(pixels - mirrored).mean((1, 2))
+    whole = [pixels.mean((1, 2)), pixels.std((1, 2)), difference, _likeness(pixels, mirrored)]
     names = [f"brightness row {i + 1} column {j + 1}" for i in range(BLOCKS) for j in range(BLOCKS)]
     names += [f"share of grey level {i + 1} of {LEVELS}" for i in range(LEVELS)]
     names += [f"texture, {i + 1} of {RINGS} (1 coarse)" for i in range(RINGS)]
     names += ["edges across, mean", "edges across, strong", "edges down, mean", "edges down, strong"]
     names += ["brightness", "contrast", "left-right difference", "left-right likeness"]
-    return DataFrame(
-        np.hstack([coarse, levels, _rings(pixels), np.stack(strength, axis=1), whole]), columns=names
-    )
+    columns = np.stack([*strength, *whole], axis=1)
+    return DataFrame(np.hstack([coarse, levels, _rings(pixels), columns]), columns=names)
 
 
 def pixels(records: Sequence[Record]) -> "DataFrame":
     """(record, pixel) in [0, 1] of images brought to 64 x 64, row by row."""
     from pandas import DataFrame
 
-    small = np.stack([shrink(flat(record.arrays["image"])) for record in records]).astype(np.float32)
+    small = _small(records).astype(np.float32)
     return DataFrame(small.reshape(len(small), -1), columns=[f"pixel {i}" for i in range(SIDE * SIDE)])
 
 
@@ -100,8 +97,7 @@ def embedded(records: Sequence[Record]) -> "DataFrame":
 
     from .features import shipped
 
-    small = np.stack([shrink(flat(record.arrays["image"])) for record in records])
-    found = shipped()(small)
+    found = shipped()(_small(records))
     return DataFrame(found, columns=[f"net {i}" for i in range(found.shape[1])])
 
 

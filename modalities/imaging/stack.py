@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from torch import Tensor
 
 from ...core.types import Float32Array, FloatArray
@@ -17,16 +18,11 @@ def places(stacks: Sequence[str], heights: Sequence[float | None]) -> FloatArray
 
     heights are along the normal of the slices' plane, in any unit.
     """
-    out = np.full(len(stacks), np.nan)
-    known: dict[str, list[int]] = {}
-    for row, (stack, height) in enumerate(zip(stacks, heights, strict=True)):
-        if stack and height is not None:
-            known.setdefault(stack, []).append(row)
-    for rows in known.values():
-        own = np.array([heights[row] for row in rows], dtype=float)
-        if (length := np.ptp(own)) > 0:
-            out[rows] = (own - own.min()) / length
-    return out
+    table = pd.DataFrame({"stack": [stack or None for stack in stacks], "height": heights}).astype(
+        {"height": float}
+    )
+    low, high = (table.groupby("stack").height.transform(end) for end in ("min", "max"))
+    return ((table.height - low) / (high - low).where(high > low)).to_numpy()
 
 
 def spaced(slices: int) -> FloatArray:

@@ -22,7 +22,7 @@ from ...core.modality import Batch, Conditioner, TrainingSet
 from ...core.profile import seed_for
 from ...core.training.fit import Outcome
 from ...core.training.trainer import fit as run
-from ...core.training.weights import Card, Weights, figures, write_atomic
+from ...core.training.weights import Card, Weights, figures, halves, write_atomic
 from ...core.types import BoolArray, Float32Array, FloatArray, IntArray
 from . import features, histogram_matching, stack, upsampler
 from .adapters import merge, restrict
@@ -43,9 +43,8 @@ from .model import (
 if TYPE_CHECKING:
     from ...core.training.fit import Fit
 
-PRIOR_FILE = (
-    "law.json"  # of a run's folder; the name stays, so that an older run resumes with what it released
-)
+# Of a run's folder; the name stays, so that an older run resumes with what it released
+PRIOR_FILE = "law.json"
 
 
 class Config(Settings):
@@ -140,9 +139,7 @@ def train_flow(
     )  # fmt: skip
     tensors = {name: tensor.half() for name, tensor in module.net.state_dict().items()}
     if prior is not None:
-        tensors |= {
-            f"{STORED}.{name}": torch.from_numpy(array).half() for name, array in prior.tensors().items()
-        }
+        tensors |= halves(STORED, prior.tensors())
     weights = Weights(tensors, card)
     return matched(weights, images, conditioner, how.seed) if settings.histogram_matching else weights
 
@@ -160,11 +157,8 @@ def matched(weights: Weights, images: Images, conditioner: Conditioner, seed: in
         drawn.append(generator.draw(Batch(people, conditioner.encode(people), seeds)))
     synthetic = (np.concatenate(drawn)[:, 0].astype(np.float64) + 1) / 2
     real = images.pixels[torch.from_numpy(chosen), 0].numpy() / 255.0
-    found = {
-        f"{histogram_matching.STORED}.{name}": torch.from_numpy(array).half()
-        for name, array in histogram_matching.fit(synthetic, real).tensors().items()
-    }
-    return Weights({**weights.tensors, **found}, weights.card)
+    maps = halves(histogram_matching.STORED, histogram_matching.fit(synthetic, real).tensors())
+    return Weights({**weights.tensors, **maps}, weights.card)
 
 
 Learnt = tuple[GaussianPrior | None, Outcome, dict[str, Any]]

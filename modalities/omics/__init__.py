@@ -26,7 +26,7 @@ class Options(Settings):
 
     format: Literal["zarr", "h5ad", "mudata"] = "zarr"
     assays: list[str] = Field(default_factory=list)  # empty: all that the weights have
-    counts: bool = False  # read counts beside the log2 expression
+    counts: bool = False  # read counts as well as the log2 expression
 
 
 class Omics:

@@ -1,4 +1,4 @@
-"""What stands beside the values of an assay: obs (patients), var (features), uns (meaning, provenance, licence)."""
+"""The annotation of an assay: obs (patients), var (features), uns (meaning, provenance, licence)."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -91,11 +91,5 @@ def _series(column: "pa.ChunkedArray") -> Any:
         return column.to_numpy()
     if pa.types.is_boolean(column.type):
         return pd.array(column.to_pylist(), "boolean") if column.null_count else column.to_numpy()
-    coded = column.cast(pa.string()).combine_chunks().dictionary_encode()  # few words, however many patients
-    words = coded.dictionary.to_pylist()
-    codes = coded.indices.fill_null(-1).to_numpy()
-    order = sorted(range(len(words)), key=words.__getitem__)
-    place = np.empty(len(words) + 1, dtype=np.int32)
-    place[order] = np.arange(len(words))
-    place[-1] = -1  # unknown
-    return pd.Categorical.from_codes(place[codes], pd.Index([words[i] for i in order], dtype=object))
+    words = column.cast(pa.string()).combine_chunks().dictionary_encode().to_pandas().astype("category")
+    return words.cat.reorder_categories(sorted(words.cat.categories)).array

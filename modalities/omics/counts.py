@@ -1,13 +1,11 @@
-"""Counts of sequencing reads drawn from log2 expression, as an option beside it."""
-
-from collections.abc import Sequence
+"""Counts of sequencing reads drawn from log2 expression, as an option."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...core.modality import Batch, Generator, Record
 from ...core.profile import seed_for
-from ...core.types import AnyArray, Float32Array
+from ...core.types import Float32Array
 
 ASSAYS = ("rna", "mirna")  # those measured by counting reads
 READS = 1500.0  # a feature on average: 30 million reads over 20,000 genes
@@ -37,9 +35,9 @@ def counts(log2_expression: Float32Array, rng: np.random.Generator) -> NDArray[n
 
 
 class Counted:
-    """A generator whose records carry "<assay>_counts" beside the log2 expression of RNA and miRNA.
+    """A generator whose records carry "<assay>_counts" with the log2 expression of RNA and miRNA.
 
-    The counts have a seed of their own, so that the expression is the same with and without them.
+    The counts have a separate seed, so that the expression is the same with and without them.
     """
 
     def __init__(self, generator: Generator) -> None:
@@ -51,12 +49,8 @@ class Counted:
         return [self._counted(record, seed) for record, seed in zip(drawn, batch.seeds, strict=True)]
 
     def _counted(self, record: Record, seed: int) -> Record:
-        own: dict[str, AnyArray] = {}
-        for assay in _counted_assays(record):
+        arrays = dict(record.arrays)
+        for assay in (name for name in ASSAYS if name in record.arrays):
             rng = np.random.Generator(np.random.PCG64(seed_for(seed, assay, "counts")))
-            own[f"{assay}_counts"] = counts(record.arrays[assay], rng)
-        return Record({**record.arrays, **own}, record.facts)
-
-
-def _counted_assays(record: Record) -> Sequence[str]:
-    return [assay for assay in ASSAYS if assay in record.arrays]
+            arrays[f"{assay}_counts"] = counts(record.arrays[assay], rng)
+        return Record(arrays, record.facts)

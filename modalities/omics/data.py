@@ -13,22 +13,11 @@ from ...core.errors import InputError
 from ...core.modality import Record, TrainingSet
 from ...core.types import BoolArray, Float32Array
 from .followup import Columns, FollowUp, read_followup
-from .matrices import Matrix, read_matrix
+from .matrices import Matrix, Source, read_matrix
 
 MARKERS = ("ESR1", "PGR", "ERBB2", "MKI67")  # stated in the record: receptors and proliferation
 LARGEST_LOG2 = 64.0  # no expression is 2 to the 64th: such values are counts, or not logarithms
 PER_MILLION = 1e6
-
-
-class Source(Settings):
-    """Where an assay's matrix is. The default of `key` is a table's first column, the obs_names of AnnData."""
-
-    file: str
-    values: Literal["log2", "counts"] = "log2"
-    key: str | None = None
-    layer: str | None = None
-    modality: str | None = None  # of MuData; the assay's own name without
-    transposed: bool = False
 
 
 class Options(Settings):
@@ -46,7 +35,7 @@ class Options(Settings):
 class Assay:
     """values: (patient, feature) float32 in the order of data.records, a NaN row where a patient lacks the assay.
 
-    symbols: (feature,) str, each once. ids: (feature,) str, the data's own identifiers (Ensembl, Entrez), ""
+    symbols: (feature,) str, each once. ids: (feature,) str, the identifiers in the data (Ensembl, Entrez), ""
     where unknown.
     """
 
@@ -73,7 +62,7 @@ def read_assays(data: TrainingSet) -> dict[str, Assay]:
     if len(set(data.records)) < len(data.records):
         twice = next(r for i, r in enumerate(data.records) if r in data.records[:i])
         raise InputError(f"{data.root}: record {twice!r} is in the table twice; expected a row a sample")
-    assays = {name: _assay(data, name, _source(own, options)) for name, own in options.assays.items()}
+    assays = {name: _assay(data, name, _source(source, options)) for name, source in options.assays.items()}
     without = ~np.any([assay.present for assay in assays.values()], axis=0)
     if without.any():
         first = data.records[int(np.argmax(without))]
@@ -123,28 +112,17 @@ def _outcome(followed: FollowUp | None, row: int) -> dict[str, float | bool]:
 
 
 def _parsed(data: TrainingSet) -> Options:
-    return parse(Options, {k: v for k, v in data.options.items() if k != "constants"}, _options(data))
+    given = {k: v for k, v in data.options.items() if k != "constants"}
+    return parse(Options, given, f"{data.source.name}: options")
 
 
-def _options(data: TrainingSet) -> str:
-    return f"{data.source.name}: options"
-
-
-def _source(own: str | Source, options: Options) -> Source:
-    return Source(file=own, values=options.values, key=options.key) if isinstance(own, str) else own
+def _source(given: str | Source, options: Options) -> Source:
+    return Source(file=given, values=options.values, key=options.key) if isinstance(given, str) else given
 
 
 def _assay(data: TrainingSet, name: str, source: Source) -> Assay:
     path = data.root / source.file
-    matrix = read_matrix(
-        path,
-        data.records,
-        name,
-        key=source.key,
-        layer=source.layer,
-        modality=source.modality,
-        transposed=source.transposed,
-    )
+    matrix = read_matrix(path, data.records, name, source)
     if not matrix.symbols:
         raise InputError(f"{path}: the assay {name} has no features")
     _check(str(path), name, matrix, source.values)
@@ -175,6 +153,6 @@ def _check(where: str, name: str, matrix: Matrix, kind: str) -> None:
 
 
 def _log2_per_million(counts: Float32Array) -> Float32Array:
-    """log2(counts per million + 1): the scale is each row's own, so that no patient's value tells of another's."""
+    """log2(counts per million + 1): each row has its scale, so that no patient's value depends on another's."""
     totals = counts.sum(1, keepdims=True, dtype=np.float64)
     return np.log2(counts * (PER_MILLION / totals) + 1).astype(np.float32)

@@ -12,10 +12,10 @@ from ...core.profile import PatientProfile, seed_for
 from ...core.training.weights import Weights, restore
 from ...core.types import Float32Array, IntArray
 from .data import MARKERS
-from .latent_prior import Law
+from .latent_prior import LatentPrior
 from .marginals import Marginals
 from .survival import Survival
-from .tumours import SUBTYPES, Layout, plain
+from .tumours import SUBTYPES, Layout, linear_columns
 from .vae import Decoder
 
 BLOCK = 32  # rows of a matrix product: always as many, so that a row's bits do not depend on its companions
@@ -28,7 +28,7 @@ class Sampler:
     def __init__(self, weights: Weights) -> None:
         card = weights.card
         try:
-            self.layout = Layout({name: tuple(own) for name, own in card.model["assays"].items()})
+            self.layout = Layout({name: tuple(features) for name, features in card.model["assays"].items()})
             shape = card.model["decoder"]
         except (KeyError, AttributeError):
             raise InputError(
@@ -36,20 +36,17 @@ class Sampler:
                 "train them again"
             ) from None
         self.columns = card.columns
-        self.plain = plain(self.columns)
-        self.masks = [self.columns.index(f"{field_of(self.columns[i])}?") for i in self.plain]
+        self.linear = linear_columns(self.columns)
+        self.masks = [self.columns.index(f"{field_of(self.columns[i])}?") for i in self.linear]
         self.decoder = Decoder(self.layout.features, len(self.columns), shape["latent"], shape["width"])
         restore(self.decoder, weights, "decoder.")
-        self.law = Law.restored(dict(weights.tensors))
+        self.prior = LatentPrior.restored(weights)
         self.factors = weights.tensors["factors"].float()
         self.spread = weights.tensors["spread"].float().numpy()
-        self.survival = (
-            Survival(*(weights.tensors[f"survival.{k}"].double().numpy() for k in ("hazard", "ending")))
-            if "survival.hazard" in weights.tensors
-            else None
-        )
+        hazards = weights.arrays("survival")
+        self.survival = Survival(**hazards) if hazards else None
         self.marginals = Marginals(
-            *(weights.tensors[f"marginals.{k}"].float().numpy() for k in ("threshold", "quantiles"))
+            **{name: array.astype(np.float32) for name, array in weights.arrays("marginals").items()}
         )
 
     def scores(
@@ -57,37 +54,25 @@ class Sampler:
         assays: Sequence[str] = (),
     ) -> dict[str, Scores]:  # fmt: skip
         """(row, feature) normal scores of each assay (all by default), each row from its own seed."""
-        blocks = [
-            self._block(
-                subtype[start : start + BLOCK],
-                code[start : start + BLOCK],
-                seeds[start : start + BLOCK],
-                assays,
-            )
-            for start in range(0, len(seeds), BLOCK)
-        ]
+        parts = [slice(start, start + BLOCK) for start in range(0, len(seeds), BLOCK)]
+        blocks = [self._block(subtype[part], code[part], seeds[part], assays) for part in parts]
         return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
     @torch.inference_mode()
     def _block(
-        self,
-        subtype: Sequence[int] | IntArray,
-        code: Scores,
-        seeds: Sequence[int],
-        assays: Sequence[str],
+        self, subtype: Sequence[int] | IntArray, code: Scores, seeds: Sequence[int], assays: Sequence[str]
     ) -> dict[str, Scores]:
         rows = len(seeds)
-        latent = np.zeros((BLOCK, self.law.root.shape[1]), np.float32)
+        latent = np.zeros((BLOCK, self.prior.root.shape[1]), np.float32)
         condition = np.zeros((BLOCK, len(self.columns)), np.float32)
         condition[:rows] = code
         for i, (kind, seed) in enumerate(zip(subtype, seeds, strict=True)):
             rng = _rng(seed, "latent")
             known = code[i, self.masks] > 0
-            latent[i] = self.law.draw(int(kind), code[i, self.plain].astype(np.float64), known, rng)
-        own, beside = torch.from_numpy(latent).tensor_split(
-            [self.law.root.shape[1] - self.factors.shape[1]], dim=1
-        )
-        mean = (self.decoder(own, torch.from_numpy(condition)) + beside @ self.factors.T).numpy()
+            latent[i] = self.prior.draw(int(kind), code[i, self.linear].astype(np.float64), known, rng)
+        first = latent.shape[1] - self.factors.shape[1]
+        decoded, factors = torch.from_numpy(latent).tensor_split([first], dim=1)
+        mean = (self.decoder(decoded, torch.from_numpy(condition)) + factors @ self.factors.T).numpy()
         out = {}
         for name, place in self.layout.slices().items():
             if not assays or name in assays:
@@ -129,8 +114,8 @@ class OmicsGenerator:
                     code[row, self.sampler.columns.index(column)] = 1.0
         scores = self.sampler.scores(subtype, code, batch.seeds, self.assays)
         slices = self.sampler.layout.slices()
-        values = {name: self._marginals(slices[name]).to_values(own) for name, own in scores.items()}
-        told = "pam50?" in self.sampler.columns
+        values = {name: self._marginals(slices[name]).to_values(found) for name, found in scores.items()}
+        has_subtype = "pam50?" in self.sampler.columns
         return [
             Record(
                 {
@@ -139,7 +124,7 @@ class OmicsGenerator:
                     for k, a in ((name, values[name][row]), (f"{name}_var", self.symbols[name]))
                 },
                 {
-                    "pam50": SUBTYPES[subtype[row]] if told else None,
+                    "pam50": SUBTYPES[subtype[row]] if has_subtype else None,
                     **{m: round(float(values["rna"][row, i]), 3) for m, i in self.markers.items()},
                     **self._outcome(batch.profiles[row], subtype[row], batch.seeds[row]),
                 },
@@ -158,7 +143,7 @@ class OmicsGenerator:
     def _subtype(self, asked: str | None, seed: int) -> int:
         if asked is not None:
             return SUBTYPES.index(asked)
-        shares = self.sampler.law.shares
+        shares = self.sampler.prior.shares
         return int(_rng(seed, "subtype").choice(len(SUBTYPES), p=shares / shares.sum()))
 
     def _marginals(self, place: slice) -> Marginals:

@@ -1,4 +1,4 @@
-"""Law: how tumours are spread in the latent space, given the subtype, age and what else is known."""
+"""The latent prior: the distribution of latent codes of tumours, given the subtype, age and other covariates."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,20 +11,23 @@ from .tumours import SUBTYPES
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ...core.training.weights import Weights
+
+STORED = "law"  # the prefix of its tensors: weights that ship have it
 RIDGE = 20.0  # rows' worth of doubt about the line
 POOL = 100.0  # rows' worth of the common covariance that a subtype's own is mixed with
 
 
 @dataclass(frozen=True)
-class Law:
-    """latent = line @ (plain code - middle) + centre[subtype] + departure, normal with covariance root @ root.T.
+class LatentPrior:
+    """latent = line @ (covariates - middle) + centre[subtype] + departure, normal with covariance root @ root.T.
 
     With `codes` (patient, latent), the departures of training patients of subtype `owner`, it is the
     aggregated posterior: departure = sqrt(1 - blur^2) * (a patient's) + blur * normal, which has the same
     covariance and the data's own shape. blur 1 is the normal, and keeps no patient's code.
 
-    shares (subtype,); centre (subtype, latent); root (subtype, latent, latent); line (latent, plain
-    column); middle (plain column,); blur (1,).
+    shares (subtype,); centre (subtype, latent); root (subtype, latent, latent); line (latent,
+    covariate); middle (covariate,); blur (1,).
     """
 
     shares: FloatArray
@@ -37,13 +40,13 @@ class Law:
     blur: FloatArray
 
     @classmethod
-    def fit(cls, latent: FloatArray, plain: FloatArray, subtype: IntArray, blur: float) -> "Law":
-        """Of (row, latent) codes, their plain code (row, column) and subtype; -1 is unknown."""
-        middle = plain.mean(0)
-        away = plain - middle
+    def fit(cls, latent: FloatArray, covariates: FloatArray, subtype: IntArray, blur: float) -> "LatentPrior":
+        """Of (row, latent) codes, their covariates (row, column) and subtype; -1 is unknown."""
+        middle = covariates.mean(0)
+        away = covariates - middle
         inner = away - _by_subtype(away, subtype)
-        own = latent - _by_subtype(latent, subtype)
-        line = np.linalg.solve(inner.T @ inner + RIDGE * np.eye(plain.shape[1]), inner.T @ own).T
+        within = latent - _by_subtype(latent, subtype)
+        line = np.linalg.solve(inner.T @ inner + RIDGE * np.eye(covariates.shape[1]), inner.T @ within).T
         rest = latent - away @ line.T
         centre = np.stack(
             [rest[(subtype == k) | ~(subtype == k).any()].mean(0) for k in range(len(SUBTYPES))]
@@ -52,8 +55,8 @@ class Law:
         common = departures.T @ departures / len(rest)
         roots = []
         for k in range(len(SUBTYPES)):
-            mine = departures[subtype == k]
-            covariance = (mine.T @ mine + POOL * common) / (len(mine) + POOL)
+            rows = departures[subtype == k]
+            covariance = (rows.T @ rows + POOL * common) / (len(rows) + POOL)
             roots.append(np.linalg.cholesky(covariance + 1e-6 * np.eye(len(covariance))))
         counts = np.array([(subtype == k).sum() for k in range(len(SUBTYPES))], dtype=np.float64)
         shares = counts / counts.sum() if counts.any() else np.full(len(SUBTYPES), 1 / len(SUBTYPES))
@@ -66,29 +69,31 @@ class Law:
     @classmethod
     def normal(
         cls, shares: FloatArray, centre: FloatArray, root: FloatArray, line: FloatArray, middle: FloatArray
-    ) -> "Law":
+    ) -> "LatentPrior":
         """One covariance for all subtypes, and nobody's code."""
         roots = np.broadcast_to(root, (len(centre), *root.shape)).copy()
         return cls(shares, centre, roots, line, middle, np.zeros((0, len(root))), np.zeros(0), np.ones(1))
 
     def tensors(self) -> "dict[str, Tensor]":
         """For the weight file, half precision."""
-        import torch
+        from ...core.training.weights import halves
 
-        return {f"law.{name}": torch.from_numpy(value).half() for name, value in vars(self).items()}
+        return halves(STORED, vars(self))
 
     @classmethod
-    def restored(cls, tensors: "dict[str, Tensor]") -> "Law":
+    def restored(cls, weights: "Weights") -> "LatentPrior":
         """Inverse of tensors()."""
-        return cls(**{k: tensors[f"law.{k}"].double().numpy() for k in cls.__dataclass_fields__})
+        return cls(**weights.arrays(STORED))
 
-    def draw(self, subtype: int, plain: FloatArray, known: BoolArray, rng: np.random.Generator) -> FloatArray:
-        """(latent,) of one tumour; what is not known of the plain code is taken at its middle."""
+    def draw(
+        self, subtype: int, covariates: FloatArray, known: BoolArray, rng: np.random.Generator
+    ) -> FloatArray:
+        """(latent,) of one tumour; an unknown covariate is taken at its mean."""
         blur = float(self.blur[0])
         departure = self.root[subtype] @ rng.standard_normal(self.root.shape[1]) * blur
-        if len(own := np.flatnonzero(self.owner == subtype)):
-            departure += np.sqrt(1 - blur**2) * self.codes[own[rng.integers(len(own))]]
-        shift = self.line @ np.where(known, plain - self.middle, 0.0)
+        if len(codes := np.flatnonzero(self.owner == subtype)):
+            departure += np.sqrt(1 - blur**2) * self.codes[codes[rng.integers(len(codes))]]
+        shift = self.line @ np.where(known, covariates - self.middle, 0.0)
         return np.asarray(self.centre[subtype] + shift + departure)
 
 

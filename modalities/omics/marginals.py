@@ -54,7 +54,7 @@ class Marginals:
         low: FloatArray,
         high: FloatArray,
     ) -> "Marginals":
-        """(feature,) normal laws, cut at `low` and `high`, with a share not detected."""
+        """(feature,) normal distributions, cut at `low` and `high`, with a share not detected."""
         lines = location[:, None] + spread[:, None] * GRID
         cut = np.clip(lines, low[:, None], high[:, None])
         threshold = np.where(undetected > 0, ndtri(np.maximum(undetected, 1e-6)), NEVER)
@@ -84,7 +84,7 @@ class Marginals:
         return values
 
     def calibrated(self, scores: Float32Array) -> "Marginals":
-        """The map for a model whose own (draw, feature) scores are not quite normal.
+        """The map for a model with (draw, feature) scores that are not quite normal.
 
         Each score is first taken to the normal score of its rank among the model's draws, so that what
         the model writes has the data's marginals.
@@ -93,8 +93,8 @@ class Marginals:
         normal = ndtri((np.arange(len(ranked)) + 0.5) / len(ranked))
         quantiles, threshold = np.empty_like(self.quantiles), self.threshold.copy()
         for k in range(ranked.shape[1]):
-            own = np.interp(GRID, ranked[:, k], normal)
-            quantiles[k] = np.interp(own, GRID, self.quantiles[k])
+            scores_of = np.interp(GRID, ranked[:, k], normal)
+            quantiles[k] = np.interp(scores_of, GRID, self.quantiles[k])
             if threshold[k] > -REACH:
                 threshold[k] = np.interp(threshold[k], normal, ranked[:, k])
         return Marginals(threshold, quantiles)

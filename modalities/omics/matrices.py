@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ...core.config import Settings
 from ...core.errors import InputError
 from ...core.ids import id_text, match_ids
 from ...core.tables import STORES, open_store, read_frame
@@ -22,6 +23,22 @@ PACKED = (".gz", ".bz2", ".xz", ".zip")
 BLOCK = 1024  # rows of a dense matrix read at once
 
 
+class Source(Settings):
+    """Where an assay's matrix is.
+
+    key: the column (of a table, or of obs) that holds the rows' keys; by default a table's first column, or
+    the obs_names of AnnData. layer: of AnnData; X without. modality: of MuData; the assay's name without.
+    transposed: the table has a row a feature and a column a patient.
+    """
+
+    file: str
+    values: Literal["log2", "counts"] = "log2"
+    key: str | None = None
+    layer: str | None = None
+    modality: str | None = None
+    transposed: bool = False
+
+
 @dataclass(frozen=True)
 class Matrix:
     """Some rows of an assay: keys of the rows, (row, feature) float32, the features' symbols and ids."""
@@ -32,50 +49,39 @@ class Matrix:
     ids: list[str]
 
 
-def read_matrix(
-    path: Path,
-    wanted: Sequence[str],
-    assay: str,
-    *,
-    key: str | None = None,
-    layer: str | None = None,
-    modality: str | None = None,
-    transposed: bool = False,
-) -> Matrix:
+def read_matrix(path: Path, wanted: Sequence[str], assay: str, source: Source) -> Matrix:
     """The rows whose key is wanted, in the order of the file.
 
-    key: the column (of a table, or of obs) that holds the rows' keys; by default a table's first column, or
-    the obs_names of AnnData. layer: of AnnData; X without. modality: of MuData; the assay's name without.
-    transposed: the table has a row a feature and a column a patient. Raises InputError: no such file, format,
-    column, layer or modality; keys or features that repeat; cells that are not numbers.
+    Raises InputError: no such file, format, column, layer or modality; keys or features that repeat; cells that
+    are not numbers.
     """
     if not path.exists():
         raise InputError(f"{path}: no such file; expected the matrix of an assay")
     suffix = next((s for s in reversed(path.suffixes) if s not in PACKED), "")
     if suffix in STORES:
-        if transposed:
+        if source.transposed:
             raise InputError(f"{path}: transposed is for tables; the rows of AnnData are its obs")
-        return _annotated(path, wanted, key, layer, modality, assay)
+        return _annotated(path, wanted, source, assay)
     if suffix not in (*TEXT, ".parquet"):
         known = ", ".join((*TEXT, ".parquet", *STORES))
         raise InputError(f"{path}: unknown format {suffix!r}; expected one of: {known}")
-    for name, value in (("layer", layer), ("modality", modality)):
+    for name, value in (("layer", source.layer), ("modality", source.modality)):
         if value is not None:
             raise InputError(f"{path}: {name} {value!r} is asked for, but a table has none; leave {name} out")
-    return _tabular(path, suffix, wanted, key, transposed)
+    return _tabular(path, suffix, wanted, source)
 
 
 # -- tables
 
 
-def _tabular(path: Path, suffix: str, wanted: Sequence[str], key: str | None, transposed: bool) -> Matrix:
-    table = _table(path, suffix, key)
+def _tabular(path: Path, suffix: str, wanted: Sequence[str], source: Source) -> Matrix:
+    table = _table(path, suffix, source.key)
     columns = [str(name) for name in table.columns]
-    column = columns[0] if key is None and columns else key
+    column = columns[0] if source.key is None and columns else source.key
     if column not in columns:
         raise InputError(f"{path}: no column {column!r}; the first columns are: {', '.join(columns[:5])}")
     table = table.set_index(table.columns[columns.index(column)])
-    if transposed:
+    if source.transposed:
         table = table.T
     keys, names = [id_text(k) for k in table.index], [str(name) for name in table.columns]
     _refuse_repeats(str(path), keys, names)
@@ -103,7 +109,7 @@ def _wanted(keys: Sequence[str], wanted: Sequence[str], where: str) -> tuple[lis
 
 
 def _table(path: Path, suffix: str, key: str | None) -> "pd.DataFrame":
-    """The table as it is, its keys as text; a Parquet table's own index becomes its first column."""
+    """The table as it is, its keys as text; the index of a Parquet table becomes its first column."""
     import pandas as pd
 
     try:
@@ -144,11 +150,10 @@ def _refuse_repeats(where: str, keys: Sequence[str], names: Sequence[str]) -> No
 # -- AnnData and MuData
 
 
-def _annotated(
-    path: Path, wanted: Sequence[str], key: str | None, layer: str | None, modality: str | None, assay: str
-) -> Matrix:
+def _annotated(path: Path, wanted: Sequence[str], source: Source, assay: str) -> Matrix:
+    key = source.key
     with open_store(path) as root:
-        group, where = _assay_of(root, str(path), modality, assay)
+        group, where = _assay_of(root, str(path), source.modality, assay)
         obs, var = read_frame(group, "obs", where), read_frame(group, "var", where)
         if key is not None and key not in obs.columns:
             have = ", ".join(map(str, obs.columns[:12]))
@@ -160,7 +165,7 @@ def _annotated(
     if values.shape[1] != len(var):
         raise InputError(f"{where}: var has {len(var)} features, the matrix {values.shape[1]} columns")
     symbols, ids = feature_names(var)
-    prefix = f"{modality or assay}:"  # as mudata makes names unique across assays
+    prefix = f"{source.modality or assay}:"  # as mudata makes names unique across assays
     symbols = [symbol.removeprefix(prefix) for symbol in symbols]
     return Matrix(records, values, symbols, ids)
 

@@ -50,6 +50,16 @@ def subtype(profile: PatientProfile, record: Record) -> float:
     return float(SUBTYPES.index(name)) if name in SUBTYPES else float("nan")
 
 
+PANELS = (
+    Panel(
+        "genes", "all genes", "genes", inputs,
+        "Correlations, modules, and the genes that differ between luminal A and basal-like tumours.",
+        (SUBTYPE, "LumA", "Basal"),
+    ),
+    Panel("survival", "overall survival", "event", survival, "Months to death or to the last contact."),
+)  # fmt: skip
+
+
 def views() -> list[View]:
     """One view: RNA expression of the tumour."""
     return [
@@ -60,30 +70,10 @@ def views() -> list[View]:
             features=features,
             inputs=inputs,
             tasks=(Task(SUBTYPE, SUBTYPES, subtype),),
-            panels=(
-                Panel(
-                    "genes",
-                    "all genes",
-                    "genes",
-                    inputs,
-                    "Correlations, modules, and the genes that differ between "
-                    "luminal A and basal-like tumours.",
-                    (SUBTYPE, "LumA", "Basal"),
-                ),
-                Panel(
-                    "survival",
-                    "overall survival",
-                    "event",
-                    survival,
-                    "Months to death or to the last contact.",
-                ),
-            ),
+            panels=PANELS,
             picture=picture,
             about="Distances use log2 expression of the genes of the PAM50 list that the data hold, the "
             "median of all genes and the share not detected; the classifiers see all genes.",
-            blind=(
-                "microRNA and methylation, but for the picture",
-                "stage and response to treatment",
-            ),
+            blind=("microRNA and methylation, but for the picture", "stage and response to treatment"),
         )
     ]

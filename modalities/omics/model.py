@@ -18,16 +18,16 @@ from ...core.errors import InputError
 from ...core.modality import Conditioner, TrainingSet
 from ...core.training.fit import Fit
 from ...core.training.trainer import fit
-from ...core.training.weights import Card, DataUsed, Weights, figures
+from ...core.training.weights import Card, DataUsed, Weights, figures, halves
 from ...core.types import FloatArray
 from .generator import Sampler
-from .latent_prior import Law
+from .latent_prior import LatentPrior
 from .marginals import Marginals
 from .private import MOST_NOISE, RELEASES, SURVIVAL, Mechanisms, Moments, learn, noise_limit, noise_of
 from .scales import Public
 from .survival import NORM, Survival, fit_sums, rows_of
 from .survival import fit as fit_survival
-from .tumours import SUBTYPES, Tumours, plain, read_tumours
+from .tumours import SUBTYPES, Tumours, linear_columns, read_tumours
 from .vae import Network, OmicsVae, Training
 
 if TYPE_CHECKING:
@@ -62,13 +62,13 @@ def train(data: Sequence[TrainingSet], conditioner: Conditioner, config: Config,
 
 
 def _publicly(tumours: Tumours, data: Sequence[TrainingSet], config: Config, how: Fit) -> Weights:
-    """Normal scores, VAE, the law of its latents, what it leaves, and the marginals."""
+    """Normal scores, VAE, the prior of its latents, the residue, and the marginals."""
     rng = np.random.default_rng(how.seed)
     marginals = Marginals.fit(tumours.values)
     scores = torch.from_numpy(marginals.to_scores(tumours.values, rng))
     code = torch.from_numpy(tumours.code)
     torch.manual_seed(how.seed)
-    sizes = [len(own) for own in tumours.layout.symbols.values()]
+    sizes = [len(features) for features in tumours.layout.symbols.values()]
     module = OmicsVae(sizes, tumours.columns, config.network, config.training)
     outcome = fit(
         module, TensorDataset(scores, code), how, name="omics", steps=config.training.steps,
@@ -77,27 +77,26 @@ def _publicly(tumours: Tumours, data: Sequence[TrainingSet], config: Config, how
     with torch.no_grad():
         latent = module.encode(scores, code)[0]
         left = (scores - module.decoder(latent, code)).double().numpy()
-    factors, beside, spread = residue(left, config.network.factors)
-    law = Law.fit(
-        np.concatenate([latent.double().numpy(), beside], axis=1),
-        tumours.code[:, plain(tumours.columns)].astype(np.float64), tumours.subtype, config.network.blur,
+    factors, values, spread = residue(left, config.network.factors)
+    prior = LatentPrior.fit(
+        np.concatenate([latent.double().numpy(), values], axis=1),
+        tumours.code[:, linear_columns(tumours.columns)].astype(np.float64), tumours.subtype, config.network.blur,
     )  # fmt: skip
-    tensors = {f"decoder.{k}": v for k, v in module.decoder.state_dict().items()} | law.tensors()
+    tensors = {f"decoder.{k}": v for k, v in module.decoder.state_dict().items()} | prior.tensors()
     tensors |= {"factors": torch.from_numpy(factors), "spread": torch.from_numpy(spread)}
     if tumours.followed is not None:
         tensors |= _survival(fit_survival(tumours.profiles, tumours.subtype, tumours.followed))
-    card = _card(tumours, data, config.network.width, config.network.latent, "public")
-    card = card.model_copy(
-        update={
-            "kind": "conditional VAE with its aggregated posterior",
-            "steps": outcome.steps,
-            "seconds": round(outcome.seconds),
-            "figures": figures(training_loss=outcome.loss),
-            "notes": ""
-            if config.network.blur == 1
-            else "holds a latent code of each training patient: for public data only",
-        }
+    codes = (
+        ""
+        if config.network.blur == 1
+        else "holds a latent code of each training patient: for public data only"
     )
+    counts = np.bincount(tumours.subtype[tumours.subtype >= 0], minlength=len(SUBTYPES))
+    card = _card(
+        tumours, data, config.network.width, config.network.latent, counts / max(1, counts.sum()),
+        kind="conditional VAE with its aggregated posterior", privacy="public", steps=outcome.steps,
+        seconds=round(outcome.seconds), figures=figures(training_loss=outcome.loss), notes=codes,
+    )  # fmt: skip
     return _calibrated(tensors, marginals, card, tumours, how.seed)
 
 
@@ -120,7 +119,7 @@ def _calibrated(
 ) -> Weights:
     """The weights, their marginals fitted to the scores that the model draws for its own patients."""
     tensors = {name: tensor.half() for name, tensor in tensors.items()}
-    sampler = Sampler(Weights(tensors | _halves(marginals), card))
+    sampler = Sampler(Weights(tensors | halves("marginals", vars(marginals)), card))
     rng = np.random.default_rng(seed)
     rows = rng.choice(len(tumours.patients), CALIBRATION)
     subtype = np.where(
@@ -130,15 +129,11 @@ def _calibrated(
         subtype[rows], tumours.code[rows], rng.integers(1 << 62, size=CALIBRATION).tolist()
     )
     whole = np.concatenate([scores[name] for name in tumours.layout.symbols], axis=1)
-    return Weights(tensors | _halves(marginals.calibrated(whole)), card)
+    return Weights(tensors | halves("marginals", vars(marginals.calibrated(whole))), card)
 
 
-def _survival(law: Survival) -> dict[str, Tensor]:
-    return {f"survival.{name}": torch.from_numpy(value) for name, value in vars(law).items()}
-
-
-def _halves(marginals: Marginals) -> dict[str, Tensor]:
-    return {f"marginals.{k}": torch.from_numpy(v).half() for k, v in vars(marginals).items()}
+def _survival(model: Survival) -> dict[str, Tensor]:
+    return {f"survival.{name}": torch.from_numpy(value) for name, value in vars(model).items()}
 
 
 def _privately(tumours: Tumours, data: Sequence[TrainingSet], how: Fit, budget: "Budget") -> Weights:
@@ -168,45 +163,36 @@ def _privately(tumours: Tumours, data: Sequence[TrainingSet], how: Fit, budget: 
     if tumours.followed is not None:
         rows = rows_of(tumours.profiles, tumours.subtype, tumours.followed)
         tensors |= _survival(fit_sums(*mechanisms.sum(rows, NORM, releases.index(SURVIVAL)), count))
-    card = _card(tumours, data, 0, moments.loadings.shape[1], paid["privacy"])
-    card = card.model_copy(
-        update={
-            "kind": "private moments of public gene modules",
-            "steps": len(releases),
-            "seconds": round(time.monotonic() - began, 1),
-            "epsilon": paid["epsilon"],
-            "delta": paid["delta"],
-        }
-    )
-    shares_card = {**card.model, "subtype_shares": _shares(moments.factors.shares)}
-    card = card.model_copy(update={"model": shares_card})
+    card = _card(
+        tumours, data, 0, moments.loadings.shape[1], moments.factors.shares,
+        kind="private moments of public gene modules", steps=len(releases),
+        seconds=round(time.monotonic() - began, 1), **paid,
+    )  # fmt: skip
     return Weights(tensors, card)
 
 
 def _of_moments(moments: Moments, tumours: Tumours) -> dict[str, Tensor]:
     """Tensors of a generator whose decoder is a line; all post-processing."""
-    public, law = Public.of(tumours.layout), moments.factors
+    public, factors = Public.of(tumours.layout), moments.factors
     marginals = Marginals.normal(
         moments.location, moments.spread, moments.undetected, public.low, public.high
     )
     features = len(moments.loadings)
     line = np.concatenate([moments.loadings, np.zeros((features, len(tumours.columns)))], axis=1)
-    own = {
+    decoder = {
         "decoder.line.weight": torch.from_numpy(line).half(),
         "decoder.line.bias": torch.zeros(features).half(),
         "factors": torch.zeros(features, 0).half(),
         "spread": torch.from_numpy(moments.residue).half(),
     }
-    normal = Law.normal(law.shares, law.centres, law.root, law.line, law.middle)
-    return own | normal.tensors() | _halves(marginals)
+    normal = LatentPrior.normal(factors.shares, factors.centres, factors.root, factors.line, factors.middle)
+    return decoder | normal.tensors() | halves("marginals", vars(marginals))
 
 
-def _shares(shares: FloatArray) -> dict[str, float]:
-    return {name: round(float(share), 4) for name, share in zip(SUBTYPES, shares, strict=True)}
-
-
-def _card(tumours: Tumours, data: Sequence[TrainingSet], width: int, latent: int, privacy: str) -> Card:
-    """What every omics card says; the training adds kind, steps and figures."""
+def _card(
+    tumours: Tumours, data: Sequence[TrainingSet], width: int, latent: int, shares: FloatArray, **more: Any
+) -> Card:
+    """What every omics card says, and what its training adds."""
     used = [
         DataUsed(
             **vars(part.source),
@@ -216,14 +202,9 @@ def _card(tumours: Tumours, data: Sequence[TrainingSet], width: int, latent: int
         )
         for part in data
     ]
-    counts = np.bincount(tumours.subtype[tumours.subtype >= 0], minlength=len(SUBTYPES))
-    model: dict[str, Any] = {
+    model = {
         "decoder": {"latent": latent, "width": width},
-        "assays": {name: list(own) for name, own in tumours.layout.symbols.items()},
+        "assays": {name: list(features) for name, features in tumours.layout.symbols.items()},
+        "subtype_shares": dict(zip(SUBTYPES, np.round(shares, 4).tolist(), strict=True)),
     }
-    if privacy == "public":
-        model["subtype_shares"] = _shares(counts / max(1, counts.sum()))
-    return Card(
-        name="omics", modality="omics", kind="", data=used, privacy=privacy, steps=0,
-        columns=list(tumours.columns), model=model,
-    )  # fmt: skip
+    return Card(name="omics", modality="omics", data=used, columns=list(tumours.columns), model=model, **more)

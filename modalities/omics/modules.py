@@ -49,7 +49,7 @@ COARSE = ("luminal", "HER2", "basal", "growth")
 def members(assay: str, symbols: Sequence[str], detail: bool) -> dict[str, list[int]]:
     """Places, among an assay's features, of each module that the assay has enough of.
 
-    Without detail only the modules that tell subtypes apart; with it all, and the groups of the PAM50 list too.
+    Without detail only the modules that separate subtypes; with it all, and the groups of the PAM50 list too.
     """
     modules = dict(MODULES.get(assay, {}))
     if not detail:

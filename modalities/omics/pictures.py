@@ -45,7 +45,7 @@ class Side:
 
 
 def picture(figure: "Figure", real: Rows, synthetic: Rows) -> str:
-    """Four looks at real tumours beside synthetic ones (or synthetic ones alone); the alternative text."""
+    """Four views of real and synthetic tumours (or of synthetic ones alone); the alternative text."""
     sides = (
         [Side("Real, held out", real), Side("Synthetic", synthetic)]
         if real

@@ -96,9 +96,9 @@ def gather(pieces: Sequence[Path]) -> tuple["pa.Table", dict[str, AssayPieces]]:
     for piece in pieces:
         patients = _read(piece / OBS)
         for file in sorted(set(piece.glob("*.arrow")) - {piece / OBS}):
-            own = _schema(file).metadata
-            places = json.loads(own.pop(b"rows"))
-            assert about.setdefault(file.stem, own) == own, "features differ"
+            metadata = _read(file, mapped=True).schema.metadata
+            places = json.loads(metadata.pop(b"rows"))
+            assert about.setdefault(file.stem, metadata) == metadata, "features differ"
             rows.setdefault(file.stem, []).append(start + np.array(places, dtype=np.int64))
             files.setdefault(file.stem, []).append(file)
         start += len(patients)
@@ -152,25 +152,16 @@ def _table(assay: str, rows: Sequence[int], records: Sequence[Record]) -> "pa.Ta
 
 
 def _save(path: Path, table: "pa.Table") -> Path:
-    import pyarrow as pa
+    from pyarrow import feather
 
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
+    feather.write_feather(table, path, compression="uncompressed")
     return path
 
 
-def _schema(path: Path) -> "pa.Schema":
-    import pyarrow as pa
+def _read(path: Path, mapped: bool = False) -> "pa.Table":
+    from pyarrow import feather
 
-    with pa.OSFile(str(path), "rb") as source:
-        return pa.ipc.open_file(source).schema
-
-
-def _read(path: Path) -> "pa.Table":
-    import pyarrow as pa
-
-    with pa.OSFile(str(path), "rb") as source:
-        return pa.ipc.open_file(source).read_all()
+    return feather.read_table(path, memory_map=mapped)
 
 
 def _matrix(path: Path, column: str, features: int) -> AnyArray:

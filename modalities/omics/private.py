@@ -15,8 +15,7 @@ from ...core.dp.budget import Budget, noise_for
 from ...core.types import BoolArray, FloatArray
 from .modules import MEMBER, members
 from .scales import Public
-from .shrinkage import shrunk, shrunk_together
-from .tumours import SUBTYPES, Layout, Tumours, plain
+from .tumours import SUBTYPES, Layout, Tumours, linear_columns
 
 # What is released, and each part's share of the budget, fixed beforehand. The products hold most numbers, and a
 # large budget goes to them; under a small one they drown anyway, and what names the subtype comes first.
@@ -28,13 +27,13 @@ RELEASES = (
 )
 DETAILED = (0.17, 0.03, 0.15, 0.65)
 COARSE = (0.45, 0.02, 0.25, 0.28)
-SURVIVAL = "deaths and follow-up by age, stage and subtype"  # a fifth release, of data that tell survival
-SURVIVAL_SHARE = 0.05  # beside the others' 1
-ENOUGH = 0.004  # noise on a mean over patients of numbers up to 1, below which small modules can be told
+SURVIVAL = "deaths and follow-up by age, stage and subtype"  # a fifth release, of data that have survival
+SURVIVAL_SHARE = 0.05  # relative to the others' 1
+ENOUGH = 0.004  # noise on a mean over patients of numbers up to 1, below which small modules are distinct
 MOST_NOISE = 0.03  # the same, above which even the subtypes are hidden
-COUNT_WEIGHT = 0.15  # of the count of patients with an assay, beside all its features
-PLAIN_WEIGHT = 0.5  # of age, stage, ... beside the subtype
-MEAN_WEIGHT = 0.25  # of a feature's second look at its mean, beside its products
+COUNT_WEIGHT = 0.15  # of the count of patients with an assay, relative to all its features
+COVARIATE_WEIGHT = 0.5  # of age, stage, ... relative to the subtype
+MEAN_WEIGHT = 0.25  # of the second release of a feature's mean, relative to its products
 USUAL_ZEROS = 0.06  # share of features not detected
 # Scores are cut at length 1. Where noise is large a gain pays, and patients far from the rest are cut for it.
 SCORE_GAIN = {True: 1.0, False: 1.6}  # by detail
@@ -48,9 +47,9 @@ MEAN_DEVIATION = float(np.sqrt(2 / np.pi))  # E|z| of a normal
 
 @dataclass(frozen=True)
 class Factors:
-    """The law of the factors, which are uncorrelated and of unit variance over all patients.
+    """The distribution of the factors, which are uncorrelated and of unit variance over all patients.
 
-    shares (subtype,); centres (subtype, factor); line (factor, plain column); middle (plain column,);
+    shares (subtype,); centres (subtype, factor); line (factor, covariate); middle (covariate,);
     root (factor, factor), of their covariance within a subtype.
     """
 
@@ -90,11 +89,11 @@ class Mechanisms:
 
 
 def noise_of(budget: Budget, patients: int, survival: bool = False) -> tuple[bool, list[float]]:
-    """Whether small modules can be told under the budget, and the noise multiplier of each release."""
-    beside = (SURVIVAL_SHARE,) * survival
-    noise = noise_for(budget, DETAILED + beside)
+    """Whether small modules are distinct under the budget, and the noise multiplier of each release."""
+    extra = (SURVIVAL_SHARE,) * survival
+    noise = noise_for(budget, DETAILED + extra)
     detail = noise[2] < ENOUGH * patients
-    return detail, noise if detail else noise_for(budget, COARSE + beside)
+    return detail, noise if detail else noise_for(budget, COARSE + extra)
 
 
 def noise_limit(budget: Budget, survival: bool = False) -> float:
@@ -135,8 +134,8 @@ def module_scores(standard: FloatArray, data: Tumours, detail: bool) -> FloatArr
     """
     for name, place in data.layout.slices().items():
         if found := members(name, data.layout.symbols[name], detail):
-            own = standard[:, place]
-            scores = np.stack([own[:, genes].mean(1) for genes in found.values()], axis=1)
+            features = standard[:, place]
+            scores = np.stack([features[:, genes].mean(1) for genes in found.values()], axis=1)
             return clipped(scores * (SCORE_GAIN[detail] / np.sqrt(len(found))), 1.0)
     return _hot(data)[:, :-1]
 
@@ -144,7 +143,7 @@ def module_scores(standard: FloatArray, data: Tumours, detail: bool) -> FloatArr
 def expected(layout: Layout, basis: FloatArray, detail: bool) -> FloatArray:
     """(feature, factor) loadings that the literature makes one expect: a module's features follow its score."""
     loadings = np.zeros((layout.features, basis.shape[1]))
-    found = {name: members(name, own, detail) for name, own in layout.symbols.items()}
+    found = {name: members(name, features, detail) for name, features in layout.symbols.items()}
     scores = list(next((modules for modules in found.values() if modules), {}))
     if scores:
         directions = np.linalg.inv(basis)  # (factor, score)
@@ -197,8 +196,7 @@ def _spreads(
     wide, share = np.split(total, 2) / patients
     wide, fault = wide / public.weight + MEAN_DEVIATION, deviation / patients
     for place in layout.slices().values():
-        own = wide[place]
-        wide[place] = shrunk(own, fault[place] / public.weight[place], float(np.median(own)))
+        wide[place] = shrunk(wide[place], fault[place] / public.weight[place], float(np.median(wide[place])))
     spread = np.sqrt(np.maximum((wide / MEAN_DEVIATION) ** 2 - error**2, LEAST_SPREAD**2))
     return public.unit * spread, np.where(share > 3 * fault, np.clip(share, 0, 0.95), 0.0)
 
@@ -206,16 +204,16 @@ def _spreads(
 def _factors(
     data: Tumours, scores: FloatArray, noise: Mechanisms
 ) -> tuple[FloatArray, FloatArray, FloatArray, Factors]:
-    """Centre of the scores, the basis (score, factor) that makes factors of them, their emphasis and law.
+    """Centre of the scores, the basis (score, factor) that makes factors of them, their emphasis and distribution.
 
     The emphasis (factor,) says how much of a patient's length each factor may take up in the products: the
     more, the more of the scores' variance it has.
     """
-    places = plain(data.columns)
+    places = linear_columns(data.columns)
     fields = len({field_of(data.columns[i]) for i in places})
-    lines = clipped(data.code[:, places].astype(np.float64), float(np.sqrt(fields))) * PLAIN_WEIGHT
+    lines = clipped(data.code[:, places].astype(np.float64), float(np.sqrt(fields))) * COVARIATE_WEIGHT
     rows = np.concatenate([_hot(data), lines, scores], axis=1)
-    noisy, deviation = _second_moments(rows, 2 + PLAIN_WEIGHT**2 * fields, noise)
+    noisy, deviation = _second_moments(rows, 2 + COVARIATE_WEIGHT**2 * fields, noise)
     gram = _possible(noisy)
     n, known = len(rows), len(rows[0]) - len(scores[0])
     design, classes = slice(0, known), slice(0, len(SUBTYPES) + 1)
@@ -237,8 +235,8 @@ def _factors(
     factors = Factors(
         shares=counts / counts.sum(),
         centres=line[: len(SUBTYPES)] + middle @ line[len(SUBTYPES) + 1 :],  # at the middle, not at code 0
-        line=line[len(SUBTYPES) + 1 :].T * PLAIN_WEIGHT,
-        middle=middle / PLAIN_WEIGHT,
+        line=line[len(SUBTYPES) + 1 :].T * COVARIATE_WEIGHT,
+        middle=middle / COVARIATE_WEIGHT,
         root=axes * np.sqrt(np.clip(within, 0.05, 1.0)),
     )
     return centre, basis, emphasis / np.linalg.norm(emphasis), factors
@@ -272,10 +270,10 @@ def _loadings(
     features = clipped(standard * public.weight, norm)
     shown = np.flatnonzero(emphasis > LEAST_EMPHASIS)
     gains = FACTOR_GAIN * emphasis[shown]
-    beside = np.concatenate(
+    weighted = np.concatenate(
         [np.full((len(factors), 1), MEAN_WEIGHT), clipped(factors[:, shown] * gains, 1.0)], axis=1
     )
-    products = (features[:, :, None] * beside[:, None, :]).reshape(len(features), -1)
+    products = (features[:, :, None] * weighted[:, None, :]).reshape(len(features), -1)
     total, deviation = noise.sum(products, norm * float(np.sqrt(1 + MEAN_WEIGHT**2)), 3)
     found = total.reshape(len(patients), -1) / (patients * public.weight)[:, None]
     fault = deviation / patients / public.weight
@@ -292,3 +290,20 @@ def _kept(gains: FloatArray) -> FloatArray:
     """(factor,) of the covariance with a normal factor, what is left when gains * factors are cut at length 1."""
     normal = np.random.default_rng(0).standard_normal((20_000, len(gains)))
     return np.asarray((clipped(normal * gains, 1.0) * normal).mean(0) / gains)
+
+
+def shrunk(noisy: FloatArray, error: FloatArray, centre: float = 0.0) -> FloatArray:
+    """Empirical Bayes: moved towards the centre, as far as noise of that standard deviation explains the spread."""
+    wide = max(0.0, float(np.average((noisy - centre) ** 2 - error**2, weights=1 / error**2)))
+    return np.asarray(centre + (noisy - centre) * wide / (wide + error**2))
+
+
+def shrunk_together(noisy: FloatArray, error: FloatArray) -> FloatArray:
+    """(feature, factor) numbers towards 0: the covariance of the loadings separates signal from noise."""
+    precision = 1 / np.square(error).mean(1)
+    precision /= precision.sum()
+    square = (noisy * precision[:, None]).T @ noisy - np.diag(precision @ np.square(error))
+    values, vectors = np.linalg.eigh(square)
+    signal = (vectors * np.maximum(values, 1e-6)) @ vectors.T
+    both = signal + np.square(error)[:, :, None] * np.eye(len(signal))
+    return np.asarray(np.linalg.solve(both, noisy[:, :, None])[:, :, 0] @ signal)

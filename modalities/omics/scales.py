@@ -8,37 +8,23 @@ from ...core.types import FloatArray
 from .modules import KNOWN
 from .tumours import Layout
 
-# Genes of the modules are few and tell subtypes apart: they get half the others' noise.
-KNOWN_WEIGHT = 2.0
-
-
-@dataclass(frozen=True)
-class Scale:
-    """What is publicly known of an assay's numbers.
-
-    A usual value and spread of a feature, how far means of features differ (in spreads), the range of
-    values, and how much of the budget's precision a feature gets beside others.
-    """
-
-    middle: float
-    unit: float
-    between: float
-    low: float
-    high: float
-    weight: float
-
-
-SCALES = {
-    "rna": Scale(6.0, 1.8, 1.6, -9.0, 21.0, 1.0),
-    "mirna": Scale(4.0, 1.3, 3.0, -6.0, 20.0, 0.7),
-    "meth": Scale(0.0, 0.8, 1.8, -7.0, 7.0, 0.5),
+KNOWN_WEIGHT = (
+    2.0  # of genes of the modules, which are few and separate subtypes: half the noise of other genes
+)
+SCALES = {  # assay -> the values of Public's fields, the same for all its features
+    "rna": (6.0, 1.8, 1.6, -9.0, 21.0, 1.0),
+    "mirna": (4.0, 1.3, 3.0, -6.0, 20.0, 0.7),
+    "meth": (0.0, 0.8, 1.8, -7.0, 7.0, 0.5),
 }
-OTHER = Scale(5.0, 2.0, 2.0, -10.0, 25.0, 0.6)
+OTHER = (5.0, 2.0, 2.0, -10.0, 25.0, 0.6)
 
 
 @dataclass(frozen=True)
 class Public:
-    """The scale of each feature, (feature,) arrays; RNA of the modules' genes weighs more."""
+    """(feature,) arrays: a usual value and spread, and how far means of features differ (in spreads).
+
+    Then the range of values, and the weight of a feature in the budget's precision.
+    """
 
     middle: FloatArray
     unit: FloatArray
@@ -50,10 +36,8 @@ class Public:
     @classmethod
     def of(cls, layout: Layout) -> "Public":
         """From the names of assays and features alone."""
-        scales = {name: SCALES.get(name, OTHER) for name in layout.symbols}
-        parts = {
-            key: layout.spread({name: getattr(scale, key) for name, scale in scales.items()})
-            for key in Scale.__dataclass_fields__
-        }
-        known = [name == "rna" and gene in KNOWN for name, own in layout.symbols.items() for gene in own]
-        return cls(**{**parts, "weight": parts["weight"] * np.where(known, KNOWN_WEIGHT, 1.0)})
+        features = [(assay, gene) for assay, genes in layout.symbols.items() for gene in genes]
+        table = np.array([SCALES.get(assay, OTHER) for assay, _ in features])
+        middle, unit, between, low, high, weight = table.T
+        known = [assay == "rna" and gene in KNOWN for assay, gene in features]
+        return cls(middle, unit, between, low, high, weight * np.where(known, KNOWN_WEIGHT, 1.0))

@@ -92,34 +92,18 @@ def name_dimensions(store: Path) -> None:
         for path in sorted(store.glob(f"**/{axis}/**/zarr.json")):
             about = json.loads(path.read_text(encoding="utf-8"))
             if about["node_type"] == "array" and len(about["shape"]) == 1:
-                own = path.parent.name == "categories"
-                about["dimension_names"] = [f"{path.parent.parent.name}_category" if own else axis]
+                words = path.parent.name == "categories"
+                about["dimension_names"] = [f"{path.parent.parent.name}_category" if words else axis]
                 path.write_text(json.dumps(about, indent=2), encoding="utf-8")
 
 
 def _matrix(group: Any, name: str, layout: Layout, dtype: str, fill: float) -> None:
     import zarr
 
+    common: dict[str, Any] = {"shape": layout.shape, "dtype": dtype, "chunks": layout.chunk}
     if isinstance(group, zarr.Group):
-        group.create_array(
-            name,
-            shape=layout.shape,
-            dtype=dtype,
-            chunks=layout.chunk,
-            shards=layout.shard,
-            fill_value=fill,
-            attributes=DENSE,
-            dimension_names=("obs", "var"),
-        )
-        return
-    made = group.create_dataset(
-        name,
-        shape=layout.shape,
-        dtype=dtype,
-        chunks=layout.chunk,
-        compression="gzip",
-        compression_opts=1,
-        shuffle=True,
-        fillvalue=fill,
-    )
-    made.attrs.update(DENSE)
+        names: dict[str, Any] = {"attributes": DENSE, "dimension_names": ("obs", "var")}
+        group.create_array(name, **common, **names, shards=layout.shard, fill_value=fill)
+    else:
+        packed: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+        group.create_dataset(name, **common, **packed, fillvalue=fill).attrs.update(DENSE)

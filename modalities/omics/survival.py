@@ -1,4 +1,4 @@
-"""Survival: overall survival given age, stage and subtype, a Weibull law with proportional hazards.
+"""Survival: overall survival given age, stage and subtype, a Weibull model with proportional hazards.
 
 It is learnt from two tables, deaths and follow-up by age, stage and subtype, to which noise may have been added, and
 from what is publicly known, which is all that remains where the noise is large.
@@ -22,13 +22,13 @@ LATE = ("III", "IV")
 AGE_SHARES, LATE_SHARE, SUBTYPE_SHARES = (0.2, 0.35, 0.3, 0.15), 0.25, (0.5, 0.2, 0.17, 0.08, 0.05)
 SIZES = (len(MIDDLES), 2, len(SUBTYPES))
 HORIZON = 120.0  # months; later follow-up is not looked at
-SHAPE = 1.2  # of the Weibull laws of death and of the end of follow-up
+SHAPE = 1.2  # of the Weibull distributions of death and of the end of follow-up
 DECADES = 2.5  # from the age of 60, beyond which risk no longer changes
 # What the literature makes one expect (logarithms of hazards, the second number its doubt): some 15 % dead after ten
 # years; more by age and stage; luminal A does best (Sorlie et al., PNAS 98:10869, 2001).
 EXPECTED = np.array([-2.2, 0.3, 1.0, 0.3, 0.5, 0.4, 0.2])
 DOUBT = np.array([1.0, 0.15, 0.5, 0.5, 0.5, 0.5, 0.5])
-FOLLOW_WEIGHT = 1.5  # of follow-up, at most 1 a patient, beside death
+FOLLOW_WEIGHT = 1.5  # of follow-up, at most 1 a patient, relative to death
 NORM = float(np.sqrt(len(SIZES) * (1 + FOLLOW_WEIGHT**2)))  # of a patient's row
 
 
@@ -68,7 +68,7 @@ def fit(profiles: Sequence[PatientProfile], subtype: IntArray, followed: FollowU
     age, stage, kind = _groups(profiles, subtype)
     time, died = _within(followed)
     cells = np.einsum("p,pa,ps,pk->ask", time, age, stage, kind)
-    deaths = np.concatenate([died @ own for own in (age, stage, kind)])
+    deaths = np.concatenate([died @ group for group in (age, stage, kind)])
     return _solved(deaths, cells, float(followed.known.sum()), 0.0)
 
 
@@ -79,14 +79,14 @@ def fit_sums(sums: FloatArray, deviation: float, patients: int) -> Survival:
     """
     deaths, times = np.split(sums, 2)
     cuts = np.cumsum(SIZES)[:-1]
-    margins = [np.maximum(own, 1e-3) for own in np.split(times / FOLLOW_WEIGHT, cuts)]
-    whole = max(float(np.mean([own.sum() for own in margins])), 0.02 * patients)
-    age, stage, kind = (own / own.sum() for own in margins)
+    margins = [np.maximum(part, 1e-3) for part in np.split(times / FOLLOW_WEIGHT, cuts)]
+    whole = max(float(np.mean([margin.sum() for margin in margins])), 0.02 * patients)
+    age, stage, kind = (margin / margin.sum() for margin in margins)
     return _solved(deaths, whole * np.einsum("a,s,k->ask", age, stage, kind), patients, deviation)
 
 
 def _solved(deaths: FloatArray, cells: FloatArray, patients: float, deviation: float) -> Survival:
-    """The most likely law given deaths by groups, follow-up by cells, and what is expected."""
+    """The most likely model given deaths by groups, follow-up by cells, and what is expected."""
     late, kinds = np.arange(2.0), np.eye(len(SUBTYPES))
     terms = np.stack([[[_terms(a, s, k) for k in kinds] for s in late] for a in MIDDLES])
     scale = np.sqrt(np.maximum(deaths, 1.0) + deviation**2)
@@ -110,7 +110,7 @@ def _terms(age: float, late: float, subtype: FloatArray) -> FloatArray:
 def _groups(
     profiles: Sequence[PatientProfile], subtype: IntArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """(patient, group) of age, stage and subtype: 1 in a patient's own group, the usual shares if it is not known."""
+    """(patient, group) of age, stage and subtype: 1 in a patient's group, the usual shares if it is not known."""
     stages = [p.traits.get("tumor_stage") for p in profiles]
     late = np.array([LATE_SHARE if s is None else float(s in LATE) for s in stages])
     age = [

@@ -1,4 +1,4 @@
-"""Tumours: what a training folder says of each patient's tumour, side by side, as the models take it."""
+"""Tumours: the data of a training folder about each tumour, as the models take them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from ...core.condition import columns_of, field_of, select
 from ...core.errors import InputError
 from ...core.modality import Conditioner, DatasetSource, TrainingSet
 from ...core.profile import PatientProfile
-from ...core.types import Float32Array, FloatArray, IntArray
+from ...core.types import Float32Array, IntArray
 from .data import read_assays, read_survival
 from .followup import FollowUp
 
@@ -29,22 +29,16 @@ class Layout:
 
     def slices(self) -> dict[str, slice]:
         """The place of each assay."""
-        ends = np.cumsum([len(own) for own in self.symbols.values()]).tolist()
-        return {
-            name: slice(end - len(own), end)
-            for (name, own), end in zip(self.symbols.items(), ends, strict=True)
-        }
-
-    def spread(self, per_assay: Mapping[str, float]) -> FloatArray:
-        """(feature,) of a number an assay."""
-        return np.concatenate([np.full(len(own), per_assay[name]) for name, own in self.symbols.items()])
+        sizes = [len(features) for features in self.symbols.values()]
+        ends = zip(self.symbols, sizes, np.cumsum(sizes).tolist(), strict=True)
+        return {name: slice(end - size, end) for name, size, end in ends}
 
 
 @dataclass(frozen=True)
 class Tumours:
     """values (patient, feature) float32, NaN where an assay is missing; code (patient, column) of `columns`.
 
-    profiles: of the same patients; followed: their survival, None if no set tells it.
+    profiles: of the same patients; followed: their survival, None if no set has it.
     """
 
     values: Float32Array
@@ -66,8 +60,8 @@ class Tumours:
         return np.where(hot.any(1), hot.argmax(1), -1)
 
 
-def plain(columns: Sequence[str]) -> list[int]:
-    """Places of the columns that a line may stand on: numbers, conditions and categories but the subtype's.
+def linear_columns(columns: Sequence[str]) -> list[int]:
+    """Places of the covariates of a linear model: numbers, conditions and categories except the subtype.
 
     Waves and masks are left to networks.
     """
@@ -103,29 +97,22 @@ def read_tumours(
     for part, assays in zip(data, read, strict=True):
         for name in names:
             if name in assays:
-                own = tuple(map(str, assays[name].symbols))
-                if symbols.setdefault(name, own) != own:
+                features = tuple(map(str, assays[name].symbols))
+                if symbols.setdefault(name, features) != features:
                     raise InputError(f"{part.source.name}: the features of {name} differ from the set before")
     layout = Layout(symbols)
-    values = np.concatenate(
-        [
-            np.concatenate(
-                [
-                    assays[name].values if name in assays else np.full((len(part), len(own)), np.nan)
-                    for name, own in symbols.items()
-                ],
-                axis=1,
-                dtype=np.float32,
-            )
-            for part, assays in zip(data, read, strict=True)
-        ]
-    )
+    values = np.full((sum(map(len, data)), layout.features), np.nan, np.float32)
+    end = 0
+    for part, assays in zip(data, read, strict=True):
+        start, end = end, end + len(part)
+        for name in symbols.keys() & assays.keys():
+            values[start:end, layout.slices()[name]] = assays[name].values
     profiles = [profile for part in data for profile in part.profiles]
     patients = tuple(profile.patient_id for profile in profiles)
     if len(set(patients)) < len(patients):
         twice = next(p for i, p in enumerate(patients) if p in patients[:i])
         raise InputError(f"patient {twice!r} has several samples; expected one tumour a patient")
-    kept = ~np.isnan(values).all(1)
+    kept = np.asarray(~np.isnan(values).all(1))
     columns = columns_of(conditioner.columns, steer or fields)
     code = select(conditioner.encode(profiles), conditioner.columns, columns)
     followed = _followed(data)
@@ -142,12 +129,10 @@ def read_tumours(
 
 
 def _followed(data: Sequence[TrainingSet]) -> FollowUp | None:
-    """Follow-up of all rows; unknown in sets that do not tell it, None if none does."""
+    """Follow-up of all rows; unknown in sets without it, None if no set has it."""
     parts = [read_survival(part) for part in data]
     if not any(parts):
         return None
     unknown = [np.full(len(part), np.nan) for part in data]
-    return FollowUp(
-        np.concatenate([own.months if own else u for own, u in zip(parts, unknown, strict=True)]),
-        np.concatenate([own.event if own else u for own, u in zip(parts, unknown, strict=True)]),
-    )
+    known = [part or FollowUp(nobody, nobody) for part, nobody in zip(parts, unknown, strict=True)]
+    return FollowUp(np.concatenate([k.months for k in known]), np.concatenate([k.event for k in known]))

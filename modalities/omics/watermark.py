@@ -1,4 +1,4 @@
-"""The watermark of an assay: parity of its values in steps of 1/1024, far below what a measurement can tell apart.
+"""The watermark of an assay: parity of its values in steps of 1/1024, far below the precision of a measurement.
 
 A value moves by a whole step or not at all and keeps its rest, so that marked values look like others. What was not
 detected (exactly 0.0) stays so. Read counts carry none.

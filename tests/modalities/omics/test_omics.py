@@ -1,4 +1,4 @@
-"""The omics model: marginals, the law, private sums, training of any assays, and a sampler blind to companions."""
+"""The omics model: marginals, the latent prior, private sums, training of any assays, rows drawn independently."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,12 +19,11 @@ from polyclinic.core.training.weights import Weights, load
 from polyclinic.modalities.omics import private
 from polyclinic.modalities.omics.followup import FollowUp
 from polyclinic.modalities.omics.generator import BLOCK, OmicsGenerator
-from polyclinic.modalities.omics.latent_prior import Law
+from polyclinic.modalities.omics.latent_prior import LatentPrior
 from polyclinic.modalities.omics.marginals import Marginals
 from polyclinic.modalities.omics.model import residue
 from polyclinic.modalities.omics.modules import RNA, members
-from polyclinic.modalities.omics.private import Mechanisms, clipped, learn
-from polyclinic.modalities.omics.shrinkage import shrunk, shrunk_together
+from polyclinic.modalities.omics.private import Mechanisms, clipped, learn, shrunk, shrunk_together
 from polyclinic.modalities.omics.survival import DECADES, LATE, NORM, Survival, fit, fit_sums, rows_of
 from polyclinic.modalities.omics.tumours import SUBTYPES, Layout, Tumours
 
@@ -142,24 +141,24 @@ def test_calibration_takes_a_models_scores_to_the_datas_marginals() -> None:
     assert fitted[fitted != 0].std() == pytest.approx(values[values != 0].std(), rel=0.05)
 
 
-# the law
+# the latent prior
 
 
 @pytest.mark.parametrize("blur", [0.5, 1.0])
-def test_the_law_draws_each_subtypes_mean_and_covariance(blur: float) -> None:
+def test_the_latent_prior_draws_each_subtypes_mean_and_covariance(blur: float) -> None:
     rng = np.random.default_rng(0)
     subtype = np.repeat(np.arange(5), 400)
     plain = rng.uniform(-1, 1, (2000, 1))
     latent = rng.normal(size=(2000, 2)) @ [[1, 0.6], [0, 0.8]] + subtype[:, None] + 2 * plain
-    law = Law.fit(latent, plain, subtype, blur)
-    assert len(law.codes) == (0 if blur == 1 else 2000)
+    prior = LatentPrior.fit(latent, plain, subtype, blur)
+    assert len(prior.codes) == (0 if blur == 1 else 2000)
     known = np.array([True])
-    drawn = np.array([law.draw(3, law.middle, known, rng) for _ in range(4000)])
+    drawn = np.array([prior.draw(3, prior.middle, known, rng) for _ in range(4000)])
     assert drawn.mean(0) == pytest.approx([3, 3], abs=0.15)
     assert np.corrcoef(drawn.T)[0, 1] == pytest.approx(0.6, abs=0.06)
-    older = np.array([law.draw(3, law.middle + 0.5, known, rng) for _ in range(4000)])
+    older = np.array([prior.draw(3, prior.middle + 0.5, known, rng) for _ in range(4000)])
     assert older.mean(0) - drawn.mean(0) == pytest.approx([1, 1], abs=0.15)
-    unknown = np.array([law.draw(3, law.middle + 0.5, ~known, rng) for _ in range(4000)])
+    unknown = np.array([prior.draw(3, prior.middle + 0.5, ~known, rng) for _ in range(4000)])
     assert unknown.mean(0) == pytest.approx(drawn.mean(0), abs=0.1)
 
 
@@ -383,17 +382,17 @@ def test_survival_is_learnt_from_patients_and_from_sums_alike() -> None:
     profiles, subtype, ends = followed(6000)
     rows = rows_of(profiles, subtype, ends)
     assert np.linalg.norm(rows, axis=1).max() <= NORM
-    for law in (fit(profiles, subtype, ends), fit_sums(rows.sum(0), 0.0, len(profiles))):
-        assert law.hazard == pytest.approx(TRUE.hazard, abs=0.2)
-        assert law.ending == pytest.approx(TRUE.ending, abs=0.1)
+    for model in (fit(profiles, subtype, ends), fit_sums(rows.sum(0), 0.0, len(profiles))):
+        assert model.hazard == pytest.approx(TRUE.hazard, abs=0.2)
+        assert model.ending == pytest.approx(TRUE.ending, abs=0.1)
 
 
 def test_where_noise_is_large_survival_is_what_is_expected() -> None:
     profiles, subtype, ends = followed(100)
     noise = 1e4 * np.random.default_rng(1).standard_normal(22)
-    law = fit_sums(rows_of(profiles, subtype, ends).sum(0) + noise, 1e4, len(profiles))
-    assert law.hazard[1:] == pytest.approx([0.3, 1.0, 0.3, 0.5, 0.4, 0.2], abs=0.05)
-    assert np.isfinite(law.ending).all()
+    model = fit_sums(rows_of(profiles, subtype, ends).sum(0) + noise, 1e4, len(profiles))
+    assert model.hazard[1:] == pytest.approx([0.3, 1.0, 0.3, 0.5, 0.4, 0.2], abs=0.05)
+    assert np.isfinite(model.ending).all()
 
 
 def test_survival_worsens_with_age_and_stage_and_is_average_where_unknown() -> None:
