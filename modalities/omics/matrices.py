@@ -161,7 +161,7 @@ def _annotated(path: Path, wanted: Sequence[str], source: Source, assay: str) ->
         keys = [id_text(k) for k in (obs.index if key is None else obs[key])]
         _refuse_repeats(where, keys, [str(name) for name in var.index])
         rows, records = _wanted(keys, wanted, where)
-        values = _rows_of(_stored(group, where, layer), rows, where)
+        values = _rows_of(_stored(group, where, source.layer), rows, where)
     if values.shape[1] != len(var):
         raise InputError(f"{where}: var has {len(var)} features, the matrix {values.shape[1]} columns")
     symbols, ids = feature_names(var)

@@ -198,7 +198,7 @@ def _card(
             **vars(part.source),
             rows=len(part),
             patients=len({p.patient_id for p in part.profiles}),
-            privacy=privacy,
+            privacy=more["privacy"],
         )
         for part in data
     ]
