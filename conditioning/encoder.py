@@ -30,11 +30,12 @@ class ProfileEncoder:
 
     A number is its place in the public range, scaled to [-1, 1], followed by sine and cosine of it; a
     category is one-hot; a flag is 1 present, -1 absent. `<field>?` is 1 where the field is known;
-    all columns of an unknown field are 0. `fields` may hold a field twice, with other ranges or classes: a
+    all columns of an unknown field are 0. `declared` are the fields that profiles may know beyond those that ship, for
+    the modalities' files. `fields` may hold a field twice, with other ranges or classes: a
     column that is there already is not made again.
     """
 
-    def __init__(self, fields: Iterable[Field] = FIELDS) -> None:
+    def __init__(self, fields: Iterable[Field] = FIELDS, declared: tuple[Field, ...] = ()) -> None:
         self._fields: list[tuple[Field, list[int]]] = []  # and which of its columns are new
         places: dict[str, int] = {}
         for field in (field for field in fields if field.settled):
@@ -43,13 +44,14 @@ class ProfileEncoder:
                 self._fields.append((field, new))
                 places |= {_columns(field)[k]: len(places) + i for i, k in enumerate(new)}
         self._names = tuple(places)
+        self.declared = declared
 
     @classmethod
     def of(cls, vocabulary: Vocabulary, weights: Iterable[str] = ()) -> "ProfileEncoder":
         """The encoder of a vocabulary, and of what these weights declare that they were trained with."""
         cards = [read_card(find(name)) for name in dict.fromkeys(weights)]
-        declared = [field for card in cards for field in card.declared_fields]
-        return cls([*FIELDS, *vocabulary.fields, *declared])
+        trained = [field for card in cards for field in card.declared_fields]
+        return cls([*FIELDS, *vocabulary.fields, *trained], vocabulary.declared)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import InputError
-from .fields import SHIPPED, Vocabulary
+from .fields import SHIPPED, Field, Vocabulary
 from .profile import PatientProfile
 from .types import AnyArray, Float32Array
 
@@ -38,13 +38,14 @@ class Batch:
     """What a generator is asked for: one record a row, each from its own profile and seed.
 
     condition is (row, column) float32; facts holds, a row, the facts of the modalities that came
-    earlier: {modality name: facts}.
+    earlier: {modality name: facts}. declared are the fields beyond the shipped vocabulary that profiles may know.
     """
 
     profiles: tuple[PatientProfile, ...]
     condition: Condition
     seeds: tuple[int, ...]
     facts: tuple[Mapping[str, Facts], ...] = ()
+    declared: tuple[Field, ...] = ()
 
     def __len__(self) -> int:
         return len(self.profiles)
@@ -56,6 +57,11 @@ class Conditioner(Protocol):
     @property
     def columns(self) -> tuple[str, ...]:
         """Name of each column of the code: `<field>` values and `<field>?` masks."""
+        ...
+
+    @property
+    def declared(self) -> tuple[Field, ...]:
+        """The fields beyond the shipped vocabulary that profiles may know."""
         ...
 
     def encode(self, profiles: Sequence[PatientProfile]) -> Condition:

@@ -55,6 +55,7 @@ def generate(
                 condition=condition[rows],
                 seeds=tuple(seed_for(seed, chunk[i].patient_id, stream) for i in rows),
                 facts=tuple({name: record.facts for name, record in drawn[i].items()} for i in rows),
+                declared=conditioner.declared,
             )
             for i, record in zip(rows, generators[modality.name].sample(batch), strict=True):
                 drawn[i][modality.name] = record

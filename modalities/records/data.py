@@ -33,6 +33,7 @@ PATIENT_IDS = "http://example.org/polyclinic/patient-id"  # example.org: nobody'
 
 # of a trace -> name of the answer
 RHYTHMS = {"sinus": "sinus", "atrial fibrillation": "fibrillation", "atrial flutter": "flutter"}
+DECLARED = "field-"  # how keys of resources that state declared fields begin
 ANSWERS = {answer: rhythm for rhythm, answer in RHYTHMS.items()} | {
     "positive": "positive",
     "negative": "negative",

@@ -5,12 +5,14 @@ as a list of dated events (see timeline.py); `notes`, the texts with their spans
 `resources` and `notes` are what is delivered, `truth` and `true_notes` what is true, and the timeline tells the truth.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from ...core.fields import Field
 from ...core.modality import Batch, Facts, Record
 from ...core.profile import PatientProfile
 from .corruption import corrupted, corrupted_note
 from .data import Resource
+from .declared import declared
 from .formats.documents import attach, documents
 from .formats.fhir import Writer
 from .notes import notes_of
@@ -34,12 +36,14 @@ class RecordRules:
         """One record a row: no arrays; facts as the module says. Raises InputError."""
         facts = batch.facts or ({},) * len(batch)
         return [
-            self._record(profile, known, seed)
+            self._record(profile, known, seed, batch.declared)
             for profile, known, seed in zip(batch.profiles, facts, batch.seeds, strict=True)
         ]
 
-    def _record(self, profile: PatientProfile, facts: Mapping[str, Facts], seed: int) -> Record:
-        true, notes = self.draw(profile, facts, seed)
+    def _record(
+        self, profile: PatientProfile, facts: Mapping[str, Facts], seed: int, fields: Sequence[Field]
+    ) -> Record:
+        true, notes = self.draw(profile, facts, seed, fields)
         told = {"resources": true, "timeline": timeline_of(true), "notes": [note.to_dict() for note in notes]}
         if self.corruption > 0:
             delivered = [corrupted_note(note, self.corruption, seed) for note in notes]
@@ -52,11 +56,12 @@ class RecordRules:
         return Record({}, told)
 
     def draw(
-        self, profile: PatientProfile, facts: Mapping[str, Facts], seed: int
+        self, profile: PatientProfile, facts: Mapping[str, Facts], seed: int, fields: Sequence[Field] = ()
     ) -> tuple[list[Resource], list[Note]]:
         """A patient's true resources, studies and reports only of the modalities in facts; and the notes."""
         writer = self._written(profile, facts, seed)
         notes = notes_of(writer, facts, seed)
+        declared(writer, fields)
         documents(writer, notes)
         return attach(writer.in_order(), notes), notes
 

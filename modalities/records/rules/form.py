@@ -8,7 +8,7 @@ from typing import Any
 from ....core.fields import ICD10, LOINC, SNOMED
 from ..case import Case
 from ..codes import HGNC, RXNORM, codes
-from ..data import DOCUMENTS, GENES, HTEST, REPORTS
+from ..data import DECLARED, DOCUMENTS, GENES, HTEST, REPORTS
 from ..formats.elements import ROUTES
 from ..studies import instance_uids
 
@@ -63,9 +63,11 @@ def references_resolve(case: Case) -> Found:
 
 
 def codes_are_listed(case: Case) -> Found:
-    """Every clinical code is in the bundled list, with its display."""
+    """Every clinical code is in the bundled list, with its display; those of declared fields are their user's."""
     known = bundled()
     for resource in case.resources:
+        if f"-{DECLARED}" in resource["id"]:
+            continue
         for part in _parts(resource):
             system, code = part.get("system"), part.get("code")
             if system not in CLINICAL or code is None:
