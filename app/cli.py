@@ -294,9 +294,9 @@ def stream(
     options: SetOptions = None,
 ) -> None:
     """Send the vitals and ECGs of a ward, live, to a broker, to clients, or as lines."""
-    from .stream.command import Asked, stream_live
+    from .stream.command import StreamRequest, stream_live
 
-    asked = Asked(
+    asked = StreamRequest(
         to=to, folder=folder, cohort=cohort, patients=patients, speed=speed, seed=seed, start=start, signals=signals,
         fhir=fhir, scenario=scenario, when_full=when_full, seconds=seconds, options=_options(options or []),
     )  # fmt: skip
@@ -370,7 +370,7 @@ def _table(heads: list[str], rows: list[list[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*heads, box=None, pad_edge=False)
+    table = Table(*heads, queue=None, pad_edge=False)
     for row in rows:
         table.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 240).print(table)

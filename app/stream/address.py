@@ -1,52 +1,58 @@
 """Address: where a stream goes, from a URL: mqtt://host:port/prefix, ws://host:port, sse://host:port, or -."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
 from ...core.errors import InputError
+from .base import Sink, sink_class, sink_schemes
+from .bounded_queue import LIMIT
 
-SCHEMES = ("mqtt", "ws", "sse")
-PORTS = {"mqtt": 1883, "ws": 8765, "sse": 8766}
+STDOUT = "ndjson"  # the scheme of -
 LOOPBACK = "127.0.0.1"
-KEYS = {"mqtt": ("qos", "rate"), "ws": ("rate",), "sse": ("rate",), "-": ("rate",)}
-CHOICES = {"qos": (0, 1), "rate": (250, 500)}  # rate: of the ECG, Hz
+RATES = {"rate": (250, 500)}  # of the ECG, Hz; any sink
 
 
 @dataclass(frozen=True)
 class Address:
-    """A parsed URL. `prefix` comes before the topics, `qos` is MQTT's, `rate` the ECG's in Hz."""
+    """A parsed URL. `prefix` comes before the topics, `rate` is the ECG's in Hz, `options` are the sink's."""
 
     scheme: str
     host: str = LOOPBACK
     port: int = 0
-    prefix: str = "polyclinic"
-    qos: int = 1
+    prefix: str = ""
     rate: int = 500
+    options: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        if self.scheme == "-":
+        if self.scheme == STDOUT:
             return "standard output"
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}" + (f"/{self.prefix}" if self.scheme == "mqtt" else "")
+        return f"{self.scheme}://{host}:{self.port}" + (f"/{self.prefix}" if self.prefix else "")
 
 
 def parse_address(url: str) -> Address:
     """The address a user wrote. Raises InputError: unknown scheme, port, key or value."""
-    expected = "expected mqtt://host:port/prefix, ws://127.0.0.1:port, sse://127.0.0.1:port or -"
+    servers = [scheme for scheme in sink_schemes() if scheme != STDOUT]
+    expected = f"expected {', '.join(f'{scheme}://host:port' for scheme in servers)} or -"
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
         raise InputError(f"--to {url}: {error}; {expected}") from None
-    scheme = "-" if not parts.scheme and parts.path == "-" else parts.scheme
-    if scheme not in KEYS:
+    stdout = not parts.scheme and parts.path == "-"
+    if not stdout and parts.scheme not in servers:
         raise InputError(f"--to {url!r}: {expected}")
-    chosen = {key: _choice(url, scheme, key, value) for key, value in parse_qsl(parts.query, True)}
-    qos, rate = chosen.get("qos", 1), chosen.get("rate", 500)
-    if scheme == "-":
-        return Address(scheme, rate=rate)
+    scheme = STDOUT if stdout else parts.scheme
+    sink = sink_class(scheme)
+    known = {**sink.choices, **RATES}
+    options = {key: _choice(url, "-" if stdout else scheme, known, key, value)
+               for key, value in parse_qsl(parts.query, True)}  # fmt: skip
+    rate = options.pop("rate", 500)
+    if stdout:
+        return Address(scheme, rate=rate, options=options)
     prefix = parts.path.strip("/")
-    if scheme != "mqtt" and prefix:
+    if prefix and not sink.takes_prefix:
         raise InputError(f"--to {url}: a server has no prefix, got {prefix!r}; clients choose a path")
     if set(prefix) & set("+#\0"):
         raise InputError(f"--to {url}: a topic prefix has no + and no #")
@@ -54,14 +60,20 @@ def parse_address(url: str) -> Address:
         raise InputError(
             f"--to {url.replace(parts.netloc, '...')}: brokers with a password are not supported"
         )
-    port = PORTS[scheme] if port is None else port
-    return Address(scheme, parts.hostname or LOOPBACK, port, prefix or "polyclinic", qos, rate)
+    prefix = prefix or ("polyclinic" if sink.takes_prefix else "")
+    port = sink.default_port if port is None else port
+    return Address(scheme, parts.hostname or LOOPBACK, port, prefix, rate, options)
 
 
-def _choice(url: str, scheme: str, key: str, value: str) -> int:
-    if key not in KEYS[scheme]:
-        raise InputError(f"--to {url}: unknown key {key!r}; {scheme} takes {', '.join(KEYS[scheme])}")
-    known = [str(choice) for choice in CHOICES[key]]
+def make_sink(address: Address, wait: bool, limit: int = LIMIT) -> Sink:
+    """The sink of an address; `wait` for room, or drop; `limit` is how many bytes may wait."""
+    return sink_class(address.scheme)(address, wait, limit)  # type: ignore[call-arg]
+
+
+def _choice(url: str, scheme: str, choices: Mapping[str, tuple[int, ...]], key: str, value: str) -> int:
+    if key not in choices:
+        raise InputError(f"--to {url}: unknown key {key!r}; {scheme} takes {', '.join(choices)}")
+    known = [str(choice) for choice in choices[key]]
     if value not in known:
         raise InputError(f"--to {url}: {key} is one of {', '.join(known)}, got {value!r}")
     return int(value)

@@ -1,4 +1,4 @@
-"""Outbox: messages that wait to be sent, at most so many bytes; when full it drops and counts, or makes wait."""
+"""BoundedQueue: messages that wait to be sent, at most so many bytes; when full it drops and counts, or makes wait."""
 
 import asyncio
 from collections import deque
@@ -21,7 +21,7 @@ class Closed(Exception):  # noqa: N818
     """Nothing more will come, or be taken."""
 
 
-class Outbox:
+class BoundedQueue:
     """First in, first out. A message larger than the limit is taken when nothing else waits."""
 
     def __init__(self, wait: bool, limit: int = LIMIT) -> None:

@@ -1,19 +1,19 @@
-"""Hub: one stream to many clients, each with an outbox of its own, so that a slow one drops for itself alone."""
+"""Broadcaster: one stream to many clients, each with its own bounded queue; a slow one drops for itself alone."""
 
 import asyncio
 import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .bounded_queue import Closed, Message, Outbox
+from .bounded_queue import BoundedQueue, Closed, Message
 
 
-class Hub:
+class Broadcaster:
     """Clients and what they asked for. Where the choice is to wait, the slowest sets the pace, and none stops it."""
 
     def __init__(self, wait: bool, limit: int) -> None:
         self._wait, self._limit = wait, limit
-        self._clients: dict[Outbox, str] = {}
+        self._clients: dict[BoundedQueue, str] = {}
         self._retained: dict[str, Message] = {}
         self._came = asyncio.Event()
 
@@ -23,17 +23,17 @@ class Hub:
         return any(_below(home, path) or _below(path, home) for home in homes)
 
     @contextmanager
-    def client(self, path: str) -> Iterator[Outbox]:
+    def client(self, path: str) -> Iterator[BoundedQueue]:
         """A client of all topics below a path, from now until the block ends; retained messages come first."""
-        box = Outbox(self._wait, self._limit)
-        self._clients[box] = path
-        box.fill(message for topic, message in self._retained.items() if _about(topic, path))
+        queue = BoundedQueue(self._wait, self._limit)
+        self._clients[queue] = path
+        queue.fill(message for topic, message in self._retained.items() if _about(topic, path))
         self._came.set()
         try:
-            yield box
+            yield queue
         finally:
-            del self._clients[box]
-            box.close()
+            del self._clients[queue]
+            queue.close()
 
     async def ready(self) -> None:
         """Wait for a client, where the choice is to wait."""
@@ -48,22 +48,22 @@ class Hub:
         else:
             await self.ready()
         took = True
-        for box, path in list(self._clients.items()):
+        for queue, path in list(self._clients.items()):
             if _about(message.topic, path):
                 with contextlib.suppress(Closed):
-                    took = await box.put(message) and took
+                    took = await queue.put(message) and took
         return took
 
     async def drain(self, seconds: float) -> int:
         """Wait until clients have been sent all; how many messages were left when the time was over."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                for box in list(self._clients):
+                for queue in list(self._clients):
                     with contextlib.suppress(Closed):
-                        await box.empty()
-        left = sum(len(box) for box in self._clients)
-        for box in self._clients:
-            box.close()
+                        await queue.empty()
+        left = sum(len(queue) for queue in self._clients)
+        for queue in self._clients:
+            queue.close()
         return left
 
 

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import InputError
-from .address import LOOPBACK, Address, parse_address
+from .address import LOOPBACK, Address, make_sink, parse_address
 from .run import Pace, Tally, run
-from .sinks import make_sink
-from .ward import MODALITY, SIGNALS, Wanted, Ward, ward_of_cohort, ward_of_population
+from .ward import MODALITY, SIGNALS, Ward, WardRequest, ward_of_cohort, ward_of_population
 
 _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 
 
 @dataclass(frozen=True)
-class Asked:
+class StreamRequest:
     """The command's options, as they were written; `options` are those of --set, by modality and key."""
 
     to: str
@@ -36,8 +35,8 @@ class Asked:
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def stream_live(asked: Asked, tell: Callable[[str], None]) -> Tally:
-    """Stream until it ends or is interrupted; `tell` gets lines for the user. Raises InputError."""
+def stream_live(asked: StreamRequest, report: Callable[[str], None]) -> Tally:
+    """Stream until it ends or is interrupted; `report` gets lines for the user. Raises InputError."""
     address, speed, start = parse_address(asked.to), _speed(asked.speed), _start(asked.start)
     if asked.when_full not in ("", "drop", "wait"):
         raise InputError(f"--when-full: expected drop or wait, got {asked.when_full!r}")
@@ -46,20 +45,20 @@ def stream_live(asked: Asked, tell: Callable[[str], None]) -> Tally:
     wait = asked.when_full == "wait" or (not asked.when_full and speed is None)
     ward = _ward(asked, address, start)
     if address.scheme in ("ws", "sse") and address.host not in (LOOPBACK, "localhost", "::1"):
-        tell(f"{address} is open to whoever reaches this machine")
-    tell(f"{ward.name}: beds {ward.beds[0].name} to {ward.beds[-1].name} go to {address}")
+        report(f"{address} is open to whoever reaches this machine")
+    report(f"{ward.name}: beds {ward.beds[0].name} to {ward.beds[-1].name} go to {address}")
     sink = make_sink(address, wait)
     tally = asyncio.run(run(ward, sink, Pace(speed, asked.seconds, start, asked.fhir)))
-    tell(_summary(tally))
+    report(_summary(tally))
     return tally
 
 
-def _ward(asked: Asked, address: Address, start: int) -> Ward:
+def _ward(asked: StreamRequest, address: Address, start: int) -> Ward:
     signals = tuple(dict.fromkeys(name.strip() for name in asked.signals.split(",") if name.strip()))
     if not signals or set(signals) - set(SIGNALS):
         raise InputError(f"--signals: expected some of {', '.join(SIGNALS)}, got {asked.signals!r}")
     options = asked.options.get(MODALITY, {})
-    wanted = Wanted(asked.patients, asked.seed, signals, address.rate, start, asked.scenario, options)
+    wanted = WardRequest(asked.patients, asked.seed, signals, address.rate, start, asked.scenario, options)
     if asked.patients is not None and asked.patients < 1:
         raise InputError(f"--patients must be 1 or more, got {asked.patients}")
     if (asked.folder is None) == (asked.cohort is None):

@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import count
-from typing import Any
+from typing import Any, ClassVar
 
 from ...core.errors import InputError
 from .address import Address
-from .bounded_queue import Message, Outbox
-from .sinks import FLUSH
+from .base import FLUSH
+from .bounded_queue import BoundedQueue, Message
 
 WINDOW = 200  # messages without an acknowledgement at most; fewer where the broker says so
 KEEPALIVE = 30  # s
@@ -140,15 +140,19 @@ class Connection:
 
 
 class MqttSink:
-    """See sinks.Sink. At QoS 1 order and completeness survive the broker's restart, at QoS 0 order.
+    """See base.Sink. At QoS 1 order and completeness survive the broker's restart, at QoS 0 order.
 
-    A message is in the outbox, then among the unacknowledged (QoS 1), and leaves when the broker has it. After a
+    A message is in the queue, then among the unacknowledged (QoS 1), and leaves when the broker has it. After a
     lost connection the unacknowledged go first, in their order; a broker that had some of them sends those twice.
     Retained messages are repeated, since the broker may have forgotten them.
     """
 
+    default_port: ClassVar = 1883
+    takes_prefix: ClassVar = True
+    choices: ClassVar[Mapping[str, tuple[int, ...]]] = {"qos": (0, 1)}
+
     def __init__(self, address: Address, wait: bool, limit: int) -> None:
-        self._address, self._box = address, Outbox(wait, limit)
+        self._address, self._queue = address, BoundedQueue(wait, limit)
         self._unacknowledged: dict[int, Message] = {}
         self._again: deque[Message] = deque()
         self._retained: dict[str, Message] = {}
@@ -170,27 +174,27 @@ class MqttSink:
         self._task = asyncio.create_task(self._keep(connection))
 
     async def ready(self) -> None:
-        """See sinks.Sink."""
+        """See base.Sink."""
         return
 
     async def send(self, message: Message) -> bool:
-        """See sinks.Sink."""
+        """See base.Sink."""
         if message.retain:
             self._retained[message.topic] = message
         if self._task is not None and self._task.done():
             self._task.result()  # a bug's exception, if there was one
-        return await self._box.put(message)
+        return await self._queue.put(message)
 
     async def close(self) -> int:
-        """See sinks.Sink."""
+        """See base.Sink."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH):
-                await self._box.empty()
+                await self._queue.empty()
                 while self._again or self._unacknowledged:
                     self._acknowledgement.clear()
                     await self._acknowledgement.wait()
-        left = len(self._box) + len(self._again) + len(self._unacknowledged) + self.refused
-        self._box.close()
+        left = len(self._queue) + len(self._again) + len(self._unacknowledged) + self.refused
+        self._queue.close()
         assert self._task is not None
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
@@ -229,19 +233,19 @@ class MqttSink:
 
     async def _send(self, connection: Connection) -> None:
         """Hand messages to the broker, oldest first, until the connection is lost."""
-        qos = self._address.qos
+        qos = self._address.options.get("qos", 1)
         while True:
             await connection.writable()
             while len(self._unacknowledged) >= connection.window:
                 self._acknowledgement.clear()
                 await self._acknowledgement.wait()
-            message = self._again[0] if self._again else await self._box.first()
+            message = self._again[0] if self._again else await self._queue.first()
             number = connection.publish(message, qos)
             # no await from here on: the message is in one place only, whenever the connection ends
             if self._again:
                 self._again.popleft()
             else:
-                self._box.pop()
+                self._queue.pop()
             if qos:
                 self._unacknowledged[number] = message
             else:

@@ -1,23 +1,30 @@
-"""LinesSink: standard output, one line of JSON a message."""
+"""NdjsonSink: standard output, one line of JSON a message."""
 
 import asyncio
 import contextlib
 import os
 import stat
 import sys
+from collections.abc import Mapping
+from typing import ClassVar
 
 from ...core.errors import InputError
-from .bounded_queue import Closed, Message, Outbox
-from .sinks import FLUSH, Gone
+from .address import Address
+from .base import FLUSH, Gone
+from .bounded_queue import BoundedQueue, Closed, Message
 
 TOGETHER = 64  # messages that are written at once
 
 
-class LinesSink:
-    """See sinks.Sink. A file takes all at once; a pipe or terminal as much as its reader reads."""
+class NdjsonSink:
+    """See base.Sink. A file takes all at once; a pipe or terminal as much as its reader reads."""
 
-    def __init__(self, wait: bool, limit: int) -> None:
-        self._box = Outbox(wait, limit)
+    default_port: ClassVar = 0
+    takes_prefix: ClassVar = False
+    choices: ClassVar[Mapping[str, tuple[int, ...]]] = {}
+
+    def __init__(self, address: Address, wait: bool, limit: int) -> None:
+        self._queue = BoundedQueue(wait, limit)
         self._pipe: asyncio.StreamWriter | None = None
         self._task: asyncio.Task[None] | None = None
         self._error: OSError | None = None
@@ -35,25 +42,25 @@ class LinesSink:
         self._task = asyncio.create_task(self._write())
 
     async def ready(self) -> None:
-        """See sinks.Sink."""
+        """See base.Sink."""
         return
 
     async def send(self, message: Message) -> bool:
-        """See sinks.Sink."""
+        """See base.Sink."""
         try:
-            return await self._box.put(message)
+            return await self._queue.put(message)
         except Closed:
             if self._error is None or isinstance(self._error, BrokenPipeError | ConnectionResetError):
                 raise Gone from None
             raise InputError(f"standard output: cannot be written ({self._error.strerror})") from None
 
     async def close(self) -> int:
-        """See sinks.Sink."""
+        """See base.Sink."""
         assert self._task is not None
         with contextlib.suppress(TimeoutError, Closed):
-            await asyncio.wait_for(self._box.empty(), FLUSH)
-        left = len(self._box)
-        self._box.close()
+            await asyncio.wait_for(self._queue.empty(), FLUSH)
+        left = len(self._queue)
+        self._queue.close()
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         if self._pipe is not None:
@@ -68,8 +75,8 @@ class LinesSink:
     async def _write(self) -> None:
         try:
             while True:
-                await self._box.first()
-                some = [self._box.pop().payload + b"\n" for _ in range(min(len(self._box), TOGETHER))]
+                await self._queue.first()
+                some = [self._queue.pop().payload + b"\n" for _ in range(min(len(self._queue), TOGETHER))]
                 if self._pipe is None:
                     rest = memoryview(b"".join(some))
                     while rest:
@@ -81,4 +88,4 @@ class LinesSink:
             return
         except OSError as error:
             self._error = error
-            self._box.close()
+            self._queue.close()

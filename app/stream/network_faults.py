@@ -1,4 +1,4 @@
-"""Line: what happens to messages between a monitor and the ward: drop-outs, duplicates, delays, a clock that drifts."""
+"""NetworkFaults: what befalls messages between a monitor and the ward: dropouts, duplicates, delays, clock drift."""
 
 import random
 from collections import deque
@@ -14,11 +14,11 @@ LONGEST = 600  # s that a monitor can keep, or a packet be late: what is held ba
 
 
 class Fault(Timed):
-    """What may befall a line, from one second of the stream to another."""
+    """What may befall a monitor's network, from one second of the stream to another."""
 
 
 class Dropout(Fault):
-    """Nothing gets through; the last `keeps` seconds of it are sent at once when the line is back."""
+    """Nothing gets through; the last `keeps` seconds of it are sent at once when it is back."""
 
     lasts: Seconds | None = 30.0
     keeps: float = Field(default=0, ge=0, le=LONGEST)
@@ -49,8 +49,8 @@ FAULTS: dict[str, type[Fault]] = {
 }  # fmt: skip
 
 
-class Line:
-    """One monitor's line for one signal; what happens depends on the seed and the messages' times alone."""
+class NetworkFaults:
+    """The network of one monitor's signal; what happens depends on the seed and the messages' times alone."""
 
     def __init__(self, faults: Sequence[Fault], seed: int) -> None:
         self._faults = faults

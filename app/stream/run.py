@@ -8,9 +8,9 @@ from typing import Any
 
 from ...core.errors import InputError
 from . import fhir, message
+from .base import Gone, Sink
 from .bounded_queue import Message
-from .scheduler import Agenda, Clock, Lateness, Monotonic, offset
-from .sinks import Gone, Sink
+from .scheduler import Clock, Lateness, Monotonic, Scheduler, offset
 from .ward import Bed, Ward
 
 STATUS_EVERY = 10.0  # s of the clock between two messages of the ward's status
@@ -46,18 +46,18 @@ class Tally:
     def describe(self) -> dict[str, Any]:
         """Plain JSON types; lateness in ms."""
         counts = ("made", "sent", "dropped", "duplicated", "lost_by_scenario")
-        said: dict[str, Any] = {name: getattr(self, name) for name in counts}
+        counted: dict[str, Any] = {name: getattr(self, name) for name in counts}
         if (middle := self.lateness.quantile(0.5)) is not None:
             late = self.lateness.quantile(0.99)
-            said["late_ms"] = {"p50": round(1000 * middle, 1), "p99": round(1000 * (late or 0.0), 1)}
-        return said
+            counted["late_ms"] = {"p50": round(1000 * middle, 1), "p99": round(1000 * (late or 0.0), 1)}
+        return counted
 
 
 class Device:
     """One signal of one bed: numbers its messages and makes one a second."""
 
     def __init__(self, ward: str, bed: Bed, signal: str, pace: Pace) -> None:
-        self.bed, self.line, self._pace = bed, bed.lines[signal], pace
+        self.bed, self.network, self._pace = bed, bed.network[signal], pace
         self.topic = f"{ward}/{bed.name}/{signal}"
         self.second = 0
         self._signal = signal
@@ -71,7 +71,7 @@ class Device:
         second = self.second
         self.second += 1
         head = {**self._head, "seq": second, "t": second}
-        shown = message.moment(self.bed.midnight, self._pace.start + self.line.shown(second))
+        shown = message.moment(self.bed.midnight, self._pace.start + self.network.shown(second))
         if shown is not None:
             head["time"] = shown
         if due is not None:
@@ -126,9 +126,9 @@ class Stream:
 
     def status(self, state: str) -> Message:
         """The retained message on how the stream does: live, ended, stopped, or lost."""
-        lines = [device.line for device in self._devices]
-        self.tally.lost_by_scenario = sum(line.lost for line in lines)
-        self.tally.duplicated = sum(line.doubled for line in lines)
+        networks = [device.network for device in self._devices]
+        self.tally.lost_by_scenario = sum(network.lost for network in networks)
+        self.tally.duplicated = sum(network.doubled for network in networks)
         head = {"synthetic": True, "ward": self.ward.name, "signal": "status"}
         content = {**head, "state": state, "t": round(self._time, 3), **self.tally.describe()}
         return Message(f"{self.ward.name}/status", message.encode(content), True)
@@ -139,33 +139,35 @@ class Stream:
             await self._sink.send(self._meta(bed))
         await self._sink.send(self.status("live"))
         await self._sink.ready()
-        agenda: Agenda[Item] = Agenda(
+        scheduler: Scheduler[Item] = Scheduler(
             (1 + offset(place, len(self._devices)), device) for place, device in enumerate(self._devices)
         )
-        began, unix, told = self._clock.now(), time.time(), self._clock.now()
+        began, unix, reported = self._clock.now(), time.time(), self._clock.now()
         speed = self._pace.speed
-        async for due, item in agenda.run(self._clock, speed):
+        async for due, item in scheduler.run(self._clock, speed):
             self._time = due
             if isinstance(item, Device):
-                await self._serve(item, due, None if speed is None else unix + due / speed, agenda)
+                await self._serve(item, due, None if speed is None else unix + due / speed, scheduler)
             else:
                 await self._hand(*item)
             if speed is not None:
                 self.tally.lateness.add(self._clock.now() - began - due / speed)
-                if self._clock.now() - told >= STATUS_EVERY:
-                    told = self._clock.now()
+                if self._clock.now() - reported >= STATUS_EVERY:
+                    reported = self._clock.now()
                     await self._sink.send(self.status("live"))
 
-    async def _serve(self, device: Device, due: float, unix: float | None, agenda: Agenda[Item]) -> None:
-        """Make a device's message, send what its line lets through, and note when its next one is due."""
+    async def _serve(
+        self, device: Device, due: float, unix: float | None, scheduler: Scheduler[Item]
+    ) -> None:
+        """Make a device's message, send what its network lets through, and note when its next one is due."""
         second = device.second
         if self._pace.seconds is not None and second >= self._pace.seconds:
             return
-        agenda.add(due + 1, device)
+        scheduler.add(due + 1, device)
         self.tally.made += 1
-        for delay, payload in device.line.carry(second, device.make(unix)):
+        for delay, payload in device.network.carry(second, device.make(unix)):
             if delay:
-                agenda.add(due + delay, (device.topic, payload))
+                scheduler.add(due + delay, (device.topic, payload))
             else:
                 await self._hand(device.topic, payload)
 

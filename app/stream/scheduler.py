@@ -1,4 +1,4 @@
-"""Agenda: what is due when. Deadlines are absolute, so that work that takes time delays nothing that comes later."""
+"""Scheduler: what is due when. Deadlines are absolute, so that work that takes time delays nothing that comes later."""
 
 import asyncio
 import heapq
@@ -37,7 +37,7 @@ class Monotonic:
             await asyncio.sleep(rest)
 
 
-class Agenda(Generic[T]):
+class Scheduler(Generic[T]):
     """Items in the order in which they are due, ties in the order in which they were added."""
 
     def __init__(self, items: Iterable[tuple[float, T]] = ()) -> None:
@@ -49,7 +49,7 @@ class Agenda(Generic[T]):
         return len(self._heap)
 
     def add(self, due: float, item: T) -> None:
-        """Put an item on the agenda; `due` in seconds of the stream."""
+        """Add an item; `due` in seconds of the stream."""
         heapq.heappush(self._heap, (due, next(self._order), item))
 
     async def run(self, clock: Clock, speed: float | None) -> AsyncIterator[tuple[float, T]]:

@@ -18,7 +18,7 @@ from ...core.pipeline import Patient, generate
 from ...core.profile import PatientProfile, seed_for
 from ...core.registry import load_modality
 from ...core.training import weights
-from .network_faults import Fault, Line
+from .network_faults import Fault, NetworkFaults
 from .scenario import Event, Scenario, read_scenario
 
 MODALITY = "signals"
@@ -27,13 +27,13 @@ SIGNALS = ("ecg", "vitals")
 
 @dataclass(frozen=True)
 class Bed:
-    """A patient in a bed. `midnight` begins the day of the visit, None without a calendar; `lines` by signal."""
+    """A patient in a bed. `midnight` begins the day of the visit, None without a calendar; `network` by signal."""
 
     name: str
     profile: PatientProfile
     source: LiveSource
     events: tuple[Event, ...]
-    lines: Mapping[str, Line]
+    network: Mapping[str, NetworkFaults]
     midnight: datetime | None
 
     def describe(self) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class Ward:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WardRequest:
     """What of a ward is asked for. `start` is seconds after midnight, `rate` the ECG's in Hz.
 
     `options` of the modality go before those of a cohort that is drawn now.
@@ -86,7 +86,7 @@ class Drawing:
         return Batch((profile,), self.encoder.encode([profile]), (seed,))
 
 
-def ward_of_cohort(folder: Path, wanted: Wanted) -> Ward:
+def ward_of_cohort(folder: Path, wanted: WardRequest) -> Ward:
     """The first patients of a finished cohort.
 
     Raises InputError, also if it has fewer or lacks signals, and Refused if it is in quarantine.
@@ -104,7 +104,7 @@ def ward_of_cohort(folder: Path, wanted: Wanted) -> Ward:
     return _ward(name, modality, patients, wanted.patients or cohort.patients, wanted, _drawing(cohort))
 
 
-def ward_of_population(name: str, wanted: Wanted) -> Ward:
+def ward_of_population(name: str, wanted: WardRequest) -> Ward:
     """Patients drawn now, from the weights in force. Raises InputError."""
     from ...conditioning.population import Population
 
@@ -134,7 +134,7 @@ def _drawing(cohort: Cohort) -> Drawing | None:
 
 
 def _ward(
-    name: str, modality: Modality, patients: Iterable[Patient], number: int, wanted: Wanted,
+    name: str, modality: Modality, patients: Iterable[Patient], number: int, wanted: WardRequest,
     drawing: Drawing | None = None,
 ) -> Ward:  # fmt: skip
     if number < 1:
@@ -151,7 +151,7 @@ def _ward(
 
 
 def _beds(
-    modality: Live, patients: Iterable[Patient], number: int, wanted: Wanted, scenario: Scenario,
+    modality: Live, patients: Iterable[Patient], number: int, wanted: WardRequest, scenario: Scenario,
     drawing: Drawing | None,
 ) -> Iterator[Bed]:  # fmt: skip
     for place, patient in enumerate(patients, 1):
@@ -165,7 +165,7 @@ def _beds(
             **({} if drawing is None else {"row": row, "columns": drawing.encoder.columns}),
         )  # fmt: skip
         faults = [event.settings for event in events if isinstance(event.settings, Fault)]
-        lines = {name: Line(faults, seed_for(seed, name, "line")) for name in source.signals}
+        network = {name: NetworkFaults(faults, seed_for(seed, name, "line")) for name in source.signals}
         day = profile.index_date
         midnight = None if day is None else datetime.combine(day, time())
-        yield Bed(f"bed-{place:0{len(str(number))}d}", profile, source, events, lines, midnight)
+        yield Bed(f"bed-{place:0{len(str(number))}d}", profile, source, events, network, midnight)

@@ -34,7 +34,7 @@ import yaml
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from polyclinic.app.stream.ward import Wanted, ward_of_population
+from polyclinic.app.stream.ward import WardRequest, ward_of_population
 
 LATE_BAR = 50.0  # ms
 GROWTH_BAR = 1.0  # MB a minute
@@ -203,7 +203,7 @@ def naive(port: int, beds: int, seconds: int) -> tuple[float, float]:
 def drawing(noisy: bool) -> float:
     """Milliseconds of processor time that a second of one bed's ECG at 250 Hz takes to draw."""
     options = {"noise": yaml.safe_load(NOISE.partition("=")[2])} if noisy else {}
-    source = ward_of_population("icu", Wanted(1, SEED, ("ecg",), 250, options=options)).beds[0].source
+    source = ward_of_population("icu", WardRequest(1, SEED, ("ecg",), 250, options=options)).beds[0].source
     source.ecg(0)
     began = time.process_time()
     for second in range(1, DRAWN_SECONDS + 1):

@@ -16,7 +16,7 @@ from polyclinic.app import cli
 from polyclinic.app.engines import local as engine
 from polyclinic.app.governance import certificate, retention, verification
 from polyclinic.app.governance.release import Desk, release
-from polyclinic.app.stream.ward import Wanted, ward_of_cohort
+from polyclinic.app.stream.ward import WardRequest, ward_of_cohort
 from polyclinic.conditioning.population import Population
 from polyclinic.core.cohort import quarantine
 from polyclinic.core.cohort.cohort import Cohort
@@ -309,7 +309,7 @@ def test_a_cohort_in_quarantine_is_not_streamed(place, measured):
     release(place / "c", desk(place))
     for _ in ("marked", "the mark deleted"):
         with pytest.raises(Refused, match="in quarantine"):
-            ward_of_cohort(place / "c", Wanted())
+            ward_of_cohort(place / "c", WardRequest())
         (place / "c" / quarantine.QUARANTINE).unlink(missing_ok=True)
 
 

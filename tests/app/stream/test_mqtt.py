@@ -19,7 +19,7 @@ from paho.mqtt.properties import Properties
 from polyclinic.app.stream.address import Address, parse_address
 from polyclinic.app.stream.bounded_queue import Message
 from polyclinic.app.stream.mqtt import Connection, MqttSink
-from polyclinic.app.stream.network_faults import Line
+from polyclinic.app.stream.network_faults import NetworkFaults
 from polyclinic.app.stream.run import Pace, run
 from polyclinic.app.stream.ward import Bed, Ward
 from polyclinic.core.errors import InputError
@@ -106,8 +106,8 @@ class Plain:
 
 def ward(beds=3):
     made = [PatientProfile(f"PC-{i}", index_date=date(2024, 5, 1)) for i in range(beds)]
-    lines = {"vitals": Line((), 0)}
-    return Ward("icu", tuple(Bed(f"bed-{i + 1}", p, Plain(), (), lines, None) for i, p in enumerate(made)))
+    network = {"vitals": NetworkFaults((), 0)}
+    return Ward("icu", tuple(Bed(f"bed-{i + 1}", p, Plain(), (), network, None) for i, p in enumerate(made)))
 
 
 def sink_of(broker, qos=1, wait=True, limit=1_000_000):
@@ -205,7 +205,7 @@ def test_while_the_broker_is_away_the_queue_is_bounded_and_what_is_dropped_is_co
         sizes = []
         for _ in range(20):
             await asyncio.sleep(0.05)
-            sizes.append(sum(len(m.payload) for m in sink._box._messages))
+            sizes.append(sum(len(m.payload) for m in sink._queue._messages))
         await asyncio.to_thread(broker.start)
         while not sink.reconnections:
             await asyncio.sleep(0.02)

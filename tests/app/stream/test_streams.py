@@ -19,14 +19,13 @@ from websockets.exceptions import InvalidStatus
 
 from polyclinic import Batch, Population, ProfileEncoder
 from polyclinic.app import cli
-from polyclinic.app.stream.address import parse_address
-from polyclinic.app.stream.bounded_queue import Message, Outbox
-from polyclinic.app.stream.network_faults import Line
+from polyclinic.app.stream.address import make_sink, parse_address
+from polyclinic.app.stream.bounded_queue import BoundedQueue, Message
+from polyclinic.app.stream.network_faults import NetworkFaults
 from polyclinic.app.stream.run import Pace, run
 from polyclinic.app.stream.scenario import read_scenario
-from polyclinic.app.stream.scheduler import Agenda, Lateness, offset
-from polyclinic.app.stream.sinks import make_sink
-from polyclinic.app.stream.ward import Wanted, ward_of_cohort, ward_of_population
+from polyclinic.app.stream.scheduler import Lateness, Scheduler, offset
+from polyclinic.app.stream.ward import WardRequest, ward_of_cohort, ward_of_population
 from polyclinic.core.cohort.cohort import Cohort
 from polyclinic.core.errors import InputError
 from polyclinic.core.modality import Record
@@ -91,7 +90,7 @@ def ward(beds=2, signals=("ecg", "vitals"), scenario=None, home=None):
         path = home / "scenario.yaml"
         path.write_text(yaml.safe_dump({"title": "t", "events": scenario}))
     patients = [Patient(profile(i), {"signals": record(60 + 10 * i, i)}) for i in range(beds)]
-    wanted = Wanted(beds, 0, signals, 500, 0, None if path is None else str(path))
+    wanted = WardRequest(beds, 0, signals, 500, 0, None if path is None else str(path))
     return room._ward("icu", modality, patients, beds, wanted)
 
 
@@ -289,10 +288,10 @@ def test_a_cohort_goes_on_as_it_was_drawn_and_replays_with_other_weights(tmp_pat
         with made.writing():
             made.write_slice(0, drawn, [modality])
             made.finish([modality])
-        source = ward_of_cohort(tmp_path / name, Wanted(1, 0)).beds[0].source
+        source = ward_of_cohort(tmp_path / name, WardRequest(1, 0)).beds[0].source
         assert ("continued" in source.describe()["ecg"]["origin"]) is same
         if same:
-            now = ward_of_population("icu", Wanted(1, 5)).beds[0].source
+            now = ward_of_population("icu", WardRequest(1, 5)).beds[0].source
             for second in range(12):
                 assert now.vitals(second) == source.vitals(second)
                 assert all(np.array_equal(a, b) for a, b in zip(
@@ -416,13 +415,13 @@ class Jumping:
 def test_deadlines_never_drift(devices, speed, work):
     async def play():
         clock, seen = Jumping(), []
-        agenda = Agenda((1 + offset(place, devices), place) for place in range(devices))
-        async for due, place in agenda.run(clock, speed):
+        scheduler = Scheduler((1 + offset(place, devices), place) for place in range(devices))
+        async for due, place in scheduler.run(clock, speed):
             seen.append((due, place, clock.now() - 1000))
-            assert len(agenda) < devices
+            assert len(scheduler) < devices
             if len(seen) == 4 * devices:
                 break
-            agenda.add(due + 1, place)
+            scheduler.add(due + 1, place)
             clock.time += work[len(seen) % len(work)] / speed / devices  # work takes time, at times too much
         return seen
 
@@ -439,8 +438,8 @@ def test_deadlines_never_drift(devices, speed, work):
 
 def test_without_a_speed_nothing_is_waited_for():
     async def play():
-        clock, agenda = Jumping(), Agenda([(5.0, "b"), (1.0, "a"), (5.0, "c")])
-        return [item async for _, item in agenda.run(clock, None)], clock.now()
+        clock, scheduler = Jumping(), Scheduler([(5.0, "b"), (1.0, "a"), (5.0, "c")])
+        return [item async for _, item in scheduler.run(clock, None)], clock.now()
 
     assert asyncio.run(play()) == (["a", "b", "c"], 1000.0)
 
@@ -465,83 +464,83 @@ def test_lateness_is_known_to_half_a_millisecond(values, share):
     assert Lateness().quantile(0.5) is None
 
 
-# -- outboxes and lines
+# -- bounded queues and network faults
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 30)), max_size=60))
-def test_an_outbox_keeps_its_bound_its_order_and_its_count(steps):
+def test_a_bounded_queue_keeps_its_bound_its_order_and_its_count(steps):
     async def play():
-        box, taken, put, dropped = Outbox(wait=False, limit=40), [], [], 0
+        queue, taken, put, dropped = BoundedQueue(wait=False, limit=40), [], [], 0
         for number, (take, size) in enumerate(steps):
-            if take and len(box):
-                assert (await box.first()) is box._messages[0]
-                taken.append(box.pop().topic)
-            elif await box.put(Message(str(number), bytes(size))):
+            if take and len(queue):
+                assert (await queue.first()) is queue._messages[0]
+                taken.append(queue.pop().topic)
+            elif await queue.put(Message(str(number), bytes(size))):
                 put.append(str(number))
             else:
                 dropped += 1
-            assert sum(len(m.payload) for m in box._messages) <= 40
-        taken += [box.pop().topic for _ in range(len(box))]
+            assert sum(len(m.payload) for m in queue._messages) <= 40
+        taken += [queue.pop().topic for _ in range(len(queue))]
         assert taken == put
-        assert box.dropped == dropped
+        assert queue.dropped == dropped
 
     asyncio.run(play())
 
 
-def test_an_outbox_that_waits_goes_on_when_there_is_room():
+def test_a_bounded_queue_that_waits_goes_on_when_there_is_room():
     async def play():
-        box = Outbox(wait=True, limit=10)
-        await box.put(Message("a", bytes(10)))
-        late = asyncio.create_task(box.put(Message("b", bytes(10))))
+        queue = BoundedQueue(wait=True, limit=10)
+        await queue.put(Message("a", bytes(10)))
+        late = asyncio.create_task(queue.put(Message("b", bytes(10))))
         await asyncio.sleep(0.01)
         assert not late.done()
-        box.pop()
+        queue.pop()
         assert await late
-        assert (await box.first()).topic == "b"
+        assert (await queue.first()).topic == "b"
 
     asyncio.run(play())
 
 
-def line(*faults, seed=3):
+def network(*faults, seed=3):
     from polyclinic.app.stream.network_faults import FAULTS
 
-    return Line([FAULTS[what](**how) for what, how in faults], seed)
+    return NetworkFaults([FAULTS[what](**how) for what, how in faults], seed)
 
 
 def test_a_dropout_loses_or_keeps():
-    lost = line(("dropout", {"at": 5, "lasts": 10}))
+    lost = network(("dropout", {"at": 5, "lasts": 10}))
     got = [second for second in range(30) for _, _ in lost.carry(second, second)]
     assert got == [*range(5), *range(15, 30)]
     assert lost.lost == 10
-    kept = line(("dropout", {"at": 5, "lasts": 10, "keeps": 4}))
+    kept = network(("dropout", {"at": 5, "lasts": 10, "keeps": 4}))
     got = [message for second in range(30) for _, message in kept.carry(second, second)]
     assert got == [*range(5), *range(11, 30)]  # the last four come, in order, before the next
     assert kept.lost == 6
 
 
 def test_duplicates_and_late_ones_come_at_their_share_and_only_then():
-    own = line(
+    own = network(
         ("duplicates", {"at": 1000, "share": 0.2}), ("late", {"at": 0, "lasts": 1000, "share": 0.3, "by": 2})
     )
     got = [own.carry(second, second) for second in range(3000)]
     assert {len(some) for some in got[:1000]} == {1}
     assert np.mean([some[0][0] == 2 for some in got[:1000]]) == pytest.approx(0.3, abs=0.05)
     assert np.mean([len(some) == 2 for some in got[1000:]]) == pytest.approx(0.2, abs=0.05)
-    again = line(
+    again = network(
         ("duplicates", {"at": 1000, "share": 0.2}), ("late", {"at": 0, "lasts": 1000, "share": 0.3, "by": 2})
     )
     assert [again.carry(second, second) for second in range(3000)] == got
 
 
 def test_what_comes_after_a_dropout_is_no_duplicate():
-    own = line(("dropout", {"at": 0, "lasts": 3, "keeps": 3}), ("duplicates", {"at": 5, "share": 1}))
+    own = network(("dropout", {"at": 0, "lasts": 3, "keeps": 3}), ("duplicates", {"at": 5, "share": 1}))
     got = [message for second in range(7) for _, message in own.carry(second, second)]
     assert got == [0, 1, 2, 3, 4, 5, 5, 6, 6]
     assert own.doubled == 2
 
 
 def test_a_clock_drifts_by_its_share():
-    own = line(("clock_drift", {"at": 10, "ppm": 1000, "jump": -2, "lasts": 2000}))
+    own = network(("clock_drift", {"at": 10, "ppm": 1000, "jump": -2, "lasts": 2000}))
     assert [own.shown(second) for second in (0, 10, 1010, 2010)] == [0, 8, 1009, 2010]
 
 
@@ -586,7 +585,7 @@ def test_metadata_say_what_is_rule_based(tmp_path):
 
 
 def test_a_patient_drawn_now_is_the_same_in_any_ward():
-    one, two = (ward_of_population("icu", Wanted(beds, 5, start=3600)) for beds in (1, 2))
+    one, two = (ward_of_population("icu", WardRequest(beds, 5, start=3600)) for beds in (1, 2))
     assert [bed.name for bed in two.beds] == ["bed-1", "bed-2"]
     first, same = one.beds[0], two.beds[0]
     assert first.describe() == same.describe()
@@ -756,7 +755,7 @@ async def websocket_client(port, path, count):
 
 async def sse_client(port, path, count):
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(f"GET /{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    writer.write(f"GET /{path} HTTP/1.0\r\n\r\n".encode())
     head = await reader.readuntil(b"\r\n\r\n")
     assert b"200 OK" in head
     assert b"text/event-stream" in head
@@ -801,9 +800,8 @@ def test_a_server_gives_each_client_what_it_asks_for(scheme):
 
 @pytest.mark.parametrize("scheme", CLIENTS)
 def test_a_slow_client_drops_for_itself_alone(scheme, monkeypatch):
-    for home in ("sse", "websocket"):
-        monkeypatch.setattr(f"polyclinic.app.stream.{home}.FLUSH", 0.2)
-    monkeypatch.setattr("polyclinic.app.stream.websocket.GOODBYE", 0.2)
+    for name in ("FLUSH", "GOODBYE"):
+        monkeypatch.setattr(f"polyclinic.app.stream.server.{name}", 0.2)
 
     async def play():
         sink = make_sink(parse_address(f"{scheme}://127.0.0.1:0"), wait=False, limit=200_000)
@@ -844,7 +842,7 @@ def test_an_unknown_path_and_a_taken_port_are_refused(scheme):
                 await websocket_client(sink.port, "icu/bed-9", 1)
         else:
             reader, writer = await asyncio.open_connection("127.0.0.1", sink.port)
-            writer.write(b"GET /icu/bed-9 HTTP/1.1\r\n\r\n")
+            writer.write(b"GET /icu/bed-9 HTTP/1.0\r\n\r\n")
             assert b"404 Not Found" in await reader.read()
             writer.close()
         await CLIENTS[scheme](sink.port, "", 8)
@@ -957,4 +955,4 @@ def test_a_cohort_without_signals_is_refused(tmp_path):
         made.write_slice(0, [Patient(profile(), {})], [])
         made.finish([])
     with pytest.raises(InputError, match="the cohort has no signals; draw one with --modalities signals"):
-        ward_of_cohort(tmp_path / "c", Wanted())
+        ward_of_cohort(tmp_path / "c", WardRequest())

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from polyclinic import Batch, PatientProfile, Population, ProfileEncoder, load_modality
 from polyclinic.app import cli
-from polyclinic.app.stream.ward import Wanted, ward_of_cohort, ward_of_population
+from polyclinic.app.stream.ward import WardRequest, ward_of_cohort, ward_of_population
 from polyclinic.core.cohort.cohort import Cohort
 from polyclinic.core.modality import Record
 from polyclinic.core.pipeline import Patient, generate
@@ -244,14 +244,14 @@ def test_a_cohort_goes_on_with_the_noise_that_it_was_drawn_with(tmp_path: Path) 
         with made.writing():
             made.write_slice(0, [Patient(drawn.profile, {"signals": record})], [modality])
             made.finish([modality])
-    source = ward_of_cohort(tmp_path / "unsteered", Wanted(1, 0)).beds[0].source
+    source = ward_of_cohort(tmp_path / "unsteered", WardRequest(1, 0)).beds[0].source
     leads = [
         np.stack([row for row in source.ecg(second)[0].values() if row is not None]) for second in range(10)
     ]
     np.testing.assert_array_equal(np.concatenate(leads, axis=1), np.rint(whole.arrays["ecg"] * 1000))
     assert source.describe()["ecg"]["noise"]["wander"] == DIALS["wander"]
-    there = ward_of_cohort(tmp_path / "charted", Wanted(1, 0)).beds[0].source
-    now = ward_of_population("icu", Wanted(1, 5, options=options)).beds[0].source
+    there = ward_of_cohort(tmp_path / "charted", WardRequest(1, 0)).beds[0].source
+    now = ward_of_population("icu", WardRequest(1, 5, options=options)).beds[0].source
     for second in range(12):
         one, other = there.ecg(second), now.ecg(second)
         assert one[1] == other[1]
