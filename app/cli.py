@@ -370,7 +370,7 @@ def _table(heads: list[str], rows: list[list[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*heads, queue=None, pad_edge=False)
+    table = Table(*heads, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 240).print(table)

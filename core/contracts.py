@@ -62,7 +62,7 @@ class Sink(Protocol):
         ...
 
     async def send(self, message: Any) -> bool:
-        """False if the message was dropped for want of room."""
+        """False if the message was dropped for want of room. Raises app.stream.base.Gone when its reader has left."""
         ...
 
     async def close(self) -> int:
@@ -74,7 +74,7 @@ class SinkFactory(Protocol):
     """Makes a Sink; its entry point is named after the scheme of the URL: `kafka` serves kafka://host:port."""
 
     def __call__(self, address: Any, wait: bool, limit: int) -> Sink:
-        """`address` has scheme, host, port; `wait` for room or drop; `limit` messages may wait for a reader."""
+        """`address` has scheme, host, port; `wait` for room or drop; `limit` bytes may wait for a reader."""
         ...
 
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
+from ...core.contracts import Sink
 from ...core.errors import InputError
-from .base import Sink, sink_class, sink_schemes
+from ...core.registry import load, names
 from .bounded_queue import LIMIT
 
 STDOUT = "ndjson"  # the scheme of -
@@ -33,7 +34,7 @@ class Address:
 
 def parse_address(url: str) -> Address:
     """The address a user wrote. Raises InputError: unknown scheme, port, key or value."""
-    servers = [scheme for scheme in sink_schemes() if scheme != STDOUT]
+    servers = [scheme for scheme in names("sinks") if scheme != STDOUT]
     expected = f"expected {', '.join(f'{scheme}://host:port' for scheme in servers)} or -"
     try:
         parts = urlsplit(url)
@@ -44,15 +45,15 @@ def parse_address(url: str) -> Address:
     if not stdout and parts.scheme not in servers:
         raise InputError(f"--to {url!r}: {expected}")
     scheme = STDOUT if stdout else parts.scheme
-    sink = sink_class(scheme)
-    known = {**sink.choices, **RATES}
+    sink = load("sinks", scheme)
+    prefixed, known = getattr(sink, "takes_prefix", True), {**getattr(sink, "choices", {}), **RATES}
     options = {key: _choice(url, "-" if stdout else scheme, known, key, value)
                for key, value in parse_qsl(parts.query, True)}  # fmt: skip
     rate = options.pop("rate", 500)
     if stdout:
         return Address(scheme, rate=rate, options=options)
     prefix = parts.path.strip("/")
-    if prefix and not sink.takes_prefix:
+    if prefix and not prefixed:
         raise InputError(f"--to {url}: a server has no prefix, got {prefix!r}; clients choose a path")
     if set(prefix) & set("+#\0"):
         raise InputError(f"--to {url}: a topic prefix has no + and no #")
@@ -60,14 +61,15 @@ def parse_address(url: str) -> Address:
         raise InputError(
             f"--to {url.replace(parts.netloc, '...')}: brokers with a password are not supported"
         )
-    prefix = prefix or ("polyclinic" if sink.takes_prefix else "")
-    port = sink.default_port if port is None else port
+    prefix = prefix or ("polyclinic" if prefixed else "")
+    port = getattr(sink, "default_port", 0) if port is None else port
     return Address(scheme, parts.hostname or LOOPBACK, port, prefix, rate, options)
 
 
 def make_sink(address: Address, wait: bool, limit: int = LIMIT) -> Sink:
     """The sink of an address; `wait` for room, or drop; `limit` is how many bytes may wait."""
-    return sink_class(address.scheme)(address, wait, limit)  # type: ignore[call-arg]
+    sink: Sink = load("sinks", address.scheme)(address, wait, limit)
+    return sink
 
 
 def _choice(url: str, scheme: str, choices: Mapping[str, tuple[int, ...]], key: str, value: str) -> int:

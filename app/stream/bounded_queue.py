@@ -3,18 +3,10 @@
 import asyncio
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from .base import Message
 
 LIMIT = 32_000_000  # bytes; of 1,000 beds of vitals two minutes, of 50 beds of ECG at 250 Hz forty seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What is sent: a topic (ward/bed/signal), bytes, and whether whoever comes later gets the last one first."""
-
-    topic: str
-    payload: bytes
-    retain: bool = False
 
 
 class Closed(Exception):  # noqa: N818

@@ -5,7 +5,8 @@ import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .bounded_queue import BoundedQueue, Closed, Message
+from .base import Message
+from .bounded_queue import BoundedQueue, Closed
 
 
 class Broadcaster:

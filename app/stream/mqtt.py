@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 from ...core.errors import InputError
 from .address import Address
-from .base import FLUSH
-from .bounded_queue import BoundedQueue, Message
+from .base import FLUSH, Message
+from .bounded_queue import BoundedQueue
 
 WINDOW = 200  # messages without an acknowledgement at most; fewer where the broker says so
 KEEPALIVE = 30  # s
@@ -140,7 +140,7 @@ class Connection:
 
 
 class MqttSink:
-    """See base.Sink. At QoS 1 order and completeness survive the broker's restart, at QoS 0 order.
+    """See core.contracts.Sink. At QoS 1 order and completeness survive the broker's restart, at QoS 0 order.
 
     A message is in the queue, then among the unacknowledged (QoS 1), and leaves when the broker has it. After a
     lost connection the unacknowledged go first, in their order; a broker that had some of them sends those twice.
@@ -174,11 +174,11 @@ class MqttSink:
         self._task = asyncio.create_task(self._keep(connection))
 
     async def ready(self) -> None:
-        """See base.Sink."""
+        """See core.contracts.Sink."""
         return
 
     async def send(self, message: Message) -> bool:
-        """See base.Sink."""
+        """See core.contracts.Sink."""
         if message.retain:
             self._retained[message.topic] = message
         if self._task is not None and self._task.done():
@@ -186,7 +186,7 @@ class MqttSink:
         return await self._queue.put(message)
 
     async def close(self) -> int:
-        """See base.Sink."""
+        """See core.contracts.Sink."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH):
                 await self._queue.empty()

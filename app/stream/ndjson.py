@@ -10,14 +10,14 @@ from typing import ClassVar
 
 from ...core.errors import InputError
 from .address import Address
-from .base import FLUSH, Gone
-from .bounded_queue import BoundedQueue, Closed, Message
+from .base import FLUSH, Gone, Message
+from .bounded_queue import BoundedQueue, Closed
 
 TOGETHER = 64  # messages that are written at once
 
 
 class NdjsonSink:
-    """See base.Sink. A file takes all at once; a pipe or terminal as much as its reader reads."""
+    """See core.contracts.Sink. A file takes all at once; a pipe or terminal as much as its reader reads."""
 
     default_port: ClassVar = 0
     takes_prefix: ClassVar = False
@@ -42,11 +42,11 @@ class NdjsonSink:
         self._task = asyncio.create_task(self._write())
 
     async def ready(self) -> None:
-        """See base.Sink."""
+        """See core.contracts.Sink."""
         return
 
     async def send(self, message: Message) -> bool:
-        """See base.Sink."""
+        """See core.contracts.Sink."""
         try:
             return await self._queue.put(message)
         except Closed:
@@ -55,7 +55,7 @@ class NdjsonSink:
             raise InputError(f"standard output: cannot be written ({self._error.strerror})") from None
 
     async def close(self) -> int:
-        """See base.Sink."""
+        """See core.contracts.Sink."""
         assert self._task is not None
         with contextlib.suppress(TimeoutError, Closed):
             await asyncio.wait_for(self._queue.empty(), FLUSH)

@@ -6,10 +6,10 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...core.contracts import Sink
 from ...core.errors import InputError
 from . import fhir, message
-from .base import Gone, Sink
-from .bounded_queue import Message
+from .base import Gone, Message
 from .scheduler import Clock, Lateness, Monotonic, Scheduler, offset
 from .ward import Bed, Ward
 

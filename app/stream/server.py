@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ...core.errors import InputError
 from .address import Address
-from .base import FLUSH
-from .bounded_queue import Closed, Message
+from .base import FLUSH, Message
+from .bounded_queue import Closed
 from .broadcaster import Broadcaster
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ HEADERS = {"Cache-Control": "no-store", "Access-Control-Allow-Origin": "*", "Con
 
 
 class ServerSink:
-    """See base.Sink. Every path answers GET with server-sent events, and a WebSocket with a text frame a message."""
+    """A core.contracts.Sink. Each path answers GET with server-sent events, a WebSocket with a text frame a message."""
 
     default_port: ClassVar = 8765
     takes_prefix: ClassVar = False
@@ -61,15 +61,15 @@ class ServerSink:
         await self._server.startup(sockets=[listener])
 
     async def ready(self) -> None:
-        """See base.Sink."""
+        """See core.contracts.Sink."""
         await self._broadcaster.ready()
 
     async def send(self, message: Message) -> bool:
-        """See base.Sink."""
+        """See core.contracts.Sink."""
         return await self._broadcaster.send(message)
 
     async def close(self) -> int:
-        """See base.Sink."""
+        """See core.contracts.Sink."""
         left = await self._broadcaster.drain(FLUSH)
         if self._server is not None:
             state = self._server.server_state

@@ -17,7 +17,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from polyclinic.app.stream.address import Address, parse_address
-from polyclinic.app.stream.bounded_queue import Message
+from polyclinic.app.stream.base import Message
 from polyclinic.app.stream.mqtt import Connection, MqttSink
 from polyclinic.app.stream.network_faults import NetworkFaults
 from polyclinic.app.stream.run import Pace, run
@@ -222,7 +222,7 @@ def test_while_the_broker_is_away_the_queue_is_bounded_and_what_is_dropped_is_co
 
 
 def test_where_no_broker_is_there_is_one_line():
-    sink = MqttSink(Address("mqtt", port=free_port()), True, 1000)
+    sink = MqttSink(Address("mqtt", port=free_port(), prefix="polyclinic"), True, 1000)
     with pytest.raises(
         InputError, match=r"--to mqtt://127.0.0.1:\d+/polyclinic: no MQTT 5 broker takes the conn"
     ):

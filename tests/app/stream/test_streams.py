@@ -20,7 +20,8 @@ from websockets.exceptions import InvalidStatus
 from polyclinic import Batch, Population, ProfileEncoder
 from polyclinic.app import cli
 from polyclinic.app.stream.address import make_sink, parse_address
-from polyclinic.app.stream.bounded_queue import BoundedQueue, Message
+from polyclinic.app.stream.base import Message
+from polyclinic.app.stream.bounded_queue import BoundedQueue
 from polyclinic.app.stream.network_faults import NetworkFaults
 from polyclinic.app.stream.run import Pace, run
 from polyclinic.app.stream.scenario import read_scenario
