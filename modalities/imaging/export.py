@@ -119,6 +119,10 @@ def _facts(dataset: "Dataset", path: Path) -> dict[str, Any]:
         "derivation": str(dataset.DerivationDescription),
         "iod": kinds[dataset.SOPClassUID],
     }
+    if reasons := dataset.get("ReasonForVisitCodeSequence"):
+        facts["diagnoses"] = [
+            [str(item.CodingSchemeDesignator), str(item.CodeValue), str(item.CodeMeaning)] for item in reasons
+        ]
     if facts["iod"] == "CT":
         low, slope = float(dataset.RescaleIntercept), float(dataset.RescaleSlope)
         facts["hounsfield"] = [low, round(low + slope * (GREYS - 1), 6)]

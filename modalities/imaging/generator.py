@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...core.condition import select
+from ...core.condition import field_of, select
+from ...core.fields import BY_NAME, Field
 from ...core.modality import Batch, Record
 from ...core.profile import PatientProfile, uid_for
 from ...core.training.weights import Weights, restore
@@ -63,7 +64,7 @@ class ImageGenerator:
         return [
             Record(
                 {"image": levels(planes[0]) if len(planes) == 1 else np.stack([levels(p) for p in planes])},
-                self._facts(profile, seed, planes.shape[-1]),
+                self._facts(profile, seed, planes.shape[-1]) | self._background(profile, batch.declared),
             )
             for planes, profile, seed in zip(stacks, batch.profiles, batch.seeds, strict=True)
         ]
@@ -108,6 +109,19 @@ class ImageGenerator:
         with torch.autocast("cpu", torch.bfloat16, enabled=half_is_fast(coarse.device)):
             fine = enlarged(self.upsampler, coarse, noise)
         return fine[0].float().clamp(-1, 1).numpy()
+
+    def _background(self, profile: PatientProfile, declared: Sequence[Field]) -> dict[str, Any]:
+        """Coded diagnoses that the patient has and that the image was not drawn by: those would give its label away."""
+        drawn = {field_of(column) for column in self.card.columns}
+        has = [f for f in declared if f.kind == "flag" and profile.has(f.name) and f.name not in drawn]
+        schemes = {"icd10cm": "I10C", "snomed": "SCT"}
+        coded = [
+            [scheme, field.codes[system], field.label.replace("\\", "/")[:64].strip()]
+            for field in has
+            for system, scheme in schemes.items()
+            if system in field.codes and field.name not in BY_NAME
+        ]
+        return {"diagnoses": coded} if coded else {}
 
     def _facts(self, profile: PatientProfile, seed: int, size: int) -> dict[str, Any]:
         series: dict[str, Any] = {}

@@ -59,6 +59,12 @@ def add_study(dataset: Dataset, facts: Facts, profile: PatientProfile) -> None:
         meanings = {code: _meaning(code) for code in facts["findings"]}
         dataset.AdmittingDiagnosesDescription = [_text(meaning) for meaning in meanings.values()]
         dataset.AdmittingDiagnosesCodeSequence = [coded(c, "I10C", text) for c, text in meanings.items()]
+    if facts.get("diagnoses"):
+        labels = dict.fromkeys(_text(label) for _, _, label in facts["diagnoses"])
+        dataset.ReasonForVisit = _text(", ".join(labels))
+        dataset.ReasonForVisitCodeSequence = [
+            coded(code, scheme, _text(label)) for scheme, code, label in facts["diagnoses"]
+        ]
     if profile.index_date is None:
         dataset.StudyDate = dataset.StudyTime = ""
         return

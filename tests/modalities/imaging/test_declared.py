@@ -1,0 +1,70 @@
+"""Declared diagnoses in DICOM: the reason for the visit of those who have them, never what an image was drawn by."""
+
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from polyclinic import Batch, PatientProfile, ProfileEncoder, load_modality
+from polyclinic.core.fields import SHIPPED
+from polyclinic.modalities.imaging.generator import ImageGenerator
+
+VOCABULARY = SHIPPED.declare(
+    {
+        "melanoma": {
+            "kind": "flag",
+            "label": "Melanoma",
+            "codes": {"icd10cm": "C43.9", "snomed": "372244006"},
+        },
+        "J45.909": {"kind": "flag", "label": "Asthma"},
+        "mole": {"kind": "flag"},
+        "cdr": {"kind": "category", "classes": [0, 1]},
+    },
+    "here",
+)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> ProfileEncoder:
+    return ProfileEncoder.of(VOCABULARY)
+
+
+@pytest.fixture(scope="module")
+def generator(encoder: ProfileEncoder) -> ImageGenerator:
+    made = load_modality("imaging").generator(encoder.columns)
+    assert isinstance(made, ImageGenerator)
+    return made
+
+
+def test_a_declared_diagnosis_is_the_reason_of_those_who_have_it(
+    tmp_path: Path, generator: ImageGenerator, encoder: ProfileEncoder
+) -> None:
+    has = {"melanoma": True, "J45.909": False, "mole": True}
+    people = (
+        PatientProfile("a", 50, "F", conditions=has),
+        PatientProfile("b", 50, "F", conditions={"melanoma": False}),
+    )
+    batch = Batch(people, encoder.encode(people), (1, 2), declared=encoder.declared)
+    records = generator.sample(batch)
+    modality = load_modality("imaging")
+    ill, well = (pydicom.dcmread(path) for path in sorted(modality.export(records, people, tmp_path)))
+    assert {(i.CodingSchemeDesignator, i.CodeValue) for i in ill.ReasonForVisitCodeSequence} == {
+        ("I10C", "C43.9"), ("SCT", "372244006"),
+    }  # fmt: skip
+    assert ill.ReasonForVisit == "Melanoma"
+    assert "ReasonForVisitCodeSequence" not in well
+    assert [r.facts for r in modality.read(tmp_path, ["a", "b"]).values()] == [r.facts for r in records]
+
+
+def test_what_an_image_was_drawn_by_is_not_given_away(
+    generator: ImageGenerator, encoder: ProfileEncoder
+) -> None:
+    profile, before = PatientProfile("a", conditions={"melanoma": True, "J45.909": True}), generator.card
+    assert len(generator._background(profile, encoder.declared)["diagnoses"]) == 3
+    try:
+        generator.card = before.model_copy(update={"columns": [*before.columns, "melanoma", "melanoma?"]})
+        assert generator._background(profile, encoder.declared) == {
+            "diagnoses": [["I10C", "J45.909", "Asthma"]]
+        }
+    finally:
+        generator.card = before
