@@ -99,6 +99,7 @@ def generate(
     modalities: Annotated[str, typer.Option(help="Some of the installed ones, as a,b; all by default.")] = "",
     options: SetOptions = None,
     workers: Annotated[int | None, typer.Option(help="Processes; one a core by default.")] = None,
+    engine: Annotated[str, typer.Option(help="What runs the slices, of those installed.")] = "local",
     batch_size: Annotated[int, typer.Option(help="Patients drawn together, at most 16.")] = 16,
     resume: Annotated[bool, typer.Option("--resume", help="Complete an unfinished cohort there.")] = False,
     watermark_key: WatermarkKey = None,
@@ -117,6 +118,7 @@ def generate(
         resume,
         watermark_key,
         fields,
+        engine,
     )
 
 
@@ -149,9 +151,10 @@ def _generate(
     resume: bool = False,
     watermark: Path | None = None,
     fields: str | None = None,
+    engine: str = "local",
 ) -> None:
     from ..conditioning.population import Population
-    from .engines.local import make
+    from .engines.generation import make
 
     began, steps = time.monotonic(), list[int]()
     population = Population.load(cohort, fields)
@@ -166,6 +169,7 @@ def _generate(
             make(
                 population, patients, seed, out, modalities=modalities or (), options=options,
                 workers=workers, batch_size=batch_size, resume=resume, watermark=watermark, progress=progress,
+                engine=engine,
             )  # fmt: skip
     except KeyboardInterrupt:
         _fail(f"stopped; what is done is kept in {out}: the same command with --resume goes on", INTERRUPTED)
@@ -381,7 +385,7 @@ def _evaluate(cohort: Path, reference: Path | None, out: Path, quick: bool = Fal
     from ..core.cohort.disk import require_new_file
     from ..eval.profile import FULL, QUICK
     from ..eval.report.report import evaluate
-    from .engines.local import chosen_of
+    from .engines.job import chosen_of
     from .training import references
 
     judged = Cohort.open(cohort)

@@ -26,7 +26,8 @@ from pathlib import Path
 import numpy as np
 
 from polyclinic import Cohort
-from polyclinic.app.engines.local import chosen_of, make
+from polyclinic.app.engines.generation import make
+from polyclinic.app.engines.job import chosen_of
 from polyclinic.app.training import references
 from polyclinic.conditioning.dataset.dataset import read_training_set
 from polyclinic.conditioning.population import Population

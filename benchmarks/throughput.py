@@ -24,7 +24,7 @@ EVALUATE_BAR = 0.10
 
 MAKE = """
 import pathlib, resource, sys, time
-from polyclinic.app.engines.local import make
+from polyclinic.app.engines.generation import make
 from polyclinic.conditioning.population import Population
 began = time.monotonic()
 population = Population.load("cardio_oncology")

@@ -20,7 +20,7 @@ from ...core.training.weights import digest, write_atomic
 from ...eval.gate import judge
 from ...eval.policy import Policy
 from ...eval.results import read_scores
-from ..engines.local import chosen_of
+from ..engines.job import chosen_of
 from ..training import references
 from . import certificate, croissant
 from .certificate import CERTIFICATE, CROISSANT, SCORES, SHEET, cards_of, fingerprint

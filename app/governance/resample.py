@@ -6,7 +6,8 @@ from pathlib import Path
 from ...core.cohort.cohort import Cohort
 from ...core.cohort.watermark import Mark
 from ...core.errors import InputError
-from ..engines.local import chosen_of, header, population_of, run
+from ..engines.generation import header, run
+from ..engines.job import chosen_of, population_of
 
 
 def draw_again(

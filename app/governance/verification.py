@@ -14,7 +14,7 @@ from ...core.cohort.watermark import COHORT, PATIENT, Mark, Tally
 from ...core.errors import InputError
 from ...core.modality import Modality
 from ...core.training.weights import digest
-from ..engines.local import chosen_of
+from ..engines.job import chosen_of
 from . import certificate
 from .certificate import CERTIFICATE, CROISSANT, REPORT, SCORES, SHEET
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from polyclinic import load_modality
-from polyclinic.app.engines import local as engine
+from polyclinic.app.engines import generation as engine
 from polyclinic.app.governance import certificate
 from polyclinic.app.training import references
 from polyclinic.conditioning.population import Population

@@ -12,7 +12,8 @@ import pytest
 import wfdb
 
 from polyclinic import Cohort, Population
-from polyclinic.app.engines.local import choose, make
+from polyclinic.app.engines.generation import make
+from polyclinic.app.engines.job import choose
 from polyclinic.eval.report.report import evaluate
 from polyclinic.modalities.records.metrics import check_references
 

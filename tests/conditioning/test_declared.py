@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from polyclinic.app.engines import local as engine
+from polyclinic.app.engines import generation as engine
 from polyclinic.app.training import Privacy, train
 from polyclinic.conditioning.dataset.dataset import read_training_set
 from polyclinic.conditioning.design.cohort_config import CohortConfig, parse_counts

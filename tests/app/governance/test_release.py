@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from polyclinic.app import cli
-from polyclinic.app.engines import local as engine
+from polyclinic.app.engines import generation as engine
 from polyclinic.app.governance import certificate, retention, verification
 from polyclinic.app.governance.release import Desk, release
 from polyclinic.app.stream.ward import WardRequest, ward_of_cohort

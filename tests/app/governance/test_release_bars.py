@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from polyclinic.app.engines import local as engine
+from polyclinic.app.engines import generation as engine
 from polyclinic.app.governance import retention
 from polyclinic.app.governance.release import Desk, release
 from polyclinic.app.training import references

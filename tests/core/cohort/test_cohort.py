@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from polyclinic.app.engines import local as engine
+from polyclinic.app.engines import generation as engine
+from polyclinic.conditioning.encoder import ProfileEncoder
 from polyclinic.conditioning.population import Population
 from polyclinic.core.cohort import cohort as cohort_module
 from polyclinic.core.cohort.cohort import PENDING, Cohort
@@ -63,7 +64,7 @@ def slices(population, cohort, numbers):
     chosen = engine.choose(FAKES)
     for number in numbers:
         profiles = (population.patient(i, cohort.manifest["seed"]) for i in cohort.span(number))
-        drawn = generate(profiles, chosen, engine.ProfileEncoder(), cohort.manifest["seed"])
+        drawn = generate(profiles, chosen, ProfileEncoder(), cohort.manifest["seed"])
         cohort.write_slice(number, list(drawn), chosen)
 
 
@@ -269,7 +270,7 @@ def test_an_unfinished_cohort_cannot_be_read(population, tmp_path):
 
 def test_profiles_and_records_come_back(population, whole):
     cohort, chosen = Cohort.open(whole), engine.choose(FAKES)
-    drawn = list(generate(population.draw(PATIENTS, 7), chosen, engine.ProfileEncoder(), 7))
+    drawn = list(generate(population.draw(PATIENTS, 7), chosen, ProfileEncoder(), 7))
     read = list(cohort.read(chosen, chunk=10))
     assert [p.profile for p in read] == [p.profile for p in drawn]
     assert [set(p.records) for p in read] == [set(p.records) for p in drawn]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polyclinic.app.engines import local as engine
+from polyclinic.app.engines import generation as engine
 from polyclinic.app.governance import verification
 from polyclinic.conditioning.population import Population
 from polyclinic.core.cohort.cohort import Cohort

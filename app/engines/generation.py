@@ -1,0 +1,124 @@
+"""Generation: make() draws a cohort into a folder, with an engine that writes its slices of 16 patients."""
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ...conditioning.population import Population
+from ...core.capabilities import SizedRecords
+from ...core.cohort.cohort import SLICE, Cohort
+from ...core.cohort.watermark import Mark
+from ...core.errors import InputError
+from ...core.modality import Modality
+from ...core.registry import load, sound
+from ...core.training import weights
+from .job import Job, Options, choose, chosen_of
+
+# what the bytes of a file may depend on, besides the settings
+SOFTWARE = (
+    "polyclinic", "anndata", "edfio", "h5py", "numpy", "pandas", "pyarrow", "pydicom", "scipy", "torch", "wfdb", "zarr",
+)  # fmt: skip
+
+
+def make(
+    population: Population,
+    patients: int,
+    seed: int,
+    out: Path,
+    *,
+    modalities: Sequence[str] = (),
+    options: Options | None = None,
+    workers: int | None = None,
+    engine: str = "local",
+    batch_size: int = SLICE,
+    resume: bool = False,
+    watermark: Path | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Cohort:
+    """A cohort on disk: created, or resumed, and filled. All modalities that are installed by default.
+
+    `options` are modalities' own settings, by modality name; they go before those of the cohort YAML.
+    `watermark` is a key file: records carry its mark. `engine` is an installed one, as `polyclinic.engines` names it.
+    `progress` gets how many patients are done. Raises
+    InputError before anything is written when the settings, the weights or the folder will not do.
+    """
+    for name, value in (("patients", patients), ("workers", workers), ("batch-size", batch_size)):
+        if value is not None and value < 1:
+            raise InputError(f"--{name} must be 1 or more, got {value}")
+    load("engines", engine)
+    modalities = tuple(modalities) or tuple(sound("modalities"))
+    common = {name: own for name, own in population.config.options.items() if name in modalities}
+    options = {**common, **{name: {**common.get(name, {}), **own} for name, own in (options or {}).items()}}
+    chosen = choose(modalities, options)
+    settings = header(population, chosen, patients, seed, options)
+    if watermark is not None:
+        settings["watermark"] = {"key": Mark.load(watermark).fingerprint}
+    cohort = (Cohort.resume if resume else Cohort.create)(out, settings)
+    if not cohort.complete:
+        run(cohort, workers, batch_size, progress, watermark, engine)
+    return cohort
+
+
+def header(
+    population: Population,
+    modalities: Sequence[Modality],
+    patients: int,
+    seed: int,
+    options: Options | None = None,
+) -> dict[str, Any]:
+    """What a cohort's bytes depend on, for its manifest. Raises InputError if weights are missing."""
+    own = {name: {"options": dict(chosen)} for name, chosen in (options or {}).items() if chosen}
+    used = sorted({name for m in modalities for name in m.weights()})
+    labels = {"labels": list(population.labels)} if population.labels else {}
+    return {
+        "seed": seed,
+        "patients": patients,
+        "population": population.config.model_dump(mode="json"),
+        **labels,
+        "modalities": {
+            m.name: {"indication": m.indication, "weights": m.weights(), **_size(m), **own.get(m.name, {})}
+            for m in modalities
+        },
+        "weights": {name: weights.digest(weights.find(name)) for name in used},
+        "software": {"python": platform.python_version(), **{name: version(name) for name in SOFTWARE}},
+    }
+
+
+def _size(modality: Modality) -> dict[str, int]:
+    """bytes_per_record of a modality whose records are of another size than most."""
+    return {"bytes_per_record": modality.bytes_per_record} if isinstance(modality, SizedRecords) else {}
+
+
+def run(
+    cohort: Cohort,
+    workers: int | None = None,
+    batch_size: int = SLICE,
+    progress: Callable[[int], None] = lambda done: None,
+    watermark: Path | None = None,
+    engine: str = "local",
+) -> None:
+    """Write the slices that a cohort lacks and finish it.
+
+    By default with one worker a core. The files are the same whatever the engine, the workers and the batch size.
+    Interrupted or killed, it leaves a cohort to resume.
+    """
+    if "watermark" in cohort.manifest:
+        Mark.named(cohort.manifest["watermark"]["key"], watermark)
+    draw = load("engines", engine)
+    with cohort.writing():
+        missing = cohort.missing()
+        workers = min(workers or _cores(), max(1, len(missing)))
+        done = cohort.patients - sum(len(cohort.span(number)) for number in missing)
+        progress(done)
+        for number in draw(Job(cohort.folder, batch_size, watermark), missing, workers):
+            done += len(cohort.span(number))
+            progress(done)
+        cohort.finish(chosen_of(cohort))
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

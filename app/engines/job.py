@@ -1,0 +1,111 @@
+"""Job: what an engine is given, slices of a cohort to draw; all but the folder is read from the cohort's manifest."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ...conditioning.design.cohort_config import CohortConfig
+from ...conditioning.encoder import ProfileEncoder
+from ...conditioning.population import Population
+from ...core.cohort.cohort import Cohort
+from ...core.cohort.watermark import Mark
+from ...core.config import parse
+from ...core.errors import InputError
+from ...core.modality import Modality, in_order
+from ...core.pipeline import generate, load_generators, watermarked
+from ...core.registry import load_modality, sound
+
+Options = Mapping[str, Mapping[str, Any]]  # modality name -> its settings
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cohort's folder, how many patients are drawn together, and the key file of its watermark.
+
+    It is small and can be pickled. A process that writes slices loads the generators once, at the first.
+    """
+
+    folder: Path
+    batch_size: int
+    watermark: Path | None = None
+
+    def write(self, number: int) -> int:
+        """Draw and write a slice (idempotent); its number."""
+        with _one_thread():
+            return self._slices.write(number)
+
+    @cached_property
+    def _slices(self) -> "_Slices":
+        return _Slices(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if not key.startswith("_")}
+
+
+class _Slices:
+    """What one process needs to draw slices of a cohort, loaded once."""
+
+    def __init__(self, job: Job) -> None:
+        self.cohort, self.batch_size = Cohort.open(job.folder), job.batch_size
+        self.population = population_of(self.cohort)
+        self.modalities = chosen_of(self.cohort)
+        used = [name for modality in self.modalities for name in modality.weights()]
+        self.encoder = ProfileEncoder.of(self.population.vocabulary, used)
+        self.generators = load_generators(self.modalities, self.encoder)
+        if job.watermark is not None:
+            by_name = {modality.name: modality for modality in self.modalities}
+            self.generators = watermarked(self.generators, by_name, Mark.load(job.watermark))
+
+    def write(self, number: int) -> int:
+        seed = int(self.cohort.manifest["seed"])
+        profiles = (self.population.patient(index, seed) for index in self.cohort.span(number))
+        anew = self.cohort.manifest.get("draw", {}).get("anew", {})
+        drawn = generate(
+            profiles, self.modalities, self.encoder, seed, self.batch_size, self.generators, anew
+        )
+        self.cohort.write_slice(number, list(drawn), self.modalities)
+        return number
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Numbers that do not depend on how sums are split among threads."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def choose(names: Sequence[str] = (), options: Options | None = None) -> list[Modality]:
+    """Modalities by name (all installed ones that work if none is named), each after those whose facts it reads.
+
+    Raises InputError, also for options of a modality that is not among them.
+    """
+    wanted, options = sorted(set(names) or sound("modalities")), options or {}
+    for name in options:
+        if name not in wanted:
+            raise InputError(
+                f"an option of {name!r}, which is not drawn here; the modalities are: {', '.join(wanted)}"
+            )
+    return in_order([load_modality(name, options.get(name)) for name in wanted])
+
+
+def chosen_of(cohort: Cohort) -> list[Modality]:
+    """The modalities that a cohort was drawn with, each with its options."""
+    noted = cohort.manifest["modalities"]
+    return choose(list(noted), {name: own["options"] for name, own in noted.items() if "options" in own})
+
+
+def population_of(cohort: Cohort) -> Population:
+    """Who a cohort's patients are, from its manifest."""
+    config = parse(CohortConfig, cohort.manifest["population"], f"{cohort.folder}: manifest: population")
+    return Population(config, str(cohort.folder))
