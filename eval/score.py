@@ -19,8 +19,8 @@ MARGINALS, DEPENDENCE, TIME_SERIES, IMAGES, OMICS = (
     "images",
     "omics",
 )
-RARE, CALIBRATION = "rare", "calibration"
-DETAILED = (MARGINALS, DEPENDENCE, TIME_SERIES, IMAGES, OMICS, RARE, CALIBRATION)
+RARE, CALIBRATION, FURTHER = "rare", "calibration", "further"  # further: of other packages
+DETAILED = (MARGINALS, DEPENDENCE, TIME_SERIES, IMAGES, OMICS, RARE, CALIBRATION, FURTHER)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from polyclinic.conditioning.table.table_model import TableModel
 from polyclinic.core.config import DatasetConfig, parse, read_yaml
 from polyclinic.core.dp.budget import Budget, noise_for
 from polyclinic.core.modality import View
-from polyclinic.eval.attacks.attack import NEAREST, attack
+from polyclinic.eval.attacks.attack import attack
 from polyclinic.eval.sample import Comparison, Sample
 
 ROWS, QUICK, COLUMNS = 2000, 1000, 12
@@ -132,7 +132,7 @@ def main() -> int:
         sides = Comparison(
             VIEW, *(sample(c, sizes, p) for c, p in ((codes, "s"), (train, "t"), (control, "c")))
         )
-        (found,) = [e for e in attack({"profiles": [sides]}).attacks if e.attack == NEAREST]
+        (found,) = [e for e in attack({"profiles": [sides]}).attacks if e.attack == "nearest_record"]
         assert found.interval is not None
         low, high = found.interval
         told = risks(options.anonymeter, train, control, codes)

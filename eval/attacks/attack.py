@@ -6,36 +6,22 @@ from itertools import combinations
 from typing import Any
 
 from ...core.modality import Modality, View
+from ...core.registry import sound
 from ..cohort import CohortFiles
 from ..sample import Comparison
 from . import linkability
 from .attack_result import LEAST, AttackResult, Target, strongest
-from .attribute_inference import PREDICATES, by_condition, by_predicates, by_profile
+from .attribute_inference import by_condition, by_profile
 from .audit_record import Audited, audits
 from .identifiers import Identifier, identifiers
-from .membership import AttackData, Embedding, attack_data, by_density, by_distance, embed, outliers
+from .membership import AttackData, Embedding, MembershipAttack, attack_data, embed
 from .memorization import Memorization, memorization
 
-NEAREST, DENSITY, OUTLIERS = "nearest_record", "density_ratio", "outliers"
-ATTRIBUTE_INFERENCE, SINGLING_OUT, PROFILE, LINKABILITY = (
-    "attribute_inference",
-    "singling_out",
-    "profile_matching",
-    "linkability",
-)
-TITLES = {
-    NEAREST: "Membership by the nearest record",
-    DENSITY: "Membership by density",
-    OUTLIERS: "Membership of outliers",
+ATTRIBUTE_INFERENCE, PROFILE, LINKABILITY = "attribute_inference", "profile_matching", "linkability"
+TITLES = {  # of the attacks that see more than the features: labels, profiles, two views at once
     ATTRIBUTE_INFERENCE: "Attribute inference",
-    SINGLING_OUT: "Singling out",
     PROFILE: "Membership by profile matching",
     LINKABILITY: "Linkability of two records",
-}
-METHODS = {
-    NEAREST: "Who is nearer to a synthetic record than to other real patients is taken for a member.",
-    DENSITY: "Who stands where synthetic records crowd more than real ones do is taken for a member.",
-    OUTLIERS: "The same, among the fifth of patients who are least like the others.",
 }
 NO_COUNTERPART = "there are no real records to compare with"
 
@@ -108,7 +94,8 @@ def attack(
     reference, whose data the generator may have seen; its test rows the controls. The patient is the unit: the best of
     a patient's rows counts. Raises InputError if a file of the cohort cannot be read.
     """
-    found = [row for name, own in comparisons.items() for row in _of_modality(name, own, seed)]
+    on_features = membership_attacks()
+    found = [row for name, own in comparisons.items() for row in _of_modality(name, own, on_features, seed)]
     found += _linkability(comparisons, seed)
     whole = [
         (name, attack_data(comparison, LEAST)) for name, own in comparisons.items() for comparison in own
@@ -118,47 +105,50 @@ def attack(
     return PrivacyResult(found, copied, traces, audits(cohort))
 
 
-def _of_modality(modality: str, own: Sequence[Comparison], seed: int) -> Iterator[AttackResult]:
+def membership_attacks() -> list[MembershipAttack]:
+    """The installed attacks on the features of a view, ours and those of other packages."""
+    return [MembershipAttack.of(plugin) for plugin in sound("attacks").values()]
+
+
+def _of_modality(
+    modality: str, own: Sequence[Comparison], on_features: Sequence[MembershipAttack], seed: int
+) -> Iterator[AttackResult]:
+    titles = {attack.name: attack.title for attack in on_features} | {PROFILE: TITLES[PROFILE]}
     if not own:
-        title = f"{modality.capitalize()}: {TITLES[NEAREST]}"
-        yield Target(modality, "", NEAREST, title).not_measured(NO_COUNTERPART)
+        yield Target(modality, "", "nearest_record", f"{modality.capitalize()}: every attack").not_measured(
+            NO_COUNTERPART
+        )
     for comparison in own:
         found = attack_data(comparison, LEAST)
         if isinstance(found, AttackData):
-            yield from _of_view(modality, found, seed)
-        else:
-            for key in (NEAREST, DENSITY, OUTLIERS, SINGLING_OUT, PROFILE):
-                yield _target(modality, comparison.view, key).not_measured(found)
-            for task in comparison.view.tasks:
-                yield _target(modality, comparison.view, ATTRIBUTE_INFERENCE, task.name).not_measured(found)
+            yield from _of_view(modality, found, on_features, seed)
+            continue
+        for key, title in titles.items():
+            yield _target(modality, comparison.view, key, title).not_measured(found)
+        for task in comparison.view.tasks:
+            yield _of_task(modality, comparison.view, task.name).not_measured(found)
 
 
-def _target(modality: str, view: View, key: str, task: str = "") -> Target:
-    title = f"{view.title}: {TITLES[key]}" + (f", {task}" if task else "")
-    return Target(modality, view.name, key, title)
+def _target(modality: str, view: View, key: str, title: str) -> Target:
+    return Target(modality, view.name, key, f"{view.title}: {title}")
 
 
-def _of_view(modality: str, rows: AttackData, seed: int) -> Iterator[AttackResult]:
+def _of_task(modality: str, view: View, task: str) -> Target:
+    return _target(modality, view, ATTRIBUTE_INFERENCE, f"{TITLES[ATTRIBUTE_INFERENCE]}, {task}")
+
+
+def _of_view(
+    modality: str, rows: AttackData, on_features: Sequence[MembershipAttack], seed: int
+) -> Iterator[AttackResult]:
     embedding = embed(rows, seed)
-    distance = by_distance(embedding)
-    scores = {NEAREST: distance, DENSITY: by_density(embedding), OUTLIERS: outliers(embedding, distance)}
-    for key, values in scores.items():
-        yield _target(modality, rows.view, key).measured(values, embedding.member, METHODS[key], seed)
-    yield _singling_out(_target(modality, rows.view, SINGLING_OUT), embedding, seed)
-    yield _profile(_target(modality, rows.view, PROFILE), rows, embedding, seed)
-    for task in rows.view.tasks:
-        yield _condition(
-            _target(modality, rows.view, ATTRIBUTE_INFERENCE, task.name), rows, embedding, task.name, seed
+    for own in on_features:
+        scores, words = own.run(embedding, seed)
+        yield _target(modality, rows.view, own.name, own.title).measured(
+            scores, embedding.member, words, seed
         )
-
-
-def _singling_out(target: Target, embedding: Embedding, seed: int) -> AttackResult:
-    counts, (inside, outside) = by_predicates(embedding, seed)
-    words = (
-        f"Of {PREDICATES} statements learnt from the cohort {inside:.1%} are true of one member alone, "
-        f"{outside:.1%} of one control alone."
-    )
-    return target.measured(counts, embedding.member, words, seed)
+    yield _profile(_target(modality, rows.view, PROFILE, TITLES[PROFILE]), rows, embedding, seed)
+    for task in rows.view.tasks:
+        yield _condition(_of_task(modality, rows.view, task.name), rows, embedding, task.name, seed)
 
 
 def _profile(target: Target, rows: AttackData, embedding: Embedding, seed: int) -> AttackResult:

@@ -7,7 +7,7 @@ import numpy as np
 from ...core.profile import PatientProfile
 from ...core.types import FloatArray
 from ..sample import one_each
-from .membership import AttackData, Embedding, nearest
+from .membership import AttackData, Embedding, MembershipAttack, nearest
 
 PREDICATES, TERMS = 2000, 3  # statements tried; features that one joins
 LEAST_OF_CLASS = 10
@@ -147,3 +147,14 @@ def _ranked(values: FloatArray) -> FloatArray:
 
     ranks: FloatArray = rankdata(values)
     return ranks / (len(values) + 1)
+
+
+def _singling_out(embedding: Embedding, seed: int) -> tuple[FloatArray, str]:
+    counts, (inside, outside) = by_predicates(embedding, seed)
+    return counts, (
+        f"Of {PREDICATES} statements learnt from the cohort {inside:.1%} are true of one member alone, "
+        f"{outside:.1%} of one control alone."
+    )
+
+
+SINGLING_OUT = MembershipAttack("singling_out", "Singling out", _singling_out)

@@ -1,7 +1,8 @@
 """Membership: scores that tell whose data a generator has seen, from its records and other real patients alone."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -91,10 +92,7 @@ def embed(data: AttackData, seed: int) -> Embedding:
     counts = [len(np.unique(own)) for own in numbers]
     patient = np.concatenate([np.unique(own, return_inverse=True)[1] for own in numbers])
     patient[len(kept[0]) :] += counts[0]
-    member = np.repeat([True, False], counts)
-    order = [rng.permutation(count) for count in counts]
-    fold = np.concatenate([own % 2 for own in order])
-    guide = np.concatenate([own // 2 < min(counts) // 2 for own in order])
+    member, fold, guide = _halves(counts, rng)
     tables = [
         data.train.inputs.iloc[kept[0]],
         data.test.inputs.iloc[kept[1]],
@@ -103,6 +101,50 @@ def embed(data: AttackData, seed: int) -> Embedding:
     values = standard(tables, len(rows))
     low = components(values, seed)
     return Embedding(low[: len(rows)], low[len(rows) :], patient, member, fold, guide, rows, drawn)
+
+
+def _halves(counts: Sequence[int], rng: np.random.Generator) -> tuple[BoolArray, IntArray, BoolArray]:
+    """member, fold and guide of an Embedding, of so many members and controls."""
+    order = [rng.permutation(count) for count in counts]
+    fold = np.concatenate([own % 2 for own in order])
+    guide = np.concatenate([own // 2 < min(counts) // 2 for own in order])
+    return np.repeat([True, False], counts), fold, guide
+
+
+@dataclass(frozen=True)
+class MembershipAttack:
+    """An attack on the embedding of a view. run: (embedding, seed) -> the patients' scores, and what was tried."""
+
+    name: str
+    title: str
+    run: Callable[[Embedding, int], tuple[FloatArray, str]]
+
+    @classmethod
+    def of(cls, plugin: Any) -> "MembershipAttack":
+        """An attack of another package, which has no more than core.contracts.Attack asks for; ours as it is."""
+        if isinstance(plugin, cls):
+            return plugin
+
+        def run(embedding: Embedding, seed: int) -> tuple[FloatArray, str]:
+            member = embedding.member[embedding.patient]
+            rows = np.empty(len(member))
+            rows[member], rows[~member] = plugin.scores(
+                embedding.synthetic, embedding.real[member], embedding.real[~member], seed
+            )
+            return embedding.best(rows), f"{plugin.title}, an attack of another package."
+
+        return cls(plugin.name, plugin.title, run)
+
+    def scores(
+        self, synthetic: FloatArray, members: FloatArray, controls: FloatArray, seed: int
+    ) -> tuple[FloatArray, FloatArray]:
+        """The scores of members and of controls, each row a patient's."""
+        counts = len(members), len(controls)
+        patient, drawn = np.arange(sum(counts)), np.arange(len(synthetic))
+        halves = _halves(counts, np.random.default_rng(seed))
+        real = np.concatenate([members, controls])
+        found, _ = self.run(Embedding(real, synthetic, patient, *halves, patient, drawn), seed)
+        return found[: counts[0]], found[counts[0] :]
 
 
 def standard(tables: "list[DataFrame]", real: int) -> FloatArray:
@@ -183,3 +225,26 @@ def _some(group: Sample, rng: np.random.Generator) -> IntArray:
     numbers = group.patients[order]
     first = np.searchsorted(numbers, numbers)
     return order[np.arange(len(order)) - first < ROWS]
+
+
+NEAREST_RECORD = MembershipAttack(
+    "nearest_record", "Membership by the nearest record",
+    lambda embedding, seed: (
+        by_distance(embedding),
+        "Who is nearer to a synthetic record than to other real patients is taken for a member.",
+    ),
+)  # fmt: skip
+DENSITY_RATIO = MembershipAttack(
+    "density_ratio", "Membership by density",
+    lambda embedding, seed: (
+        by_density(embedding),
+        "Who stands where synthetic records are denser than real ones is taken for a member.",
+    ),
+)  # fmt: skip
+OUTLIERS = MembershipAttack(
+    "outliers", "Membership of outliers",
+    lambda embedding, seed: (
+        outliers(embedding, by_distance(embedding)),
+        "The nearest record, among the fifth of patients who are least like the others.",
+    ),
+)  # fmt: skip

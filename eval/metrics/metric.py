@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -9,9 +10,18 @@ from ...core.modality import Panel
 from ...core.types import FloatArray, IntArray
 from ..profile import EvaluationProfile
 from ..sample import one_each, resample
-from ..score import AS_REAL, CLOSE, DIFFERENT, MEASURED, Score, around, not_measured
+from ..score import AS_REAL, CLOSE, DIFFERENT, FURTHER, MEASURED, Score, around, not_measured
 from .distances import LEAST, comparable
 
+FEATURES, CATEGORIES = "features", "categories"  # tables that every view has
+NUMBERS, EVENT, SERIES, EMBEDDING, PIXELS, GENES = (
+    "numbers",
+    "event",
+    "series",
+    "embedding",
+    "pixels",
+    "genes",
+)
 HALF = 0.5  # of the draws must give a number
 WORDS = {
     AS_REAL: "as another group of real patients would show",
@@ -45,10 +55,10 @@ Against = Callable[[Group], Callable[[Group], float]]  # real group -> judged gr
 class Metric:
     """against(real)(judged) is the figure; real baselines and intervals are of the same function.
 
-    question: one of score.DETAILED. says: what the figure is, for the sentence, `{}` its value. close: how far past
-    the real baseline's range still counts as close, as a share of `top` (the scale's end; None: it follows the values).
-    heavy: takes seconds. lacks: why there may be no figure. missing: tells what has to be installed for it, None
-    where nothing has.
+    question: one of score.DETAILED. table: FEATURES, CATEGORIES, or the kind of a panel. says: what the figure is, for
+    the sentence, `{}` its value. close: how far past the real baseline's range still counts as close, as a share of
+    `top` (the scale's end; None: it follows the values). heavy: takes seconds. lacks: why there may be no figure.
+    missing: tells what has to be installed for it, None where nothing has.
     """
 
     name: str
@@ -56,12 +66,33 @@ class Metric:
     question: str
     against: Against
     says: str
+    table: str = FEATURES
     higher: bool = False
     top: float | None = 1.0
     close: float = 0.1
     heavy: bool = False
     lacks: str = "too little is known of these records"
     missing: Callable[[], str | None] = lambda: None
+
+    @classmethod
+    def of(cls, plugin: Any) -> "Metric":
+        """A metric of another package, which has no more than core.contracts.Metric asks for; ours as it is."""
+        if isinstance(plugin, cls):
+            return plugin
+
+        def against(real: Group) -> Callable[[Group], float]:
+            return lambda judged: float(plugin.compute(real.values, judged.values))
+
+        says = plugin.title.replace("{", "{{").replace("}", "}}") + ": {}"
+        return cls(
+            plugin.name, plugin.title, FURTHER, against, says, higher=plugin.higher, top=None, close=0.5
+        )
+
+    def compute(self, real: FloatArray, synthetic: FloatArray) -> float:
+        """The figure of rows that are each a patient's, their columns without names."""
+        names = tuple(map(str, range(real.shape[1])))
+        one, other = (Group(rows, names, np.arange(len(rows))) for rows in (real, synthetic))
+        return self.against(one)(other)
 
     @property
     def direction(self) -> str:

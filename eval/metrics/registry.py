@@ -1,107 +1,31 @@
-"""Registry: the detailed metrics, by the kind of table each is taken on, and detailed_scores(), which runs them all."""
+"""The detailed metrics, by entry point (ours and those of other packages), and detailed_scores(), which runs them."""
 
+import sys
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 
 from ...core.modality import Panel, View
+from ...core.registry import sound
 from ...core.types import FloatArray
 from ..profile import EvaluationProfile
 from ..sample import Sample
-from ..score import DEPENDENCE, IMAGES, MARGINALS, OMICS, RARE, TIME_SERIES, Score
-from . import structured, tabular
-from .metric import Group, Metric, compare, unmeasured
-from .tsgm_adapter import missing
+from ..score import DETAILED, Score
+from . import tabular
+from .metric import CATEGORIES, EVENT, FEATURES, NUMBERS, Group, Metric, compare, unmeasured
 
-WASSERSTEIN = (
-    "standard deviations lie between the synthetic and the real distribution, mean over measurements"
-)
-EMBEDDING = "of the image features"
-IDENTICAL = "the real series are all the same"
-FEATURES = (
-    Metric(
-        "wasserstein", "Distance of single measurements (Wasserstein, in standard deviations)", MARGINALS,
-        tabular.wasserstein, f"{{}} {WASSERSTEIN}", top=0.5,
-    ),
-    Metric(
-        "cramers_v", "Difference of counts in tenths (chi-squared, as Cramer's V)", MARGINALS, tabular.chi_squared,
-        "Counted in tenths of the real values, the two sides differ by {} (0 is equal, 1 is apart)", top=0.5,
-    ),
-    Metric(
-        "correlation", "Correlation of pairs of measurements (mean difference, Spearman)", DEPENDENCE,
-        tabular.correlations, "Correlations of two measurements are off by {} on average", top=0.5,
-    ),
-    Metric(
-        "mutual_information", "Mutual information of pairs of measurements (mean difference, bits)", DEPENDENCE,
-        tabular.mutual_information, "What one measurement tells of another is off by {} bits on average", top=0.25,
-    ),
-    Metric(
-        "tail_coverage", "Extreme values that real patients show (share covered)", RARE, tabular.tails,
-        "The cohort reaches {} of the real extremes (beyond 5 % on either side)", higher=True,
-    ),
-)  # fmt: skip
-CATEGORIES = (
-    Metric(
-        "rare_category_coverage", "Rare categories that real patients show (share covered)", RARE, tabular.rare,
-        "The cohort has {} of the categories that less than a tenth of the real patients have", higher=True,
-        lacks="no rare category of the real patients is known of the synthetic ones",
-    ),
-)  # fmt: skip
-KINDS: dict[str, tuple[Metric, ...]] = {
-    "numbers": (
-        Metric(
-            "wasserstein_over_time", "Over time (Wasserstein, in standard deviations)", TIME_SERIES,
-            tabular.wasserstein, f"{{}} {WASSERSTEIN}", top=0.5,
-        ),
-    ),
-    "event": (
-        Metric(
-            "kaplan_meier_gap", "Time to event (largest gap of Kaplan-Meier curves)", TIME_SERIES, structured.survival,
-            "The shares of patients still without the event differ by at most {}",
-            lacks="fewer than 5 events are known on a side",
-        ),
-    ),
-    "series": (
-        Metric("mmd", "Distance of whole series (MMD, by tsgm)", TIME_SERIES, structured.series("mmd"),
-                "The maximum mean discrepancy of whole series is {} (0 is equal)", top=None, close=0.5, heavy=True,
-                lacks=IDENTICAL, missing=missing),
-        Metric("series_range", "Distance of mean, least and most (by tsgm, in standard deviations)", TIME_SERIES,
-                structured.series("distance"), "Mean, least and most of all series are off by {} standard deviations",
-                top=None, close=0.5, heavy=True, missing=missing),
-    ),
-    "embedding": (
-        Metric("fid", f"Frechet distance {EMBEDDING} (FID)", IMAGES,
-                structured.fid, "The FID is {} (0 is equal)", top=None,
-                close=0.5),
-        Metric("kid", f"Kernel distance {EMBEDDING} (KID)", IMAGES, structured.kid, "The KID is {} (0 is equal)",
-                top=None,
-                close=0.5),
-        Metric("precision", f"Precision {EMBEDDING}", IMAGES, structured.prdc_figure("precision"),
-                "{} of the synthetic pictures lie where real ones do", higher=True),
-        Metric("recall", f"Recall {EMBEDDING}", IMAGES, structured.prdc_figure("recall"),
-                "{} of the real pictures lie where synthetic ones do", higher=True),
-        Metric("density", f"Density {EMBEDDING}", IMAGES, structured.prdc_figure("density"),
-                "Synthetic pictures lie where real ones are dense, by {} (1 is as real)", higher=True),
-        Metric("coverage", f"Coverage {EMBEDDING}", IMAGES, structured.prdc_figure("coverage"),
-                "{} of the real pictures have a synthetic one near", higher=True),
-    ),
-    "pixels": (
-        Metric("ms_ssim", "Variety of the pictures (MS-SSIM of pairs, difference from real)", IMAGES,
-                structured.ms_ssim_difference,
-                "How alike two pictures are is {} from what it is for two real ones", top=0.5, heavy=True),
-    ),
-    "genes": (
-        Metric("gene_correlation", "Gene-gene correlations (agreement, Pearson R)", OMICS,
-                structured.gene_correlations,
-                "The correlations of all pairs of genes agree by {} (1 is equal)", higher=True, heavy=True),
-        Metric("differential_genes", "Differential genes found again (share of 200)", OMICS, structured.differential,
-                "{} of the 200 most differential real genes are found in the cohort", higher=True,
-                lacks="there are fewer than 5 patients of a class on a side"),
-        Metric("gene_modules", "Gene modules kept (density beyond that of all genes)", OMICS, structured.modules,
-                "The real gene modules keep {} of their density", higher=True, heavy=True,
-                lacks="no module of 20 genes holds together in the real patients"),
-    ),
-}  # fmt: skip
+
+def metrics_of(table: str) -> tuple[Metric, ...]:
+    """The installed metrics on one kind of table: FEATURES, CATEGORIES or the kind of a panel."""
+    return tuple(metric for metric in _installed(tuple(sys.path)) if metric.table == table)
+
+
+@cache
+def _installed(path: tuple[str, ...]) -> tuple[Metric, ...]:
+    """All of them, loaded once for each path that packages are found on."""
+    found = [Metric.of(plugin) for plugin in sound("metrics").values()]
+    return tuple(sorted(found, key=lambda metric: (DETAILED.index(metric.question), metric.name)))
 
 
 def detailed_scores(
@@ -111,10 +35,15 @@ def detailed_scores(
     three = synthetic, train, test
     names = tuple(map(str, test.features.columns))
     tables = [sample.features[list(names)].to_numpy(np.float64) for sample in three]
-    yield from _compared(FEATURES, three, names, tables, profile, seed)
+    yield from _compared(metrics_of(FEATURES), three, names, tables, profile, seed)
     known = tabular.category_names(test.profiles)
     yield from _compared(
-        CATEGORIES, three, tuple(known), [tabular.categories(s.profiles, known) for s in three], profile, seed
+        metrics_of(CATEGORIES),
+        three,
+        tuple(known),
+        [tabular.categories(s.profiles, known) for s in three],
+        profile,
+        seed,
     )
     for panel in view.panels:
         if all(panel.name in sample.panels for sample in three):
@@ -132,7 +61,7 @@ def of_panel(
     tables = [table[names].to_numpy(np.float64) for table in own]
     classes = [_contrast(panel, view, sample) for sample in three]
     yield from _compared(
-        KINDS[panel.kind],
+        metrics_of(panel.kind),
         three,
         tuple(map(str, names)),
         tables,
@@ -177,16 +106,18 @@ def _compared(
 
 def unmeasured_scores(view: View, reason: str) -> list[Score]:
     """All of them without a figure."""
-    found = [unmeasured(metric, reason) for metric in (*FEATURES, *CATEGORIES)]
+    found = [unmeasured(metric, reason) for table in (FEATURES, CATEGORIES) for metric in metrics_of(table)]
     for panel in view.panels:
         found += _without(panel, reason)
     return found
 
 
 def _without(panel: Panel, reason: str) -> list[Score]:
-    return [unmeasured(metric, reason, panel if _several(panel) else None) for metric in KINDS[panel.kind]]
+    return [
+        unmeasured(metric, reason, panel if _several(panel) else None) for metric in metrics_of(panel.kind)
+    ]
 
 
 def _several(panel: Panel) -> bool:
     """Whether a view may have several panels of this kind, so that a score names its panel."""
-    return panel.kind in ("numbers", "event")
+    return panel.kind in (NUMBERS, EVENT)

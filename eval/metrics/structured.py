@@ -1,13 +1,14 @@
-"""Figures on whole records: time to an event, series, clouds of image features, likeness of pictures, genes."""
+"""Metrics on whole records: time to an event, series, image features, similarity of images, genes."""
 
 from collections.abc import Callable
 
 import numpy as np
 
 from ...core.types import Float32Array, FloatArray
-from .metric import Group
+from ..score import IMAGES, OMICS, TIME_SERIES
+from .metric import EMBEDDING, EVENT, GENES, PIXELS, SERIES, Group, Metric
 from .precision_recall import NEIGHBOURS, frechet, kernel_distance, prdc
-from .tsgm_adapter import Stays, ask
+from .tsgm_adapter import Stays, ask, missing
 
 Judge = Callable[[Group], float]
 LEAST_EVENTS = 5
@@ -15,7 +16,7 @@ LEAST_CLASS = 5  # rows, to call genes differential
 TOP, FALSE_DISCOVERY = 200, 0.05  # differential genes looked for, and the share of false ones allowed
 MODULES, LEAST_MODULE = 12, 20  # of genes
 PAIRS = 400  # of pictures held against each other
-SERIES = 200  # a side, held against each other
+STAYS = 200  # a side, held against each other
 TINY = 1e-6
 
 
@@ -69,7 +70,7 @@ def series(metric: str) -> Callable[[Group], Judge]:
 
 def _series(group: Group) -> Stays:
     steps = {name.rpartition("@")[2] for name in group.names}
-    rows = group.values[:SERIES].astype(np.float32)
+    rows = group.values[:STAYS].astype(np.float32)
     return rows.reshape(len(rows), len(steps), -1)
 
 
@@ -209,3 +210,57 @@ def modules(real: Group) -> Judge:
         return float(np.mean(np.clip(kept, 0, 1))) if kept else float("nan")
 
     return judge
+
+
+KAPLAN_MEIER_GAP = Metric(
+    "kaplan_meier_gap", "Time to event (largest gap of Kaplan-Meier curves)", TIME_SERIES, survival,
+    "The shares of patients still without the event differ by at most {}", table=EVENT,
+    lacks="fewer than 5 events are known on a side",
+)  # fmt: skip
+MMD = Metric(
+    "mmd", "Distance of whole series (MMD, by tsgm)", TIME_SERIES, series("mmd"),
+    "The maximum mean discrepancy of whole series is {} (0 is equal)", table=SERIES, top=None, close=0.5, heavy=True,
+    lacks="the real series are all the same", missing=missing,
+)  # fmt: skip
+SERIES_RANGE = Metric(
+    "series_range", "Distance of mean, least and most (by tsgm, in standard deviations)", TIME_SERIES,
+    series("distance"), "Mean, least and most of all series are off by {} standard deviations", table=SERIES,
+    top=None, close=0.5, heavy=True, missing=missing,
+)  # fmt: skip
+FID = Metric(
+    "fid", "Frechet distance of the image features (FID)", IMAGES, fid, "The FID is {} (0 is equal)", table=EMBEDDING,
+    top=None, close=0.5,
+)  # fmt: skip
+KID = Metric(
+    "kid", "Kernel distance of the image features (KID)", IMAGES, kid, "The KID is {} (0 is equal)", table=EMBEDDING,
+    top=None, close=0.5,
+)  # fmt: skip
+PRECISION, RECALL, DENSITY, COVERAGE = (
+    Metric(
+        name, f"{name.capitalize()} of the image features", IMAGES, prdc_figure(name), says, EMBEDDING, True
+    )
+    for name, says in (
+        ("precision", "{} of the synthetic images lie where real ones do"),
+        ("recall", "{} of the real images lie where synthetic ones do"),
+        ("density", "Synthetic images lie where real ones are dense, by {} (1 is as real)"),
+        ("coverage", "{} of the real images have a synthetic one near"),
+    )
+)
+MS_SSIM = Metric(
+    "ms_ssim", "Variety of the images (MS-SSIM of pairs, difference from real)", IMAGES, ms_ssim_difference,
+    "How alike two images are is {} from what it is for two real ones", table=PIXELS, top=0.5, heavy=True,
+)  # fmt: skip
+GENE_CORRELATION = Metric(
+    "gene_correlation", "Gene-gene correlations (agreement, Pearson R)", OMICS, gene_correlations,
+    "The correlations of all pairs of genes agree by {} (1 is equal)", table=GENES, higher=True, heavy=True,
+)  # fmt: skip
+DIFFERENTIAL_GENES = Metric(
+    "differential_genes", "Differential genes found again (share of 200)", OMICS, differential,
+    "{} of the 200 most differential real genes are found in the cohort", table=GENES, higher=True,
+    lacks="there are fewer than 5 patients of a class on a side",
+)  # fmt: skip
+GENE_MODULES = Metric(
+    "gene_modules", "Gene modules kept (density beyond that of all genes)", OMICS, modules,
+    "The real gene modules keep {} of their density", table=GENES, higher=True, heavy=True,
+    lacks="no module of 20 genes holds together in the real patients",
+)  # fmt: skip

@@ -6,13 +6,14 @@ import numpy as np
 
 from ...core.profile import PatientProfile
 from ...core.types import BoolArray, FloatArray
-from .metric import Group
+from ..score import DEPENDENCE, MARGINALS, RARE, TIME_SERIES
+from .metric import CATEGORIES, NUMBERS, Group, Metric
 
 GRID = (np.arange(100) + 0.5) / 100
 BINS = 4  # a column, for mutual information
 TENTHS = 10
 TAIL = 0.05  # share of real values in a tail
-RARE = 0.10  # a category that fewer real patients have is rare
+RARE_BELOW = 0.10  # a category that fewer real patients have is rare
 LEAST_RARE = 2  # real patients, or it may be chance
 KNOWN = 10  # values of a column, or it is left out
 LEAST_COLUMNS = 2
@@ -176,7 +177,7 @@ def rare(real: Group) -> Judge:
     known = np.isfinite(real.values)
     counts = np.nansum(real.values, axis=0)
     share = counts / np.maximum(known.sum(0), 1)
-    wanted = (counts >= LEAST_RARE) & (share < RARE)
+    wanted = (counts >= LEAST_RARE) & (share < RARE_BELOW)
 
     def judge(judged: Group) -> float:
         asked = wanted & np.isfinite(judged.values).any(0)
@@ -208,3 +209,35 @@ def category_names(profiles: Sequence[PatientProfile]) -> list[str]:
     names |= {f"{field}={choice}" for p in profiles for field, choice in p.traits.items()}
     names |= {f"sex={p.sex}" for p in profiles if p.sex is not None}
     return sorted(names)
+
+
+_SHIFT = "{} standard deviations lie between the synthetic and the real distribution, mean over measurements"
+WASSERSTEIN = Metric(
+    "wasserstein", "Distance of single measurements (Wasserstein, in standard deviations)", MARGINALS, wasserstein,
+    _SHIFT, top=0.5,
+)  # fmt: skip
+WASSERSTEIN_OVER_TIME = Metric(
+    "wasserstein_over_time", "Over time (Wasserstein, in standard deviations)", TIME_SERIES, wasserstein, _SHIFT,
+    table=NUMBERS, top=0.5,
+)  # fmt: skip
+CRAMERS_V = Metric(
+    "cramers_v", "Difference of counts in tenths (chi-squared, as Cramer's V)", MARGINALS, chi_squared,
+    "Counted in tenths of the real values, the two sides differ by {} (0 is equal, 1 is apart)", top=0.5,
+)  # fmt: skip
+CORRELATION = Metric(
+    "correlation", "Correlation of pairs of measurements (mean difference, Spearman)", DEPENDENCE, correlations,
+    "Correlations of two measurements are off by {} on average", top=0.5,
+)  # fmt: skip
+MUTUAL_INFORMATION = Metric(
+    "mutual_information", "Mutual information of pairs of measurements (mean difference, bits)", DEPENDENCE,
+    mutual_information, "What one measurement tells of another is off by {} bits on average", top=0.25,
+)  # fmt: skip
+TAIL_COVERAGE = Metric(
+    "tail_coverage", "Extreme values that real patients show (share covered)", RARE, tails,
+    "The cohort reaches {} of the real extremes (beyond 5 % on either side)", higher=True,
+)  # fmt: skip
+RARE_CATEGORY_COVERAGE = Metric(
+    "rare_category_coverage", "Rare categories that real patients show (share covered)", RARE, rare,
+    "The cohort has {} of the categories that less than a tenth of the real patients have", table=CATEGORIES,
+    higher=True, lacks="no rare category of the real patients is known of the synthetic ones",
+)  # fmt: skip

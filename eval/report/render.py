@@ -20,6 +20,7 @@ from ..score import (
     CLOSE,
     DEPENDENCE,
     DIFFERENT,
+    FURTHER,
     IMAGES,
     MARGINALS,
     NOT_MEASURED,
@@ -50,6 +51,7 @@ HEADS = {
     OMICS: "Omics",
     RARE: "Rare and extreme",
     CALIBRATION: "TRTS, calibration, subgroups",
+    FURTHER: "Further metrics",
 }
 NEVER = (
     "Distances within small groups: rare diseases, and each age, sex and origin by itself.",

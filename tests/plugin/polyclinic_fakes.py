@@ -160,3 +160,24 @@ class Quoting:
             Record({}, {"note_age": facts["fake_notes"]["age"], "draw": seed % 1000})
             for facts, seed in zip(batch.facts, batch.seeds, strict=True)
         ]
+
+
+class EnergyDistance:
+    """A metric of another package: the energy distance of the two means."""
+
+    name = "energy_distance"
+    title = "Energy distance {of a package}"
+    higher = False
+
+    def compute(self, real, synthetic):
+        return float(np.linalg.norm(real.mean(0) - synthetic.mean(0)))
+
+
+class Centre:
+    """A membership attack of another package: who is near the middle of the synthetic records."""
+
+    name = "near_the_centre"
+    title = "Near the centre"
+
+    def scores(self, synthetic, members, controls, seed):
+        return tuple(-np.linalg.norm(rows - synthetic.mean(0), axis=1) for rows in (members, controls))

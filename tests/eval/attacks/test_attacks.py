@@ -11,11 +11,11 @@ import pytest
 
 from polyclinic.core.modality import Record, Rows, Task, View
 from polyclinic.core.profile import PatientProfile
+from polyclinic.core.registry import names
 from polyclinic.eval.attacks import attack_result
 from polyclinic.eval.attacks.attack import (
     ATTRIBUTE_INFERENCE,
     LINKABILITY,
-    NEAREST,
     TITLES,
     PrivacyResult,
     attack,
@@ -162,11 +162,11 @@ def test_a_cohort_that_saw_nobody_shows_nothing(fresh: PrivacyResult) -> None:
     assert top.interval is not None
     assert top.interval[0] < 0.5
     assert all(row.exact == row.near == 0 for row in fresh.memorization)
-    assert {row.attack for row in fresh.attacks} == set(TITLES)
+    assert {row.attack for row in fresh.attacks} == {*TITLES, *names("attacks")}
 
 
 def test_copies_are_found_by_every_attack_that_can(copied: PrivacyResult) -> None:
-    for key in (NEAREST, ATTRIBUTE_INFERENCE, LINKABILITY):
+    for key in ("nearest_record", ATTRIBUTE_INFERENCE, LINKABILITY):
         for row in named(copied, key):
             assert row.auc is not None
             assert row.auc > 0.95, row.title
@@ -181,7 +181,8 @@ def test_copies_are_found_by_every_attack_that_can(copied: PrivacyResult) -> Non
 
 def test_membership_fades_as_noise_hides_the_copies() -> None:
     found = [
-        named(attacks(people(0, 5, noise=s, like=TRAIN)), NEAREST)[0].auc or 0 for s in (0.0, 0.5, 1.0, 3.0)
+        named(attacks(people(0, 5, noise=s, like=TRAIN)), "nearest_record")[0].auc or 0
+        for s in (0.0, 0.5, 1.0, 3.0)
     ]
     assert found == sorted(found, reverse=True)
     assert found[-1] < 0.65
@@ -216,7 +217,7 @@ def test_a_cloud_without_spread_is_no_error() -> None:
 
 def test_patients_with_more_records_are_not_taken_for_members() -> None:
     found = attacks(FRESH, train=people(240, 9, each=6), test=people(160, 10, each=6))
-    row = named(found, NEAREST)[0]
+    row = named(found, "nearest_record")[0]
     assert (row.members, row.controls) == (240, 160)
     assert row.auc == pytest.approx(0.5, abs=0.1)
 
@@ -234,7 +235,7 @@ def test_nobody_is_his_own_reference() -> None:
 def test_groups_that_differ_are_not_taken_for_members() -> None:
     drifted = [(p, Record({k: v + 1.5 for k, v in r.arrays.items()})) for p, r in people(240, 12)]
     between = [(p, Record({k: v + 0.75 for k, v in r.arrays.items()})) for p, r in people(240, 13)]
-    for row in named(attacks(between, train=drifted), NEAREST):
+    for row in named(attacks(between, train=drifted), "nearest_record"):
         assert row.auc == pytest.approx(0.5, abs=0.12)
 
 

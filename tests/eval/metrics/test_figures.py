@@ -14,6 +14,7 @@ from polyclinic.core.config import DatasetConfig, FieldMap
 from polyclinic.core.errors import InputError
 from polyclinic.core.modality import Task
 from polyclinic.core.profile import PatientProfile
+from polyclinic.core.registry import sound
 from polyclinic.eval.metrics import (
     calibration,
     classifier,
@@ -23,7 +24,7 @@ from polyclinic.eval.metrics import (
 )
 from polyclinic.eval.metrics.metric import Group, compare
 from polyclinic.eval.metrics.precision_recall import frechet, kernel_distance
-from polyclinic.eval.metrics.registry import CATEGORIES, FEATURES, KINDS, detailed_scores
+from polyclinic.eval.metrics.registry import detailed_scores, metrics_of
 from polyclinic.eval.metrics.tsgm_adapter import ABSENT
 from polyclinic.eval.profile import FULL, QUICK
 from polyclinic.eval.sample import Sample
@@ -113,7 +114,7 @@ HARD: dict[str, tuple[Make, Callable[[Rows], Rows]]] = {
     "differential_genes": (genes, lambda x: np.roll(x, 1, axis=0)),
     "gene_modules": (genes, apart),
 }  # fmt: skip
-ALL = {m.name: m for m in (*FEATURES, *CATEGORIES, *(m for own in KINDS.values() for m in own))}
+ALL = {metric.name: metric for metric in sound("metrics").values()}
 
 
 def group(rows: Rows) -> Group:
@@ -325,8 +326,8 @@ def test_origin_is_a_subgroup_where_the_reference_tells_it() -> None:
 def test_panels_of_a_side_that_was_read_without_its_records_are_not_measured() -> None:
     view = load_modality("imaging").views()[0]
     found = list(detailed_scores(view, people(60, 3), people(120, 4), people(60, 5), SMALL, 0))
-    panels = [score for score in found if score.metric in {m.name for m in KINDS["embedding"]}]
-    assert len(panels) == len(KINDS["embedding"])
+    panels = [score for score in found if score.metric in {m.name for m in metrics_of("embedding")}]
+    assert len(panels) == len(metrics_of("embedding"))
     assert {score.status for score in panels} == {NOT_MEASURED}
 
 

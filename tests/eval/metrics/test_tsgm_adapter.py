@@ -13,14 +13,14 @@ from polyclinic import load_modality
 from polyclinic.core.modality import Record
 from polyclinic.eval.metrics import tsgm_adapter
 from polyclinic.eval.metrics.metric import Group, compare
-from polyclinic.eval.metrics.registry import KINDS
+from polyclinic.eval.metrics.registry import metrics_of
 from polyclinic.eval.metrics.tsgm_adapter import METRICS, Stays, ask, filled, scale_of
 from polyclinic.eval.profile import FULL
 from polyclinic.eval.score import AS_REAL, CLOSE, DIFFERENT, NOT_MEASURED
 
 BACKEND = os.environ.get("KERAS_BACKEND")
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
-SERIES = KINDS["series"]
+SERIES = metrics_of("series")
 VITALS = next(view for view in load_modality("signals").views() if view.needs == "vitals")
 PANEL = next(panel for panel in VITALS.panels if panel.kind == "series")
 
