@@ -2,33 +2,39 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from pydantic import Field, field_validator
 
 from ...core.config import Settings
+from ...core.contracts import Format
 from ...core.errors import InputError
 from ...core.modality import Record
 from ...core.profile import PatientProfile
+from ...core.registry import formats_of, load
 from ...core.types import Float32Array
+from .formats import CheckedFormat, TracingFormat
+from .formats.wfdb import WfdbFormat, tracing
 from .layout import ECG_GAIN, LEADS, RATE, Tracing
 
-Format = Literal["wfdb", "edf", "dicom"]
 MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "v": 1e3}
 
 
 class ExportOptions(Settings):
     """How signals are written: formats beside the cohort's own WFDB, steps a mV there, ECG and vitals in one record."""
 
-    formats: tuple[Format, ...] = ("wfdb",)
+    formats: tuple[str, ...] = ("wfdb",)
     ecg_gain: int = Field(default=ECG_GAIN, ge=50, le=ECG_GAIN)
     together: bool = False
 
     @field_validator("formats")
     @classmethod
-    def _with_our_own(cls, formats: tuple[Format, ...]) -> tuple[Format, ...]:
+    def _installed(cls, formats: tuple[str, ...]) -> tuple[str, ...]:
+        known = formats_of("signals")
+        if unknown := [name for name in formats if name not in known]:
+            raise ValueError(f"expected some of {', '.join(known)}, got {unknown[0]!r}")
         if "wfdb" not in formats or len(set(formats)) < len(formats):
             raise ValueError("expected each format once and wfdb among them, which cohorts are read from")
         return formats
@@ -48,34 +54,20 @@ def export(
     folder: Path,
     options: ExportOptions = PLAIN,
 ) -> list[Path]:
-    """Write wfdb/<patient>/, edf/<patient>/ and waveforms/<patient>/<study>/<series>/ below folder; the paths written.
+    """Write wfdb/<patient>/ and the folders of the other formats below `folder`; the paths written.
 
     "ecg" (and "ecg_clean") is (12, sample) mV at 500 Hz in whole microvolts, "r_peaks" (beat,) samples, "vitals"
     (hour, 7) with NaN where nothing was charted. What a record lacks is not written. The bytes depend on the record,
     the profile and the options alone. Raises InputError before the first file is written: a patient whom a format has
     no room for.
     """
-    from .formats import dicom as waveform
-    from .formats import edf
-    from .formats import wfdb as wfdb_files
-
-    for profile in profiles:
-        if "edf" in options.formats:
-            edf.check(profile)
-        if "dicom" in options.formats:
-            waveform.check(profile)
-    paths: list[Path] = []
-    for record, profile in zip(records, profiles, strict=True):
-        place = folder / "wfdb" / profile.patient_id
-        place.mkdir(parents=True, exist_ok=True)
-        paths += wfdb_files.write(record, profile, place, options.ecg_gain, options.together)
-        if "edf" in options.formats:
-            place = folder / "edf" / profile.patient_id
-            place.mkdir(parents=True, exist_ok=True)
-            paths += edf.write(record, profile, place)
-        if "dicom" in options.formats:
-            paths += waveform.write(record, profile, folder / "waveforms" / profile.patient_id)
-    return paths
+    formats: list[Format] = [WfdbFormat(options.ecg_gain, options.together)]
+    formats += [load("formats", f"signals.{name}") for name in options.formats if name != "wfdb"]
+    for format_ in formats:
+        if isinstance(format_, CheckedFormat):
+            for profile in profiles:
+                format_.check(profile)
+    return [path for format_ in formats for path in format_.write(records, profiles, folder)]
 
 
 def read(folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
@@ -84,10 +76,7 @@ def read(folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
     The ECG is exact at 1000 steps a mV, vitals lie within half a step of 0.01. Raises InputError naming the path of a
     truncated or unreadable file.
     """
-    from .formats import wfdb as wfdb_files
-
-    found = {patient_id: wfdb_files.read(folder / "wfdb" / patient_id) for patient_id in patient_ids}
-    return {patient_id: record for patient_id, record in found.items() if record is not None}
+    return WfdbFormat().read(folder, patient_ids)
 
 
 def read_ecg(path: Path, raw_microvolts: bool = False) -> Float32Array:
@@ -98,23 +87,23 @@ def read_ecg(path: Path, raw_microvolts: bool = False) -> Float32Array:
     Einthoven's law in physical units. Raises InputError: missing, truncated or unreadable file, missing
     lead, unknown unit, invalid samples.
     """
-    tracing = _tracing(path, raw_microvolts)
-    place = {name.strip().lower(): i for i, name in enumerate(tracing.names)}
+    found = _tracing(path, raw_microvolts)
+    place = {name.strip().lower(): i for i, name in enumerate(found.names)}
     if missing := [lead for lead in LEADS if lead.lower() not in place]:
-        have = ", ".join(tracing.names)
+        have = ", ".join(found.names)
         raise InputError(
             f"{path}: expected a 12-lead ECG, missing {', '.join(missing)}; the record has: {have}"
         )
     order = [place[lead.lower()] for lead in LEADS]
-    units = [tracing.units[i] for i in order]
+    units = [found.units[i] for i in order]
     if unknown := sorted({unit for unit in units if unit.lower() not in MILLIVOLTS}):
         raise InputError(f"{path}: expected leads in mV, uV or V, got {', '.join(unknown)}")
-    if len(rates := sorted({tracing.rates[i] for i in order})) > 1:
+    if len(rates := sorted({found.rates[i] for i in order})) > 1:
         raise InputError(
             f"{path}: expected all leads at one rate, got {', '.join(f'{r:g}' for r in rates)} Hz"
         )
     signal = np.stack(
-        [tracing.values[i] * MILLIVOLTS[unit.lower()] for i, unit in zip(order, units, strict=True)]
+        [found.values[i] * MILLIVOLTS[unit.lower()] for i, unit in zip(order, units, strict=True)]
     )
     if invalid := int(np.isnan(signal).sum()):
         raise InputError(f"{path}: {invalid} samples are marked invalid; leave this record out of the table")
@@ -127,23 +116,17 @@ def read_ecg(path: Path, raw_microvolts: bool = False) -> Float32Array:
 
 
 def _tracing(path: Path, raw: bool) -> Tracing:
-    """The signals of a file of any kind that we read; what is neither EDF nor DICOM is WFDB."""
-    from .formats import dicom as waveform
-    from .formats import edf
-    from .formats import wfdb as wfdb_files
-
-    if path.suffix.lower() != ".edf" and not _is_dicom(path):
-        return wfdb_files.tracing(path, raw)
+    """The signals of a file of any installed format that reads them; what no other one holds is WFDB."""
+    other = next((reader for reader in _readers() if reader.holds(path)), None)
+    if other is None:
+        return tracing(path, raw)
     if raw:
         raise InputError(f"{path}: raw_microvolts is an option of WFDB records; leave it out")
-    return edf.tracing(path) if path.suffix.lower() == ".edf" else waveform.tracing(path)
+    return other.tracing(path)
 
 
-def _is_dicom(path: Path) -> bool:
-    """By name, or by the mark of a DICOM file: many have no suffix."""
-    if path.suffix.lower() in (".dcm", ".dicom"):
-        return True
-    if path.suffix or not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+@cache
+def _readers() -> tuple[TracingFormat, ...]:
+    """Installed formats that read single files."""
+    found = [load("formats", f"signals.{name}") for name in formats_of("signals")]
+    return tuple(plugin for plugin in found if isinstance(plugin, TracingFormat))

@@ -1,5 +1,6 @@
 """DICOM ECG waveforms (PS3.3 A.34.3 and A.34.4): written with their marks, and the signals of any of them."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,25 +39,71 @@ MOST_POSITIONS = 16000  # of an annotation: more 32-bit numbers than 64 kB do no
 BITS = {"SS": "i", "SB": "i", "US": "u", "UB": "u"}  # of Waveform Sample Interpretation
 
 
-def check(profile: PatientProfile) -> None:
-    """Raises InputError for a patient that a DICOM waveform cannot be of."""
-    check_id(profile.patient_id)
-    if profile.index_date is None:
-        raise InputError(
-            f"patient {profile.patient_id}: a DICOM waveform needs a date, expected index_date; "
-            "leave dicom out of signals.formats"
-        )
+class DicomWaveforms:
+    """DICOM ECG waveforms in waveforms/<patient>/<study>/<series>/<instance>.dcm."""
 
+    name, modality = "dicom", "signals"
 
-def write(record: Record, profile: PatientProfile, folder: Path) -> list[Path]:
-    """Write <study_uid>/<series_uid>/<instance_uid>.dcm below `folder`; the paths written, none without an ECG."""
-    if "ecg" not in record.arrays:
-        return []
-    study, series, instance = (record.facts[name] for name in STUDY)
-    path = folder / study / series / f"{instance}.dcm"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    dataset_of(record, profile).save_as(path, enforce_file_format=True)
-    return [path]
+    def check(self, profile: PatientProfile) -> None:
+        """Raises InputError for a patient that a DICOM waveform cannot be of."""
+        check_id(profile.patient_id)
+        if profile.index_date is None:
+            raise InputError(
+                f"patient {profile.patient_id}: a DICOM waveform needs a date, expected index_date; "
+                "leave dicom out of signals.formats"
+            )
+
+    def write(
+        self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path
+    ) -> list[Path]:
+        """See core.contracts.Format; a record without an ECG has no file."""
+        for profile in profiles:
+            self.check(profile)
+        paths = []
+        for record, profile in zip(records, profiles, strict=True):
+            if "ecg" not in record.arrays:
+                continue
+            study, series, instance = (record.facts[name] for name in STUDY)
+            paths.append(folder / "waveforms" / profile.patient_id / study / series / f"{instance}.dcm")
+            paths[-1].parent.mkdir(parents=True, exist_ok=True)
+            dataset_of(record, profile).save_as(paths[-1], enforce_file_format=True)
+        return paths
+
+    def holds(self, path: Path) -> bool:
+        """By name, or by the mark of a DICOM file: many have no suffix."""
+        if path.suffix.lower() in (".dcm", ".dicom"):
+            return True
+        if path.suffix or not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+
+    def tracing(self, path: Path) -> Tracing:
+        """Signals of the first multiplex group of a DICOM waveform that has all 12 leads, else of its first group.
+
+        Leads are found by their MDC or SCPECG codes, else by their labels. Raises InputError.
+        """
+        import struct
+
+        from pydicom import dcmread
+        from pydicom.errors import BytesLengthException, InvalidDicomError
+
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; expected a DICOM waveform")
+        try:
+            dataset = dcmread(path)
+            if not dataset.get("WaveformSequence"):
+                raise InputError(f"{path}: expected a DICOM ECG, this object has no waveform")
+            groups = [_signals(item) for item in dataset.WaveformSequence]
+        # what pydicom raises for absent or broken tags and short data
+        except (
+            InvalidDicomError, BytesLengthException, AttributeError, TypeError, LookupError, NotImplementedError,
+            OSError, EOFError, struct.error,
+        ) as error:  # fmt: skip
+            raise _unreadable(path, error) from None
+        except ValueError as error:
+            raise error if isinstance(error, InputError) else _unreadable(path, error) from None
+        return next((group for group in groups if set(LEADS) <= set(group.names)), groups[0])
 
 
 def dataset_of(record: Record, profile: PatientProfile) -> "Dataset":
@@ -71,34 +118,6 @@ def dataset_of(record: Record, profile: PatientProfile) -> "Dataset":
     if marks := _marks(record):
         dataset.WaveformAnnotationSequence = marks
     return dataset
-
-
-def tracing(path: Path) -> Tracing:
-    """Signals of the first multiplex group of a DICOM waveform that has all 12 leads, else of its first group.
-
-    Leads are found by their MDC or SCPECG codes, else by their labels. Raises InputError.
-    """
-    import struct
-
-    from pydicom import dcmread
-    from pydicom.errors import BytesLengthException, InvalidDicomError
-
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; expected a DICOM waveform")
-    try:
-        dataset = dcmread(path)
-        if not dataset.get("WaveformSequence"):
-            raise InputError(f"{path}: expected a DICOM ECG, this object has no waveform")
-        groups = [_signals(item) for item in dataset.WaveformSequence]
-    # what pydicom raises for absent or broken tags and short data
-    except (
-        InvalidDicomError, BytesLengthException, AttributeError, TypeError, LookupError, NotImplementedError,
-        OSError, EOFError, struct.error,
-    ) as error:  # fmt: skip
-        raise _unreadable(path, error) from None
-    except ValueError as error:
-        raise error if isinstance(error, InputError) else _unreadable(path, error) from None
-    return next((group for group in groups if set(LEADS) <= set(group.names)), groups[0])
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:

@@ -1,6 +1,7 @@
 """EDF+ files: the ECG with its marks as annotations, and the hourly vitals; and the signals of any EDF file."""
 
 import warnings
+from collections.abc import Sequence
 from datetime import datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,60 +41,75 @@ ROOM = 64  # characters of a patient id that the patient field takes beside sex 
 PREFIXES = ("ECG", "EKG", "LEAD")  # that labels put before the name of a lead
 
 
-def check(profile: PatientProfile) -> None:
-    """Raises InputError for an id that an EDF header cannot hold."""
-    name = profile.patient_id
-    if not (name.isascii() and name.isprintable() and 0 < len(name) <= ROOM and name == name.strip()):
-        raise InputError(
-            f"patient id {name!r}: EDF takes 1 to {ROOM} printable ASCII characters; leave edf out of signals.formats"
-        )
-
-
-def write(record: Record, profile: PatientProfile, place: Path) -> list[Path]:
-    """Write ecg.edf, vitals.edf and bedside.edf, what the record has of them, into `place`; the paths written.
+class EdfFormat:
+    """EDF+ files in edf/<patient>/: ecg.edf, vitals.edf and bedside.edf, what a record has of them.
 
     The ECG is in steps of 1 uV, in data records of 1 s, or in one where it does not last whole seconds. Vitals are in
     steps of 0.01, in data records of an hour (at the bedside a minute) from midnight; the digital minimum, -327.68,
     stands for not charted.
     """
-    paths, day = [], profile.index_date
-    if "ecg" in record.arrays:
-        begun = taken(record.facts, day) if day else None
-        paths.append(place / "ecg.edf")
-        _ecg(record, profile, begun).write(paths[-1])
-    for name, rate, span in (("vitals", VITALS_RATE, HOUR), ("bedside", BEDSIDE_RATE, MINUTE)):
-        if name in record.arrays and len(record.arrays[name]):
-            paths.append(place / f"{name}.edf")
-            midnight = datetime.combine(day, time()) if day else None
-            _vitals(vitals_steps(record.arrays[name]), rate, span, profile, midnight).write(paths[-1])
-    return paths
 
+    name, modality = "edf", "signals"
 
-def tracing(path: Path) -> Tracing:
-    """Signals of any EDF or EDF+ file; `ECG II` and the like are the leads. Raises InputError."""
-    from edfio import read_edf
+    def check(self, profile: PatientProfile) -> None:
+        """Raises InputError for an id that an EDF header cannot hold."""
+        name = profile.patient_id
+        if not (name.isascii() and name.isprintable() and 0 < len(name) <= ROOM and name == name.strip()):
+            raise InputError(
+                f"patient id {name!r}: EDF takes 1 to {ROOM} printable ASCII characters; "
+                "leave edf out of signals.formats"
+            )
 
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; expected an EDF file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # edfio warns of a truncated file, and of broken ranges
-            file = read_edf(path, lazy_load_data=False)
-            whole, signals = file.is_continuous, file.signals
-            values = [signal.data for signal in signals]
-    # what edfio raises for headers that are not, and what it warns of
-    except (ValueError, KeyError, IndexError, TypeError, ArithmeticError, OSError, UserWarning) as error:
-        raise InputError(
-            f"{path}: expected a whole EDF file, cannot read it ({first_line(error)}); copy it again"
-        ) from None
-    if not whole:
-        raise InputError(f"{path}: expected a recording without gaps, this one is interrupted (EDF+D)")
-    return Tracing(
-        tuple(_lead(signal.label) for signal in signals),
-        tuple(signal.physical_dimension for signal in signals),
-        tuple(signal.sampling_frequency for signal in signals),
-        values,
-    )
+    def write(
+        self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path
+    ) -> list[Path]:
+        """See core.contracts.Format."""
+        for profile in profiles:
+            self.check(profile)
+        paths = []
+        for record, profile in zip(records, profiles, strict=True):
+            place, day = folder / "edf" / profile.patient_id, profile.index_date
+            place.mkdir(parents=True, exist_ok=True)
+            if "ecg" in record.arrays:
+                begun = taken(record.facts, day) if day else None
+                paths.append(place / "ecg.edf")
+                _ecg(record, profile, begun).write(paths[-1])
+            for name, rate, span in (("vitals", VITALS_RATE, HOUR), ("bedside", BEDSIDE_RATE, MINUTE)):
+                if name in record.arrays and len(record.arrays[name]):
+                    paths.append(place / f"{name}.edf")
+                    midnight = datetime.combine(day, time()) if day else None
+                    _vitals(vitals_steps(record.arrays[name]), rate, span, profile, midnight).write(paths[-1])
+        return paths
+
+    def holds(self, path: Path) -> bool:
+        """By name."""
+        return path.suffix.lower() == ".edf"
+
+    def tracing(self, path: Path) -> Tracing:
+        """Signals of any EDF or EDF+ file; `ECG II` and the like are the leads. Raises InputError."""
+        from edfio import read_edf
+
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; expected an EDF file")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # edfio warns of a truncated file, and of broken ranges
+                file = read_edf(path, lazy_load_data=False)
+                whole, signals = file.is_continuous, file.signals
+                values = [signal.data for signal in signals]
+        # what edfio raises for headers that are not, and what it warns of
+        except (ValueError, KeyError, IndexError, TypeError, ArithmeticError, OSError, UserWarning) as error:
+            raise InputError(
+                f"{path}: expected a whole EDF file, cannot read it ({first_line(error)}); copy it again"
+            ) from None
+        if not whole:
+            raise InputError(f"{path}: expected a recording without gaps, this one is interrupted (EDF+D)")
+        return Tracing(
+            tuple(_lead(signal.label) for signal in signals),
+            tuple(signal.physical_dimension for signal in signals),
+            tuple(signal.sampling_frequency for signal in signals),
+            values,
+        )
 
 
 def _ecg(record: Record, profile: PatientProfile, begun: datetime | None) -> "Edf":

@@ -18,6 +18,7 @@ from ..layout import (
     BEATS,
     BEDSIDE_RATE,
     CHANNELS,
+    ECG_GAIN,
     FIBRILLATION,
     FLUTTER,
     LEADS,
@@ -58,15 +59,37 @@ class Signal:
     per_frame: int = 1
 
 
-def write(
-    record: Record, profile: PatientProfile, place: Path, gain: int, together: bool = False
-) -> list[Path]:
-    """Write ecg and vitals, what the record has of them, into the folder `place`; the paths written.
+class WfdbFormat:
+    """WFDB records in wfdb/<patient>/, the form that cohorts are read from: ecg and vitals, what a record has of them.
 
     `gain` is steps a mV of the ECG. `together` adds `all`, both in one record of one-second frames: 500 samples of
     each lead and one of each vital sign of the hour that the ECG was taken in. Its last frame is filled up with invalid
     samples.
     """
+
+    name, modality = "wfdb", "signals"
+
+    def __init__(self, gain: int = ECG_GAIN, together: bool = False) -> None:
+        self.gain, self.together = gain, together
+
+    def write(
+        self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path
+    ) -> list[Path]:
+        """See core.contracts.Format."""
+        paths = []
+        for record, profile in zip(records, profiles, strict=True):
+            place = folder / "wfdb" / profile.patient_id
+            place.mkdir(parents=True, exist_ok=True)
+            paths += _write(record, profile, place, self.gain, self.together)
+        return paths
+
+    def read(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
+        """See core.contracts.ReadableFormat; microvolts are exact at 1000 steps a mV, vitals to half a step of 0.01."""
+        found = {patient_id: _read(folder / "wfdb" / patient_id) for patient_id in patient_ids}
+        return {patient_id: record for patient_id, record in found.items() if record is not None}
+
+
+def _write(record: Record, profile: PatientProfile, place: Path, gain: int, together: bool) -> list[Path]:
     arrays, facts = record.arrays, record.facts
     names = [name for name in ("ecg", "ecg_clean") if name in arrays]
     for name in names:
@@ -99,12 +122,8 @@ def write(
     return [path for name in names for end in ENDS if (path := place / f"{name}.{end}").exists()]
 
 
-def read(place: Path) -> Record | None:
-    """What a patient's folder of a cohort holds; None if nothing.
-
-    Microvolts are exact at 1000 steps a mV, vitals lie within half a step of 0.01. Raises InputError naming the path
-    of a truncated or unreadable file.
-    """
+def _read(place: Path) -> Record | None:
+    """What a patient's folder of a cohort holds; None if nothing. Raises InputError naming a damaged file."""
     arrays: dict[str, AnyArray] = {}
     facts: dict[str, Any] = {}
     for name in ("ecg", "ecg_clean"):

@@ -27,7 +27,7 @@ from polyclinic.core.profile import PatientProfile
 from polyclinic.core.registry import load_modality
 from polyclinic.modalities.signals.acquisition import Acquisition, SignalsOptions
 from polyclinic.modalities.signals.artefacts import RAIL, Noise, add
-from polyclinic.modalities.signals.export import ExportOptions, export, read, read_ecg
+from polyclinic.modalities.signals.export import ExportOptions, _readers, export, read, read_ecg
 from polyclinic.modalities.signals.layout import (
     ABSENT,
     BEATS,
@@ -397,7 +397,7 @@ def test_what_a_format_has_no_room_for_is_refused_before_anything_is_written(tmp
     [
         ({"formats": ["edf"]}, "formats: .*wfdb among them"),
         ({"formats": ["wfdb", "edf", "edf"]}, "each format once"),
-        ({"formats": ["wfdb", "bdf"]}, "formats.1: .*'wfdb', 'edf' or 'dicom'"),
+        ({"formats": ["wfdb", "bdf"]}, "formats: .*dicom, edf, wfdb, got 'bdf'"),
         ({"ecg_gain": 2000}, "ecg_gain: .*1000, got 2000"),
         ({"noise": {"wonder": 0.1}}, "noise.wonder'; the nearest known one is 'wander'"),
         ({"noise": {"mains": -1}}, "noise.mains"),
@@ -412,6 +412,43 @@ def test_what_a_format_has_no_room_for_is_refused_before_anything_is_written(tmp
 def test_options_that_make_no_sense_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         load_modality("signals", options)
+
+
+PLUGIN = """
+from pathlib import Path
+import numpy as np
+from polyclinic.modalities.signals.layout import Tracing
+
+class Lines:
+    name, modality = "lines", "signals"
+
+    def write(self, records, profiles, folder):
+        paths = [folder / f"{profile.patient_id}.lines" for profile in profiles]
+        for path, record in zip(paths, records):
+            np.savetxt(path, record.arrays["ecg"])
+        return paths
+
+    def holds(self, path):
+        return path.suffix == ".lines"
+
+    def tracing(self, path):
+        leads = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+        return Tracing(leads, ("mV",) * 12, (500.0,) * 12, list(np.loadtxt(path)))
+"""
+
+
+def test_a_format_is_one_file_and_one_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "lines-1.dist-info"
+    info.mkdir()
+    (tmp_path / "lines_format.py").write_text(PLUGIN)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lines\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[polyclinic.formats]\nsignals.lines = lines_format:Lines\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    _readers.cache_clear()
+    paths = load_modality("signals", {"formats": ["wfdb", "lines"]}).export([trace()], [USUAL], tmp_path)
+    assert paths[-1] == tmp_path / f"{USUAL.patient_id}.lines"
+    np.testing.assert_array_equal(read_ecg(paths[-1]), trace().arrays["ecg"])
+    _readers.cache_clear()
 
 
 # -- ECGs of others
