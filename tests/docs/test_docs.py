@@ -85,6 +85,8 @@ def words_of(command: str) -> tuple[list[str], bool]:
 def checked(command: str) -> None:
     """Raises AssertionError unless the program takes this command."""
     words, partial = words_of(command)
+    if words[0] in ("--help", "--version"):
+        return
     assert words[0] in COMMANDS.commands, f"no command {words[0]!r}"
     program, rest = COMMANDS.commands[words[0]], words[1:]
     rest = [number_for(option, word) for option, word in pairwise(["", *rest])]
