@@ -30,12 +30,12 @@ def generate(
     seed: int,
     batch_size: int = 16,
     generators: Mapping[str, Generator] | None = None,
-    anew: Mapping[str, int] | None = None,
+    resampled: Mapping[str, int] | None = None,
 ) -> Iterator[Patient]:
     """Yield one Patient a profile, in order.
 
     Records depend on the profile, the run's seed and the weights; never on batch_size, on the other
-    patients or on the place in the sequence. `generators` are those loaded already, if any. `anew` gives
+    patients or on the place in the sequence. `generators` are those loaded already, if any. `resampled` gives
     modalities another draw of the same patients, by number; 0 is the first.
     """
     ordered = in_order(modalities)
@@ -48,7 +48,7 @@ def generate(
             rows = [i for i, profile in enumerate(chunk) if modality.indicated(profile)]
             if not rows:
                 continue
-            draw = (anew or {}).get(modality.name, 0)
+            draw = (resampled or {}).get(modality.name, 0)
             stream = f"{modality.name}/{draw}" if draw else modality.name
             batch = Batch(
                 profiles=tuple(chunk[i] for i in rows),

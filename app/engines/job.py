@@ -62,9 +62,9 @@ class _Slices:
     def write(self, number: int) -> int:
         seed = int(self.cohort.manifest["seed"])
         profiles = (self.population.patient(index, seed) for index in self.cohort.span(number))
-        anew = self.cohort.manifest.get("draw", {}).get("anew", {})
+        resampled = self.cohort.resampled
         drawn = generate(
-            profiles, self.modalities, self.encoder, seed, self.batch_size, self.generators, anew
+            profiles, self.modalities, self.encoder, seed, self.batch_size, self.generators, resampled
         )
         self.cohort.write_slice(number, list(drawn), self.modalities)
         return number

@@ -1,6 +1,7 @@
 """Certificate: what a release says of a cohort, signed; how it is composed, written and read again."""
 
 import json
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -11,7 +12,7 @@ from ... import __version__
 from ...core.cohort.chain import Chain
 from ...core.cohort.cohort import MANIFEST, Cohort
 from ...core.cohort.journal import APPROVED, JUDGED, Event, Journal
-from ...core.cohort.signing import Signer, canonical, signed
+from ...core.cohort.signing import SIGNATURES, Signer, canonical, signed_by
 from ...core.dp.ledger import Ledger
 from ...core.errors import InputError
 from ...core.training import weights
@@ -19,16 +20,17 @@ from ...core.training.weights import digest, write_atomic
 from ...eval.policy import Policy
 from ...eval.verdict import Verdict
 
-FORMAT, VERSION = "polyclinic-certificate", 2
-CERTIFICATE, SCORES, REPORT = "certificate.json", "scores.json", "report.html"
-CROISSANT, SHEET = "croissant.json", "datasheet.md"
-SAYS = (
+FORMAT, VERSION = "polyclinic-certificate", 3
+PAYLOAD_TYPE = "application/vnd.polyclinic.certificate+json"
+CERTIFICATE, ENVELOPE = "certificate.json", "certificate.dsse.json"
+SCORES, REPORT, CROISSANT, DATASHEET = "scores.json", "report.html", "croissant.json", "datasheet.md"
+STATEMENT = (
     "This certificate says what was measured on this cohort, against which limits, and what was not measured. It does "
     "not say that the data are anonymous, nor that any law does not apply to them. Whoever lets them out decides that."
 )
 SELECTION = (
-    "{drawn} cohorts of the same patients were drawn, {names} anew each time, and the first whose figures passed was "
-    "kept. To choose by figures measured on real records tells a little about these; no budget was charged for it."
+    "{drawn} cohorts of the same patients were drawn, {names} resampled each time, and the first whose figures passed "
+    "was kept. To choose by figures measured on real records tells a little about these; no budget was charged for it."
 )
 
 
@@ -47,7 +49,7 @@ def compose(
     ledgers: Sequence[Mapping[str, Any]],
     watermark: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """All of a certificate but the hashes of the other papers, the journal's head and the signature."""
+    """All of a certificate but the hashes of the other artifacts, the journal's head and the signature."""
     manifest = digest(cohort.folder / MANIFEST)
     events = [event for event in Journal(cohort.folder).events() if event.subject == manifest]
     terms = policy.model_dump(mode="json")
@@ -55,7 +57,7 @@ def compose(
     return {
         "format": FORMAT,
         "version": VERSION,
-        "says": SAYS,
+        "statement": STATEMENT,
         "cohort": {
             "manifest_sha256": manifest,
             "name": cohort.manifest["population"]["name"],
@@ -79,20 +81,30 @@ def compose(
         "approvals": _approvals(events, fingerprint(terms)),
         "software": {**cohort.manifest["software"], "judged_with": f"polyclinic {__version__}"},
         "issued": now.isoformat(timespec="seconds"),
-        "keep_until": (now + timedelta(days=policy.terms.retention_days)).date().isoformat(),
+        "retain_until": (now + timedelta(days=policy.terms.retention_days)).date().isoformat(),
     }
 
 
 def write(folder: Path, body: Mapping[str, Any], signer: Signer) -> dict[str, Any]:
-    """Seal the papers that are in the folder and the journal as it stands into certificate.json; its content."""
-    papers = {
-        name: digest(path) for name in (SCORES, REPORT, CROISSANT, SHEET) if (path := folder / name).exists()
+    """Seal the artifacts in the folder and the journal as it stands: certificate.json and its DSSE envelope."""
+    artifacts = {
+        name: digest(path)
+        for name in (SCORES, REPORT, CROISSANT, DATASHEET)
+        if (path := folder / name).exists()
     }
     chain = Journal(folder).chain
     journal = {"lines": len(chain.lines()), "head": chain.head()}
-    certificate = signer.sign({**body, "papers": papers, "journal": journal})
-    write_atomic(folder / CERTIFICATE, _bytes(certificate))
+    certificate = {**body, "artifacts": artifacts, "journal": journal, "signed_by": signer.public}
+    seal(folder, certificate, signer)
     return certificate
+
+
+def seal(folder: Path, certificate: Mapping[str, Any], signer: Signer) -> None:
+    """Write certificate.json for people, and beside it the DSSE envelope that holds the same bytes."""
+    content = _bytes(certificate)
+    envelope = {"payloadType": PAYLOAD_TYPE, "payload": b64encode(content).decode()}
+    write_atomic(folder / ENVELOPE, _bytes({**envelope, SIGNATURES: signer.sign(PAYLOAD_TYPE, content)}))
+    write_atomic(folder / CERTIFICATE, content)
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -104,13 +116,29 @@ def read(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path}: no certificate there; polyclinic release writes one") from None
     try:
         certificate: dict[str, Any] = json.loads(content)
-        whole = content == _bytes(certificate) and signed(certificate)
-    except (ValueError, TypeError, AttributeError):
-        whole = False
-    if not whole:
-        raise InputError(f"{path}: changed since it was signed")
-    if (certificate.get("format"), certificate.get("version")) != (FORMAT, VERSION):
-        raise InputError(f"{path}: expected {FORMAT} version {VERSION}; release the cohort again to have one")
+        version = certificate["format"], certificate["version"]
+    except (ValueError, TypeError, KeyError):
+        raise InputError(f"{path}: changed since it was signed") from None
+    if version != (FORMAT, VERSION):
+        raise InputError(
+            f"{path}: expected {FORMAT} version {VERSION}, got {version[0]} version {version[1]}; draw the cohort "
+            "again and release that to have one"
+        )
+    sealed = folder / ENVELOPE
+    try:
+        envelope = json.loads(sealed.read_bytes())
+        whole = sealed.read_bytes() == _bytes(
+            {
+                "payloadType": PAYLOAD_TYPE,
+                "payload": b64encode(content).decode(),
+                SIGNATURES: envelope[SIGNATURES],
+            }
+        )
+        by = signed_by(PAYLOAD_TYPE, content, envelope[SIGNATURES])
+    except (OSError, ValueError, TypeError, KeyError):
+        whole, by = False, None
+    if not whole or by is None or by != certificate.get("signed_by"):
+        raise InputError(f"{path}: changed since it was signed in {ENVELOPE}, or that is not its envelope")
     return certificate
 
 
@@ -118,7 +146,7 @@ def selection(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
     """How many cohorts were drawn before this one was kept; None if it was the first."""
     if (draw := manifest.get("draw")) is None:
         return None
-    names = " and ".join(draw["anew"])
+    names = " and ".join(draw["resampled"])
     return {**draw, "in_words": SELECTION.format(drawn=draw["number"], names=names)}
 
 

@@ -1,4 +1,4 @@
-"""The steward's commands: keys, release, approve, verify, purge. Arguments and exit codes; no logic."""
+"""Governance commands: keys, release, approve, verify, purge. Arguments and exit codes; no logic."""
 
 import sys
 from pathlib import Path
@@ -48,25 +48,25 @@ def release(
     watermark_key: MarkKey = None,
     regenerate: Annotated[
         int,
-        typer.Option(help="Draw failing modalities anew, at most so many times, and keep what passes first."),
+        typer.Option(help="Resample failing modalities, at most so many times; keep what passes first."),
     ] = 0,
     workers: Annotated[int | None, typer.Option(help="Processes that draw; one a core by default.")] = None,
 ) -> None:
     """Judge a cohort by a policy; it leaves with a signed certificate, or stays in quarantine (exit code 3)."""
-    from .release import Desk
+    from .release import ReleaseContext
     from .release import release as run
 
-    desk = Desk.open(policy, key, reference, tuple(ledger or ()), watermark_key)
-    outcome = run(cohort, desk, regenerate=regenerate, workers=workers, progress=_say)
+    context = ReleaseContext.load(policy, key, reference, tuple(ledger or ()), watermark_key)
+    outcome = run(cohort, context, regenerate=regenerate, workers=workers, progress=_say)
     if outcome.unmeasured:
         print(f"not measured: {len(outcome.unmeasured)} figures; certificate.json names each")
     if not outcome.passed:
         for line in outcome.reasons:
             print(f"refused: {line}")
-        again = ", as before: its figures stand" if outcome.said_before else ""
-        by = f"{outcome.refused_by} of policy {desk.policy.name}{again}"
+        again = ", as before: its figures stand" if outcome.already_decided else ""
+        by = f"{outcome.refused_by} of policy {context.policy.name}{again}"
         raise Refused(f"{outcome.folder}: refused by {by}; it is in quarantine")
-    print(f"released under policy {desk.policy.name}: {outcome.folder / 'certificate.json'}")
+    print(f"released under policy {context.policy.name}: {outcome.folder / 'certificate.json'}")
 
 
 def approve(
@@ -76,7 +76,7 @@ def approve(
     key: Key,
     comment: Annotated[str, typer.Option(help="Kept in the journal and the certificate.")] = "",
 ) -> None:
-    """Speak for a role: this cohort may leave under this policy."""
+    """Approve in a role: this cohort may leave under this policy."""
     from .retention import approve as run
 
     event = run(cohort, role, policy, key, comment)

@@ -1,4 +1,4 @@
-"""Card: what a released cohort says of itself, as Croissant for programs and as a data sheet for people."""
+"""A released cohort described: Croissant for programs, a datasheet in Markdown for people."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
@@ -81,7 +81,7 @@ def croissant(cohort: Cohort, certificate: Mapping[str, Any]) -> dict[str, Any]:
         "url": f"urn:sha256:{certificate['cohort']['manifest_sha256']}",
         "creator": {
             "@type": "sc:Organization",
-            "name": f"holder of Ed25519 key {certificate['by']}",
+            "name": f"holder of Ed25519 key {certificate['signed_by']}",
         },
         "keywords": ["synthetic data", *manifest["modalities"]],
         "citeAs": f"{name}, drawn with Polyclinic {manifest['software']['polyclinic']}",
@@ -99,7 +99,7 @@ def croissant(cohort: Cohort, certificate: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def sheet(cohort: Cohort, certificate: Mapping[str, Any]) -> str:
+def datasheet(cohort: Cohort, certificate: Mapping[str, Any]) -> str:
     """A data sheet in Markdown: what is in the cohort, how it was made, what was measured, and what was not."""
     verdict, policy = certificate["verdict"], certificate["policy"]
     lines = [
@@ -142,13 +142,13 @@ def sheet(cohort: Cohort, certificate: Mapping[str, Any]) -> str:
         "",
         "## Keep in mind",
         "",
-        f"- {certificate['says']}",
+        f"- {certificate['statement']}",
         *([f"- {certificate['selection']['in_words']}"] if certificate["selection"] else []),
         *(
             f"- Judged also by the policy “{other['policy']}”: {'passed' if other['passed'] else 'refused'}."
             for other in certificate["other_verdicts"]
         ),
-        f"- To be deleted after {certificate['keep_until']} (`polyclinic purge`).",
+        f"- To be deleted after {certificate['retain_until']} (`polyclinic purge`).",
         "- `polyclinic verify` finds any byte that was changed since.",
     ]
     return "\n".join(lines) + "\n"

@@ -9,8 +9,8 @@ from typing import Any
 from ... import __version__
 from ...core.cohort import quarantine
 from ...core.cohort.cohort import MANIFEST, Cohort
-from ...core.cohort.journal import APPROVED, EVALUATED, JUDGED, PURGED, REDRAWN, Event, Journal
-from ...core.cohort.signing import BY, Signer
+from ...core.cohort.journal import APPROVED, EVALUATED, JUDGED, PURGED, RESAMPLED, Event, Journal
+from ...core.cohort.signing import Signer
 from ...core.cohort.watermark import Mark
 from ...core.config import load
 from ...core.dp.ledger import Ledger
@@ -23,9 +23,9 @@ from ...eval.results import read_scores
 from ..engines.job import chosen_of
 from ..training import references
 from . import certificate, croissant
-from .certificate import CERTIFICATE, CROISSANT, SCORES, SHEET, cards_of, fingerprint
-from .resample import draw_again
-from .verification import marks_of, strays
+from .certificate import CERTIFICATE, CROISSANT, DATASHEET, SCORES, cards_of, fingerprint
+from .resample import resample
+from .verification import read_watermark, untracked_files
 
 Pairs = Mapping[str, list[tuple[TrainingSet, TrainingSet]]]
 
@@ -40,11 +40,11 @@ class Outcome:
     reasons: tuple[str, ...]
     unmeasured: tuple[str, ...]
     mendable: frozenset[str]
-    said_before: bool = False
+    already_decided: bool = False
 
 
 @dataclass(frozen=True)
-class Desk:
+class ReleaseContext:
     """What a steward brings to every cohort: key, policy, reference data, files of ledgers, the watermark's key."""
 
     signer: Signer
@@ -54,14 +54,14 @@ class Desk:
     watermark: Path | None = None
 
     @classmethod
-    def open(
+    def load(
         cls,
         policy: str,
         key: Path,
         reference: Path | None = None,
         ledgers: Sequence[Path] = (),
         watermark: Path | None = None,
-    ) -> "Desk":
+    ) -> "ReleaseContext":
         """Read all of it. Raises InputError before anything is measured."""
         for path in ledgers:
             certificate.ledger_of(path)
@@ -74,7 +74,7 @@ class Desk:
         )
 
     def decide(self, cohort: Cohort, progress: Callable[[str], None] = lambda title: None) -> Outcome:
-        """Measure a cohort, judge it, note the verdict in its journal, and write its papers or its quarantine.
+        """Measure a cohort, judge it, note the verdict in its journal, and write its artifacts or its quarantine.
 
         What this policy has refused for its figures is not measured again: the verdict stands. Raises Refused
         when files were changed or added, or the cohort was purged, and InputError.
@@ -89,7 +89,7 @@ class Desk:
                 and event.details["policy_sha256"] == terms
                 and event.details["final"]
             ):
-                return _outcome(folder, event.details, said_before=True)
+                return _outcome(folder, event.details, already_decided=True)
         mark = cohort.manifest.get("watermark")
         key = Mark.named(mark["key"], self.watermark) if mark and self.watermark else None
         scores = self._scores(cohort, events, subject, progress)
@@ -113,12 +113,12 @@ class Desk:
             cohort,
             self.policy,
             verdict,
-            reference=self.told,
+            reference=self.reference_summary,
             cards=cards,
             ledgers=[certificate.ledger_of(path) for path in self.ledgers],
-            watermark=_found(cohort, key) if mark else None,
+            watermark=_watermark_summary(cohort, key) if mark else None,
         )
-        _papers(cohort, {**body, BY: self.signer.public}, details)
+        _write_artifacts(cohort, {**body, "signed_by": self.signer.public}, details)
         certificate.write(folder, body, self.signer)
         return _outcome(folder, details)
 
@@ -128,7 +128,7 @@ class Desk:
         return fingerprint(self.policy.model_dump(mode="json"))
 
     @property
-    def told(self) -> dict[str, Any]:
+    def reference_summary(self) -> dict[str, Any]:
         """Which real data a cohort is held against: their names, and a hash of who is in them."""
         if self.reference is None:
             return {"kind": "shipped", "sha256": None, "data": []}
@@ -147,7 +147,7 @@ class Desk:
         who = [s.records for _, pairs in sorted(self.reference.items()) for pair in pairs for s in pair]
         return {"kind": "folder", "sha256": fingerprint({"sets": rows, "records": who}), "data": rows}
 
-    def touched(self, purpose: str) -> None:
+    def note_access(self, purpose: str) -> None:
         """Put down in the ledgers that real people whom they know were looked at, which no budget is charged for."""
         sets = [s for pairs in (self.reference or {}).values() for pair in pairs for s in pair]
         for book in (Ledger(path) for path in self.ledgers):
@@ -160,10 +160,13 @@ class Desk:
     def _scores(
         self, cohort: Cohort, events: Sequence[Event], subject: str, progress: Callable[[str], None]
     ) -> dict[str, Any]:
-        """scores.json, if this key has signed that it was measured on this manifest against these data; else anew."""
+        """scores.json as it is if this key signed that it is of this manifest and these data; else measured now."""
         from ...eval.report.report import evaluate
 
-        path, told = cohort.folder / SCORES, {"reference": self.told["sha256"], "version": __version__}
+        path, told = (
+            cohort.folder / SCORES,
+            {"reference": self.reference_summary["sha256"], "version": __version__},
+        )
         if path.exists():
             wanted = {"scores_sha256": digest(path), **told}
             if any(
@@ -171,7 +174,7 @@ class Desk:
                 for e in events
             ):
                 return read_scores(path)
-        self.touched(f"scores of cohort {cohort.folder.name} ({subject[:12]}) on real rows")
+        self.note_access(f"scores of cohort {cohort.folder.name} ({subject[:12]}) on real rows")
         # no picture of a real record may leave with the cohort
         scores = evaluate(
             cohort, chosen_of(cohort), self.reference, cohort.folder, show_real=False, progress=progress
@@ -192,13 +195,13 @@ class Desk:
 
 def release(
     folder: Path,
-    desk: Desk,
+    context: ReleaseContext,
     *,
     regenerate: int = 0,
     workers: int | None = None,
     progress: Callable[[str], None] = lambda title: None,
 ) -> Outcome:
-    """Decide on a cohort; while only figures of some modalities are in the way, draw these anew.
+    """Decide on a cohort; while only figures of some modalities are in the way, resample these.
 
     At most `regenerate` times. New cohorts lie beside the first, as NAME.draw-2 and so on; those refused stay where
     they are, in quarantine.
@@ -208,22 +211,24 @@ def release(
         raise InputError(f"--regenerate must be 0 or more, got {regenerate}")
     first = Cohort.open(folder)
     first.require_complete()
-    outcome = desk.decide(first, progress)
-    draw = first.manifest.get("draw", {"number": 1, "anew": {}})
-    anew, cohort = dict(draw["anew"]), first
+    outcome = context.decide(first, progress)
+    draw = first.manifest.get("draw", {"number": 1, "resampled": {}})
+    resampled, cohort = dict(draw["resampled"]), first
     for number in range(draw["number"] + 1, draw["number"] + 1 + regenerate):
         if outcome.passed or not outcome.mendable:
             break
         for name in sorted(outcome.mendable):
-            anew[name] = anew.get(name, 0) + 1
+            resampled[name] = resampled.get(name, 0) + 1
         out = folder.with_name(f"{folder.name}.draw-{number}")
         progress(f"drawing {out.name}")
         before = digest(cohort.folder / MANIFEST)
-        new = draw_again(first, out, anew, number, watermark=desk.watermark, workers=workers)
-        told = {"cohort": out.name, "manifest_sha256": digest(out / MANIFEST), "anew": dict(anew)}
-        Journal(cohort.folder).append(REDRAWN, before, desk.signer, told, once=True)
-        desk.touched(f"selection: {out.name} drawn for the scores of {cohort.folder.name} ({before[:12]})")
-        cohort, outcome = new, desk.decide(new, progress)
+        new = resample(first, out, resampled, number, watermark=context.watermark, workers=workers)
+        told = {"cohort": out.name, "manifest_sha256": digest(out / MANIFEST), "resampled": dict(resampled)}
+        Journal(cohort.folder).append(RESAMPLED, before, context.signer, told, once=True)
+        context.note_access(
+            f"selection: {out.name} drawn for the scores of {cohort.folder.name} ({before[:12]})"
+        )
+        cohort, outcome = new, context.decide(new, progress)
     return outcome
 
 
@@ -234,41 +239,41 @@ def _require_whole(cohort: Cohort, events: Sequence[Event]) -> None:
         raise Refused(f"{folder}: was purged; draw it again")
     if not events and any((folder / name).exists() for name in (CERTIFICATE, quarantine.QUARANTINE)):
         raise Refused(f"{folder}: has been judged before, and its journal is gone; draw it again elsewhere")
-    if problems := [*cohort.verify(), *strays(cohort)]:
+    if problems := [*cohort.verify(), *untracked_files(cohort)]:
         raise Refused(f"{folder}: not as it was drawn: {listed(problems, 5)}")
 
 
-def _papers(cohort: Cohort, body: Mapping[str, Any], details: Mapping[str, Any]) -> None:
+def _write_artifacts(cohort: Cohort, body: Mapping[str, Any], details: Mapping[str, Any]) -> None:
     """Card and data sheet for what may leave, the mark of quarantine for what may not."""
     if not body["verdict"]["passed"]:
         quarantine.put(cohort.folder, details)
-        for name in (CROISSANT, SHEET):
+        for name in (CROISSANT, DATASHEET):
             (cohort.folder / name).unlink(missing_ok=True)
         return
     quarantine.lift(cohort.folder)
     described = json.dumps(croissant.croissant(cohort, body), indent=1, ensure_ascii=False) + "\n"
     write_atomic(cohort.folder / CROISSANT, described.encode())
-    write_atomic(cohort.folder / SHEET, croissant.sheet(cohort, body).encode())
+    write_atomic(cohort.folder / DATASHEET, croissant.datasheet(cohort, body).encode())
 
 
-def _found(cohort: Cohort, key: Mark | None) -> dict[str, Any]:
+def _watermark_summary(cohort: Cohort, key: Mark | None) -> dict[str, Any]:
     """What a certificate says of the watermark: whose it is and, if the key was given, how surely it is there."""
     about: dict[str, Any] = {"key": cohort.manifest["watermark"]["key"]}
     if key is None:
         return {**about, "checked": False}
-    found = marks_of(cohort, key)
+    found = read_watermark(cohort, key)
     return {
         **about,
         "checked": True,
-        "agree": found.whole.agree,
-        "of": found.whole.of,
+        "samples_agreeing": found.whole.agree,
+        "samples_marked": found.whole.of,
         "log10_false_positive_at_most": round(found.whole.log10_false_positive, 1),
         "patients_found": found.patients - len(found.without),
         "patients": found.patients,
     }
 
 
-def _outcome(folder: Path, details: Mapping[str, Any], said_before: bool = False) -> Outcome:
+def _outcome(folder: Path, details: Mapping[str, Any], already_decided: bool = False) -> Outcome:
     return Outcome(
         folder,
         bool(details["passed"]),
@@ -276,5 +281,5 @@ def _outcome(folder: Path, details: Mapping[str, Any], said_before: bool = False
         tuple(details["reasons"]),
         tuple(details["not_measured"]),
         frozenset(details["mendable"]),
-        said_before,
+        already_decided,
     )

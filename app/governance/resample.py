@@ -1,4 +1,4 @@
-"""Redraw: another draw of some modalities for the same patients, their links kept."""
+"""Resample: another draw of some modalities for the same patients, their links kept."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,18 +10,18 @@ from ..engines.generation import header, run
 from ..engines.job import chosen_of, population_of
 
 
-def draw_again(
+def resample(
     cohort: Cohort,
     out: Path,
-    anew: Mapping[str, int],
+    resampled: Mapping[str, int],
     number: int,
     *,
     watermark: Path | None = None,
     workers: int | None = None,
 ) -> Cohort:
-    """The same patients in a new folder, some modalities drawn anew: `anew` gives the draw of each by name.
+    """The same patients in a new folder, some modalities resampled: `resampled` gives the draw of each by name.
 
-    The other modalities' records are the same again, but for what they state of those drawn anew. `number`
+    The other modalities' records are the same again, but for what they state of those drawn resampled. `number`
     counts the cohorts drawn, this one included, and stands in the manifest. Raises InputError when weights or
     software are no longer those of the first cohort, or its watermark's key is not given.
     """
@@ -36,7 +36,10 @@ def draw_again(
     if mark := cohort.manifest.get("watermark"):
         Mark.named(mark["key"], watermark)
         settings["watermark"] = mark
-    settings["draw"] = {"number": number, "anew": {name: draw for name, draw in anew.items() if draw}}
+    settings["draw"] = {
+        "number": number,
+        "resampled": {name: draw for name, draw in resampled.items() if draw},
+    }
     again = Cohort.resume(out, settings)
     if not again.complete:
         run(again, workers, watermark=watermark)

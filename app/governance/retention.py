@@ -1,4 +1,4 @@
-"""Custody: what people do with a cohort beside its release: speak for a role, and delete it when its time has come."""
+"""Retention and approval: approve a cohort in a role, and delete it when its retention date has come."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from .certificate import CERTIFICATE, REPORT, SCORES, fingerprint, read
 
 
 def approve(folder: Path, role: str, policy: str, key: Path, comment: str = "") -> Event:
-    """Speak for a role: this cohort may leave under this policy. Raises InputError."""
+    """Approve in a role: this cohort may leave under this policy. Raises InputError."""
     cohort, signer = Cohort.open(folder), Signer.load(key)
     cohort.require_complete()
     terms = load(Policy, policy, "policy")[0]
@@ -41,7 +41,7 @@ def purge(folder: Path, key: Path, reason: str, early: bool = False) -> int:
     Raises InputError: the retention date has not come and `early` is not said.
     """
     cohort, signer = Cohort.open(folder), Signer.load(key)
-    kept = read(folder)["keep_until"] if (folder / CERTIFICATE).exists() else None
+    kept = read(folder)["retain_until"] if (folder / CERTIFICATE).exists() else None
     today = datetime.now(UTC).date().isoformat()
     if kept is not None and today < kept and not early:
         raise InputError(f"{folder}: to be kept until {kept}; purge it sooner with --early")

@@ -16,13 +16,13 @@ from ...core.modality import Modality
 from ...core.training.weights import digest
 from ..engines.job import chosen_of
 from . import certificate
-from .certificate import CERTIFICATE, CROISSANT, REPORT, SCORES, SHEET
+from .certificate import CERTIFICATE, CROISSANT, DATASHEET, ENVELOPE, REPORT, SCORES
 
-OURS = {MANIFEST, CERTIFICATE, SCORES, REPORT, CROISSANT, SHEET, JOURNAL, quarantine.QUARANTINE}
+OURS = {MANIFEST, CERTIFICATE, ENVELOPE, SCORES, REPORT, CROISSANT, DATASHEET, JOURNAL, quarantine.QUARANTINE}
 
 
 @dataclass(frozen=True)
-class Finding:
+class VerificationResult:
     """problems: what is wrong, a line each; notes: what is right, and what could not be checked."""
 
     problems: list[str] = field(default_factory=list)
@@ -30,7 +30,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Marks:
+class WatermarkReading:
     """The watermark over a cohort: all samples together, and ids of patients in whose records it is not found."""
 
     whole: Tally
@@ -43,24 +43,24 @@ class Marks:
         return self.whole.log10_false_positive <= COHORT and not self.without
 
 
-def verify(folder: Path, public: str | None = None, watermark: Path | None = None) -> Finding:
+def verify(folder: Path, public: str | None = None, watermark: Path | None = None) -> VerificationResult:
     """Check hashes of all files, the certificate and its signature, the journal, and the watermark if its key is given.
 
     public: the key, in hex, that must have signed. Raises InputError only where there is nothing to check.
     """
     if not (folder / MANIFEST).is_file():
         raise InputError(f"{folder}: no cohort there (expected a folder with {MANIFEST})")
-    found = Finding()
+    found = VerificationResult()
     try:
-        paper = certificate.read(folder)
+        signed = certificate.read(folder)
     except InputError as error:
         found.problems.append(str(error).removeprefix(f"{folder}/"))
-        paper = {}
+        signed = {}
     try:
-        if paper:
-            found.problems.extend(_certified(folder, paper, public))
-            found.notes.append(_signer(paper, public))
-        purged = _journal(folder, paper, found)
+        if signed:
+            found.problems.extend(_certified(folder, signed, public))
+            found.notes.append(_signer(signed, public))
+        purged = _journal(folder, signed, found)
     except (KeyError, TypeError, IndexError):
         found.problems.append(f"{CERTIFICATE}: signed, but not by a release of this version")
         purged = None
@@ -72,7 +72,7 @@ def verify(folder: Path, public: str | None = None, watermark: Path | None = Non
             found.problems.extend(f"{name}: was to be purged and is still there" for name in left)
         else:
             found.problems.extend(cohort.verify())
-        found.problems.extend(strays(cohort))
+        found.problems.extend(untracked_files(cohort))
         if purged is None and not found.problems:
             found.notes.append(f"{len(cohort.manifest['files'])} files are as they were certified")
             _watermark(cohort, watermark, found)
@@ -81,7 +81,7 @@ def verify(folder: Path, public: str | None = None, watermark: Path | None = Non
     return found
 
 
-def strays(cohort: Cohort) -> list[str]:
+def untracked_files(cohort: Cohort) -> list[str]:
     """Files that neither the manifest nor a release put there, a line each."""
     listed = set(cohort.manifest["files"]) | OURS
     paths = (p for p in sorted(cohort.folder.rglob("*")) if p.is_symlink() or not p.is_dir())
@@ -89,7 +89,7 @@ def strays(cohort: Cohort) -> list[str]:
     return [f"{name}: not in the manifest" for name in names if name not in listed]
 
 
-def marks_of(cohort: Cohort, key: Mark) -> Marks:
+def read_watermark(cohort: Cohort, key: Mark) -> WatermarkReading:
     """Read the watermark off every record that can carry one."""
     modalities: list[Modality] = [m for m in chosen_of(cohort) if isinstance(m, Watermarking)]
     whole, without, patients = Tally(), list[str](), 0
@@ -103,20 +103,21 @@ def marks_of(cohort: Cohort, key: Mark) -> Marks:
             whole += tally
             if tally.log10_false_positive > PATIENT:
                 without.append(patient.profile.patient_id)
-    return Marks(whole, patients, without)
+    return WatermarkReading(whole, patients, without)
 
 
-def _certified(folder: Path, paper: dict[str, Any], public: str | None) -> Iterator[str]:
+def _certified(folder: Path, signed: dict[str, Any], public: str | None) -> Iterator[str]:
     """What is wrong by the certificate itself."""
-    if public is not None and paper["by"] != public:
-        yield f"{CERTIFICATE}: signed by {paper['by']}, not by the key given"
-    if not paper["verdict"]["passed"]:
-        yield f"{CERTIFICATE}: says refused, by {paper['verdict']['refused_by']}: {paper['verdict']['reasons'][0]}"
-    if digest(folder / MANIFEST) != paper["cohort"]["manifest_sha256"]:
+    if public is not None and signed["signed_by"] != public:
+        yield f"{CERTIFICATE}: signed by {signed['signed_by']}, not by the key given"
+    if not signed["verdict"]["passed"]:
+        verdict = signed["verdict"]
+        yield f"{CERTIFICATE}: says refused, by {verdict['refused_by']}: {verdict['reasons'][0]}"
+    if digest(folder / MANIFEST) != signed["cohort"]["manifest_sha256"]:
         yield f"{MANIFEST}: changed since it was certified"
     gone = any(event.event == PURGED for event in _events(folder))
-    for name in (SCORES, REPORT, CROISSANT, SHEET):
-        wanted, path = paper["papers"].get(name), folder / name
+    for name in (SCORES, REPORT, CROISSANT, DATASHEET):
+        wanted, path = signed["artifacts"].get(name), folder / name
         if path.exists() and wanted is None:
             yield f"{name}: not in the certificate"
         elif wanted is not None and not path.exists():
@@ -124,22 +125,22 @@ def _certified(folder: Path, paper: dict[str, Any], public: str | None) -> Itera
                 yield f"{name}: missing"
         elif wanted is not None and digest(path) != wanted:
             yield f"{name}: changed since it was certified"
-    if datetime.now(UTC).date().isoformat() > paper["keep_until"]:
-        yield f"{CERTIFICATE}: was to be kept until {paper['keep_until']}; purge it"
+    if datetime.now(UTC).date().isoformat() > signed["retain_until"]:
+        yield f"{CERTIFICATE}: was to be kept until {signed['retain_until']}; purge it"
 
 
-def _signer(paper: dict[str, Any], public: str | None) -> str:
+def _signer(signed: dict[str, Any], public: str | None) -> str:
     if public is None:
-        return f"signed by {paper['by']}; whether that is the steward, only --key can tell"
-    return f"signed by {paper['by']} on {paper['issued']}, policy {paper['policy']['name']}"
+        return f"signed by {signed['signed_by']}; whether that is the steward, only --key can tell"
+    return f"signed by {signed['signed_by']} on {signed['issued']}, policy {signed['policy']['name']}"
 
 
-def _journal(folder: Path, paper: dict[str, Any], found: Finding) -> Event | None:
+def _journal(folder: Path, signed: dict[str, Any], found: VerificationResult) -> Event | None:
     """Check the journal and the mark of quarantine; the purge, if there was one."""
     journal = Journal(folder)
     try:
         events = journal.events()
-        if paper and journal.chain.head(paper["journal"]["lines"]) != paper["journal"]["head"]:
+        if signed and journal.chain.head(signed["journal"]["lines"]) != signed["journal"]["head"]:
             found.problems.append(f"{JOURNAL}: lines that the certificate was signed over are gone")
     except InputError as error:
         found.problems.append(str(error).removeprefix(f"{folder}/"))
@@ -150,13 +151,13 @@ def _journal(folder: Path, paper: dict[str, Any], found: Finding) -> Event | Non
     there = mark.read_bytes() if mark.exists() else b""
     if there != (quarantine.content(verdicts[-1].details) if refused else b""):
         found.problems.append(f"{mark.name}: not what the journal says")
-    if paper and refused and paper["verdict"]["passed"]:
+    if signed and refused and signed["verdict"]["passed"]:
         found.problems.append(f"{JOURNAL}: refused since, by policy {verdicts[-1].details['policy']}")
     found.notes.append(f"{len(events)} events in the journal, all signed")
     purged = next((event for event in events if event.event == PURGED), None)
     if purged is not None:
         said = f"{purged.details['files']} files, {purged.details['reason'] or 'no reason given'}"
-        found.notes.append(f"purged on {purged.time[:10]}: {said}; the papers that stay were checked")
+        found.notes.append(f"purged on {purged.time[:10]}: {said}; the artifacts that stay were checked")
     return purged
 
 
@@ -167,7 +168,7 @@ def _events(folder: Path) -> list[Event]:
         return []
 
 
-def _watermark(cohort: Cohort, path: Path | None, found: Finding) -> None:
+def _watermark(cohort: Cohort, path: Path | None, found: VerificationResult) -> None:
     mark = cohort.manifest.get("watermark")
     if mark is None:
         if path is not None:
@@ -176,11 +177,13 @@ def _watermark(cohort: Cohort, path: Path | None, found: Finding) -> None:
     if path is None:
         found.notes.append(f"watermark of key {mark['key']}: not checked, it needs --watermark-key")
         return
-    marks = marks_of(cohort, Mark.named(mark["key"], path))
-    told = f"{marks.whole.agree} of {marks.whole.of} samples agree with the watermark"
+    marks = read_watermark(cohort, Mark.named(mark["key"], path))
+    summary = f"{marks.whole.agree} of {marks.whole.of} samples agree with the watermark"
     if not marks.found:
         lacking = f", not found in {len(marks.without)} of {marks.patients} patients: {', '.join(marks.without[:5])}"
-        found.problems.append(told + lacking)
+        found.problems.append(summary + lacking)
         return
     chance = max(-300.0, marks.whole.log10_false_positive)
-    found.notes.append(f"{told}; chance at most 1e{chance:.0f}, and in every patient at most 1e{PATIENT:.0f}")
+    found.notes.append(
+        f"{summary}; chance at most 1e{chance:.0f}, and in every patient at most 1e{PATIENT:.0f}"
+    )

@@ -129,7 +129,7 @@ def _drawing(cohort: Cohort) -> Drawing | None:
         same = False
     if not same:
         return None
-    draw = cohort.manifest.get("draw", {}).get("anew", {}).get(MODALITY, 0)
+    draw = cohort.resampled.get(MODALITY, 0)
     return Drawing(int(cohort.manifest["seed"]), f"{MODALITY}/{draw}" if draw else MODALITY)
 
 

@@ -112,6 +112,16 @@ class Cohort:
         return cohort
 
     @property
+    def resampled(self) -> dict[str, int]:
+        """How often each modality was resampled for a release, by name. Raises InputError for an older manifest."""
+        draw: dict[str, Any] = self.manifest.get("draw", {"resampled": {}})
+        if "resampled" not in draw:
+            raise InputError(
+                f"{self.folder / MANIFEST}: resampled by an older version; draw the cohort again"
+            )
+        return dict(draw["resampled"])
+
+    @property
     def complete(self) -> bool:
         """Whether all patients are there and the manifest lists every file."""
         return bool(self.manifest["status"] == "complete")

@@ -6,10 +6,12 @@ from typing import Any
 
 from ..errors import InputError
 from .chain import Chain, Line
-from .signing import Signer, signed
+from .signing import SIGNATURES, Signer, canonical, signed_by
 
 JOURNAL = "journal.jsonl"
-EVALUATED, JUDGED, APPROVED, REDRAWN, PURGED = "evaluated", "judged", "approved", "redrawn", "purged"
+PAYLOAD_TYPE = "application/vnd.polyclinic.event+json"  # of a line's DSSE signature, over its other keys
+EVALUATED, JUDGED, APPROVED = "evaluated", "judged", "approved"
+RESAMPLED, PURGED = "resampled", "purged"
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,18 @@ class Journal:
             for there in self._parse(held.lines) if once else ():
                 if there.of(event, subject) and there.details == details:
                     return there
-            line = held.append({"event": event, "subject": subject, "details": details}, signer.sign)
+            values = {"event": event, "subject": subject, "details": details}
+            line = held.append(
+                values, lambda line: {**line, SIGNATURES: signer.sign(PAYLOAD_TYPE, canonical(line))}
+            )
         return _event(line)
 
     def _parse(self, lines: list[Line]) -> list[Event]:
         for number, line in enumerate(lines, 1):
-            if not signed(line):
+            if "signature" in line:
+                raise InputError(f"{self.path}: of an older version; draw the cohort again, and release that")
+            rest = {key: value for key, value in line.items() if key != SIGNATURES}
+            if signed_by(PAYLOAD_TYPE, canonical(rest), line.get(SIGNATURES)) is None:
                 raise InputError(
                     f"{self.path}, line {number}: the signature is wrong; the journal was changed"
                 )
@@ -66,4 +74,4 @@ class Journal:
 
 
 def _event(line: Line) -> Event:
-    return Event(line["event"], line["subject"], line["by"], line["time"], line["details"])
+    return Event(line["event"], line["subject"], line[SIGNATURES][0]["keyid"], line["time"], line["details"])

@@ -1,7 +1,8 @@
-"""Signing: Ed25519 keys on disk, and signatures over plain JSON values; a key is known by its public half, in hex."""
+"""Signing: Ed25519 keys on disk, and DSSE signatures (github.com/secure-systems-lab/dsse) by key id, the public key."""
 
 import json
 import os
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from .disk import require_new_file
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-SIGNATURE, BY = "signature", "by"
+SIGNATURES = "signatures"
 PASSPHRASE = (
     "POLYCLINIC_KEY_PASSPHRASE"  # environment variable; a key made while it is set is encrypted with it
 )
@@ -45,27 +46,32 @@ class Signer:
             )
         return cls(private)
 
-    def sign(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The values with who signs (public key) and the signature over all of it."""
-        signed = {**values, BY: self.public}
-        return {**signed, SIGNATURE: self._private.sign(canonical(signed)).hex()}
+    def sign(self, payload_type: str, payload: bytes) -> list[dict[str, str]]:
+        """The `signatures` of a DSSE envelope: one, by this key; keyid is the public key in hex."""
+        seal = self._private.sign(_pae(payload_type, payload))
+        return [{"keyid": self.public, "sig": b64encode(seal).decode()}]
 
 
-def signed(values: Mapping[str, Any]) -> bool:
-    """Whether the signature in these values is that of the key they name. Anything malformed is not."""
+def signed_by(payload_type: str, payload: bytes, signatures: Any) -> str | None:
+    """The public key that signed, in hex. None where the signature is not that of the key it names, or malformed."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    rest = {key: value for key, value in values.items() if key != SIGNATURE}
     try:
-        seal, by = values[SIGNATURE], values[BY]
-        content = bytes.fromhex(seal)
-        if content.hex() != seal:  # upper case and blanks would be read too
-            return False
-        Ed25519PublicKey.from_public_bytes(bytes.fromhex(by)).verify(content, canonical(rest))
+        (one,) = signatures
+        key, seal = bytes.fromhex(one["keyid"]), b64decode(one["sig"], validate=True)
+        if one != {"keyid": key.hex(), "sig": b64encode(seal).decode()}:  # other spellings would be read too
+            return None
+        Ed25519PublicKey.from_public_bytes(key).verify(seal, _pae(payload_type, payload))
     except (InvalidSignature, KeyError, ValueError, TypeError):
-        return False
-    return True
+        return None
+    return key.hex()
+
+
+def _pae(payload_type: str, payload: bytes) -> bytes:
+    """DSSE's pre-authentication encoding, the bytes that are signed."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
 def canonical(values: Mapping[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""A release from end to end on made-up records: certificate, quarantine, journal, approvals, redraw, purge."""
+"""A release from end to end on made-up records: certificate, quarantine, journal, approvals, resampling, purge."""
 
 import json
 import shutil
@@ -15,13 +15,13 @@ import yaml
 from polyclinic.app import cli
 from polyclinic.app.engines import generation as engine
 from polyclinic.app.governance import certificate, retention, verification
-from polyclinic.app.governance.release import Desk, release
+from polyclinic.app.governance.release import ReleaseContext, release
 from polyclinic.app.stream.ward import WardRequest, ward_of_cohort
 from polyclinic.conditioning.population import Population
 from polyclinic.core.cohort import quarantine
 from polyclinic.core.cohort.cohort import Cohort
 from polyclinic.core.cohort.journal import JUDGED, Journal
-from polyclinic.core.cohort.signing import Signer, new_key, read_public, signed
+from polyclinic.core.cohort.signing import Signer, new_key, read_public, signed_by
 from polyclinic.core.cohort.watermark import Mark
 from polyclinic.core.dp.budget import Budget, PrivacyPlan
 from polyclinic.core.dp.ledger import Ledger
@@ -129,8 +129,8 @@ def scores(c2st_auc=0.6):
     }
 
 
-def desk(place, policy="lab.yaml", key="steward.pem", **more):
-    return Desk.open(str(place / policy), place / key, **more)
+def context(place, policy="lab.yaml", key="steward.pem", **more):
+    return ReleaseContext.load(str(place / policy), place / key, **more)
 
 
 def another_policy(place, name, **changes):
@@ -150,14 +150,14 @@ def wrong(place, **how):
 
 
 def test_a_good_cohort_leaves_with_a_certificate_that_verifies(place, measured):
-    outcome = release(place / "c", desk(place))
+    outcome = release(place / "c", context(place))
     assert outcome.passed, outcome.reasons
     paper = certificate.read(place / "c")
     assert paper["verdict"]["passed"]
     assert paper["cohort"]["patients"] == 5
-    assert set(paper["papers"]) == {"scores.json", "report.html", "croissant.json", "datasheet.md"}
+    assert set(paper["artifacts"]) == {"scores.json", "report.html", "croissant.json", "datasheet.md"}
     assert paper["policy"]["gate_two"]["auc_upper_at_most"] == 0.7
-    assert paper["keep_until"] == (datetime.now(UTC) + timedelta(days=30)).date().isoformat()
+    assert paper["retain_until"] == (datetime.now(UTC) + timedelta(days=30)).date().isoformat()
     assert paper["verdict"]["not_measured"]
     assert wrong(place) == []
     assert wrong(place, public=read_public(str(place / "steward.pem.pub"))) == []
@@ -166,7 +166,7 @@ def test_a_good_cohort_leaves_with_a_certificate_that_verifies(place, measured):
 
 @pytest.mark.parametrize("at", [0, 0.5, -1], ids=["first", "middle", "last"])
 def test_one_byte_changed_in_any_file_is_found_and_named(place, measured, at):
-    release(place / "c", desk(place))
+    release(place / "c", context(place))
     files = [path for path in sorted((place / "c").rglob("*")) if path.is_file()]
     assert len(files) >= 10
     for path in files:
@@ -184,7 +184,7 @@ def test_one_byte_changed_in_any_file_is_found_and_named(place, measured, at):
 
 @pytest.mark.parametrize("name", ["notes/extra.txt", "real_patients.csv", ".hidden", ".pending/lock"])
 def test_a_file_that_was_added_or_lost_is_found(place, measured, name):
-    release(place / "c", desk(place))
+    release(place / "c", context(place))
     added = place / "c" / name
     added.parent.mkdir(parents=True, exist_ok=True)
     added.write_text("x")
@@ -198,49 +198,91 @@ def test_a_file_that_was_added_or_lost_is_found(place, measured, name):
 
 
 def test_a_certificate_of_another_key_is_not_the_stewards(place, measured):
-    release(place / "c", desk(place, key="stranger.pem"))
+    release(place / "c", context(place, key="stranger.pem"))
     assert wrong(place) == []
     (problem,) = wrong(place, public=read_public(str(place / "steward.pem.pub")))
     assert "not by the key given" in problem
 
 
-def test_a_certificate_signed_anew_by_a_stranger_does_not_pass_for_the_stewards(place, measured):
-    release(place / "c", desk(place))
+def test_a_certificate_signed_again_by_a_stranger_does_not_pass_for_the_stewards(place, measured):
+    release(place / "c", context(place))
     path = place / "c" / "certificate.json"
     paper = json.loads(path.read_text())
     forged = {**paper, "issued": "2031-01-01T00:00:00+00:00"}
     path.write_text(json.dumps(forged, indent=1) + "\n")
     assert any("changed since it was signed" in line for line in wrong(place))
-    forged.pop("signature")
-    path.write_text(json.dumps(Signer.load(place / "stranger.pem").sign(forged), indent=1) + "\n")
-    assert any("not by the key given" in line for line in wrong(place, public=paper["by"]))
+    stranger = Signer.load(place / "stranger.pem")
+    certificate.seal(place / "c", forged, stranger)
+    assert any("changed since it was signed" in line for line in wrong(place))
+    certificate.seal(place / "c", {**forged, "signed_by": stranger.public}, stranger)
+    assert any("not by the key given" in line for line in wrong(place, public=paper["signed_by"]))
 
 
-@pytest.mark.parametrize("gone", ["verdict", "papers", "journal", "cohort", "keep_until", "issued"])
+@pytest.mark.parametrize("gone", ["verdict", "artifacts", "journal", "cohort", "retain_until", "issued"])
 def test_a_signed_file_that_is_no_certificate_is_no_pass(place, measured, gone):
-    release(place / "c", desk(place))
+    release(place / "c", context(place))
     path = place / "c" / "certificate.json"
-    body = {k: v for k, v in json.loads(path.read_text()).items() if k not in (gone, "by", "signature")}
-    path.write_text(json.dumps(Signer.load(place / "stranger.pem").sign(body), indent=1) + "\n")
+    body = {k: v for k, v in json.loads(path.read_text()).items() if k != gone}
+    stranger = Signer.load(place / "stranger.pem")
+    certificate.seal(place / "c", {**body, "signed_by": stranger.public}, stranger)
     assert any(
         "certificate.json" in line
         for line in wrong(place, public=read_public(str(place / "steward.pem.pub")))
     )
 
 
-def test_a_signature_is_over_every_value():
+def test_a_signature_is_over_type_and_payload():
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    seal = Signer(Ed25519PrivateKey.generate()).sign({"a": 1, "b": {"c": [1, 2]}})
-    assert signed(seal)
-    for change in ({"a": 2}, {"b": {}}, {"d": 1}, {"by": "0" * 64}, {"signature": seal["signature"].upper()}):
-        assert not signed({**seal, **change})
-    for gone in seal:
-        assert not signed({key: value for key, value in seal.items() if key != gone})
+    signer = Signer(Ed25519PrivateKey.generate())
+    signatures = signer.sign("t", b"payload")
+    (one,) = signatures
+    assert signed_by("t", b"payload", signatures) == signer.public
+    assert signed_by("u", b"payload", signatures) is None
+    assert signed_by("t", b"payloae", signatures) is None
+    for change in (
+        {"keyid": "0" * 64},
+        {"keyid": one["keyid"].upper()},
+        {"sig": one["sig"][4:]},
+        {"sig": ""},
+        {"x": 1},
+    ):
+        assert signed_by("t", b"payload", [{**one, **change}]) is None
+    for wrong_ in ([], [one, one], None, [None], "", [{"keyid": one["keyid"]}]):
+        assert signed_by("t", b"payload", wrong_) is None
+
+
+def test_the_verifier_of_the_docs_checks_a_certificate_without_this_package(place, measured):
+    release(place / "c", context(place))
+    docs = Path(__file__).parents[3] / "docs" / "how-to" / "release.md"
+    (script,) = (
+        text for text in docs.read_text().split("```python\n")[1:] if "DSSEv1" in text.split("```")[0]
+    )
+    (place / "check.py").write_text(script.split("```")[0])
+    command = [sys.executable, "check.py", "c/certificate.dsse.json", "steward.pem.pub"]
+    told = subprocess.run(command, cwd=place, capture_output=True, text=True, check=True)
+    assert json.loads(told.stdout) == json.loads((place / "c" / "certificate.json").read_text())
+    command[-1] = "stranger.pem.pub"
+    assert subprocess.run(command, cwd=place, capture_output=True, check=False).returncode != 0
+
+
+def test_an_older_certificate_or_journal_is_one_clear_line(place, measured):
+    release(place / "c", context(place))
+    path = place / "c" / "certificate.json"
+    whole = path.read_text()
+    path.write_text(json.dumps({**json.loads(whole), "version": 2}))
+    with pytest.raises(
+        InputError, match="version 3, got polyclinic-certificate version 2; draw the cohort again"
+    ):
+        certificate.read(place / "c")
+    line = {"event": "judged", "by": "0" * 64, "signature": "0" * 128, "time": "", "previous": ""}
+    (place / "c" / "journal.jsonl").write_text(json.dumps(line) + "\n")
+    with pytest.raises(InputError, match="of an older version; draw the cohort again"):
+        quarantine.require_free(place / "c")
 
 
 def test_lines_taken_from_the_journals_end_are_missed(place, measured):
-    release(place / "c", desk(place))
+    release(place / "c", context(place))
     path = place / "c" / "journal.jsonl"
     path.write_text("".join(line + "\n" for line in path.read_text().splitlines()[:-1]))
     assert any("are gone" in line for line in wrong(place))
@@ -249,7 +291,7 @@ def test_lines_taken_from_the_journals_end_are_missed(place, measured):
 def test_files_that_were_changed_before_release_are_refused(place, measured):
     (place / "c" / "secret.csv").write_text("name\n")
     with pytest.raises(Refused, match=r"secret\.csv: not in the manifest"):
-        release(place / "c", desk(place))
+        release(place / "c", context(place))
     assert measured[0] == []
 
 
@@ -260,28 +302,28 @@ def test_a_refused_cohort_cannot_be_released_by_trying_again(place, measured):
     calls, findings = measured
     findings[:] = [0.99, 0.6]  # the second measurement would pass
     for _ in range(3):
-        outcome = release(place / "c", desk(place))
+        outcome = release(place / "c", context(place))
         assert not outcome.passed
         assert outcome.refused_by == "gate one"
     assert calls == ["c"]
     for name in ("scores.json", "quarantine.json", "certificate.json"):
         (place / "c" / name).unlink(missing_ok=True)
-    assert not release(place / "c", desk(place)).passed
+    assert not release(place / "c", context(place)).passed
     assert calls == ["c"]
 
 
 def test_a_refusal_binds_whoever_signs(place, measured):
     measured[1][:] = [0.99, 0.6]
-    release(place / "c", desk(place))
-    assert not release(place / "c", desk(place, key="stranger.pem")).passed
+    release(place / "c", context(place))
+    assert not release(place / "c", context(place, key="stranger.pem")).passed
 
 
 def test_a_cohort_whose_journal_is_gone_is_not_judged_as_if_new(place, measured):
     measured[1][:] = [0.99, 0.6]
-    release(place / "c", desk(place))
+    release(place / "c", context(place))
     (place / "c" / "journal.jsonl").unlink()
     with pytest.raises(Refused, match="its journal is gone"):
-        release(place / "c", desk(place))
+        release(place / "c", context(place))
 
 
 def test_quarantine_holds_until_a_passing_verdict(place, measured):
@@ -289,14 +331,14 @@ def test_quarantine_holds_until_a_passing_verdict(place, measured):
     strict = another_policy(
         place, "strict", gate_one__linkage_score_at_least=1.0, gate_two__auc_upper_at_most=0.5
     )
-    assert not release(place / "c", desk(place, strict)).passed
+    assert not release(place / "c", context(place, strict)).passed
     with pytest.raises(Refused, match="in quarantine: gate two"):
         quarantine.require_free(place / "c")
     assert any("says refused" in line for line in wrong(place))
     (place / "c" / "quarantine.json").unlink()  # the mark is not what holds it
     with pytest.raises(Refused, match="in quarantine"):
         quarantine.require_free(place / "c")
-    assert release(place / "c", desk(place)).passed
+    assert release(place / "c", context(place)).passed
     quarantine.require_free(place / "c")
     (other,) = certificate.read(place / "c")["other_verdicts"]
     assert (other["policy"], other["passed"]) == ("strict", False)
@@ -306,7 +348,7 @@ def test_quarantine_holds_until_a_passing_verdict(place, measured):
 
 def test_a_cohort_in_quarantine_is_not_streamed(place, measured):
     measured[1][:] = [0.99]
-    release(place / "c", desk(place))
+    release(place / "c", context(place))
     for _ in ("marked", "the mark deleted"):
         with pytest.raises(Refused, match="in quarantine"):
             ward_of_cohort(place / "c", WardRequest())
@@ -314,9 +356,9 @@ def test_a_cohort_in_quarantine_is_not_streamed(place, measured):
 
 
 def test_a_cohort_refused_after_its_release_is_no_longer_certified(place, measured):
-    release(place / "c", desk(place))
+    release(place / "c", context(place))
     strict = another_policy(place, "strict", gate_two__auc_upper_at_most=0.5)
-    assert not release(place / "c", desk(place, strict)).passed
+    assert not release(place / "c", context(place, strict)).passed
     assert not (place / "c" / "croissant.json").exists()
     assert wrong(place)
 
@@ -325,16 +367,16 @@ def test_scores_that_nobody_measured_are_not_used(place, measured):
     calls, findings = measured
     findings[:] = [0.99]
     (place / "c" / "scores.json").write_text(json.dumps(scores(0.5)))
-    assert not release(place / "c", desk(place)).passed
+    assert not release(place / "c", context(place)).passed
     assert calls == ["c"]
 
 
 def test_scores_are_measured_once_for_one_key_and_reference(place, measured):
     calls, _ = measured
     for name in ("lab.yaml", another_policy(place, "other", gate_two__auc_upper_at_most=0.69), "lab.yaml"):
-        assert release(place / "c", desk(place, name)).passed
+        assert release(place / "c", context(place, name)).passed
     assert calls == ["c"]
-    release(place / "c", desk(place, key="stranger.pem"))
+    release(place / "c", context(place, key="stranger.pem"))
     assert calls == ["c", "c"]
 
 
@@ -343,12 +385,12 @@ def test_scores_are_measured_once_for_one_key_and_reference(place, measured):
 
 def test_a_release_waits_for_the_roles_of_its_policy(place, measured):
     two = another_policy(place, "two", terms__roles=["owner", "steward"])
-    outcome = release(place / "c", desk(place, two))
+    outcome = release(place / "c", context(place, two))
     assert outcome.refused_by == "approvals"
     retention.approve(place / "c", "owner", str(place / two), place / "steward.pem")
-    assert not release(place / "c", desk(place, two)).passed  # one key, two roles
+    assert not release(place / "c", context(place, two)).passed  # one key, two roles
     retention.approve(place / "c", "owner", str(place / two), place / "owner.pem", "read the report")
-    assert release(place / "c", desk(place, two)).passed
+    assert release(place / "c", context(place, two)).passed
     approval = certificate.read(place / "c")["approvals"][-1]
     assert (approval["comment"], approval["had_seen_scores"]) == ("read the report", True)
     assert approval["by"] == read_public(str(place / "owner.pem.pub"))
@@ -360,7 +402,7 @@ def test_an_approval_is_of_one_policy_and_one_cohort(place, measured):
     two = another_policy(place, "two", terms__roles=["owner", "steward"])
     other = another_policy(place, "other", terms__roles=["owner", "steward"])
     retention.approve(place / "c", "owner", str(place / other), place / "owner.pem")
-    assert release(place / "c", desk(place, two)).refused_by == "approvals"
+    assert release(place / "c", context(place, two)).refused_by == "approvals"
     with pytest.raises(InputError, match="asks for steward, not for 'owner'"):
         retention.approve(place / "c", "owner", str(place / "lab.yaml"), place / "owner.pem")
     named = another_policy(place, "named", terms__keys={"steward": ["0" * 64]})
@@ -371,16 +413,16 @@ def test_an_approval_is_of_one_policy_and_one_cohort(place, measured):
 # -- another draw
 
 
-def test_a_failing_modality_is_drawn_anew_and_the_certificate_says_so(place, measured):
+def test_a_failing_modality_is_resampled_and_the_certificate_says_so(place, measured):
     calls, findings = measured
     findings[:] = [0.99, 0.98, 0.6]
-    outcome = release(place / "c", desk(place), regenerate=5, workers=1)
+    outcome = release(place / "c", context(place), regenerate=5, workers=1)
     assert outcome.passed
     assert outcome.folder.name == "c.draw-3"
     assert calls == ["c", "c.draw-2", "c.draw-3"]
     paper = certificate.read(outcome.folder)
     assert paper["selection"]["number"] == 3
-    assert paper["selection"]["anew"] == {NOTES: 2}
+    assert paper["selection"]["resampled"] == {NOTES: 2}
     assert "3 cohorts of the same patients were drawn" in (outcome.folder / "datasheet.md").read_text()
     first, last = Cohort.open(place / "c"), Cohort.open(outcome.folder)
     assert list(first.profiles()) == list(last.profiles())
@@ -397,17 +439,17 @@ def test_a_failing_modality_is_drawn_anew_and_the_certificate_says_so(place, mea
 def test_draws_end_at_the_number_allowed_and_go_on_where_they_ended(place, measured):
     calls, findings = measured
     findings[:] = [0.99]
-    assert not release(place / "c", desk(place), regenerate=1, workers=1).passed
+    assert not release(place / "c", context(place), regenerate=1, workers=1).passed
     assert calls == ["c", "c.draw-2"]
-    assert not release(place / "c", desk(place), regenerate=2, workers=1).passed
+    assert not release(place / "c", context(place), regenerate=2, workers=1).passed
     assert calls == ["c", "c.draw-2", "c.draw-3"]
-    told = [e.details["cohort"] for e in Journal(place / "c").events() if e.event == "redrawn"]
+    told = [e.details["cohort"] for e in Journal(place / "c").events() if e.event == "resampled"]
     assert told == ["c.draw-2"]
 
 
 def test_no_new_draw_where_it_would_be_of_no_use(place, measured):
     policy = another_policy(place, "many", terms__patients_at_least=50)
-    assert not release(place / "c", desk(place, policy), regenerate=3, workers=1).passed
+    assert not release(place / "c", context(place, policy), regenerate=3, workers=1).passed
     assert measured[0] == ["c"]
 
 
@@ -421,7 +463,7 @@ def test_the_ledger_is_told_whose_real_rows_were_looked_at_and_is_charged_nothin
     rows = TrainingSet(
         place, DatasetSource("ward", "none"), tuple("abcdef"), people, (), "test"
     )  # two rows of each of three patients
-    own = replace(desk(place, ledgers=(book.path,)), reference={NOTES: [(rows, rows)]})
+    own = replace(context(place, ledgers=(book.path,)), reference={NOTES: [(rows, rows)]})
     measured[1][:] = [0.99, 0.6]
     assert release(place / "c", own, regenerate=1, workers=1).passed
     told = [(e.population, e.purpose.split(" (")[0], e.patients) for e in book.entries()[2:]]
@@ -442,7 +484,7 @@ def test_new_draws_need_the_weights_of_the_first(place, measured, monkeypatch):
     measured[1][:] = [0.99]
     monkeypatch.setattr(engine, "SOFTWARE", ("polyclinic",))
     with pytest.raises(InputError, match="cannot draw again, the software in force"):
-        release(place / "c", desk(place), regenerate=1, workers=1)
+        release(place / "c", context(place), regenerate=1, workers=1)
 
 
 # -- the journal
@@ -478,7 +520,7 @@ def test_a_journal_that_was_changed_is_refused(place, change):
         "swap": [lines[1], lines[0], *lines[2:]],
         "drop": [lines[0], *lines[2:]],
         "edit": [*lines[:3], lines[3].replace('"n": 3', '"n": 4')],
-        "unsigned": [*lines[:3], lines[3].replace('"by"', '"from"')],
+        "unsigned": [*lines[:3], lines[3].replace('"keyid"', '"id"')],
         "cut": [*lines[:3], lines[3][:-1]],
         "blank": [*lines, "\n"],
     }[change]
@@ -490,27 +532,28 @@ def test_a_journal_that_was_changed_is_refused(place, change):
 # -- purge
 
 
-def test_a_purge_deletes_the_data_and_keeps_the_papers(place, measured):
-    release(place / "c", desk(place))
+def test_a_purge_deletes_the_data_and_keeps_the_artifacts(place, measured):
+    release(place / "c", context(place))
     with pytest.raises(InputError, match="to be kept until"):
         retention.purge(place / "c", place / "steward.pem", "contract ended")
     count = retention.purge(place / "c", place / "steward.pem", "contract ended", early=True)
     assert count > 5
     left = {p.relative_to(place / "c").as_posix() for p in (place / "c").rglob("*")}
     assert left == {
-        "manifest.json", "scores.json", "certificate.json", "journal.jsonl", "croissant.json", "datasheet.md",
+        "manifest.json", "scores.json", "certificate.json", "certificate.dsse.json", "journal.jsonl", "croissant.json",
+        "datasheet.md",
     }  # fmt: skip
     found = verification.verify(place / "c")
     assert found.problems == []
     assert any("purged on" in note and "contract ended" in note for note in found.notes)
     with pytest.raises(Refused, match="was purged"):
-        release(place / "c", desk(place))
+        release(place / "c", context(place))
     assert retention.purge(place / "c", place / "steward.pem", "again", early=True) == 0
     assert len([e for e in Journal(place / "c").events() if e.event == "purged"]) == 1
 
 
 def test_what_a_purge_left_behind_is_found(place, measured):
-    release(place / "c", desk(place))
+    release(place / "c", context(place))
     table = (place / "c" / "patients.parquet").read_bytes()
     retention.purge(place / "c", place / "steward.pem", "", early=True)
     (place / "c" / "patients.parquet").write_bytes(table)
@@ -518,7 +561,7 @@ def test_what_a_purge_left_behind_is_found(place, measured):
 
 
 def test_a_certificate_past_its_date_says_purge(place, measured, monkeypatch):
-    release(place / "c", desk(place))
+    release(place / "c", context(place))
 
     class Later(datetime):
         @classmethod
@@ -551,7 +594,7 @@ def test_the_card_is_valid_croissant_without_a_network(place, measured, monkeypa
 
     monkeypatch.setattr(socket.socket, "connect", no)
     monkeypatch.setattr(socket, "getaddrinfo", no)
-    release(place / "c", desk(place))
+    release(place / "c", context(place))
     described = mlc.Dataset(jsonld=place / "c" / "croissant.json")
     assert not described.metadata.ctx.issues.errors
     assert not described.metadata.ctx.issues.warnings
@@ -560,7 +603,7 @@ def test_the_card_is_valid_croissant_without_a_network(place, measured, monkeypa
 
 
 def test_the_data_sheet_says_what_was_not_measured_and_promises_nothing(place, measured):
-    release(place / "c", desk(place))
+    release(place / "c", context(place))
     text = (place / "c" / "datasheet.md").read_text()
     assert "## What was not measured" in text
     assert "fake_table" in text

@@ -15,7 +15,7 @@ import pytest
 
 from polyclinic.app.engines import generation as engine
 from polyclinic.app.governance import retention
-from polyclinic.app.governance.release import Desk, release
+from polyclinic.app.governance.release import ReleaseContext, release
 from polyclinic.app.training import references
 from polyclinic.conditioning.population import Population
 from polyclinic.core.cohort.signing import new_key
@@ -200,5 +200,5 @@ def test_a_cohort_of_the_shipped_weights_passes_the_partner_policy(tmp_path: Pat
     for role in ("owner", "steward"):
         new_key(tmp_path / f"{role}.pem")
     retention.approve(tmp_path / "c", "owner", "partner", tmp_path / "owner.pem")
-    outcome = release(tmp_path / "c", Desk.open("partner", tmp_path / "steward.pem", DATA))
+    outcome = release(tmp_path / "c", ReleaseContext.load("partner", tmp_path / "steward.pem", DATA))
     assert outcome.passed, outcome.reasons

@@ -205,11 +205,11 @@ def test_a_marked_cohort_has_the_same_bytes_however_drawn_and_is_found(tmp_path)
     assert plain.manifest["files"] != made[0].manifest["files"]
 
     key = Mark.load(tmp_path / "key")
-    found = verification.marks_of(made[0], key)
+    found = verification.read_watermark(made[0], key)
     assert found.found
     assert found.patients == 3
     assert found.whole.log10_false_positive < COHORT
-    assert not verification.marks_of(plain, key).found
+    assert not verification.read_watermark(plain, key).found
     assert key.key.hex() not in (tmp_path / "a" / "manifest.json").read_text()
 
     for how, message in ((None, "carries the watermark of key"), (tmp_path / "other", "was marked with")):
