@@ -3,7 +3,7 @@
 core.modality.Modality is the contract of a modality. core.registry finds plugins and checks them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -47,6 +47,18 @@ class CohortFormat(Protocol):
 
     def convert(self, folder: Path) -> list[Path]:
         """Write files below `folder`, which has the joined files of the cohort; the paths written."""
+        ...
+
+
+@runtime_checkable
+class JoiningFormat(Protocol):
+    """Optional: a format with files that all patients share; it joins what write() made of each slice."""
+
+    def assemble(self, pieces: Sequence[Path], folder: Path, provenance: Mapping[str, Any]) -> list[Path]:
+        """Join the folders that write() filled, in order, below `folder`; the paths written.
+
+        `provenance` says which weights the records are from. The bytes do not depend on how patients were sliced.
+        """
         ...
 
 

@@ -4,6 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import field_validator
+
+from ...core import registry
 from ...core.assertions import Assertion
 from ...core.config import parse
 from ...core.modality import Conditioner, Generator, Record, TrainingSet, View
@@ -21,9 +24,21 @@ FINDINGS = tuple(WORDS)
 
 
 class ImagingOptions(ExportOptions):
-    """How images are drawn and written; without upsampling they keep the flow's size."""
+    """How images are drawn and written; without upsampling they keep the flow's size.
+
+    `formats` are some of the installed ones. `dicom` is always among them, since a cohort is read from it.
+    """
 
     upsample: bool = True
+    formats: tuple[str, ...] = ("dicom",)
+
+    @field_validator("formats")
+    @classmethod
+    def _installed(cls, formats: tuple[str, ...]) -> tuple[str, ...]:
+        known = registry.formats_of("imaging")
+        if "dicom" not in formats or not set(formats) <= set(known):
+            raise ValueError(f"expected dicom and any of: {', '.join(known)}")
+        return formats
 
 
 class Imaging:
@@ -79,8 +94,12 @@ class Imaging:
     def export(
         self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path
     ) -> list[Path]:
-        """DICOM files."""
-        return export(records, profiles, folder, self.options)
+        """DICOM files, and the other formats asked for."""
+        written = export(records, profiles, folder, self.options)
+        for name in self.options.formats:
+            if name != "dicom":
+                written += registry.load("formats", f"{self.name}.{name}").write(records, profiles, folder)
+        return written
 
     def assemble(self, pieces: Sequence[Path], folder: Path) -> list[Path]:
         """Nothing is shared."""

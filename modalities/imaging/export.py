@@ -1,12 +1,12 @@
 """DICOM files of synthetic images, one a picture or slice, below dicom/ of a cohort; and back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ...core.config import Settings
+from ...core.config import Settings, parse
 from ...core.dicom_patient import check_id
 from ...core.errors import InputError
 from ...core.modality import Record
@@ -26,6 +26,25 @@ class ExportOptions(Settings):
 
 
 PLAIN = ExportOptions()
+
+
+class Dicom:
+    """DICOM files; see core.contracts.Format."""
+
+    name, modality = "dicom", "imaging"
+
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        self.options = parse(ExportOptions, dict(options or {}), "DICOM options")
+
+    def write(
+        self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path
+    ) -> list[Path]:
+        """See export()."""
+        return export(records, profiles, folder, self.options)
+
+    def read(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
+        """See read()."""
+        return read(folder, patient_ids)
 
 
 def export(

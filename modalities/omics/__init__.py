@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from ...core import registry
 from ...core.assertions import Assertion
 from ...core.config import Settings, parse
+from ...core.contracts import JoiningFormat
 from ...core.errors import InputError
 from ...core.fields import BREAST_CANCER
 from ...core.modality import Conditioner, Generator, Record, TrainingSet, View
@@ -24,7 +26,7 @@ WEIGHTS = "omics"
 class Options(Settings):
     """How records are drawn and written: `generate --set omics.format=h5ad --set omics.counts=true`."""
 
-    format: Literal["zarr", "h5ad", "mudata"] = "zarr"
+    format: str = "zarr"  # of the installed ones: zarr, h5ad, mudata, and those of other packages
     assays: list[str] = Field(default_factory=list)  # empty: all that the weights have
     counts: bool = False  # read counts as well as the log2 expression
 
@@ -41,6 +43,10 @@ class Omics:
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         self.options = parse(Options, dict(options or {}), "omics")
+        if self.options.format not in (known := registry.formats_of(self.name)):
+            raise InputError(
+                f"omics.format: {self.options.format!r} is not installed; expected one of: {', '.join(known)}"
+            )
 
     def indicated(self, profile: PatientProfile) -> bool:
         """Only where there is a tumour."""
@@ -84,16 +90,19 @@ class Omics:
         self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path
     ) -> list[Path]:
         """A piece of the stores."""
-        from .pieces import write
-
-        return write(records, profiles, folder)
+        return list(self._format().write(records, profiles, folder))
 
     def assemble(self, pieces: Sequence[Path], folder: Path) -> list[Path]:
         """The stores, in the format of the options."""
         from .annotation import provenance_of
-        from .export import assemble
 
-        return assemble(pieces, folder, self.options.format, provenance_of(read_card(find(WEIGHTS))))
+        return list(self._format().assemble(pieces, folder, provenance_of(read_card(find(WEIGHTS)))))
+
+    def _format(self) -> Any:
+        found = registry.load("formats", f"{self.name}.{self.options.format}")
+        if not isinstance(found, JoiningFormat):
+            raise InputError(f"omics.format: {found.name} cannot join all patients (it has no `assemble`)")
+        return found
 
     def read(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
         """Tumours of a cohort."""

@@ -3,25 +3,47 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .annotation import SYNTHETIC, obs_of, uns_of, var_of
-from .pieces import COUNTS, VALUES, AssayPieces, gather
+from .pieces import COUNTS, VALUES, AssayPieces, gather, write
 from .store import create, name_dimensions, write_parts, write_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Format = Literal["zarr", "h5ad", "mudata"]
 MUDATA = "mudata.zarr"
+
+
+class Zarr:
+    """An AnnData store (zarr v3) an assay; see core.contracts.Format and JoiningFormat."""
+
+    name, modality = "zarr", "omics"
+    write = staticmethod(write)
+
+    def assemble(self, pieces: Sequence[Path], folder: Path, provenance: Mapping[str, Any]) -> list[Path]:
+        """The stores of all patients below folder/omics."""
+        return assemble(pieces, folder, self.name, provenance)
+
+
+class H5ad(Zarr):
+    """An AnnData file (HDF5) an assay."""
+
+    name = "h5ad"
+
+
+class MuData(Zarr):
+    """One MuData store (zarr v3) of all assays."""
+
+    name = "mudata"
 
 
 def assemble(
     pieces: Sequence[Path],
     folder: Path,
-    form: Format = "zarr",
+    form: str = "zarr",
     provenance: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """Join pieces, in order, into stores below folder/omics; the paths of all their files.
