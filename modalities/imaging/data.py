@@ -25,7 +25,7 @@ __all__ = ["FULL_SCALE", "Options", "read_images", "read_slices", "to_unit"]
 class Options(Settings):
     """The `options` of an imaging dataset.yaml.
 
-    How files are read: `window` or `percentiles` (black and white, in place of the files' own), `plane` of
+    How files are read: `window` or `percentiles` (black and white, in place of those of the files), `plane` of
     NIfTI volumes, `slices` of each file, `burned_in` text. Archives: `npz`, `drop` and `hold_out`. What the
     set is for: `modality`, `reference`, `size`, `repeat`, `prior` (whether the Gaussian prior is fitted to it).
     """

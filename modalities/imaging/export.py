@@ -84,7 +84,7 @@ def read(folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
     """Records of these patients from a cohort folder, pixels exact; patients without an image are left out.
 
     A series of slices is one (slice, row, column) array, ordered along the normal of its plane.
-    Raises InputError naming the path of an unreadable file, or of a patient whose files are not one image
+    Raises InputError naming the path of an unreadable file, or of a patient without exactly one image
     or one whole series.
     """
     found = {}

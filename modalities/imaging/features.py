@@ -122,17 +122,6 @@ def train(
     return images.public_weights("imaging_features", "feature net", module.net, shape, outcome)
 
 
-@torch.inference_mode()
-def embed(net: FeatureNet, images: AnyArray) -> FloatArray:
-    """(row, features) of (row, y, x) grey images of 64 x 64 pixels with values in [0, 1]."""
-    device = next(net.parameters()).device
-    out = []
-    for start in range(0, len(images), 256):
-        part = images[start : start + 256].astype(np.float32)
-        out.append(net(torch.from_numpy(part)[:, None].to(device) * 2 - 1).double().cpu().numpy())
-    return np.concatenate(out)
-
-
 class FeatureSpace:
     """A trained net, as a function of (image, 64, 64) pictures in [0, 1] to (image, features)."""
 
@@ -142,8 +131,12 @@ class FeatureSpace:
         restore(self.net, weights)
         self.net.eval()
 
+    @torch.inference_mode()
     def __call__(self, images: AnyArray) -> FloatArray:
-        return embed(self.net, images)
+        device = next(self.net.parameters()).device
+        parts = (images[start : start + 256].astype(np.float32) for start in range(0, len(images), 256))
+        found = [self.net(torch.from_numpy(part)[:, None].to(device) * 2 - 1) for part in parts]
+        return torch.cat(found).double().cpu().numpy()
 
 
 @lru_cache(maxsize=1)

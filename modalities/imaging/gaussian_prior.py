@@ -30,7 +30,7 @@ LEAST_VARIANCE = 0.02  # of the public images' in that direction
 class PriorSettings(Settings):
     """How the prior is fitted. `rank` is the number of components.
 
-    `by` names a field: each of its values has a prior of its own. `mixture` is the number of normals in a prior.
+    `by` names a field: each of its values has a separate prior. `mixture` is the number of normals in a prior.
     More than one normal needs public images; fewer are fitted if one would have less than 2 `rank` images.
     `temperature` scales the distance from a normal's mean: a lower one is more precise and less varied.
     `mean_norm` and `spread_norm` clip a patient's vector before and after centring, in units of sqrt(rank). That is
@@ -162,7 +162,7 @@ def fit_private(
     scale (component,) are the components' public standard deviations in grey levels: vectors are clipped
     and noised with their square root as weights, half-way between all components alike and all pixels
     alike. The mean of a class costs no more than that of all, since a patient is in one class only; the
-    covariance is one for all classes, whose noise is then the least. Rows of unknown class are left out.
+    covariance is shared by all classes, which minimises its noise. Rows of unknown class are left out.
     """
     values, place = classes_of(settings.by, profiles)
     k, known = settings.rank, place >= 0

@@ -142,18 +142,18 @@ def picture(figure: "Figure", real: Rows, synthetic: Rows) -> str:
     columns, rows = (4, 4) if real else (6, 3)
     figure.set_size_inches(12.4, 7.4)
     parts = figure.subfigures(1, len(sides), wspace=0.03, squeeze=False)[0]
-    for part, (title, own) in zip(parts, sides, strict=True):
+    for part, (title, rows_shown) in zip(parts, sides, strict=True):
         part.suptitle(title, fontsize=13, fontweight="bold")
         axes = part.subplots(rows, columns).ravel()
         for axis in axes:
             axis.set_axis_off()
-        for axis, (profile, record) in zip(axes, own, strict=False):
+        for axis, (profile, record) in zip(axes, rows_shown, strict=False):
             image = record.arrays["image"]
             pixels = image if image.dtype == np.uint8 else flat(image)
             axis.imshow(pixels, cmap="gray", vmin=0, vmax=4095, interpolation="antialiased")
             axis.set_title(_caption(profile, record), fontsize=7.5, y=-0.13, color="#333333")
         part.subplots_adjust(left=0.01, right=0.99, top=0.92, bottom=0.04, wspace=0.05, hspace=0.16)
-    shown = " beside ".join(f"{min(len(own), columns * rows)} {t.split(',')[0].lower()}" for t, own in sides)
+    shown = " and ".join(f"{min(len(r), columns * rows)} {t.split(',')[0].lower()}" for t, r in sides)
     return f"Sheet of {shown} chest X-rays, each with its view and findings."
 
 

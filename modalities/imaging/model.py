@@ -121,7 +121,7 @@ class Denoiser(nn.Module):
         self.register_buffer("basis", torch.zeros(shape.components, *pixels))  # scaled by standard deviation
         self.register_buffer("rest", torch.ones(()))  # standard deviation of what the basis leaves
         folded = shape.channels * shape.patch_size**2
-        width = 4 * shape.widths[0]  # the U-Net's own embedding width
+        width = 4 * shape.widths[0]  # the embedding width of the U-Net
         self.condition = nn.Sequential(nn.Linear(columns + 1, width), nn.SiLU(), nn.Linear(width, width))
         down = ["AttnDownBlock2D" if a else "DownBlock2D" for a in shape.attention]
         up = ["AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(shape.attention)]
@@ -230,7 +230,7 @@ class ImageDiffusion(pl.LightningModule):
 
 
 def half_is_fast(device: torch.device) -> bool:
-    """Whether bfloat16 is the device's own arithmetic; where it is emulated it is slower than float32."""
+    """Whether bfloat16 is native on the device; where it is emulated it is slower than float32."""
     if device.type == "cpu":
         return bool(torch.cpu._is_avx512_bf16_supported())
     return torch.cuda.is_bf16_supported() if device.type == "cuda" else False

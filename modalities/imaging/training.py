@@ -90,8 +90,8 @@ def train_flow(
     wanted = columns_of(conditioner.columns, [name for part in data for name in part.fields])
     if init is not None:
         wanted = [c for c in conditioner.columns if c in {*wanted, *init.card.columns}]
-        if (theirs := network_of(init.card)) != shape:
-            raise InputError(f"--init {init.card.name}: its network is {theirs!r}, expected {shape!r}")
+        if (given := network_of(init.card)) != shape:
+            raise InputError(f"--init {init.card.name}: its network is {given!r}, expected {shape!r}")
     shows = settings.shows
     if shape.channels > 1 and (shows.iod not in (None, "SC") or shows.upsampler):
         raise InputError("model.shows: RGB images are written as SC, and are not enlarged; leave both out")

@@ -60,9 +60,9 @@ def assemble(
         with _new(place / MUDATA) as root:
             _write_mudata(root, obs, assays, provenance or {})
     else:
-        for name, own in assays.items():
+        for name, assay in assays.items():
             with _new(place / f"{name}.{form}") as root:
-                _write_anndata(root, name, obs.iloc[own.rows], own, provenance or {})
+                _write_anndata(root, name, obs.iloc[assay.rows], assay, provenance or {})
     return sorted(path for path in place.rglob("*") if path.is_file())
 
 
@@ -113,14 +113,16 @@ def _write_mudata(
     root.attrs.update({"encoder": "Polyclinic", "synthetic": True, "statement": SYNTHETIC})
     mod = root.create_group("mod")
     mod.attrs["mod-order"] = list(assays)
-    for name, own in assays.items():
-        _write_anndata(mod.create_group(name), name, obs.iloc[own.rows], own, provenance, prefix=f"{name}:")
-    names = [f"{name}:{symbol}" for name, own in assays.items() for symbol in own.var]
-    sizes = [len(own.var) for own in assays.values()]
+    for name, assay in assays.items():
+        _write_anndata(
+            mod.create_group(name), name, obs.iloc[assay.rows], assay, provenance, prefix=f"{name}:"
+        )
+    names = [f"{name}:{symbol}" for name, assay in assays.items() for symbol in assay.var]
+    sizes = [len(assay.var) for assay in assays.values()]
     maps: dict[str, dict[str, Any]] = {"obsmap": {}, "varmap": {}}
-    for (name, own), first in zip(assays.items(), np.cumsum([0, *sizes]), strict=False):
-        maps["obsmap"][name] = _map(len(obs), own.rows)
-        maps["varmap"][name] = _map(len(names), np.arange(first, first + len(own.var)))
+    for (name, assay), first in zip(assays.items(), np.cumsum([0, *sizes]), strict=False):
+        maps["obsmap"][name] = _map(len(obs), assay.rows)
+        maps["varmap"][name] = _map(len(names), np.arange(first, first + len(assay.var)))
     masks = {
         f"{axis}m": {name: places[:, None] > 0 for name, places in maps[f"{axis}map"].items()}
         for axis in ("obs", "var")

@@ -114,7 +114,9 @@ class OmicsGenerator:
                     code[row, self.sampler.columns.index(column)] = 1.0
         scores = self.sampler.scores(subtype, code, batch.seeds, self.assays)
         slices = self.sampler.layout.slices()
-        values = {name: self._marginals(slices[name]).to_values(found) for name, found in scores.items()}
+        values = {
+            name: self.sampler.marginals.of(slices[name]).to_values(found) for name, found in scores.items()
+        }
         has_subtype = "pam50?" in self.sampler.columns
         return [
             Record(
@@ -145,10 +147,6 @@ class OmicsGenerator:
             return SUBTYPES.index(asked)
         shares = self.sampler.prior.shares
         return int(_rng(seed, "subtype").choice(len(SUBTYPES), p=shares / shares.sum()))
-
-    def _marginals(self, place: slice) -> Marginals:
-        whole = self.sampler.marginals
-        return Marginals(whole.threshold[place], whole.quantiles[place])
 
 
 def _rng(seed: int, stream: str) -> np.random.Generator:

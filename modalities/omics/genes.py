@@ -53,8 +53,8 @@ def ensembl_ids(symbols: Sequence[str], ids: Sequence[str] = ()) -> list[str]:
     Source: GENCODE release 48 (Frankish et al., Nucleic Acids Research 51:D942, 2023).
     """
     known = _gencode()
-    own = ids if len(ids) else [""] * len(symbols)
-    return [_without_version(i) or known.get(_hgnc(s), "") for s, i in zip(symbols, own, strict=True)]
+    known_ids = ids if len(ids) else [""] * len(symbols)
+    return [_without_version(i) or known.get(_hgnc(s), "") for s, i in zip(symbols, known_ids, strict=True)]
 
 
 def _column(var: "DataFrame", spellings: Sequence[str]) -> list[str]:

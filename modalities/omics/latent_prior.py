@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 STORED = "law"  # the prefix of its tensors: weights that ship have it
 RIDGE = 20.0  # rows' worth of doubt about the line
-POOL = 100.0  # rows' worth of the common covariance that a subtype's own is mixed with
+POOL = 100.0  # rows' worth of the common covariance in the covariance of a subtype
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class LatentPrior:
 
     With `codes` (patient, latent), the departures of training patients of subtype `owner`, it is the
     aggregated posterior: departure = sqrt(1 - blur^2) * (a patient's) + blur * normal, which has the same
-    covariance and the data's own shape. blur 1 is the normal, and keeps no patient's code.
+    covariance, and the shape of the data. blur 1 is the normal, and keeps no patient's code.
 
     shares (subtype,); centre (subtype, latent); root (subtype, latent, latent); line (latent,
     covariate); middle (covariate,); blur (1,).

@@ -60,6 +60,10 @@ class Marginals:
         threshold = np.where(undetected > 0, ndtri(np.maximum(undetected, 1e-6)), NEVER)
         return cls(threshold.astype(np.float32), cut.astype(np.float32))
 
+    def of(self, place: slice) -> "Marginals":
+        """Those of some features."""
+        return Marginals(self.threshold[place], self.quantiles[place])
+
     def to_scores(self, values: Float32Array, rng: np.random.Generator) -> Float32Array:
         """(patient, feature) normal scores; what is not detected ranks lowest, in random order; NaN stays."""
         scores = np.empty(values.shape)

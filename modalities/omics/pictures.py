@@ -60,7 +60,7 @@ def picture(figure: "Figure", real: Rows, synthetic: Rows) -> str:
     _components(bottom.add_subplot(grid[0]), sides, shared)
     _differential(bottom.add_subplot(grid[1]), sides, shared)
     _correlations(bottom.add_subplot(grid[2]), sides)
-    shown = " beside ".join(f"{len(side)} {side.title.split(',')[0].lower()}" for side in sides)
+    shown = " and ".join(f"{len(side)} {side.title.split(',')[0].lower()}" for side in sides)
     return (
         f"{shown} tumours: PAM50 genes in order of subtype, principal components of all genes, genes that "
         "differ between luminal A and basal tumours, and correlations between features."
@@ -117,12 +117,12 @@ def _components(axis: "Axes", sides: Sequence[Side], genes: Sequence[str]) -> No
     for side in sides:
         place = ((side.rna(genes) - middle) / spread) @ directions.T
         colours = [COLOURS[s] if s >= 0 else UNKNOWN for s in side.subtype]
-        own: dict[str, Any] = (
+        style: dict[str, Any] = (
             {"facecolors": "none", "edgecolors": colours, "linewidths": 1.4}
             if side.title.startswith("Real")
             else {"c": colours, "alpha": 0.75, "linewidths": 0}
         )
-        axis.scatter(place[:, 0], place[:, -1], s=34, label=side.title, **own)
+        axis.scatter(place[:, 0], place[:, -1], s=34, label=side.title, **style)
     axis.set_title("Principal components of all genes", fontsize=10.5, fontweight="bold")
     axis.set_xlabel("component 1, colours as above", fontsize=8.5)
     axis.set_ylabel("component 2", fontsize=8.5)
@@ -169,11 +169,11 @@ def _correlations(axis: "Axes", sides: Sequence[Side]) -> None:
     most = MAPPED // len(assays)
     chosen = {name: np.sort(np.argsort(-sides[0].values[name].std(0))[:most]) for name in assays}
     first, *rest = (_matrix(side, chosen) for side in sides)
-    order = _ordered(first, [len(own) for own in chosen.values()])
+    order = _ordered(first, [len(features) for features in chosen.values()])
     both = np.triu(first[np.ix_(order, order)])
     both += np.tril((rest[0] if rest else first)[np.ix_(order, order)], -1)
     axis.imshow(both, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
-    edges = np.cumsum([0, *(len(own) for own in chosen.values())])
+    edges = np.cumsum([0, *(len(features) for features in chosen.values())])
     for edge in edges[1:-1]:
         axis.axhline(edge - 0.5, color="black", linewidth=0.8)
         axis.axvline(edge - 0.5, color="black", linewidth=0.8)
@@ -185,7 +185,7 @@ def _correlations(axis: "Axes", sides: Sequence[Side]) -> None:
 
 
 def _matrix(side: Side, chosen: dict[str, IntArray]) -> FloatArray:
-    values = np.concatenate([side.values[name][:, own] for name, own in chosen.items()], axis=1)
+    values = np.concatenate([side.values[name][:, features] for name, features in chosen.items()], axis=1)
     z = (values - values.mean(0)) / np.maximum(values.std(0), 1e-6)
     return np.asarray(z.T @ z / len(z))
 
@@ -195,6 +195,6 @@ def _ordered(correlation: FloatArray, sizes: Sequence[int]) -> list[int]:
     order: list[int] = []
     for size in sizes:
         start = len(order)
-        own = correlation[start : start + size, start : start + size]
-        order += (start + np.argsort(np.linalg.eigh(own)[1][:, -1])).tolist()
+        block = correlation[start : start + size, start : start + size]
+        order += (start + np.argsort(np.linalg.eigh(block)[1][:, -1])).tolist()
     return order

@@ -43,15 +43,15 @@ def read(folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
                 for patient, row in zip(known, values, strict=True):
                     arrays.setdefault(patient, {})[array] = row
             for patient in known:
-                own, about = arrays[patient], facts.setdefault(patient, {})
-                own[f"{assay}_var"] = labels.names
+                record, about = arrays[patient], facts.setdefault(patient, {})
+                record[f"{assay}_var"] = labels.names
                 if labels.ids is not None:
-                    own[f"{assay}_id"] = labels.ids
+                    record[f"{assay}_id"] = labels.ids
                 place = labels.rows[patient]
                 about["pam50"] = labels.subtypes[place]
                 about |= {k: v[place] for k, v in labels.outcomes.items() if v[place] is not None}
                 if assay == "rna":
-                    about |= {m: float(own["rna"][i]) for m, i in _markers(labels.names)}
+                    about |= {m: float(record["rna"][i]) for m, i in _markers(labels.names)}
     wanted = [patient for patient in patient_ids if patient in arrays]
     return {patient: Record(arrays[patient], facts[patient]) for patient in wanted}
 

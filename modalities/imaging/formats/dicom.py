@@ -166,7 +166,7 @@ def _padding(stored: AnyArray, tags: "Dataset") -> BoolArray:
     known = [int(end) for end in ends if end is not None]
     if ends[0] is None or stored.dtype.kind == "f":
         return np.zeros(stored.shape, dtype=bool)
-    if tags.PixelRepresentation == 1:  # the value is often written unsigned beside signed pixels
+    if tags.PixelRepresentation == 1:  # the value is often written unsigned with signed pixels
         wrap = 2 ** int(tags.BitsAllocated)
         known = [end - wrap if end >= wrap // 2 else end for end in known]
     return (stored >= min(known)) & (stored <= max(known))

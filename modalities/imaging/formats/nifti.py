@@ -26,7 +26,7 @@ def slices_of(path: Path, plane: Plane, levels: Levels, slices: Slices) -> Itera
 
     Places count from the patient's left, back or feet. The patient's right is at the left edge of axial and
     coronal slices, the face at that of sagittal ones; the feet, or in axial slices the back, are at the bottom.
-    Levels: those that were set, else the volume's own percentiles 0.5 and 99.5. Raises InputError with the
+    Levels: those that were set, else the volume's percentiles 0.5 and 99.5. Raises InputError with the
     path: unreadable, not three-dimensional, or not grey.
     """
     import nibabel
@@ -36,7 +36,7 @@ def slices_of(path: Path, plane: Plane, levels: Levels, slices: Slices) -> Itera
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected a NIfTI volume")
     try:
-        image: Any = nibabel.load(path)  # nibabel's own types stop at the base class
+        image: Any = nibabel.load(path)  # nibabel's types stop at the base class
         shape = image.shape
         if set(shape[3:]) == {1}:  # one volume, written as a series of one
             image = image.slicer[(..., *(0 for _ in shape[3:]))]
