@@ -45,7 +45,7 @@ class Omics:
         self.options = parse(Options, dict(options or {}), "omics")
         if self.options.format not in (known := registry.formats_of(self.name)):
             raise InputError(
-                f"omics.format: {self.options.format!r} is not installed; expected one of: {', '.join(known)}"
+                f"omics: format: {self.options.format!r} is not installed; expected one of: {', '.join(known)}"
             )
 
     def indicated(self, profile: PatientProfile) -> bool:
@@ -101,7 +101,7 @@ class Omics:
     def _format(self) -> Any:
         found = registry.load("formats", f"{self.name}.{self.options.format}")
         if not isinstance(found, JoiningFormat):
-            raise InputError(f"omics.format: {found.name} cannot join all patients (it has no `assemble`)")
+            raise InputError(f"omics: format: {found.name} cannot join all patients (it has no `assemble`)")
         return found
 
     def read(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:

@@ -33,8 +33,8 @@ class AssayPieces:
 
     files: tuple[Path, ...]
     rows: IntArray
-    var: tuple[str, ...]
-    ids: tuple[str, ...]
+    var: Sequence[str]
+    ids: Sequence[str]
     counted: bool
 
     def blocks(self, column: str, rows: int) -> Iterator[AnyArray]:
@@ -108,13 +108,7 @@ def gather(pieces: Sequence[Path]) -> tuple["pa.Table", dict[str, AssayPieces]]:
             some = []
     obs = pa.concat_tables([*joined, *some], promote_options="default").combine_chunks()
     assays = {
-        name: AssayPieces(
-            tuple(files[name]),
-            np.concatenate(rows[name]),
-            tuple(json.loads(about[name][b"var"])),
-            tuple(json.loads(about[name][b"ids"])),
-            about[name][b"counted"] == b"true",
-        )
+        name: AssayPieces(tuple(files[name]), np.concatenate(rows[name]), **json.loads(about[name][b"about"]))
         for name in sorted(files)
     }
     return obs, assays
@@ -135,12 +129,8 @@ def _table(assay: str, rows: Sequence[int], records: Sequence[Record]) -> "pa.Ta
     assert same, "features differ"
     assert len(set(names.tolist())) == len(names), "feature names repeat"
     counted = f"{assay}_counts" in first
-    about = {
-        "var": json.dumps([str(name) for name in names]),
-        "ids": json.dumps([str(i) for i in first.get(f"{assay}_id", ())]),
-        "counted": json.dumps(counted),
-        "rows": json.dumps(rows),
-    }
+    ids = [str(i) for i in first.get(f"{assay}_id", ())]
+    about = {"var": [str(name) for name in names], "ids": ids, "counted": counted}
     matrices: dict[str, tuple[str, Any]] = {VALUES: (assay, np.float32)}
     if counted:
         matrices[COUNTS] = (f"{assay}_counts", np.int32)
@@ -148,7 +138,7 @@ def _table(assay: str, rows: Sequence[int], records: Sequence[Record]) -> "pa.Ta
     for column, (array, dtype) in matrices.items():
         matrix = np.stack([r.arrays[array] for r in records]).astype(dtype, copy=False)
         made[column] = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), len(names))
-    return pa.table(made).replace_schema_metadata(about)
+    return pa.table(made).replace_schema_metadata({"about": json.dumps(about), "rows": json.dumps(rows)})
 
 
 def _save(path: Path, table: "pa.Table") -> Path:

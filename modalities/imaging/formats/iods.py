@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from pydicom import Dataset
@@ -46,6 +48,7 @@ class Iod:
     noun: str
     image_type: tuple[str, ...]
     add: Callable[[Dataset, Facts, Slice], None]
+    tags: Mapping[str, Any] = field(default_factory=dict)  # the same in every image
     series: bool = False  # may hold a volume, a file a slice
     colour: bool = False
 
@@ -110,28 +113,22 @@ def dataset_of(part: Slice, record: Record, profile: PatientProfile, kind: str) 
     modules.add_pixels(dataset, part.pixels)
     dataset.Modality = iod.modality
     dataset.InstanceNumber = str(part.place + 1)
+    for keyword, value in iod.tags.items():
+        setattr(dataset, keyword, deepcopy(value))
     iod.add(dataset, facts, part)
     return dataset
 
 
 def _add_dx(dataset: Dataset, facts: Facts, part: Slice) -> None:
     """DX Series, Anatomy Imaged, Positioning, Detector, Image; Acquisition Context (A.26)."""
-    dataset.PresentationIntentType = "FOR PRESENTATION"
-    dataset.ImageLaterality = "U"  # unpaired
-    dataset.PatientOrientation = ["L", "F"]  # rows run to the patient's left, columns to the feet
     if facts["view"] is not None:
         dataset.ViewPosition = facts["view"]
         dataset.ViewCodeSequence = [coded(*VIEWS[facts["view"]])]
         dataset.ViewCodeSequence[0].ViewModifierCodeSequence = []
         dataset.PositionerType = ""
-    dataset.DetectorType = ""
     dataset.ImagerPixelSpacing = dataset.PixelSpacing
-    dataset.AcquisitionContextSequence = []
-    dataset.PixelIntensityRelationship = "LOG"
-    dataset.PixelIntensityRelationshipSign = -1  # fewer photons, brighter pixel
     _add_rescale(dataset, 0, 1, "US")
     _add_windows(dataset, {"ALL": (GREYS // 2, GREYS)})
-    dataset.PresentationLUTShape = "IDENTITY"
 
 
 def _add_cr(dataset: Dataset, facts: Facts, part: Slice) -> None:
@@ -145,8 +142,6 @@ def _add_cr(dataset: Dataset, facts: Facts, part: Slice) -> None:
 def _add_ct(dataset: Dataset, facts: Facts, part: Slice) -> None:
     """Frame of Reference, Image Plane and CT Image (A.3): Hounsfield units, and the windows they are seen in."""
     _add_plane(dataset, facts, part)
-    dataset.KVP = ""
-    dataset.AcquisitionNumber = "1"
     low, high = facts.get("hounsfield", HOUNSFIELD)
     _add_rescale(dataset, low, (high - low) / (GREYS - 1), "HU")
     usual = {k: (c, w) for k, (c, w) in CT_WINDOWS.items() if low <= c <= high and w < high - low}
@@ -156,18 +151,11 @@ def _add_ct(dataset: Dataset, facts: Facts, part: Slice) -> None:
 def _add_mr(dataset: Dataset, facts: Facts, part: Slice) -> None:
     """Frame of Reference, Image Plane and MR Image (A.4); no physical sequence was run, so none is named."""
     _add_plane(dataset, facts, part)
-    dataset.ScanningSequence = "RM"  # research mode
-    dataset.SequenceVariant = "NONE"
-    dataset.ScanOptions = ""
-    dataset.MRAcquisitionType = "2D"
-    dataset.RepetitionTime = dataset.EchoTime = dataset.EchoTrainLength = ""
     _add_windows(dataset, {"ALL": (GREYS // 2, GREYS)})
 
 
 def _add_sc(dataset: Dataset, facts: Facts, part: Slice) -> None:
     """SC Equipment and SC Image (A.8)."""
-    dataset.ConversionType = "SYN"  # synthetic image
-    dataset.PatientOrientation = ""
     if part.pixels.ndim == 2:
         _add_windows(dataset, {"ALL": (GREYS // 2, GREYS)})
 
@@ -206,12 +194,24 @@ def _add_windows(dataset: Dataset, windows: Mapping[str, tuple[float, float]]) -
 
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1"
+# PatientOrientation: rows run to the patient's left, columns to the feet. Fewer photons are a brighter pixel.
+_DX = {
+    "PresentationIntentType": "FOR PRESENTATION", "ImageLaterality": "U", "PatientOrientation": ["L", "F"],
+    "DetectorType": "", "AcquisitionContextSequence": [], "PixelIntensityRelationship": "LOG",
+    "PixelIntensityRelationshipSign": -1, "PresentationLUTShape": "IDENTITY",
+}  # fmt: skip
+_MR = {  # "RM": research mode
+    "ScanningSequence": "RM", "SequenceVariant": "NONE", "ScanOptions": "", "MRAcquisitionType": "2D",
+    "RepetitionTime": "", "EchoTime": "", "EchoTrainLength": "",
+}  # fmt: skip
+_CT = {"KVP": "", "AcquisitionNumber": "1"}
+_SC = {"ConversionType": "SYN", "PatientOrientation": ""}  # synthetic image
 IODS: Mapping[str, Iod] = {
-    "DX": Iod(f"{_STORAGE}.1.1", "DX", "X-ray", ("PRIMARY",), _add_dx),
+    "DX": Iod(f"{_STORAGE}.1.1", "DX", "X-ray", ("PRIMARY",), _add_dx, _DX),
     "CR": Iod(f"{_STORAGE}.1", "CR", "X-ray", ("PRIMARY",), _add_cr),
-    "CT": Iod(f"{_STORAGE}.2", "CT", "CT", ("PRIMARY", "AXIAL"), _add_ct, series=True),
-    "MR": Iod(f"{_STORAGE}.4", "MR", "MR", ("PRIMARY", "OTHER"), _add_mr, series=True),
-    "SC": Iod(f"{_STORAGE}.7", "OT", "image", ("SECONDARY",), _add_sc, colour=True),
+    "CT": Iod(f"{_STORAGE}.2", "CT", "CT", ("PRIMARY", "AXIAL"), _add_ct, _CT, series=True),
+    "MR": Iod(f"{_STORAGE}.4", "MR", "MR", ("PRIMARY", "OTHER"), _add_mr, _MR, series=True),
+    "SC": Iod(f"{_STORAGE}.7", "OT", "image", ("SECONDARY",), _add_sc, _SC, colour=True),
 }
 
 
