@@ -15,9 +15,9 @@ from .design.criteria import ANYBODY, Criteria
 from .distributions import (
     CategoryRule,
     CategoryShares,
+    FieldSettings,
     FlagRule,
     NumberRule,
-    NumberSpread,
     PatientBatch,
     Prevalence,
     Rule,
@@ -27,7 +27,6 @@ from .table.table_model import Draws, TableModel
 
 PROBE = 20_000  # patients on whom shares are calibrated
 TABLE = "table/"  # what a table column's uniform numbers are called
-Settings = Mapping[str, Prevalence | CategoryShares | NumberSpread]
 
 
 @dataclass
@@ -35,7 +34,7 @@ class CaseMix:
     """The joint distribution of a cohort's age, sex and fields, calibrated so that shares are as asked."""
 
     config: CohortConfig
-    settings: Settings  # of conditions and declared fields, each after those that it depends on
+    settings: FieldSettings  # of conditions and declared fields, each after those that it depends on
     vocabulary: Vocabulary
     where: str
     table: TableModel | None = None

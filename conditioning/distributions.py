@@ -332,6 +332,7 @@ class NumberRule:
 
 
 Rule = FlagRule | CategoryRule | NumberRule
+FieldSettings = Mapping[str, Prevalence | CategoryShares | NumberSpread]
 SETTINGS: dict[str, type[Prevalence] | type[CategoryShares] | type[NumberSpread]] = {
     "flag": Prevalence, "category": CategoryShares, "number": NumberSpread,
 }  # fmt: skip

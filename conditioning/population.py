@@ -8,33 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from ..core.config import load, parse
+from ..core.config import load
 from ..core.errors import InputError
-from ..core.fields import BREAST_CANCER, BY_NAME, Declaration, Vocabulary
+from ..core.fields import BREAST_CANCER, BY_NAME
 from ..core.profile import PatientProfile, seed_for
 from ..core.registry import vocabulary
-from ..core.training.weights import available, digest, read_card
-from .case_mix import TABLE, CaseMix, Settings, open_table
-from .design.cohort_config import CohortConfig, counted, parse_counts
-from .design.criteria import ATRIAL, CATEGORIES, FROM_HEART_RATE, Criteria, Known
+from ..core.training.weights import digest
+from .case_mix import TABLE, CaseMix, open_table
+from .design.cohort_config import CohortConfig, parse_counts
+from .design.criteria import ATRIAL, FROM_HEART_RATE, Criteria, Known
 from .design.design import CANDIDATES, Design, effective_share
-from .distributions import (
-    MAX_FACTOR,
-    SETTINGS,
-    CategoryShares,
-    NumberSpread,
-    PatientBatch,
-    Prevalence,
-)
+from .design.field_settings import field_settings, require_possible, with_declarations
+from .distributions import PatientBatch
 from .physiology import QUANTITIES, SEVERITY, USED, draw_values
 
-DRAWN_ELSEWHERE = (
-    "age",
-    "height",
-    "weight",
-    "diastolic",
-    *CATEGORIES,
-)  # by settings of their own, or by rule
 _UNIFORMS = tuple(dict.fromkeys([*BY_NAME, *USED, "index_date", "part"]))
 
 
@@ -51,8 +38,8 @@ class Population:
         known = vocabulary().declare(table.declared if table else {}, f"{where}: table")
         self.vocabulary = known = known.declare(config.declare, where)
         tabled = {column.name for column in table.columns} if table else set()
-        settings = _settings(config, known, tabled, where)
-        _check(config, settings, known, tabled, where)
+        settings = field_settings(config, known, tabled, where)
+        require_possible(config, settings, known, tabled, where)
         self._mix = CaseMix(config, settings, known, where, table)
         columns = [f"{TABLE}{column.name}" for column in (table.columns if table else ())]
         self._names = tuple(dict.fromkeys([*_UNIFORMS, *columns, *settings]))
@@ -82,7 +69,18 @@ class Population:
             config = config.model_copy(update={"table": table})
         if counts is not None:
             config = config.model_copy(update={"counts": parse_counts(counts)})
-        return cls(_with_declarations(config, str(path)), str(path))
+        config = with_declarations(config, str(path))
+        known = vocabulary().declare(config.declare, str(path))
+        if (
+            counts is not None
+            and config.table is None
+            and (strange := [n for n in config.counts if n not in known])
+        ):
+            raise InputError(
+                f"--fields: {strange[0]!r} neither ships nor is declared by weights in force (POLYCLINIC_WEIGHTS); "
+                f"declare it in a cohort YAML for --cohort: `declare: {{{strange[0]}: {{kind: flag, label: TEXT}}}}`"
+            )
+        return cls(config, str(path))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -249,144 +247,3 @@ def _pick(u: float, shares: Mapping[str, float], field_name: str, criteria: Crit
             return word
         left -= share
     return word
-
-
-def _with_declarations(config: CohortConfig, where: str) -> CohortConfig:
-    """With what the weights in force declare of fields that the cohort names and nobody has declared."""
-    known = vocabulary().declare(config.declare, where)
-    named = dict.fromkeys([*config.conditions, *config.fields, *config.counts])
-    found: dict[str, dict[str, Declaration]] = {}
-    if config.table is None and any(name not in known for name in named):
-        found = {file: read_card(path).declared for file, path in available().items()}
-    declare = dict(config.declare)
-    for name in named:
-        there = {
-            file: declared[name] for file, declared in found.items() if name in declared and name not in known
-        }
-        if len({declaration.model_dump_json() for declaration in there.values()}) > 1:
-            raise InputError(
-                f"{where}: {name}: the weights {' and '.join(there)} declare it differently; add it to declare"
-            )
-        if there:
-            declare[name] = next(iter(there.values()))
-    return config.model_copy(update={"declare": declare})
-
-
-def _settings(config: CohortConfig, known: Vocabulary, tabled: set[str], where: str) -> Settings:
-    """How each condition and field is distributed, in order; one that is only counted has its counts' shares."""
-    settings: dict[str, Any] = dict(config.conditions)
-    for name, value in config.fields.items():
-        key = f"{where}: fields.{name}"
-        if name in settings:
-            raise InputError(f"{key}: stands under conditions too; leave one out")
-        asked = known.field(name, f"{where}: fields")
-        if name in DRAWN_ELSEWHERE:
-            raise InputError(f"{key}: follows from the cohort's other settings; leave it out")
-        if not asked.settled:
-            missing = "classes" if asked.kind == "category" else "range"
-            raise InputError(f"{key}: state its {missing} under declare")
-        plain = value if isinstance(value, dict) else {"share": value}
-        settings[name] = made = parse(SETTINGS[asked.kind], plain, key)
-        if isinstance(made, CategoryShares):
-            for one in [
-                *made.shares,
-                *made.per_decade,
-                *made.men,
-                *(c for g in made.given.values() for c in g),
-            ]:
-                asked.check(one, key)
-    for name, counts in config.counts.items():
-        asked = known.field(name, f"{where}: counts")
-        values = counted(counts, asked, f"{where}: counts")
-        if name not in {*settings, *tabled, *CATEGORIES}:
-            whole = sum(values.values())
-            settings[name] = (
-                Prevalence.model_validate(values.get(True, 0) / whole)
-                if asked.kind == "flag"
-                else CategoryShares(shares={str(value): n / whole for value, n in values.items()})
-            )
-    return settings
-
-
-def _check(config: CohortConfig, settings: Settings, known: Vocabulary, tabled: set[str], where: str) -> None:
-    """Refuse what no patients can satisfy, before any is drawn."""
-    if config.index_date.first > config.index_date.last:
-        raise InputError(f"{where}: index_date.first must not come after index_date.last")
-    if config.age is None and "age" not in tabled:
-        raise InputError(f"{where}: age: expected mean and sd, since no learnt table draws it")
-    if config.age is not None:
-        _check_age(config, where)
-    for code in config.conditions:
-        if known.field(code, f"{where}: conditions").kind != "flag":
-            raise InputError(
-                f"{where}: conditions.{code}: {code} is not a condition; expected a flag of the vocabulary"
-            )
-    above = [name for name in tabled if name in known]
-    for name, made in settings.items():
-        key = f"{where}: {'conditions' if name in config.conditions else 'fields'}.{name}"
-        asked = known.field(name, key)
-        if name in FROM_HEART_RATE:
-            raise InputError(f"{key}: follows from the heart rate of every patient; leave it out")
-        if name in tabled:
-            raise InputError(f"{key}: the learnt table draws it; leave it out")
-        share = made.share if isinstance(made, Prevalence) else 0
-        if "sex" not in tabled and share > 0 and _share_of_sex(config, asked.sex) == 0:
-            who = "women" if asked.sex == "F" else "men"
-            raise InputError(f"{key}: is a code for {who}, and women: {config.women:g} leaves none")
-        _check_parents(made, above, known, key)
-        above.append(name)
-    if config.chest_ap is not None:
-        _check_parents(config.chest_ap, above, known, f"{where}: chest_ap")
-    if config.pam50:
-        _check_subtypes(config.pam50, above, where)
-
-
-def _check_age(config: CohortConfig, where: str) -> None:
-    years = config.age
-    assert years is not None
-    if not years.low < years.high:
-        raise InputError(f"{where}: age.low must lie below age.high, got {years.low}, {years.high}")
-    if not years.low <= years.mean <= years.high:
-        raise InputError(f"{where}: age.mean must lie between age.low and age.high, got {years.mean}")
-
-
-def _check_subtypes(subtypes: Mapping[str, float], above: list[str], where: str) -> None:
-    for name, share in subtypes.items():
-        BY_NAME["pam50"].check(name, f"{where}: pam50")
-        if not 0 <= share <= 1:
-            raise InputError(f"{where}: pam50.{name}: a share must lie in 0 to 1, got {share}")
-    if abs(sum(subtypes.values()) - 1) > 0.02:  # published shares are rounded
-        raise InputError(f"{where}: pam50: shares must add up to 1, got {sum(subtypes.values()):g}")
-    if not set(BREAST_CANCER) & set(above):
-        raise InputError(f"{where}: pam50: needs breast cancer ({', '.join(BREAST_CANCER)}) in conditions")
-
-
-def _check_parents(
-    made: Prevalence | CategoryShares | NumberSpread, above: list[str], known: Vocabulary, key: str
-) -> None:
-    """What a field depends on must be a flag, or FIELD=CLASS of a category, that is drawn before it."""
-    always = made.always_if if isinstance(made, Prevalence) else []
-    for place, names in (("given", list(made.given)), ("always_if", always)):
-        for name in names:
-            owner, _, value = name.partition("=")
-            asked = known.field(owner, f"{key}.{place}")
-            if owner not in above:
-                raise InputError(
-                    f"{key}.{place}: {owner} must be listed under conditions, above what needs it"
-                )
-            if asked.kind != ("category" if value else "flag") or (value and place == "always_if"):
-                raise InputError(
-                    f"{key}.{place}: {name} is no flag; of a category give FIELD=CLASS under given"
-                )
-            if value:
-                asked.check(value, f"{key}.{place}")
-    if isinstance(made, Prevalence):
-        for code, factor in made.given.items():
-            if not 0 <= factor <= MAX_FACTOR:
-                raise InputError(
-                    f"{key}.given.{code}: a factor must lie in 0 to {MAX_FACTOR:g}, got {factor}"
-                )
-
-
-def _share_of_sex(config: CohortConfig, sex: str | None) -> float:
-    return 1.0 if sex is None else config.women if sex == "F" else 1 - config.women
