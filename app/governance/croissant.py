@@ -1,50 +1,13 @@
 """A released cohort described: Croissant for programs, a datasheet in Markdown for people."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
+from importlib import resources
 from pathlib import PurePosixPath
 from typing import Any
 
 from ...core.cohort.cohort import PATIENTS, Cohort
 
-CONTEXT: dict[str, Any] = {
-    "@language": "en",
-    "@vocab": "https://schema.org/",
-    "citeAs": "cr:citeAs",
-    "column": "cr:column",
-    "conformsTo": "dct:conformsTo",
-    "containedIn": "cr:containedIn",
-    "cr": "http://mlcommons.org/croissant/",
-    "data": {"@id": "cr:data", "@type": "@json"},
-    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "dct": "http://purl.org/dc/terms/",
-    "equivalentProperty": "cr:equivalentProperty",
-    "examples": {"@id": "cr:examples", "@type": "@json"},
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileObject": "cr:fileObject",
-    "fileProperty": "cr:fileProperty",
-    "fileSet": "cr:fileSet",
-    "format": "cr:format",
-    "includes": "cr:includes",
-    "isLiveDataset": "cr:isLiveDataset",
-    "jsonPath": "cr:jsonPath",
-    "key": "cr:key",
-    "md5": "cr:md5",
-    "parentField": "cr:parentField",
-    "path": "cr:path",
-    "rai": "http://mlcommons.org/croissant/RAI/",
-    "recordSet": "cr:recordSet",
-    "references": "cr:references",
-    "regex": "cr:regex",
-    "repeated": "cr:repeated",
-    "replace": "cr:replace",
-    "samplingRate": "cr:samplingRate",
-    "sc": "https://schema.org/",
-    "separator": "cr:separator",
-    "source": "cr:source",
-    "subField": "cr:subField",
-    "transform": "cr:transform",
-}
 FORMATS = {  # ending of a file -> media type; the rest are bytes
     ".dcm": "application/dicom",
     ".hea": "text/plain",
@@ -70,7 +33,7 @@ def croissant(cohort: Cohort, certificate: Mapping[str, Any]) -> dict[str, Any]:
     manifest = cohort.manifest
     name = f"polyclinic-{manifest['population']['name']}-{certificate['cohort']['manifest_sha256'][:12]}"
     return {
-        "@context": CONTEXT,
+        "@context": json.loads(resources.files(__package__).joinpath("croissant_context.json").read_text()),
         "@type": "sc:Dataset",
         "conformsTo": ["http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0"],
         "name": name,
@@ -100,58 +63,20 @@ def croissant(cohort: Cohort, certificate: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def datasheet(cohort: Cohort, certificate: Mapping[str, Any]) -> str:
-    """A data sheet in Markdown: what is in the cohort, how it was made, what was measured, and what was not."""
-    verdict, policy = certificate["verdict"], certificate["policy"]
-    lines = [
-        f"# Data sheet: {cohort.manifest['population'].get('title') or certificate['cohort']['name']}",
-        "",
-        *_about(cohort, certificate),
-        "",
-        "## What is in it",
-        "",
-        "| kind of record | patients with one | who has one |",
-        "|---|---|---|",
-        *(
-            f"| {name} | {own.get('with_record', 0)} of {cohort.patients} | {own.get('indication', '')} |"
-            for name, own in cohort.manifest["modalities"].items()
-        ),
-        "",
-        "## What it was learnt from",
-        "",
-        "| weights | data | licence | patients | privacy |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {card['name']} | {data['name']} | {data['licence']} | {data['patients'] or 'not stated'} | "
-            f"{card['privacy']} |"
-            for card in certificate["weights"]
-            for data in card.get("data", ())
-        ),
-        "",
-        f"## Judged by the policy “{policy['name']}”: {'passed' if verdict['passed'] else 'refused'}",
-        "",
-        policy["about"].strip(),
-        "",
-        "| check | measured | limit | |",
-        "|---|---|---|---|",
-        *(_line(check) for check in verdict["checks"] if check["value"] is not None),
-        "",
-        "## What was not measured",
-        "",
-        *([f"- {line}" for line in verdict["not_measured"]] or ["Nothing that the policy asks for."]),
-        "- How a physician would judge the records.",
-        "",
-        "## Keep in mind",
-        "",
-        f"- {certificate['statement']}",
-        *([f"- {certificate['selection']['in_words']}"] if certificate["selection"] else []),
-        *(
-            f"- Judged also by the policy “{other['policy']}”: {'passed' if other['passed'] else 'refused'}."
-            for other in certificate["other_verdicts"]
-        ),
-        f"- To be deleted after {certificate['retain_until']} (`polyclinic purge`).",
-        "- `polyclinic verify` finds any byte that was changed since.",
-    ]
-    return "\n".join(lines) + "\n"
+    """A datasheet in Markdown: what is in the cohort, how it was made, what was measured, and what was not."""
+    from jinja2 import Environment, PackageLoader
+
+    pages = Environment(
+        loader=PackageLoader("polyclinic.app.governance", ""), trim_blocks=True, keep_trailing_newline=True
+    )
+    return pages.get_template("datasheet.md.j2").render(
+        certificate=certificate,
+        policy=certificate["policy"],
+        population=cohort.manifest["population"],
+        modalities=cohort.manifest["modalities"],
+        about=_about(cohort, certificate),
+        verdict=lambda passed: "passed" if passed else "refused",
+    )
 
 
 def _about(cohort: Cohort, certificate: Mapping[str, Any]) -> list[str]:
@@ -219,10 +144,3 @@ def _table(cohort: Cohort) -> dict[str, Any]:
         "@type": "cr:RecordSet", "@id": "patients", "name": "patients", "description": "Who the patients are.",
         "key": {"@id": "patients/patient_id"}, "field": fields,
     }  # fmt: skip
-
-
-def _line(check: Mapping[str, Any]) -> str:
-    side = "at most" if "at_most" in check else "at least"
-    limit = check["at_most"] if "at_most" in check else check["at_least"]
-    passed = "passed" if check["passed"] else "**refused**"
-    return f"| {check['what']} | {check['value']:.4g} | {side} {limit:g} | {passed} |"

@@ -20,11 +20,11 @@ from ...core.training.weights import digest, write_atomic
 from ...eval.gate import judge
 from ...eval.policy import Policy
 from ...eval.results import read_scores
-from ..engines.job import chosen_of
+from ..engines.generation import header, run
+from ..engines.job import chosen_of, population_of
 from ..training import references
 from . import certificate, croissant
 from .certificate import CERTIFICATE, CROISSANT, DATASHEET, SCORES, cards_of, fingerprint
-from .resample import resample
 from .verification import read_watermark, untracked_files
 
 Pairs = Mapping[str, list[tuple[TrainingSet, TrainingSet]]]
@@ -230,6 +230,42 @@ def release(
         )
         cohort, outcome = new, context.decide(new, progress)
     return outcome
+
+
+def resample(
+    cohort: Cohort,
+    out: Path,
+    resampled: Mapping[str, int],
+    number: int,
+    *,
+    watermark: Path | None = None,
+    workers: int | None = None,
+) -> Cohort:
+    """The same patients in a new folder, some modalities resampled: `resampled` gives the draw of each by name.
+
+    The other modalities' records are the same again, but for what they state of those drawn resampled. `number`
+    counts the cohorts drawn, this one included, and stands in the manifest. Raises InputError when weights or
+    software are no longer those of the first cohort, or its watermark's key is not given.
+    """
+    same = {key: cohort.manifest[key] for key in ("seed", "patients", "population", "weights", "software")}
+    options = {n: own["options"] for n, own in cohort.manifest["modalities"].items() if "options" in own}
+    settings = header(population_of(cohort), chosen_of(cohort), cohort.patients, int(same["seed"]), options)
+    for key, there in same.items():
+        if settings[key] != there:
+            raise InputError(
+                f"{cohort.folder}: cannot draw again, the {key} in force differ from those of its manifest"
+            )
+    if mark := cohort.manifest.get("watermark"):
+        Mark.named(mark["key"], watermark)
+        settings["watermark"] = mark
+    settings["draw"] = {
+        "number": number,
+        "resampled": {name: draw for name, draw in resampled.items() if draw},
+    }
+    again = Cohort.resume(out, settings)
+    if not again.complete:
+        run(again, workers, watermark=watermark)
+    return again
 
 
 def _require_whole(cohort: Cohort, events: Sequence[Event]) -> None:
