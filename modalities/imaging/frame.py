@@ -88,9 +88,11 @@ class Slices(Settings):
 
 
 def stretched(values: AnyArray, low: float, high: float) -> Float32Array:
-    """Values as float32 from 0 (at low and below) to 1 (at high and above); what is not a number is black."""
-    span = high - low
-    scaled = (np.asarray(values, dtype=np.float32) - np.float32(low)) / np.float32(span if span > 0 else 1)
+    """Values as float32 from 0 (at low and before) to 1 (at high and beyond), also where high lies below low.
+
+    What is not a number is black.
+    """
+    scaled = (np.asarray(values, dtype=np.float32) - np.float32(low)) / np.float32(high - low or 1)
     return np.clip(np.nan_to_num(scaled, nan=0.0), 0, 1)
 
 

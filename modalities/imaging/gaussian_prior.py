@@ -106,6 +106,16 @@ def classes_of(
     return values, np.array([place.get(profile.get(by), -1) for profile in profiles])
 
 
+def require_classes(by: str | None, profiles: Sequence[PatientProfile]) -> None:
+    """Raises InputError where nobody is known to be of some class: its mean would be noise alone."""
+    values, place = classes_of(by, profiles)
+    if empty := [str(value) for i, value in enumerate(values) if not (place == i).any()]:
+        raise InputError(
+            f"model.prior.by: no training patient is known to have {by} = {', '.join(empty)}: that class would be "
+            "noise alone; map the column in dataset.yaml, choose another field, or leave `by` out"
+        )
+
+
 def fit_public(
     z: FloatArray, code: Float32Array, profiles: Sequence[PatientProfile], settings: PriorSettings
 ) -> GaussianPrior:

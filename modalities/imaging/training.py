@@ -20,13 +20,22 @@ from ...core.dp.ledger import pay
 from ...core.errors import InputError
 from ...core.modality import Batch, Conditioner, TrainingSet
 from ...core.profile import seed_for
+from ...core.remarks import remark
 from ...core.training.fit import Outcome
 from ...core.training.trainer import fit as run
 from ...core.training.weights import Card, Weights, figures, halves, write_atomic
 from ...core.types import BoolArray, Float32Array, FloatArray, IntArray
 from . import features, histogram_matching, stack, upsampler
 from .adapters import merge, restrict
-from .gaussian_prior import MEAN_SHARE, STORED, GaussianPrior, PriorSettings, fit_private, fit_public
+from .gaussian_prior import (
+    MEAN_SHARE,
+    STORED,
+    GaussianPrior,
+    PriorSettings,
+    fit_private,
+    fit_public,
+    require_classes,
+)
 from .generator import ImageGenerator
 from .images import Images
 from .model import (
@@ -113,6 +122,8 @@ def train_flow(
             )
         wanted, code = [*wanted, *stack.COLUMNS], np.hstack([code, stack.code_of(images.places)])
     torch.manual_seed(how.seed)
+    if init is None and how.budget is None:
+        shape, training = within(shape, training, len(images.pixels))
     module = ImageDiffusion(wanted, shape, training)
     if init is not None:
         start(module.net, init, wanted)
@@ -142,6 +153,24 @@ def train_flow(
         tensors |= halves(STORED, prior.tensors())
     weights = Weights(tensors, card)
     return matched(weights, images, conditioner, how.seed) if settings.histogram_matching else weights
+
+
+def within(shape: ImageModel, training: ImageTraining, images: int) -> tuple[ImageModel, ImageTraining]:
+    """Settings with no more principal components of the source than so many images can give; fewer are remarked.
+
+    Raises InputError for a single image, which has none.
+    """
+    most = min(images - 1, shape.channels * shape.size**2)
+    if shape.components <= most:
+        return shape, training
+    if most < 1:
+        raise InputError(f"imaging: expected 2 training images at least, got {images}")
+    remark(
+        f"imaging: {images} images give {most} principal components for the source, {shape.components} need "
+        f"{shape.components + 1} images; the model has {most} (model.network.components)"
+    )
+    kept = tuple(dict.fromkeys(min(number, most) for number in training.kept))
+    return shape.model_copy(update={"components": most}), training.model_copy(update={"kept": kept})
 
 
 def matched(weights: Weights, images: Images, conditioner: Conditioner, seed: int) -> Weights:
@@ -198,6 +227,8 @@ def _private(
     """Both are charged before either is learnt; the prior takes `prior_share` of the budget, DP-SGD the rest."""
     budget = how.budget
     assert budget is not None
+    if settings.prior is not None:
+        require_classes(settings.prior.by, images.profiles)
     first = one_each(images.patients, np.random.default_rng(secrets.randbits(63)))
     share = training.prior_share if training.steps else 1.0
     plans: dict[str, PrivacyPlan] = {}

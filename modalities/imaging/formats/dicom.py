@@ -202,6 +202,9 @@ def _display_tags(dataset: "Dataset", index: int) -> "Dataset":
     from pydicom import Dataset
 
     tags = Dataset()
+    tags.set_original_encoding(*dataset.original_encoding)  # the byte order of lookup tables written as OW
+    if (meta := getattr(dataset, "file_meta", None)) is not None:
+        tags.file_meta = meta
     for name in DISPLAY:
         if name in dataset:
             tags[name] = dataset[name]

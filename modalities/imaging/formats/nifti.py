@@ -31,6 +31,7 @@ def slices_of(path: Path, plane: Plane, levels: Levels, slices: Slices) -> Itera
     """
     import nibabel
     from nibabel.filebasedimages import ImageFileError
+    from nibabel.orientations import OrientationError
     from nibabel.spatialimages import HeaderDataError
 
     if not path.is_file():
@@ -52,6 +53,11 @@ def slices_of(path: Path, plane: Plane, levels: Levels, slices: Slices) -> Itera
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: expected a NIfTI volume, cannot read it ({first_line(error)})") from None
+    except OrientationError:
+        raise InputError(
+            f"{path}: its affine has an axis without direction (a column of zeros), so nobody knows how it lies; "
+            "mend sform or qform"
+        ) from None
     finite = volume[np.isfinite(volume)]
     low, high = (levels if levels.chosen else Levels(percentiles=PERCENTILES)).ends(finite)
     planes = np.moveaxis(volume, AXIS[plane], 0)
