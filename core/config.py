@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import InputError
+from .remarks import remark
 
 
 class Settings(BaseModel):
@@ -17,6 +18,18 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     renamed: ClassVar[Mapping[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_their_present_names(cls, values: Any) -> Any:
+        """Keys of earlier versions are read under their present names, which is remarked."""
+        if not isinstance(values, dict):
+            return values
+        for old, now in cls.renamed.items():
+            if old in values and now not in values:
+                remark(f"the setting {old!r} is called {now!r} now")
+                values = {now if key == old else key: value for key, value in values.items()}
+        return values
 
 
 class FieldMap(Settings):
@@ -104,8 +117,6 @@ def parse(model: type[S], values: Any, where: str) -> S:
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             owner = _model_at(model, first["loc"][:-1])
-            if now := getattr(owner, "renamed", {}).get(str(first["loc"][-1])):
-                raise InputError(f"{where}: {key!r} is called {now!r} now") from None
             near = get_close_matches(str(first["loc"][-1]), owner.model_fields, n=1, cutoff=0.0)
             raise InputError(f"{where}: unknown key {key!r}; the nearest known one is {near[0]!r}") from None
         if not key and first["type"] == "value_error":  # of the whole, whose values nobody wants to read

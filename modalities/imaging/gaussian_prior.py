@@ -7,7 +7,7 @@ Everything after the release (shrinking, roots) is post-processing.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -37,6 +37,7 @@ class PriorSettings(Settings):
     the length of a public image; a new hospital's images lie off the public centre.
     """
 
+    renamed: ClassVar[Mapping[str, str]] = {"kept": "rank"}
     rank: int = 64
     by: str | None = None
     mixture: int = Field(default=1, ge=1)

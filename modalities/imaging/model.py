@@ -1,7 +1,7 @@
 """The image model: a profile-conditioned flow-matching U-Net, its Lightning module and its sampler."""
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import lightning.pytorch as pl
 import numpy as np
@@ -19,6 +19,7 @@ from . import gaussian_prior, histogram_matching
 from .adapters import Trainable
 from .stack import turned
 
+GROUPS = 16  # of channels that are normalised together
 RENAMED = {"fold": "patch_size"}  # keys of cards that ship -> fields of ImageModel
 
 
@@ -29,6 +30,7 @@ class ImageModel(Settings):
     components: the network only has to learn what is not normal. 0 starts from white noise.
     """
 
+    renamed: ClassVar[Mapping[str, str]] = RENAMED
     size: int = 64
     channels: int = 1
     patch_size: int = 2
@@ -37,6 +39,14 @@ class ImageModel(Settings):
     attention: tuple[bool, ...] = (False, False, True)
     head: int = 32
     components: int = 192
+
+    @model_validator(mode="after")
+    def _fits(self) -> "ImageModel":
+        if len(self.widths) != len(self.attention) or any(width % GROUPS for width in self.widths):
+            raise ValueError(f"widths must be multiples of {GROUPS}, one for each entry of attention")
+        if self.size % (self.patch_size * 2 ** (len(self.widths) - 1)):
+            raise ValueError("size must be divisible by patch_size and by 2 for each further width")
+        return self
 
 
 class ImageTraining(Settings):
@@ -51,6 +61,10 @@ class ImageTraining(Settings):
     the Gaussian prior and the rest into DP-SGD of `steps` steps; with 0 steps all goes into the prior.
     """
 
+    renamed: ClassVar[Mapping[str, str]] = {
+        "multiplicity": "augmentation_multiplicity",
+        "law_share": "prior_share",
+    }
     steps: int = 20_000
     batch_size: int = 64
     learning_rate: float = 4e-4
@@ -134,8 +148,8 @@ class Denoiser(nn.Module):
             down_block_types=tuple(down),
             up_block_types=tuple(up),
             class_embed_type="identity",
-            attention_head_dim=shape.head,
-            norm_num_groups=16,
+            attention_head_dim=min(shape.head, *shape.widths),
+            norm_num_groups=GROUPS,
         )
 
     mean: Tensor

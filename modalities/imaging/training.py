@@ -5,7 +5,7 @@ import math
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -65,6 +65,7 @@ class Config(Settings):
     kind: Literal["flow", "upsampler", "features"] = "flow"
     network: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
+    renamed: ClassVar[Mapping[str, str]] = {"law": "prior", "finish": "histogram_matching"}
     prior: PriorSettings | None = None
     histogram_matching: bool = False
     shows: Shows = Shows()

@@ -1,7 +1,9 @@
 """Acquisition: from a drawn record to the recorded one, with its settings, its noise and its study."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -26,6 +28,7 @@ class SignalsOptions(ExportOptions):
     also written with one reading a second. `clean` adds the trace without its noise.
     """
 
+    renamed: ClassVar[Mapping[str, str]] = {"recorder": "device", "course": "trajectory"}
     device: str | None = None
     seconds: int = Field(default=10, ge=10, le=3600)
     paroxysmal: bool = False

@@ -20,6 +20,7 @@ from polyclinic.conditioning.population import Population
 from polyclinic.core.errors import InputError
 from polyclinic.core.modality import Batch, Record
 from polyclinic.core.profile import seed_for
+from polyclinic.core.remarks import DataWarning
 from polyclinic.modalities.records import Records
 from polyclinic.modalities.records.corruption import corrupted, slip
 from polyclinic.modalities.records.formats.omop import COLUMNS
@@ -131,7 +132,6 @@ def test_messy_cohorts_come_back_with_their_truth(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"corrupt": 0.1}, "nearest known one is 'corruption'"),
-        ({"mess": 0.1}, "'mess' is called 'corruption' now"),
         ({"corruption": 2}, "corruption"),
         ({"formats": ["xml"]}, "formats"),
     ],
@@ -139,6 +139,13 @@ def test_messy_cohorts_come_back_with_their_truth(tmp_path: Path) -> None:
 def test_unknown_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Records(options)
+
+
+def test_an_option_of_an_earlier_version_is_read_and_remarked() -> None:
+    with pytest.warns(DataWarning, match="'mess' is called 'corruption' now"):
+        assert Records({"mess": 0.25}).options.corruption == 0.25
+    with pytest.raises(InputError, match="unknown key 'mess'"):
+        Records({"mess": 0.25, "corruption": 0.5})
 
 
 # -- formats

@@ -1,0 +1,115 @@
+"""Images as scanners and converters leave them: the picture is the right one, or one line says why not."""
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
+
+from polyclinic.core.config import parse
+from polyclinic.core.errors import InputError
+from polyclinic.core.profile import PatientProfile
+from polyclinic.core.remarks import remarks
+from polyclinic.modalities.imaging.formats.dicom import frames, read_dataset
+from polyclinic.modalities.imaging.formats.nifti import slices_of
+from polyclinic.modalities.imaging.frame import Levels, Slices
+from polyclinic.modalities.imaging.gaussian_prior import require_classes
+from polyclinic.modalities.imaging.model import ImageModel, ImageTraining
+from polyclinic.modalities.imaging.training import within
+
+PIXELS = np.random.default_rng(0).integers(0, 4096, (16, 16)).astype(np.uint16)
+COMPUTED_RADIOGRAPHY = "1.2.840.10008.5.1.4.1.1.1"
+
+
+def shown(path: Path, syntax: Any = ExplicitVRLittleEndian, **tags: Any) -> np.ndarray:
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = COMPUTED_RADIOGRAPHY, syntax
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    data.SOPClassUID, data.SOPInstanceUID = COMPUTED_RADIOGRAPHY, meta.MediaStorageSOPInstanceUID
+    data.Rows, data.Columns, data.SamplesPerPixel, data.PhotometricInterpretation = 16, 16, 1, "MONOCHROME2"
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 12, 11, 0
+    data.PixelData = PIXELS.astype("<u2" if syntax.is_little_endian else ">u2").tobytes()
+    for name, value in tags.items():
+        setattr(data, name, value)
+    data.save_as(path, enforce_file_format=True)
+    (frame,) = frames(read_dataset(path), path, Levels(), Slices())
+    return frame.pixels
+
+
+def lookup(entries: np.ndarray, order: str) -> Sequence:
+    table = Dataset()
+    table.add_new(0x00283002, "US", [len(entries), 0, 12])
+    table.add_new(0x00283006, "OW", entries.astype(f"{order}u2").tobytes())
+    return Sequence([table])
+
+
+def test_a_window_over_a_negative_slope_shows_what_no_window_would(tmp_path: Path) -> None:
+    slope = {"RescaleSlope": "-10", "RescaleIntercept": "3000"}
+    plain = shown(tmp_path / "a.dcm", **slope)
+    low, high = 3000 - 10 * float(PIXELS.max()), 3000 - 10 * float(PIXELS.min())
+    whole = {"WindowCenter": f"{(low + high) / 2 + 0.5:.1f}", "WindowWidth": f"{high - low + 1:.0f}"}
+    windowed = shown(tmp_path / "b.dcm", **slope, **whole)
+    assert plain.std() > 0.2
+    np.testing.assert_allclose(windowed, plain, atol=0.01)
+    assert np.corrcoef(windowed.ravel(), PIXELS.ravel())[0, 1] < -0.99  # a negative slope inverts
+
+
+@pytest.mark.parametrize(
+    ("syntax", "order"),
+    [(ExplicitVRLittleEndian, "<"), (ImplicitVRLittleEndian, "<"), (ExplicitVRBigEndian, ">")],
+)
+@pytest.mark.parametrize("tag", ["VOILUTSequence", "ModalityLUTSequence"])
+def test_lookup_tables_written_as_words_are_read_in_the_file_s_byte_order(
+    tmp_path: Path, syntax: Any, order: str, tag: str
+) -> None:
+    pixels = shown(tmp_path / "a.dcm", syntax, **{tag: lookup(np.linspace(0, 4095, 4096).round(), order)})
+    assert np.corrcoef(pixels.ravel(), PIXELS.ravel())[0, 1] > 0.999
+
+
+def test_a_volume_without_a_direction_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii"
+    nibabel.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.eye(4)).to_filename(path)
+    header = bytearray(path.read_bytes())
+    header[280:328] = struct.pack("<12f", *[1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0])
+    header[252:256] = struct.pack("<hh", 0, 1)
+    path.write_bytes(header)
+    with pytest.raises(InputError, match="an axis without direction"):
+        next(iter(slices_of(path, "axial", Levels(), Slices())))
+
+
+def test_few_images_give_fewer_components() -> None:
+    shape, training = ImageModel(size=32, components=192), ImageTraining(kept=(0, 4, 64, 128))
+    with remarks(lambda text: None) as found:
+        fewer, kept = within(shape, training, 12)
+    assert (fewer.components, kept.kept) == (11, (0, 4, 11))
+    assert "12 images give 11 principal components for the source, 192 need 193 images" in next(iter(found))
+    assert within(shape, training, 193) == (shape, training)
+    with pytest.raises(InputError, match="expected 2 training images at least, got 1"):
+        within(shape, training, 1)
+
+
+def test_a_class_that_nobody_has_is_refused_before_anything_is_charged() -> None:
+    people = [PatientProfile(str(i), conditions={"J18.9": True}) for i in range(3)]
+    require_classes(None, people)
+    require_classes("J18.9", [*people, PatientProfile("x", conditions={"J18.9": False})])
+    with pytest.raises(InputError, match="no training patient is known to have J18.9 = False"):
+        require_classes("J18.9", people)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ({"widths": [20, 40, 60]}, "widths must be multiples of 16, one for each entry of attention"),
+        ({"widths": [16, 16]}, "one for each entry of attention"),
+        ({"size": 30}, "size must be divisible"),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_refused_in_one_line(network: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse(ImageModel, network, "model.network")
