@@ -7,8 +7,8 @@ Draws the shipped cohorts cardio_oncology and icu, 1,000 patients each (--quick:
 - references: every reference of the FHIR files resolves, every ImagingStudy names a DICOM file that is there;
 - agreement: 100 % of the patients on every subject where it is required; floor: the share with shuffled ids;
 - recovery: an AUROC at most 0.05 under, a mean error of ages at most 20 % over that of held-out real records; floor:
-  the figure with shuffled ids, and guessing must lie outside the 95 % range. Without a bar are facts that held-out
-  real records do not surely show, and classes so rare in the cohort that guessing alone scatters by more than the bar
+  the figure with shuffled ids, and chance must lie outside the 95 % range. Without a bar are facts that held-out
+  real records do not surely show, and classes so rare in the cohort that chance alone scatters by more than the bar
   (fewer than 34 patients, as the men of cardio_oncology);
 - shuffled ids: the range of the shuffled AUROC covers 0.5, shuffled agreement and score lie at most 0.05 above chance.
 Reported without a bar, since statistical: what agrees as a rule, and two models' readings of two records of a patient.

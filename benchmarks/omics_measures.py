@@ -141,7 +141,7 @@ def alive(clinical: NDArray[np.float64], months: float) -> float:
     return float(kaplan_meier(rows[:, 2:], np.array([months]))[0])
 
 
-def told_apart(
+def c2st(
     first: Cohort, second: Cohort, train: Cohort, test: Cohort, trees: int, seed: int
 ) -> dict[str, float]:
     """AUC of telling real from synthetic RNA: learnt on train against one draw, judged on test against another."""
@@ -154,7 +154,7 @@ def told_apart(
     both = [
         roc_auc_score(truth, model.fit(x, y).predict_proba(asked)[:, 1]) for model in (logistic(), forest)
     ]
-    return {"  told apart, LR": both[0], "  told apart, RF": both[1], "told apart, worst AUC": max(both)}
+    return {"  C2ST, LR": both[0], "  C2ST, RF": both[1], "C2ST, worst AUC": max(both)}
 
 
 def membership(synthetic: Cohort, train: Cohort, test: Cohort, seed: int) -> dict[str, float]:

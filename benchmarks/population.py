@@ -38,7 +38,7 @@ from polyclinic.core.config import DatasetConfig, parse, read_yaml
 
 HERE = Path(__file__).parent
 EPSILON, DELTA = 1.0, 1e-6
-BARS = {"2-way TV": (0.025, "at most"), "readmission AUROC": (0.59, "at least"), "told apart AUC": (0.72, "at most"),
+BARS = {"2-way TV": (0.025, "at most"), "readmission AUROC": (0.59, "at least"), "C2ST AUC": (0.72, "at most"),
         "processor seconds": (60.0, "at most")}  # fmt: skip
 Codes = NDArray[np.int64]
 
@@ -86,7 +86,7 @@ def readmission(taught: Codes, test: Codes, names: Sequence[str]) -> float:
     return float(roc_auc_score(test[:, at] > 0, model.predict_proba(test[:, rest])[:, 1]))
 
 
-def told_apart(drawn: Codes, test: Codes) -> float:
+def c2st(drawn: Codes, test: Codes) -> float:
     """AUC of gradient boosting, real against drawn, on halves it has not seen."""
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.metrics import roc_auc_score
@@ -112,7 +112,7 @@ def measured(
         "2-way TV": float(pairs.mean()),
         "largest": float(pairs.max()),
         "readmission AUROC": readmission(table, test, names),
-        "told apart AUC": told_apart(table, test),
+        "C2ST AUC": c2st(table, test),
     }
     cells = "".join(f"{value:>12.4f}" for value in row.values())
     print(f"{name:34}{cells}{'' if seconds is None else f'{seconds:>10.0f} s'}", flush=True)
@@ -215,7 +215,7 @@ def ungrouped(
 
 def heads(title: str) -> None:
     """The line above a table."""
-    columns = ("2-way TV", "largest", "AUROC", "told apart", "time")
+    columns = ("2-way TV", "largest", "AUROC", "C2ST", "time")
     print(f"\n{title:34}" + "".join(f"{column:>12}" for column in columns))
 
 

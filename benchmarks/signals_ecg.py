@@ -220,7 +220,7 @@ def rows(
             [forest(b.features, own.features, seed) for own, seed in zip(ours[name], seeds, strict=True)]
         )
         floor = np.mean([forest(b.features, a.features, seed) for seed in seeds])
-        yield Row(f"told apart, forest, {name} ({len(b.records)} test)", float(told), float(floor), most=0.80)
+        yield Row(f"C2ST, forest, {name} ({len(b.records)} test)", float(told), float(floor), most=0.80)
     yield Row(
         "  real of another recorder instead",
         float(np.mean([forest(test.features, other[0].features, s) for s in seeds])),
@@ -245,7 +245,7 @@ def rows(
             [[train.records[i] for i in half]] * len(seeds),
         )
     )
-    yield Row("told apart, 1-D CNN", told, floor, note="reported")
+    yield Row("C2ST, 1-D CNN", told, floor, note="reported")
 
     real, held = delineated(train.records), delineated(test.records)
     drawn_waves = [delineated(own.records) for own in ours[names[0]]]
@@ -299,7 +299,7 @@ def private_rows(data: Path, seeds: Sequence[int]) -> Iterator[Row]:
             )
         ]
         told = np.mean([forest(test.features, own.features, s) for own, s in zip(ours, seeds, strict=True)])
-        yield Row(f"{name}: told apart, forest", float(told), note="reported")
+        yield Row(f"{name}: C2ST, forest", float(told), note="reported")
         value = float(np.mean([useful(own, test, ABNORMAL, s) for own, s in zip(ours, seeds, strict=True)]))
         yield Row(f"{name}: abnormal ECG, AUROC", value, floor, note="reported")
         yield Row(f"{name}: within 3 /min of the profile", on_rate(ours), note="reported")

@@ -93,12 +93,10 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {
-        "span": lambda pair, form="%.2f": f"{form} to {form}" % tuple(pair) if pair else "",
-        "percent": lambda share, digits=1: f"{share:.{digits}%}",
-        "base64": lambda content: b64encode(content).decode(),
-        "shown": shown,
-    }
+    found.filters["span"] = span
+    found.filters["percent"] = lambda share, digits=1: f"{share:.{digits}%}"
+    found.filters["base64"] = lambda content: b64encode(content).decode()
+    found.filters["shown"] = shown
     found.globals |= {
         "chips": CHIPS,
         "questions": QUESTIONS,
@@ -112,6 +110,11 @@ def environment() -> Environment:
         "close_share": CLOSE_SHARE,
     }
     return found
+
+
+def span(pair: tuple[float, float] | None, form: str = "%.2f") -> str:
+    """Both ends of a range; nothing where there is none."""
+    return f"{form % pair[0]} to {form % pair[1]}" if pair else ""
 
 
 def place(score: Score, x: float) -> float:
