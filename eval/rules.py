@@ -8,7 +8,7 @@ from ..core.capabilities import ClinicalRules
 from ..core.modality import Modality
 from .cohort import CohortRecords
 
-NAMED = 20  # breaches told in full
+NAMED = 20  # breaches listed in full
 
 
 def rules(cohort: CohortRecords, modalities: Sequence[Modality]) -> dict[str, Any]:

@@ -124,9 +124,7 @@ def real_rows(
         chosen = {ids[i] for i in rng.permutation(len(ids))[:most]}
         rows = [i for i in rng.permutation(len(part)) if part.profiles[i].patient_id in chosen]
         part = replace(
-            part,
-            records=tuple(part.records[i] for i in rows),
-            profiles=tuple(part.profiles[i] for i in rows),
+            part, records=tuple(part.records[i] for i in rows), profiles=tuple(part.profiles[i] for i in rows)
         )
         for profile, record in zip(part.profiles, modality.load(part), strict=True):
             yield profile.but(patient_id=f"{part.source.name}/{profile.patient_id}"), record

@@ -34,7 +34,7 @@ def pair(first: Comparison, second: Comparison, seed: int) -> Pair | None:
         order = np.random.default_rng(seed).permutation(len(both))[:MOST]
         groups.append([both[i] for i in order])
     member = np.repeat([True, False], [len(own) for own in groups[:2]])
-    return Pair((_apart(first, groups, seed), _apart(second, groups, seed)), member)
+    return Pair((_distances(first, groups, seed), _distances(second, groups, seed)), member)
 
 
 def common(first: Sample, second: Sample) -> list[str]:
@@ -47,13 +47,13 @@ def scores(found: Pair) -> FloatArray:
     """(real patient,) minus the log of how many nearest synthetic patients must be asked until both halves meet.
 
     The attacker holds two records and asks whether they are of one person: the two lists of nearest synthetic
-    patients meet soonest where the generator has learnt that patient by heart (after Giomi et al. 2023).
+    patients meet soonest where the generator has memorized that patient (after Giomi et al. 2023).
     """
     ranks = [own.argsort(1).argsort(1) for own in found.near]
     return -np.log1p(np.maximum(*ranks).min(1).astype(np.float64))
 
 
-def _apart(comparison: Comparison, groups: Sequence[Sequence[str]], seed: int) -> FloatArray:
+def _distances(comparison: Comparison, groups: Sequence[Sequence[str]], seed: int) -> FloatArray:
     """(real patient, synthetic patient) distances in one view, of the first record of each."""
     from scipy.spatial.distance import cdist
 

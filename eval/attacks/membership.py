@@ -175,7 +175,7 @@ def nearest(a: FloatArray, b: FloatArray) -> FloatArray:
 def by_distance(embedding: Embedding) -> FloatArray:
     """(patient,) log of the distance to the nearest reference patient over that to the nearest synthetic one.
 
-    Distance to closest record, calibrated: who lives far from everybody is far from the synthetic too.
+    Distance to closest record, calibrated: who is far from everybody is far from the synthetic records too.
     """
     scores = np.empty(len(embedding.real))
     own = nearest(embedding.real, embedding.synthetic)
@@ -196,7 +196,7 @@ def by_density(embedding: Embedding) -> FloatArray:
     scores = np.empty(len(embedding.real))
     size = min(DENSE, embedding.real.shape[1])
     real, synthetic = embedding.real[:, :size], embedding.synthetic[:, :size]
-    # a little noise of its own, so that a synthetic cloud without spread still has a density
+    # a little noise of its own, so that synthetic records without spread still have a density
     jitter = 1e-3 * np.random.default_rng(0).standard_normal(synthetic.shape)
     own = gaussian_kde((synthetic + jitter).T).logpdf(real.T)
     for half in (0, 1):
@@ -207,13 +207,13 @@ def by_density(embedding: Embedding) -> FloatArray:
 
 
 def outliers(embedding: Embedding, scores: FloatArray) -> FloatArray:
-    """The scores of the fifth of patients who live farthest from the reference, NaN for all others."""
+    """The scores of the fifth of patients who are farthest from the reference, NaN for all others."""
     far = np.empty(len(embedding.real))
     for half in (0, 1):
         rows = embedding.fold[embedding.patient] == half
         far[rows] = nearest(embedding.real[rows], embedding.real[embedding.reference(half)])
-    lonely = embedding.best(far)
-    return np.where(lonely >= np.quantile(lonely, 1 - OUTLYING), scores, np.nan)
+    distance = embedding.best(far)
+    return np.where(distance >= np.quantile(distance, 1 - OUTLYING), scores, np.nan)
 
 
 def _some(group: Sample, rng: np.random.Generator) -> IntArray:

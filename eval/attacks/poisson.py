@@ -1,7 +1,7 @@
 """Poisson: whether batches are drawn as the accounting of private training takes them to be.
 
 No lower bound of realistic size tells shuffled batches from Poisson ones, though their epsilon may be several
-times larger (Chua et al. 2024). The sampler's own law does: it is public code, which can be asked for batches.
+times larger (Chua et al. 2024). The distribution of batches does: the sampler is public code, and can be run.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 from ...core.types import BoolArray
 
 FAR = 5.0  # standard deviations, from which a sampler is called wrong: less than one in a million right ones
-DRAWS = 200  # of right samplers, for the law of each statistic
+DRAWS = 200  # of right samplers, for the distribution of each statistic
 
 Taken = BoolArray  # (step, patient): who was in which batch
 

@@ -148,7 +148,7 @@ def _possible(canaries: int, guesses: int, right: int, mu: float, chance: float)
     After Mahloujifar, Melis and Chaudhuri 2024. Let p_j be the chance of j right guesses. Turn one canary over: a
     right guess becomes wrong, and j becomes j - 1. So for each t, by the trade-off function G and Jensen,
     sum_{j >= t} j p_j / m <= 1 - G(sum_{j >= t} (r - j + 1) p_{j - 1} / m). Starting from p_right = chance, the
-    least mass that each t demands below it is added; if all of it comes to more than 1, there is no such law.
+    least mass that each t demands below it is added; if all of it comes to more than 1, there is no such distribution.
     """
     from scipy.special import ndtr, ndtri
 

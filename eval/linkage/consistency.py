@@ -31,9 +31,7 @@ SHUFFLES = 10  # the first half says what chance is, the second what is left whe
 PATIENTS_TABLE = "table of patients"
 UNINFORMATIVE = 0.99  # agreement by chance from which a subject says nothing of who belongs to whom
 
-LEAST = (
-    30  # patients; of fewer, what agrees by chance is not known well enough to count beside other subjects
-)
+LEAST = 30  # patients; of fewer, what agrees by chance is not known well enough to count with other subjects
 
 Patient = str
 Source = str  # of assertions that stay together when ids are shuffled: a modality, or ROSTER

@@ -16,7 +16,7 @@ from ..score import AS_REAL, DIFFERENT, UNDECIDED, percentiles
 LEAST = 20  # records of known age a group
 BOOTSTRAP, SHUFFLES = 200, 20
 AUROC_BAR, AGE_BAR = 0.05, 0.20  # how far under the AUROC, how much over the mean error, of real test records
-# A class of n scatters the AUROC of a guess by about 1 / sqrt(12 n): from so many on by no more than the bar
+# A class of n scatters the AUROC by chance by about 1 / sqrt(12 n): from so many on by no more than the bar
 ENOUGH = math.ceil(1 / (12 * AUROC_BAR**2))
 AGE, SEX = "age", "sex"
 

@@ -33,12 +33,9 @@ def calibration_error(probability: FloatArray, y: IntArray) -> float:
 
 
 def brier_score(models: TaskModels, rng: np.random.Generator) -> Score:
-    """Brier score on real test rows of the model trained on synthetic rows, beside those trained on as many real."""
+    """Brier score on real test rows of the model trained on synthetic rows, and of those trained on as many real."""
     y = models.y
-    value, baseline = (
-        brier(models.found, y),
-        float(np.mean([brier(p, y) for p in models.real_baselines])),
-    )
+    value, baseline = (brier(models.found, y), float(np.mean([brier(p, y) for p in models.real_baselines])))
     rows = resamples(models.patients, y, rng)
     ours = [brier(models.found[r], y[r]) for r in rows]
     theirs = [brier(models.real_baselines[i % REPEATS][r], y[r]) for i, r in enumerate(rows)]
@@ -74,10 +71,7 @@ def worst_subgroup(models: TaskModels, rng: np.random.Generator) -> Score:
         reason = f"fewer than two age bands, sexes or origins have {LEAST_OF_GROUP} real test records"
         return not_measured(name, title, CALIBRATION, reason, models.task.name)
     y = models.y
-    ours, baselines = (
-        _squared(models.found, y),
-        np.stack([_squared(p, y) for p in models.real_baselines]),
-    )
+    ours, baselines = (_squared(models.found, y), np.stack([_squared(p, y) for p in models.real_baselines]))
     usual = baselines.mean(0)
     rises = np.stack([own - np.delete(baselines, i, 0).mean(0) for i, own in enumerate(baselines)])
 

@@ -109,7 +109,7 @@ def compare(
     seed: int,
     panel: Panel | None = None,
 ) -> Score:
-    """The figure of synthetic records beside real test records; real baseline: as many real training patients.
+    """The figure of synthetic records against real test records; real baseline: as many real training patients.
 
     One row a patient of the judged side, at most 400 and at most half of the training patients; all test rows.
     The interval resamples both sides by patient; that of a heavy figure the judged side only.
@@ -187,6 +187,6 @@ def _score(
         real_baseline_interval=reach,
         verdict=verdict,
         scale=(0.0, max(top, value, reach[1])),
-        sentence=f"{said}, {WORDS[verdict]} (real beside real: {real_baseline:.3g}; {size} synthetic records).",
+        sentence=f"{said}, {WORDS[verdict]} (real against real: {real_baseline:.3g}; {size} synthetic records).",
         details={"rows": size},
     )

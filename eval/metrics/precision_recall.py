@@ -15,8 +15,8 @@ NEIGHBOURS = 5
 class Prdc:
     """Shares in [0, 1], density may pass 1; each is best where real against real is.
 
-    precision: synthetic rows within the real cloud; recall: real rows within the synthetic cloud
-    (Kynkaanniemi et al. 2019). density, coverage: the same, robust to outliers (Naeem et al. 2020).
+    precision: synthetic rows within the support of real ones; recall: real rows within that of synthetic
+    ones (Kynkaanniemi et al. 2019). density, coverage: the same, robust to outliers (Naeem et al. 2020).
     """
 
     precision: float
@@ -42,7 +42,7 @@ def kernel_distance(real: FloatArray, synthetic: FloatArray) -> float:
 
 
 def prdc(real: FloatArray, synthetic: FloatArray, neighbours: int = NEIGHBOURS) -> Prdc:
-    """Shares of each cloud that lie in the other's balls to the k-th neighbour."""
+    """Shares of each group that lie in the other's balls to the k-th neighbour."""
     between = cdist(synthetic, real)
     of_real = np.partition(cdist(real, real), neighbours, axis=1)[:, neighbours]
     of_synthetic = np.partition(cdist(synthetic, synthetic), neighbours, axis=1)[:, neighbours]

@@ -22,17 +22,7 @@ def task_scores(task: Task, synthetic: Sample, train: Sample, test: Sample, seed
     if isinstance(found, str):
         return unmeasured_task(task, found)
     rng = np.random.default_rng(seed)
-    return [
-        _tstr(found, rng),
-        _trts(found, rng),
-        brier_score(found, rng),
-        worst_subgroup(found, rng),
-    ]
-
-
-def tstr(task: Task, synthetic: Sample, train: Sample, test: Sample, seed: int) -> Score:
-    """The TSTR score alone."""
-    return task_scores(task, synthetic, train, test, seed)[0]
+    return [_tstr(found, rng), _trts(found, rng), brier_score(found, rng), worst_subgroup(found, rng)]
 
 
 def _tstr(models: TaskModels, rng: np.random.Generator) -> Score:

@@ -24,7 +24,7 @@ from polyclinic.eval import reference
 from polyclinic.eval.metrics import classifier
 from polyclinic.eval.metrics.classifier import auc, c2st, predict_classes
 from polyclinic.eval.metrics.distances import distances, frechet, ks, real_baseline, summarise
-from polyclinic.eval.metrics.tstr import tstr
+from polyclinic.eval.metrics.tstr import task_scores
 from polyclinic.eval.profile import QUICK
 from polyclinic.eval.report import report
 from polyclinic.eval.sample import Sample, collect, one_each, resample
@@ -205,7 +205,7 @@ def test_too_few_patients_are_not_told_apart() -> None:
 
 
 def test_synthetic_rows_teach_as_real_ones() -> None:
-    found = tstr(ILL, sample(80, 3), sample(120, 1), sample(120, 2), 0)
+    found = task_scores(ILL, sample(80, 3), sample(120, 1), sample(120, 2), 0)[0]
     assert found.verdict == AS_REAL
     assert found.value == pytest.approx(found.real_baseline, abs=0.1)
 
@@ -213,15 +213,15 @@ def test_synthetic_rows_teach_as_real_ones() -> None:
 def test_wrong_labels_teach_nothing() -> None:
     wrong = sample(80, 3)
     wrong.labels["illness"][:] = 1 - wrong.labels["illness"]
-    assert tstr(ILL, wrong, sample(120, 1), sample(120, 2), 0).verdict == DIFFERENT
+    assert task_scores(ILL, wrong, sample(120, 1), sample(120, 2), 0)[0].verdict == DIFFERENT
 
 
 def test_a_task_that_real_rows_do_not_teach_decides_nothing() -> None:
-    assert tstr(COIN, sample(80, 3), sample(120, 1), sample(120, 2), 0).verdict == UNDECIDED
+    assert task_scores(COIN, sample(80, 3), sample(120, 1), sample(120, 2), 0)[0].verdict == UNDECIDED
 
 
 def test_one_class_is_not_measured() -> None:
-    found = tstr(ILL, sample(80, 3, ill=False), sample(120, 1), sample(120, 2), 0)
+    found = task_scores(ILL, sample(80, 3, ill=False), sample(120, 1), sample(120, 2), 0)[0]
     assert (found.status, found.value, found.verdict) == (NOT_MEASURED, None, None)
     assert "0 synthetic records with 'ill'" in str(found.reason)
 
@@ -229,7 +229,7 @@ def test_one_class_is_not_measured() -> None:
 def test_unknown_labels_are_left_out() -> None:
     partly = sample(80, 3)
     partly.labels["illness"][::2] = np.nan
-    assert tstr(ILL, partly, sample(120, 1), sample(120, 2), 0).details["rows"] == 40
+    assert task_scores(ILL, partly, sample(120, 1), sample(120, 2), 0)[0].details["rows"] == 40
 
 
 def test_more_features_than_rows_is_the_same_model() -> None:
