@@ -3,7 +3,7 @@
     python benchmarks/images.py [--data DIR] [--quick] [--seeds 0 1] [--only p1|p2|free|speed|clipping]
 
 P1, private: public data are MedNIST, private data cxr_kermany's train rows at 64 px, one image a patient key,
-condition the finding. P2, steered: the shipped weights against cxr_nih's test rows, and films of the prior, of
+condition the finding. P2, steered: the shipped weights against cxr_nih's test rows, and images of the prior, of
 which nothing is asked, against MedNIST's (free: these alone). All figures are against test rows; floors are
 train rows of the same kind and number in place of synthetic images.
 """
@@ -250,14 +250,14 @@ def steered(table: Table, data: Path, seed: int) -> None:
 def free(table: Table, data: Path, quick: bool, seed: int) -> None:
     """P2 of X-rays of which nothing is asked."""
     space = judges.FeatureSpace(find("imaging_features"))
-    films, _ = read("imaging", "mednist CXR", data, "test")
+    mednist_images, _ = read("imaging", "mednist CXR", data, "test")
     others, _ = read("imaging", "mednist CXR", data, "train")
-    size = 1000 if quick else len(films)
+    size = 1000 if quick else len(mednist_images)
     generator = ImageGenerator(load_weights(find("imaging_prior")), ENCODER.columns)
     blank = [PatientProfile(str(i)) for i in range(size)]
     images = drawn(generator, blank, seed)
     table.head(f"P2, {size} unconditional X-rays of the prior against MedNIST test rows, seed {seed}")
-    target, ours, theirs = space(films), space(images), space(others[:size])
+    target, ours, theirs = space(mednist_images), space(images), space(others[:size])
     spread, floor = prdc(target, ours), prdc(target, theirs)
     table.add("FID", frechet(target, ours) / FID_UNIT, frechet(target, theirs) / FID_UNIT, most=0.6)
     table.add(
@@ -265,13 +265,13 @@ def free(table: Table, data: Path, quick: bool, seed: int) -> None:
     )
     for name, least in (("precision", 0.85), ("recall", 0.75), ("density", None), ("coverage", None)):
         table.add(name, getattr(spread, name), getattr(floor, name), least)
-    alike, natural = judges.ms_ssim(images, 1000, seed), judges.ms_ssim(films, 1000, seed)
+    alike, natural = judges.ms_ssim(images, 1000, seed), judges.ms_ssim(mednist_images, 1000, seed)
     table.add("MS-SSIM between two of them, over that between two real ones", alike / natural, 1.0, most=1.10)
     copies(table, images, data)
 
 
 def copies(table: Table, images: Pixels, data: Path) -> None:
-    """How many are a training film, whatever its contrast."""
+    """How many are a training image, whatever its contrast."""
     sets = (("imaging", "mednist CXR"), ("imaging", "cxr_nih"), ("imaging", "cxr_kermany"))
     originals = np.concatenate([read(*one, data, "train")[0] for one in sets])
     near = judges.nearest_rank_correlation(images, originals)

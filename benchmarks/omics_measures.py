@@ -44,11 +44,11 @@ def subtype(train: Cohort, test: Cohort, trees: int, seed: int) -> dict[str, flo
     forest = RandomForestClassifier(trees, random_state=seed, n_jobs=1)
     found = {}
     for name, model in (("LR", logistic()), ("RF", forest)):
-        told = model.fit(train.assays["rna"], train.subtype).predict(test.assays["rna"])
-        found[f"PAM50 accuracy, {name}"] = accuracy_score(test.subtype, told)
-        found[f"PAM50 macro F1, {name}"] = f1_score(test.subtype, told, average="macro")
+        predicted = model.fit(train.assays["rna"], train.subtype).predict(test.assays["rna"])
+        found[f"PAM50 accuracy, {name}"] = accuracy_score(test.subtype, predicted)
+        found[f"PAM50 macro F1, {name}"] = f1_score(test.subtype, predicted, average="macro")
         if name == "LR":
-            wrong = told != test.subtype
+            wrong = predicted != test.subtype
     for k, label in ((0, "LumA"), (1, "LumB"), (2, "Basal")):
         found[f"  error among {label}"] = float(wrong[test.subtype == k].mean())
     for race in ("white", "black or african american"):
