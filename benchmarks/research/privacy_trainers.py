@@ -66,20 +66,20 @@ class CoarseMoments:
 
     def canaries(self) -> list[tuple[int, int]]:
         """One a class and component."""
-        return [(kind, place) for kind in (0, 1) for place in range(self.settings.kept)]
+        return [(kind, place) for kind in (0, 1) for place in range(self.settings.rank)]
 
     def train(self, included: Sequence[tuple[int, int]]) -> tuple[GaussianPrior, int]:
         """The law, and how many patients there were, which is taken as known."""
-        z = np.zeros((len(included), self.settings.kept))
+        z = np.zeros((len(included), self.settings.rank))
         z[np.arange(len(included)), [place for _, place in included]] = 1e3
         people = [PatientProfile(str(i), conditions={"J18.9": bool(k)}) for i, (k, _) in enumerate(included)]
-        scale = np.ones(self.settings.kept)
+        scale = np.ones(self.settings.rank)
         return fit_private(z, people, self.settings, self.noise, scale, 0, noise_source()), len(included)
 
     def score(self, released: tuple[GaussianPrior, int], canaries: Sequence[tuple[int, int]]) -> Values:
         """Log-odds from the class means and the variances, over both states of who shares the component."""
         law, patients = released
-        root = np.sqrt(self.settings.kept)
+        root = np.sqrt(self.settings.rank)
         counts = law.share * patients
         means = law.line[:, :, -1] * counts[:, None] / (self.settings.mean_norm * root)
         squares = np.diag(law.root[0] @ law.root[0].T) * patients / (self.settings.spread_norm * root) ** 2
