@@ -198,7 +198,7 @@ def ledger_of(path: Path) -> dict[str, Any]:
 
 
 def _others(events: Sequence[Event], policy: str) -> list[dict[str, Any]]:
-    """What other policies have said of this very cohort: who shops for a policy is seen."""
+    """Verdicts of other policies on this very cohort, so that shopping for a policy is seen."""
     kept = ("policy", "policy_sha256", "passed", "refused_by")
     return [
         {"time": event.time, **{key: event.details.get(key) for key in kept}}

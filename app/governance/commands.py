@@ -124,10 +124,10 @@ def journal(cohort: Folder) -> None:
     if not events:
         raise InputError(f"{cohort}: no journal there; polyclinic release and approve write one")
     for event in events:
-        said = ", ".join(
+        details = ", ".join(
             f"{key} {value}" for key, value in event.details.items() if isinstance(value, str | bool)
         )
-        print(f"{event.time}  {event.event:9}  by {event.by[:16]}  {said}")
+        print(f"{event.time}  {event.event:9}  by {event.by[:16]}  {details}")
 
 
 def _say(title: str) -> None:

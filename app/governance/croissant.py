@@ -52,7 +52,7 @@ def croissant(cohort: Cohort, certificate: Mapping[str, Any]) -> dict[str, Any]:
         "rai:dataCollection": "No person was recorded: every record was drawn by a model, or written by rules.",
         "rai:dataCollectionType": "Synthetic data generation",
         "rai:personalSensitiveInformation": (
-            "Invented patients. What the models may tell of the people they learnt from was measured; see the "
+            "Invented patients. What the models may reveal of the people they learnt from was measured; see the "
             "certificate."
         ),
         "rai:dataLimitations": "; ".join(certificate["verdict"]["not_measured"]) or "none known",

@@ -163,12 +163,12 @@ class ReleaseContext:
         """scores.json as it is if this key signed that it is of this manifest and these data; else measured now."""
         from ...eval.report.report import evaluate
 
-        path, told = (
+        path, details = (
             cohort.folder / SCORES,
             {"reference": self.reference_summary["sha256"], "version": __version__},
         )
         if path.exists():
-            wanted = {"scores_sha256": digest(path), **told}
+            wanted = {"scores_sha256": digest(path), **details}
             if any(
                 e.of(EVALUATED, subject) and e.by == self.signer.public and e.details == wanted
                 for e in events
@@ -180,12 +180,12 @@ class ReleaseContext:
             cohort, chosen_of(cohort), self.reference, cohort.folder, show_real=False, progress=progress
         )
         Journal(cohort.folder).append(
-            EVALUATED, subject, self.signer, {"scores_sha256": digest(path), **told}
+            EVALUATED, subject, self.signer, {"scores_sha256": digest(path), **details}
         )
         return scores
 
     def _approvals(self, events: Sequence[Event], subject: str) -> dict[str, set[str]]:
-        """Keys that have spoken for each role, on this cohort under this policy; the signer speaks for the steward."""
+        """Keys that approved in each role this cohort under this policy; the signer approves as the steward."""
         found: dict[str, set[str]] = {"steward": {self.signer.public}}
         for event in events:
             if event.of(APPROVED, subject) and event.details["policy_sha256"] == self.terms:
@@ -223,8 +223,12 @@ def release(
         progress(f"drawing {out.name}")
         before = digest(cohort.folder / MANIFEST)
         new = resample(first, out, resampled, number, watermark=context.watermark, workers=workers)
-        told = {"cohort": out.name, "manifest_sha256": digest(out / MANIFEST), "resampled": dict(resampled)}
-        Journal(cohort.folder).append(RESAMPLED, before, context.signer, told, once=True)
+        details = {
+            "cohort": out.name,
+            "manifest_sha256": digest(out / MANIFEST),
+            "resampled": dict(resampled),
+        }
+        Journal(cohort.folder).append(RESAMPLED, before, context.signer, details, once=True)
         context.note_access(
             f"selection: {out.name} drawn for the scores of {cohort.folder.name} ({before[:12]})"
         )

@@ -38,7 +38,7 @@ def purge(folder: Path, key: Path, reason: str, early: bool = False) -> int:
     """Delete a cohort's files and the report's pictures; manifest, scores, certificate and journal stay. How many went.
 
     Noted in the journal before the first file goes, so that a purge that was cut short is completed by another.
-    Raises InputError: the retention date has not come and `early` is not said.
+    Raises InputError: the retention date has not come and `early` is not set.
     """
     cohort, signer = Cohort.open(folder), Signer.load(key)
     kept = read(folder)["retain_until"] if (folder / CERTIFICATE).exists() else None

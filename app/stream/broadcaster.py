@@ -10,7 +10,7 @@ from .bounded_queue import BoundedQueue, Closed
 
 
 class Broadcaster:
-    """Clients and what they asked for. Where the choice is to wait, the slowest sets the pace, and none stops it."""
+    """Clients and the paths they chose. Where the choice is to wait, the slowest sets the pace; none stops it."""
 
     def __init__(self, wait: bool, limit: int) -> None:
         self._wait, self._limit = wait, limit

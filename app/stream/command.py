@@ -1,4 +1,4 @@
-"""stream_live(): what a user asked for, checked before anything starts, then run to its end and summed up."""
+"""stream_live(): a StreamRequest is checked before anything starts, then run to its end and summed up."""
 
 import asyncio
 import math
@@ -35,43 +35,45 @@ class StreamRequest:
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def stream_live(asked: StreamRequest, report: Callable[[str], None]) -> Tally:
+def stream_live(request: StreamRequest, report: Callable[[str], None]) -> Tally:
     """Stream until it ends or is interrupted; `report` gets lines for the user. Raises InputError."""
-    address, speed, start = parse_address(asked.to), _speed(asked.speed), _start(asked.start)
-    if asked.when_full not in ("", "drop", "wait"):
-        raise InputError(f"--when-full: expected drop or wait, got {asked.when_full!r}")
-    if asked.seconds is not None and not asked.seconds > 0:
-        raise InputError(f"--seconds must be above 0, got {asked.seconds:g}")
-    wait = asked.when_full == "wait" or (not asked.when_full and speed is None)
-    ward = _ward(asked, address, start)
+    address, speed, start = parse_address(request.to), _speed(request.speed), _start(request.start)
+    if request.when_full not in ("", "drop", "wait"):
+        raise InputError(f"--when-full: expected drop or wait, got {request.when_full!r}")
+    if request.seconds is not None and not request.seconds > 0:
+        raise InputError(f"--seconds must be above 0, got {request.seconds:g}")
+    wait = request.when_full == "wait" or (not request.when_full and speed is None)
+    ward = _ward(request, address, start)
     if address.scheme in ("ws", "sse") and address.host not in (LOOPBACK, "localhost", "::1"):
         report(f"{address} is open to whoever reaches this machine")
     report(f"{ward.name}: beds {ward.beds[0].name} to {ward.beds[-1].name} go to {address}")
     sink = make_sink(address, wait)
-    tally = asyncio.run(run(ward, sink, Pace(speed, asked.seconds, start, asked.fhir)))
+    tally = asyncio.run(run(ward, sink, Pace(speed, request.seconds, start, request.fhir)))
     report(_summary(tally))
     return tally
 
 
-def _ward(asked: StreamRequest, address: Address, start: int) -> Ward:
-    signals = tuple(dict.fromkeys(name.strip() for name in asked.signals.split(",") if name.strip()))
+def _ward(request: StreamRequest, address: Address, start: int) -> Ward:
+    signals = tuple(dict.fromkeys(name.strip() for name in request.signals.split(",") if name.strip()))
     if not signals or set(signals) - set(SIGNALS):
-        raise InputError(f"--signals: expected some of {', '.join(SIGNALS)}, got {asked.signals!r}")
-    options = asked.options.get(MODALITY, {})
-    wanted = WardRequest(asked.patients, asked.seed, signals, address.rate, start, asked.scenario, options)
-    if asked.patients is not None and asked.patients < 1:
-        raise InputError(f"--patients must be 1 or more, got {asked.patients}")
-    if (asked.folder is None) == (asked.cohort is None):
+        raise InputError(f"--signals: expected some of {', '.join(SIGNALS)}, got {request.signals!r}")
+    options = request.options.get(MODALITY, {})
+    ward_request = WardRequest(
+        request.patients, request.seed, signals, address.rate, start, request.scenario, options
+    )
+    if request.patients is not None and request.patients < 1:
+        raise InputError(f"--patients must be 1 or more, got {request.patients}")
+    if (request.folder is None) == (request.cohort is None):
         raise InputError("expected either the folder of a cohort or --cohort NAME")
-    if other := sorted(set(asked.options) - {MODALITY}):
+    if other := sorted(set(request.options) - {MODALITY}):
         raise InputError(f"--set {other[0]}: a stream takes settings of {MODALITY} alone")
-    if asked.folder is not None and options:
+    if request.folder is not None and options:
         key = f"{MODALITY}.{next(iter(options))}"
-        raise InputError(f"--set {key}: {asked.folder} keeps the settings it was drawn with; leave it out")
-    if asked.folder is not None:
-        return ward_of_cohort(asked.folder, wanted)
-    assert asked.cohort is not None
-    return ward_of_population(asked.cohort, wanted)
+        raise InputError(f"--set {key}: {request.folder} keeps the settings it was drawn with; leave it out")
+    if request.folder is not None:
+        return ward_of_cohort(request.folder, ward_request)
+    assert request.cohort is not None
+    return ward_of_population(request.cohort, ward_request)
 
 
 def _speed(text: str) -> float | None:
@@ -96,12 +98,12 @@ def _start(text: str) -> int:
 
 
 def _summary(tally: Tally) -> str:
-    said = [f"{tally.sent} messages sent", f"{tally.dropped} dropped"]
+    parts = [f"{tally.sent} messages sent", f"{tally.dropped} dropped"]
     if tally.left:
-        said.append(f"{tally.left} not delivered")
+        parts.append(f"{tally.left} not delivered")
     if tally.lost_by_scenario or tally.duplicated:
-        said.append(f"by the scenario {tally.lost_by_scenario} lost and {tally.duplicated} doubled")
+        parts.append(f"by the scenario {tally.lost_by_scenario} lost and {tally.duplicated} doubled")
     if (late := tally.lateness.quantile(0.99)) is not None:
         middle = tally.lateness.quantile(0.5) or 0.0
-        said.append(f"lateness {1000 * middle:.1f} ms (median), {1000 * late:.1f} ms (99th percentile)")
-    return ", ".join(said)
+        parts.append(f"lateness {1000 * middle:.1f} ms (median), {1000 * late:.1f} ms (99th percentile)")
+    return ", ".join(parts)

@@ -58,7 +58,7 @@ class Ward:
 
 @dataclass(frozen=True)
 class WardRequest:
-    """What of a ward is asked for. `start` is seconds after midnight, `rate` the ECG's in Hz.
+    """Which patients and signals a ward is to have. `start` is seconds after midnight, `rate` the ECG's in Hz.
 
     `options` of the modality go before those of a cohort that is drawn now.
     """
@@ -86,7 +86,7 @@ class Drawing:
         return Batch((profile,), self.encoder.encode([profile]), (seed,))
 
 
-def ward_of_cohort(folder: Path, wanted: WardRequest) -> Ward:
+def ward_of_cohort(folder: Path, request: WardRequest) -> Ward:
     """The first patients of a finished cohort.
 
     Raises InputError, also if it has fewer or lacks signals, and Refused if it is in quarantine.
@@ -96,27 +96,27 @@ def ward_of_cohort(folder: Path, wanted: WardRequest) -> Ward:
     cohort.require_complete()
     if MODALITY not in cohort.manifest["modalities"]:
         raise InputError(f"{folder}: the cohort has no {MODALITY}; draw one with --modalities {MODALITY}")
-    if (wanted.patients or 0) > cohort.patients:
-        raise InputError(f"--patients {wanted.patients}: {folder} has {cohort.patients} patients")
+    if (request.patients or 0) > cohort.patients:
+        raise InputError(f"--patients {request.patients}: {folder} has {cohort.patients} patients")
     modality = load_modality(MODALITY, cohort.manifest["modalities"][MODALITY].get("options"))
     name = str(cohort.manifest["population"].get("name", folder.name))
-    patients = islice(cohort.read([modality]), wanted.patients)
-    return _ward(name, modality, patients, wanted.patients or cohort.patients, wanted, _drawing(cohort))
+    patients = islice(cohort.read([modality]), request.patients)
+    return _ward(name, modality, patients, request.patients or cohort.patients, request, _drawing(cohort))
 
 
-def ward_of_population(name: str, wanted: WardRequest) -> Ward:
+def ward_of_population(name: str, request: WardRequest) -> Ward:
     """Patients drawn now, from the weights in force. Raises InputError."""
     from ...conditioning.population import Population
 
     population = Population.load(name)
-    options = {**population.config.options.get(MODALITY, {}), **wanted.options}
+    options = {**population.config.options.get(MODALITY, {}), **request.options}
     modality = load_modality(MODALITY, options)
-    number = 10 if wanted.patients is None else wanted.patients
-    profiles = (population.patient(index, wanted.seed) for index in range(number))
+    number = 10 if request.patients is None else request.patients
+    profiles = (population.patient(index, request.seed) for index in range(number))
     patients = generate(
-        profiles, [modality], ProfileEncoder.of(population.vocabulary, modality.weights()), wanted.seed
+        profiles, [modality], ProfileEncoder.of(population.vocabulary, modality.weights()), request.seed
     )
-    return _ward(population.config.name, modality, patients, number, wanted, Drawing(wanted.seed, MODALITY))
+    return _ward(population.config.name, modality, patients, number, request, Drawing(request.seed, MODALITY))
 
 
 def _drawing(cohort: Cohort) -> Drawing | None:
@@ -134,7 +134,7 @@ def _drawing(cohort: Cohort) -> Drawing | None:
 
 
 def _ward(
-    name: str, modality: Modality, patients: Iterable[Patient], number: int, wanted: WardRequest,
+    name: str, modality: Modality, patients: Iterable[Patient], number: int, request: WardRequest,
     drawing: Drawing | None = None,
 ) -> Ward:  # fmt: skip
     if number < 1:
@@ -142,25 +142,25 @@ def _ward(
     if not isinstance(modality, Live):
         raise InputError(f"the modality {MODALITY!r} that is installed cannot be streamed")
     scenario = Scenario()
-    if wanted.scenario is not None:
-        scenario = read_scenario(wanted.scenario, modality.live_rules(), number)
-    beds = tuple(_beds(modality, patients, number, wanted, scenario, drawing))
+    if request.scenario is not None:
+        scenario = read_scenario(request.scenario, modality.live_rules(), number)
+    beds = tuple(_beds(modality, patients, number, request, scenario, drawing))
     if not any(bed.source.signals for bed in beds):
-        raise InputError(f"none of these patients has {' or '.join(wanted.signals)}")
+        raise InputError(f"none of these patients has {' or '.join(request.signals)}")
     return Ward(re.sub(r"[^\w.-]+", "-", name) or "ward", beds)
 
 
 def _beds(
-    modality: Live, patients: Iterable[Patient], number: int, wanted: WardRequest, scenario: Scenario,
+    modality: Live, patients: Iterable[Patient], number: int, request: WardRequest, scenario: Scenario,
     drawing: Drawing | None,
 ) -> Iterator[Bed]:  # fmt: skip
     for place, patient in enumerate(patients, 1):
         profile, events = patient.profile, tuple(scenario.of(place))
-        seed = seed_for(wanted.seed, profile.patient_id, "stream")
+        seed = seed_for(request.seed, profile.patient_id, "stream")
         row = None if drawing is None else drawing.row(profile)
         source = modality.live(
             profile, patient.records.get(MODALITY, Record({})), seed if row is None else row.seeds[0],
-            signals=wanted.signals, rate=wanted.rate, start=wanted.start,
+            signals=request.signals, rate=request.rate, start=request.start,
             rules=[event.settings for event in events if not event.is_fault],
             **({} if drawing is None else {"row": row, "columns": drawing.encoder.columns}),
         )  # fmt: skip

@@ -12,7 +12,7 @@ from .journal import JUDGED, Journal
 QUARANTINE = "quarantine.json"
 LIFTED_BY = (
     "a later `polyclinic release` that passes. Figures beyond a limit stay refused under the same policy: draw "
-    "another cohort (--regenerate), or have one judged by a policy for another purpose, which the certificate tells."
+    "another cohort (--regenerate), or have one judged by a policy for another purpose, which it states."
 )
 
 

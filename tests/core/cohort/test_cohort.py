@@ -309,3 +309,9 @@ def test_verify_finds_one_changed_byte_and_one_lost_file(whole, tmp_path):
 
 def test_a_slice_is_sixteen_patients():
     assert cohort_module.SLICE == 16
+
+
+def test_an_unknown_engine_is_one_line_and_nothing_is_written(population, tmp_path):
+    with pytest.raises(InputError, match="engine 'nosuch' is not installed; expected one of: local"):
+        engine.make(population, 2, 0, tmp_path / "c", modalities=FAKES, engine="nosuch")
+    assert not (tmp_path / "c").exists()
