@@ -16,7 +16,7 @@ from ...core.condition import conditional_normal
 from ...core.config import Settings
 from ...core.dp.dp_statistics import clip, denoised, sum_of_squares, symmetric_noise
 from ...core.errors import InputError
-from ...core.fields import field_named
+from ...core.fields import SHIPPED, Vocabulary
 from ...core.profile import PatientProfile, Value
 from ...core.types import Float32Array, FloatArray, IntArray
 
@@ -91,7 +91,7 @@ class GaussianPrior:
 
 
 def classes_of(
-    by: str | None, profiles: Sequence[PatientProfile]
+    by: str | None, profiles: Sequence[PatientProfile], vocabulary: Vocabulary = SHIPPED
 ) -> tuple[tuple[Value | None, ...], IntArray]:
     """Values of the field, from public knowledge (the vocabulary), and each profile's place, -1 if unknown.
 
@@ -99,7 +99,7 @@ def classes_of(
     """
     if by is None:
         return (None,), np.zeros(len(profiles), dtype=np.int64)
-    known = field_named(by, "model.prior.by")
+    known = vocabulary.field(by, "model.prior.by")
     if known.kind == "number":
         raise InputError(f"model.prior.by: {by} is a number; expected a condition or a category")
     values: tuple[Value | None, ...] = (False, True) if known.kind == "flag" else tuple(known.classes)
@@ -107,9 +107,11 @@ def classes_of(
     return values, np.array([place.get(profile.get(by), -1) for profile in profiles])
 
 
-def require_classes(by: str | None, profiles: Sequence[PatientProfile]) -> None:
+def require_classes(
+    by: str | None, profiles: Sequence[PatientProfile], vocabulary: Vocabulary = SHIPPED
+) -> None:
     """Raises InputError where nobody is known to be of some class: its mean would be noise alone."""
-    values, place = classes_of(by, profiles)
+    values, place = classes_of(by, profiles, vocabulary)
     if empty := [str(value) for i, value in enumerate(values) if not (place == i).any()]:
         raise InputError(
             f"model.prior.by: no training patient is known to have {by} = {', '.join(empty)}: that class would be "
@@ -118,10 +120,11 @@ def require_classes(by: str | None, profiles: Sequence[PatientProfile]) -> None:
 
 
 def fit_public(
-    z: FloatArray, code: Float32Array, profiles: Sequence[PatientProfile], settings: PriorSettings
-) -> GaussianPrior:
+    z: FloatArray, code: Float32Array, profiles: Sequence[PatientProfile], settings: PriorSettings,
+    vocabulary: Vocabulary = SHIPPED,
+) -> GaussianPrior:  # fmt: skip
     """From public images: z (row, component), code (row, column). A class without rows has the prior of all."""
-    values, place = classes_of(settings.by, profiles)
+    values, place = classes_of(settings.by, profiles, vocabulary)
     z = z[:, : settings.rank]
     classes: list[Value | None] = []
     share, lines, roots = [], [], []
@@ -167,6 +170,7 @@ def fit_private(
     scale: FloatArray,
     columns: int,
     random: np.random.Generator,
+    vocabulary: Vocabulary = SHIPPED,
 ) -> GaussianPrior:
     """The same under differential privacy: z has one row a patient; noise are the two noise multipliers.
 
@@ -175,7 +179,7 @@ def fit_private(
     alike. The mean of a class costs no more than that of all, since a patient is in one class only; the
     covariance is shared by all classes, which minimises its noise. Rows of unknown class are left out.
     """
-    values, place = classes_of(settings.by, profiles)
+    values, place = classes_of(settings.by, profiles, vocabulary)
     k, known = settings.rank, place >= 0
     weight = np.sqrt(scale[:k])
     weight /= np.sqrt(np.mean(weight**2))

@@ -18,6 +18,7 @@ from ...core.config import Settings, parse
 from ...core.dp.budget import PrivacyPlan, noise_for
 from ...core.dp.ledger import pay
 from ...core.errors import InputError
+from ...core.fields import SHIPPED, Vocabulary
 from ...core.modality import Batch, Conditioner, TrainingSet
 from ...core.profile import seed_for
 from ...core.remarks import remark
@@ -212,8 +213,13 @@ def _public(
         chosen = fits_prior(images)
         z = coordinates(module.net, images.pixels[torch.from_numpy(chosen)])
         profiles = [p for p, taken in zip(images.profiles, chosen, strict=True) if taken]
-        prior = fit_public(z, code[chosen], profiles, settings.prior)
+        prior = fit_public(z, code[chosen], profiles, settings.prior, declared_by(images))
     return prior, outcome, {"privacy": "public"}
+
+
+def declared_by(images: Images) -> Vocabulary:
+    """The vocabulary with what the sets declare."""
+    return SHIPPED.settle(field for part in images.parts for field in part.vocabulary.declared)
 
 
 def fits_prior(images: Images) -> BoolArray:
@@ -229,7 +235,7 @@ def _private(
     budget = how.budget
     assert budget is not None
     if settings.prior is not None:
-        require_classes(settings.prior.by, images.profiles)
+        require_classes(settings.prior.by, images.profiles, declared_by(images))
     first = one_each(images.patients, np.random.default_rng(secrets.randbits(63)))
     share = training.prior_share if training.steps else 1.0
     plans: dict[str, PrivacyPlan] = {}
@@ -258,7 +264,7 @@ def _private(
             prior = fit_private(
                 z, [images.profiles[i] for i in first], settings.prior, noise,
                 module.net.basis.flatten(1).norm(dim=1).double().numpy(), code.shape[1],
-                np.random.default_rng(secrets.randbits(128)),
+                np.random.default_rng(secrets.randbits(128)), declared_by(images),
             )  # fmt: skip
             keep(prior, how.folder / PRIOR_FILE)
     if plan is not None:

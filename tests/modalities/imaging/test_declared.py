@@ -6,7 +6,9 @@ import pydicom
 import pytest
 
 from polyclinic import Batch, PatientProfile, ProfileEncoder, load_modality
+from polyclinic.core.errors import InputError
 from polyclinic.core.fields import SHIPPED
+from polyclinic.modalities.imaging.gaussian_prior import classes_of, require_classes
 from polyclinic.modalities.imaging.generator import ImageGenerator
 
 VOCABULARY = SHIPPED.declare(
@@ -68,3 +70,16 @@ def test_what_an_image_was_drawn_by_is_not_given_away(
         }
     finally:
         generator.card = before
+
+
+def test_a_prior_may_stand_by_a_declared_field_that_the_data_know() -> None:
+    people = [PatientProfile(str(i), conditions={"melanoma": i % 2 == 0}) for i in range(4)]
+    values, place = classes_of("melanoma", people, VOCABULARY)
+    assert values == (False, True)
+    assert place.tolist() == [1, 0, 1, 0]
+    require_classes("melanoma", people, VOCABULARY)
+    for by, known in (("melanoma", people[::2]), ("cdr", people)):
+        with pytest.raises(
+            InputError, match=rf"model.prior.by: no training patient is known to have {by} = "
+        ):
+            require_classes(by, known, VOCABULARY)
