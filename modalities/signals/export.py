@@ -1,9 +1,11 @@
 """Files of a patient's signals: which formats a cohort gets, written, read back, and ECGs of training folders."""
 
+from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -19,7 +21,7 @@ from .formats import CheckedFormat, TracingFormat
 from .formats.wfdb import WfdbFormat, tracing
 from .layout import ECG_GAIN, LEADS, RATE, Tracing
 
-MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "v": 1e3}
+MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "\N{GREEK SMALL LETTER MU}v": 1e-3, "v": 1e3}
 
 
 class ExportOptions(Settings):
@@ -88,6 +90,12 @@ def read_ecg(path: Path, raw_microvolts: bool = False) -> Float32Array:
     lead, unknown unit, invalid samples.
     """
     found = _tracing(path, raw_microvolts)
+    named = Counter(name.strip().lower() for name in found.names)
+    if twice := [lead for lead in LEADS if named[lead.lower()] > 1]:
+        raise InputError(
+            f"{path}: {', '.join(twice)} is there {named[twice[0].lower()]} times, so nobody knows which is meant; "
+            f"the record has: {', '.join(found.names)}"
+        )
     place = {name.strip().lower(): i for i, name in enumerate(found.names)}
     if missing := [lead for lead in LEADS if lead.lower() not in place]:
         have = ", ".join(found.names)
@@ -95,16 +103,18 @@ def read_ecg(path: Path, raw_microvolts: bool = False) -> Float32Array:
             f"{path}: expected a 12-lead ECG, missing {', '.join(missing)}; the record has: {have}"
         )
     order = [place[lead.lower()] for lead in LEADS]
-    units = [found.units[i] for i in order]
-    if unknown := sorted({unit for unit in units if unit.lower() not in MILLIVOLTS}):
+    units = [normalize("NFKC", found.units[i]).strip().lower() for i in order]
+    if unknown := sorted(
+        {found.units[i] for i, unit in zip(order, units, strict=True) if unit not in MILLIVOLTS}
+    ):
         raise InputError(f"{path}: expected leads in mV, uV or V, got {', '.join(unknown)}")
     if len(rates := sorted({found.rates[i] for i in order})) > 1:
         raise InputError(
             f"{path}: expected all leads at one rate, got {', '.join(f'{r:g}' for r in rates)} Hz"
         )
-    signal = np.stack(
-        [found.values[i] * MILLIVOLTS[unit.lower()] for i, unit in zip(order, units, strict=True)]
-    )
+    if not 0 < rates[0] < np.inf:
+        raise InputError(f"{path}: expected a sampling rate above 0 Hz, got {rates[0]:g}")
+    signal = np.stack([found.values[i] * MILLIVOLTS[unit] for i, unit in zip(order, units, strict=True)])
     if invalid := int(np.isnan(signal).sum()):
         raise InputError(f"{path}: {invalid} samples are marked invalid; leave this record out of the table")
     if rates[0] != RATE:

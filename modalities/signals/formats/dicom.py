@@ -79,7 +79,9 @@ class DicomWaveforms:
             return file.read(132)[128:] == b"DICM"
 
     def tracing(self, path: Path) -> Tracing:
-        """Signals of the first multiplex group of a DICOM waveform that has all 12 leads, else of its first group.
+        """Signals of the longest multiplex group of a DICOM waveform that has all 12 leads, else of its first group.
+
+        A median beat, which many recorders put first, is shorter than the rhythm it was made of.
 
         Leads are found by their MDC or SCPECG codes, else by their labels. Raises InputError.
         """
@@ -103,7 +105,8 @@ class DicomWaveforms:
             raise _unreadable(path, error) from None
         except ValueError as error:
             raise error if isinstance(error, InputError) else _unreadable(path, error) from None
-        return next((group for group in groups if set(LEADS) <= set(group.names)), groups[0])
+        whole = [group for group in groups if set(LEADS) <= set(group.names)]
+        return max(whole, key=_seconds, default=groups[0])
 
 
 def dataset_of(record: Record, profile: PatientProfile) -> "Dataset":
@@ -118,6 +121,10 @@ def dataset_of(record: Record, profile: PatientProfile) -> "Dataset":
     if marks := _marks(record):
         dataset.WaveformAnnotationSequence = marks
     return dataset
+
+
+def _seconds(group: Tracing) -> float:
+    return len(group.values[0]) / group.rates[0] if group.rates[0] > 0 else 0.0
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ....core.errors import InputError, first_line
 from ....core.modality import Record
 from ....core.profile import PatientProfile
+from ....core.remarks import remark
 from ..layout import (
     ABSENT,
     BEATS,
@@ -33,7 +34,7 @@ from ..layout import (
 )
 
 if TYPE_CHECKING:
-    from edfio import Edf, EdfAnnotation
+    from edfio import Edf, EdfAnnotation, EdfSignal
 
 HOUR, MINUTE = 3600, 60  # s, a data record of vitals, by the hour and at the bedside
 EDF_UNITS = {"Cel": "degC"}  # of the EDF+ standard texts, where they differ from UCUM
@@ -94,11 +95,20 @@ class EdfFormat:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")  # edfio warns of a truncated file, and of broken ranges
-                file = read_edf(path, lazy_load_data=False)
-                whole, signals = file.is_continuous, file.signals
+                file = read_edf(path, lazy_load_data=False, header_encoding="latin-1")
+                whole, signals = file.is_continuous, [s for s in file.signals if _has_range(s, path)]
                 values = [signal.data for signal in signals]
         # what edfio raises for headers that are not, and what it warns of
-        except (ValueError, KeyError, IndexError, TypeError, ArithmeticError, OSError, UserWarning) as error:
+        except (
+            ValueError,
+            KeyError,
+            IndexError,
+            TypeError,
+            ArithmeticError,
+            OSError,
+            UserWarning,
+            NameError,
+        ) as error:
             raise InputError(
                 f"{path}: expected a whole EDF file, cannot read it ({first_line(error)}); copy it again"
             ) from None
@@ -106,10 +116,26 @@ class EdfFormat:
             raise InputError(f"{path}: expected a recording without gaps, this one is interrupted (EDF+D)")
         return Tracing(
             tuple(_lead(signal.label) for signal in signals),
-            tuple(signal.physical_dimension for signal in signals),
+            tuple(_unit(signal.physical_dimension) for signal in signals),
             tuple(signal.sampling_frequency for signal in signals),
             values,
         )
+
+
+def _has_range(signal: "EdfSignal", path: Path) -> bool:
+    """Whether a signal has a physical range; one that has none (an idle channel) is left out and remarked."""
+    if signal.physical_min == signal.physical_max:
+        remark(f"{path}: the channel {signal.label!r} has no physical range and is left out")
+        return False
+    return True
+
+
+def _unit(text: str) -> str:
+    """A unit of a header read as Latin-1, which may have been UTF-8."""
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError:
+        return text
 
 
 def _ecg(record: Record, profile: PatientProfile, begun: datetime | None) -> "Edf":

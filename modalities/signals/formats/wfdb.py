@@ -1,6 +1,7 @@
 """WFDB records: ecg (12 leads, beats, rhythm, waves), vitals (hourly), bedside (1 Hz); written and read."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -152,6 +153,9 @@ def tracing(path: Path, raw: bool) -> Tracing:
     Raises InputError.
     """
     path = path.with_suffix("") if path.suffix in (".hea", ".dat") else path
+    words, segments = _record_line(path)
+    if words and "/" in words[0]:
+        return _joined(path, segments, raw)
     record = opened(path, physical=not raw)
     found = record.e_d_signal if raw else record.e_p_signal
     values = [np.asarray(signal, dtype=np.float64) for signal in found]
@@ -172,8 +176,7 @@ def opened(path: Path, physical: bool) -> Any:
     """
     import wfdb
 
-    if not path.with_name(f"{path.name}.hea").is_file():
-        raise InputError(f"{path}.hea: no such file; expected the header of a WFDB record")
+    _record_line(path)
     try:
         header = wfdb.rdheader(str(path))
         names = dict.fromkeys(header.file_name or ())
@@ -193,6 +196,48 @@ def opened(path: Path, physical: bool) -> Any:
     if len(set(record.samps_per_frame)) == 1:
         setattr(record, "p_signal" if physical else "d_signal", np.stack(signals, axis=1))
     return record
+
+
+def _record_line(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Words of a header's record line, and of the lines after it.
+
+    Raises InputError: no such header; a rate that is no number, for which wfdb would take 250 Hz.
+    """
+    header = path.with_name(f"{path.name}.hea")
+    if not header.is_file():
+        raise InputError(f"{header}: no such file; expected the header of a WFDB record")
+    lines = header.read_text(encoding="utf-8", errors="replace").splitlines()
+    words, *rest = [line.split() for line in lines if line.strip() and not line.startswith("#")] or [[]]
+    if len(words) > 2 and not re.match(r"\d*\.?\d", words[2]):
+        raise InputError(f"{header}: expected a sampling rate above 0 Hz, got {words[2]!r}")
+    return words, rest
+
+
+def _joined(path: Path, segments: Sequence[list[str]], raw: bool) -> Tracing:
+    """The segments of a record one after the other, NaN in its gaps (`~`). wfdb 4.3.1 fails on gaps.
+
+    Raises InputError: a segment that is not there, or has other signals than the first.
+    """
+    parts: list[Tracing | int] = []
+    for name, length, *_ in segments:
+        if int(length) == 0:  # the layout of records whose signals vary
+            continue
+        if name != "~" and not path.with_name(f"{name}.hea").is_file():
+            raise InputError(f"{path.with_name(name)}.hea: no such file; {path.name}.hea names it")
+        parts.append(int(length) if name == "~" else tracing(path.with_name(name), raw))
+    whole = [part for part in parts if isinstance(part, Tracing)]
+    if not whole:
+        raise InputError(f"{path}: expected a WFDB record with signals, its header lists none")
+    first = whole[0]
+    for part in whole:
+        if (part.names, part.units, part.rates) != (first.names, first.units, first.rates):
+            raise InputError(
+                f"{path}: expected segments of the same signals, got {first.names} and {part.names}"
+            )
+    count = len(first.names)
+    blocks = [part.values if isinstance(part, Tracing) else [np.full(part, np.nan)] * count for part in parts]
+    values = [np.concatenate([block[i] for block in blocks]) for i in range(count)]
+    return Tracing(first.names, first.units, first.rates, values)
 
 
 def _leads(ecg: Float32Array, gain: int) -> list[Signal]:

@@ -1,0 +1,141 @@
+"""ECG files as recorders and converters leave them: twelve leads in mV, or one line that says why not."""
+
+import warnings
+from copy import deepcopy
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import wfdb
+from pydicom.sequence import Sequence
+
+from polyclinic.core.errors import InputError
+from polyclinic.core.modality import Record
+from polyclinic.core.profile import PatientProfile
+from polyclinic.core.remarks import remarks
+from polyclinic.modalities.signals.export import read_ecg
+from polyclinic.modalities.signals.formats.dicom import dataset_of
+from polyclinic.modalities.signals.layout import LEADS, RATE, study_of, twelve_leads
+
+ECG = twelve_leads(
+    np.cumsum(np.random.default_rng(0).normal(0, 0.01, (8, 10 * RATE)), axis=1)
+)  # (lead, sample) mV
+
+
+def write_wfdb(folder: Path, name: str, ecg: np.ndarray, leads: tuple[str, ...] = LEADS) -> Path:
+    wfdb.wrsamp(
+        name, fs=RATE, units=["mV"] * len(ecg), sig_name=list(leads), fmt=["16"] * len(ecg), write_dir=str(folder),
+        d_signal=np.rint(ecg.T * 1000).astype(np.int16), adc_gain=[1000.0] * len(ecg), baseline=[0] * len(ecg),
+    )  # fmt: skip
+    return folder / name
+
+
+def write_edf(
+    path: Path,
+    ecg: np.ndarray,
+    labels: list[str],
+    unit: bytes = b"uV",
+    idle: bool = False,
+    seconds: str = "1",
+) -> Path:
+    """A plain EDF file, byte by byte: what writers that check their input would not write."""
+    signals = [np.rint(row * 1000).astype("<i2") for row in ecg]
+    ends = [(-32768, 32767)] * len(signals)
+    if idle:
+        signals, labels, ends = [*signals, signals[0]], [*labels, "-"], [*ends, (0, 0)]
+
+    def fixed(value: Any, width: int) -> bytes:
+        text = value if isinstance(value, bytes) else str(value).encode()
+        return text.ljust(width)
+
+    count, records = len(signals), len(signals[0]) // RATE
+    head = [("0", 8), ("X X X X", 80), ("Startdate X X X X", 80), ("01.01.24", 8), ("10.00.00", 8)]
+    head += [(256 * (count + 1), 8), ("", 44), (records, 8), (seconds, 8), (count, 4)]
+    columns: list[tuple[list[Any], int]] = [
+        (labels, 16), ([""] * count, 80), ([unit] * count, 8), ([low for low, _ in ends], 8),
+        ([high for _, high in ends], 8), ([-32768] * count, 8), ([32767] * count, 8), ([""] * count, 80),
+        ([RATE] * count, 8), ([""] * count, 32),
+    ]  # fmt: skip
+    header = b"".join(fixed(value, width) for value, width in head)
+    header += b"".join(fixed(value, width) for values, width in columns for value in values)
+    body = b"".join(s[k * RATE : (k + 1) * RATE].tobytes() for k in range(records) for s in signals)
+    path.write_bytes(header + body)
+    return path
+
+
+LABELS = [f"ECG {lead}" for lead in LEADS]
+
+
+def same(got: np.ndarray) -> None:
+    np.testing.assert_allclose(got, ECG, atol=1.1e-3)
+
+
+def test_segments_of_a_record_are_joined(tmp_path: Path) -> None:
+    write_wfdb(tmp_path, "a", ECG[:, :2000])
+    write_wfdb(tmp_path, "b", ECG[:, 2000:])
+    (tmp_path / "m.hea").write_text(f"m/2 12 {RATE} 5000\na 2000\nb 3000\n")
+    same(read_ecg(tmp_path / "m"))
+    (tmp_path / "b.hea").unlink()
+    with pytest.raises(InputError, match=r"b\.hea: no such file; m\.hea names it"):
+        read_ecg(tmp_path / "m")
+
+
+def test_a_gap_between_segments_is_no_ecg(tmp_path: Path) -> None:
+    write_wfdb(tmp_path, "a", ECG[:, :2000])
+    write_wfdb(tmp_path, "b", ECG[:, 2500:])
+    (tmp_path / "m.hea").write_text(f"m/3 12 {RATE} 5000\na 2000\n~ 500\nb 2500\n")
+    with pytest.raises(InputError, match="6000 samples are marked invalid"):
+        read_ecg(tmp_path / "m")
+
+
+@pytest.mark.parametrize("rate", ["0", "-5"])
+def test_a_rate_of_nothing_is_refused(tmp_path: Path, rate: str) -> None:
+    path = write_wfdb(tmp_path, "r", ECG)
+    header = path.with_suffix(".hea")
+    header.write_text(header.read_text().replace(f"r 12 {RATE} ", f"r 12 {rate} "))
+    with pytest.raises(InputError, match=r"^[^\n]*(sampling rate above 0 Hz|whole WFDB record)[^\n]*$"):
+        read_ecg(path)
+
+
+@pytest.mark.parametrize("twice", ["II", "ii", " V3 "])
+def test_a_lead_that_is_there_twice_is_refused_by_name(tmp_path: Path, twice: str) -> None:
+    more = np.vstack([ECG, 0 * ECG[:1]])
+    name = next(lead for lead in LEADS if lead.lower() == twice.strip().lower())
+    path = write_wfdb(tmp_path, "r", more, (*LEADS, "other"))
+    header = path.with_suffix(".hea")
+    header.write_text(header.read_text().replace("other", twice.strip()))
+    with pytest.raises(InputError, match=f"{name} is there 2 times"):
+        read_ecg(path)
+    with pytest.raises(InputError, match=f"{name} is there 2 times"):
+        read_ecg(write_edf(tmp_path / "r.edf", more, [*LABELS, f"ECG {twice.strip()}"]))
+
+
+@pytest.mark.parametrize("unit", [b"uV", b"\xb5V", "µV".encode(), "μV".encode(), b"UV"])
+def test_the_micro_sign_is_read_in_any_encoding(tmp_path: Path, unit: bytes) -> None:
+    same(read_ecg(write_edf(tmp_path / "r.edf", ECG, LABELS, unit)))
+
+
+def test_an_idle_channel_is_left_out_and_remarked(tmp_path: Path) -> None:
+    with remarks(lambda text: None) as found, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        same(read_ecg(write_edf(tmp_path / "r.edf", ECG, LABELS, idle=True)))
+    assert ["the channel '-' has no physical range" in text for text in found] == [True]
+
+
+def test_data_records_of_no_length_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^[^\n]*r\.edf: expected[^\n]*$"):
+        read_ecg(write_edf(tmp_path / "r.edf", ECG, LABELS, seconds="0"))
+
+
+def test_the_rhythm_is_read_and_not_the_median_beat_before_it(tmp_path: Path) -> None:
+    record = Record({"ecg": ECG, "r_peaks": np.zeros(0, np.int64)}, {"heart_rate": 70.0, **study_of(1)})
+    dataset = dataset_of(record, PatientProfile("PC-1", index_date=date(2024, 5, 1)))
+    (rhythm,) = dataset.WaveformSequence
+    beat = deepcopy(rhythm)
+    beat.NumberOfWaveformSamples = 600
+    beat.WaveformData = b"\0" * (600 * 12 * 2)
+    dataset.WaveformSequence = Sequence([beat, rhythm])
+    dataset.save_as(tmp_path / "r.dcm", enforce_file_format=True)
+    same(read_ecg(tmp_path / "r.dcm"))
