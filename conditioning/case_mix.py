@@ -26,6 +26,7 @@ from .physiology import QUANTITIES, normal_places, truncated_normal
 from .table.table_model import Draws, TableModel
 
 PROBE = 20_000  # patients on whom shares are calibrated
+BY_RULE = ("height", "weight", "diastolic")  # follow from other values, whatever a table says
 TABLE = "table/"  # what a table column's uniform numbers are called
 
 
@@ -71,8 +72,9 @@ class CaseMix:
 
     def _drawn(self, name: str) -> bool:
         known = self.vocabulary.by_name.get(name)
-        flagged = known is not None and (known.kind == "flag" or known.declared)
-        return name in ("age", "sex") or name in QUANTITIES or flagged
+        if known is None or name in BY_RULE:
+            return False
+        return name in ("age", "sex", *QUANTITIES) or known.kind == "flag" or known.declared
 
     def draw(
         self,

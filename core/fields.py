@@ -269,8 +269,10 @@ class Vocabulary:
                     raise InputError(
                         f"{key}: {code} is the field {other.name} ({other.label}); use that name"
                     )
-            if before is None or replace(made, declared=before.declared, label=before.label) != before:
-                found[name] = made if before is None or made.settled else before
+            same = before is not None and (
+                not made.settled or replace(made, declared=before.declared, label=before.label) == before
+            )
+            found[name] = replace(before, declared=True) if before is not None and same else made
         return Vocabulary(tuple(found.values()))
 
     def settle(self, fields: Iterable[Field]) -> "Vocabulary":

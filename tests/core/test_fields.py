@@ -189,3 +189,12 @@ def test_profiles_are_checked_against_what_is_declared() -> None:
     assert [f.name for f in VOCABULARY.declared] == ["lactate", "melanoma", "cdr", "mmse", "J45.909"]
     assert len(FIELDS) == len(SHIPPED.fields)
     assert not SHIPPED.declared
+
+
+def test_a_shipped_field_that_is_declared_is_the_same_field() -> None:
+    known = SHIPPED.declare(
+        {"E11.9": {"kind": "flag"}, "sex": {"kind": "category"}, "age": {"kind": "number", "unit": "a"}}, "d"
+    )
+    assert [f.name for f in known.declared] == ["age", "sex", "E11.9"]
+    assert known.field("E11.9").label == SHIPPED.field("E11.9").label
+    assert ProfileEncoder.of(known).columns == ProfileEncoder().columns
