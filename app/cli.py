@@ -5,13 +5,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..core.errors import InputError, Refused
 from ..core.remarks import remarks
 from .governance import commands as governance_commands
+
+if TYPE_CHECKING:
+    from .api import Evaluation
 
 INTERRUPTED = 130
 UsageError: Any = typer.BadParameter.__base__  # of typer's own parser, which is not public under this name
@@ -80,7 +83,7 @@ def _all(
 @app.command()
 def demo(out: Out = Path("polyclinic-demo")) -> None:
     """Make 25 linked patients from the shipped weights, score them, and write a report to open."""
-    _generate("cardio_oncology", 25, 7, out)
+    _generate("cardio_oncology", 25, out, seed=7)
     _evaluate(out, None, out)
 
 
@@ -105,21 +108,16 @@ def generate(
     watermark_key: WatermarkKey = None,
 ) -> None:
     """Draw a cohort of linked synthetic patients into a folder."""
-    chosen = [name.strip() for name in modalities.split(",") if name.strip()]
     _generate(
-        cohort or ("adults" if fields else "cardio_oncology"),
-        patients,
-        seed,
-        out,
-        chosen,
-        _options(options or []),
-        workers,
-        batch_size,
-        resume,
-        watermark_key,
-        fields,
-        engine,
-    )
+        cohort or ("adults" if fields else "cardio_oncology"), patients, out, seed=seed, fields=fields,
+        modalities=_names(modalities), options=_options(options or []), workers=workers, batch_size=batch_size,
+        resume=resume, watermark=watermark_key, engine=engine,
+    )  # fmt: skip
+
+
+def _names(text: str) -> list[str]:
+    """The names of a list as `a, b`."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _options(texts: list[str]) -> dict[str, dict[str, Any]]:
@@ -139,52 +137,33 @@ def _options(texts: list[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _generate(
-    cohort: str,
-    patients: int | None,
-    seed: int,
-    out: Path,
-    modalities: list[str] | None = None,
-    options: dict[str, dict[str, Any]] | None = None,
-    workers: int | None = None,
-    batch_size: int = 16,
-    resume: bool = False,
-    watermark: Path | None = None,
-    fields: str | None = None,
-    engine: str = "local",
-) -> None:
-    from ..conditioning.population import Population
-    from .engines.generation import make
+def _generate(population: str, patients: int | None, out: Path, **how: Any) -> None:
+    from .api import generate_cohort
+    from .engines.job import population_of
 
     began, steps = time.monotonic(), list[int]()
-    population = Population.load(cohort, fields)
-    patients = population.number(patients)
     try:
-        with _bar(patients) as show:
+        with _bar() as show:
 
-            def progress(done: int) -> None:
+            def progress(done: int, total: int) -> None:
                 steps.append(done)
-                show(done)
+                show(done, total)
 
-            make(
-                population, patients, seed, out, modalities=modalities or (), options=options,
-                workers=workers, batch_size=batch_size, resume=resume, watermark=watermark, progress=progress,
-                engine=engine,
-            )  # fmt: skip
+            cohort = generate_cohort(population, patients, out=out, progress=progress, **how)
     except KeyboardInterrupt:
         _fail(f"stopped; what is done is kept in {out}: the same command with --resume goes on", INTERRUPTED)
     seconds = time.monotonic() - began
-    drawn = patients - steps[0] if steps else 0
+    drawn = len(cohort) - steps[0] if steps else 0
     if drawn:
         print(f"{drawn} patients in {seconds:.1f} s, {60 * drawn / seconds:.0f} a minute, in {out}")
     else:
-        print(f"nothing left to do: {patients} patients in {out}")
-    for line in population.describe(patients):
+        print(f"nothing left to do: {len(cohort)} patients in {out}")
+    for line in population_of(cohort.on_disk).describe(len(cohort)):
         print(line)
 
 
 @contextmanager
-def _bar(total: int) -> Iterator[Callable[[int], None]]:
+def _bar() -> Iterator[Callable[[int, int], None]]:
     """A bar with rate and remaining time on a terminal; silence elsewhere."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -200,13 +179,13 @@ def _bar(total: int) -> Iterator[Callable[[int], None]]:
     with Progress(
         *columns, console=console, disable=not console.is_terminal, speed_estimate_period=600
     ) as bar:
-        task, began, first = bar.add_task("patients", total=total, rate=""), time.monotonic(), -1
+        task, began, first = bar.add_task("patients", total=None, rate=""), time.monotonic(), -1
 
-        def show(done: int) -> None:
+        def show(done: int, total: int) -> None:
             nonlocal first
             first = done if first < 0 else first
             rate = (done - first) / (time.monotonic() - began)
-            bar.update(task, completed=done, rate=f"{rate:.1f} patients/s" if rate else "")
+            bar.update(task, completed=done, total=total, rate=f"{rate:.1f} patients/s" if rate else "")
 
         yield show
 
@@ -243,14 +222,14 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out if it is there.")] = False,
 ) -> None:
     """Train a modality on a folder of data, with a privacy budget or on public data."""
-    from . import training
+    from .api import train as learn
 
-    privacy = training.Privacy.asked(public, epsilon, delta, ledger or out.parent / "ledger.jsonl", limit)
-    card = training.train(
-        modality, data, out, privacy, config=config, init=init, overwrite=overwrite, checkpoints=checkpoints,
-        seed=seed, max_minutes=max_minutes, accelerator=accelerator, devices=devices, precision=precision,
-        resume=resume,
+    made = learn(
+        modality, data, out, public=public, epsilon=epsilon, delta=delta, limit=limit, ledger=ledger, config=config,
+        init=init, overwrite=overwrite, checkpoints=checkpoints, seed=seed, max_minutes=max_minutes,
+        accelerator=accelerator, devices=devices, precision=precision, resume=resume,
     )  # fmt: skip
+    card = made.card
     print(f"{card.name}: {card.steps} steps in {card.seconds:.0f} s, {card.privacy}, in {out}")
 
 
@@ -267,6 +246,25 @@ def evaluate(
 ) -> None:
     """Score a cohort against real data and write a report."""
     _evaluate(cohort, reference, out, quick)
+
+
+@app.command()
+def compare(
+    real: Annotated[
+        Path, typer.Argument(help="Folder of real data: dataset.yaml beside the files, or DICOM.")
+    ],
+    synthetic: Annotated[
+        Path, typer.Argument(help="Folder of synthetic data of any origin, in the same form.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for report.html and scores.json.")],
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Look at 40 patients, leave out the slowest figures.")
+    ] = False,
+) -> None:
+    """Judge a folder of synthetic data against a folder of real data, and write a report."""
+    from .api import compare as judge
+
+    _show(judge(real, synthetic, out, quick=quick))
 
 
 @app.command()
@@ -298,13 +296,15 @@ def stream(
     options: SetOptions = None,
 ) -> None:
     """Send the vitals and ECGs of a ward, live, to a broker, to clients, or as lines."""
-    from .stream.command import StreamRequest, stream_live
+    from .api import stream as send
 
-    asked = StreamRequest(
-        to=to, folder=folder, cohort=cohort, patients=patients, speed=speed, seed=seed, start=start, signals=signals,
+    if (folder is None) == (cohort is None):
+        raise InputError("expected either the folder of a cohort or --cohort NAME")
+    tally = send(
+        folder or str(cohort), to, patients=patients, speed=speed, seed=seed, start=start, signals=_names(signals),
         fhir=fhir, scenario=scenario, when_full=when_full, seconds=seconds, options=_options(options or []),
+        progress=_say,
     )  # fmt: skip
-    tally = stream_live(asked, lambda line: print(f"polyclinic: {line}", file=sys.stderr))
     if tally.state == "stopped":
         _fail("stopped", INTERRUPTED)
 
@@ -381,22 +381,14 @@ def _table(heads: list[str], rows: list[list[str]]) -> None:
 
 
 def _evaluate(cohort: Path, reference: Path | None, out: Path, quick: bool = False) -> None:
-    from ..core.cohort.cohort import Cohort
-    from ..core.cohort.disk import require_new_file
-    from ..eval.profile import FULL, QUICK
-    from ..eval.report.report import evaluate
-    from .engines.job import chosen_of
-    from .training import references
+    from .api import evaluate
 
-    judged = Cohort.open(cohort)
-    judged.require_complete()
-    if out.exists():
-        require_new_file(out / "report.html")
-    real = None if reference is None else references(reference)
-    scores = evaluate(judged, chosen_of(judged), real, out, profile=QUICK if quick else FULL)
-    _table(
-        ["", "distance", "C2ST", "TSTR"],
-        [[view["title"], *view["verdicts"].values()] for view in scores["views"]],
-    )
-    print(f"linkage: {scores['linkage']['in_words']}")
-    print(f"report: {out / 'report.html'}")
+    _show(evaluate(cohort, reference, out, quick=quick))
+
+
+def _show(found: "Evaluation") -> None:
+    views = found.scores["views"]
+    _table(["", "distance", "C2ST", "TSTR"], [[view["title"], *view["verdicts"].values()] for view in views])
+    if linked := found.scores["linkage"].get("in_words"):
+        print(f"linkage: {linked}")
+    print(f"report: {found.report}")

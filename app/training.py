@@ -1,7 +1,6 @@
 """Training folders wired to models: learn weights from them, or hold their test rows against a cohort."""
 
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -118,7 +117,6 @@ def _learnt(
         budget=budget,
         ledger=privacy.ledger,
         limit=limit,
-        progress=sys.stderr.isatty(),
         **how,
     )
     if learner is None:

@@ -25,12 +25,12 @@ from pathlib import Path
 
 import numpy as np
 
-from polyclinic import Cohort
 from polyclinic.app.engines.generation import make
 from polyclinic.app.engines.job import chosen_of
 from polyclinic.app.training import references
 from polyclinic.conditioning.dataset.dataset import read_training_set
 from polyclinic.conditioning.population import Population
+from polyclinic.core.cohort.cohort import Cohort
 from polyclinic.core.config import TrainConfig, load
 from polyclinic.core.registry import names
 from polyclinic.eval.linkage.linkage import Linkage, linkage

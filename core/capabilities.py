@@ -78,6 +78,15 @@ class SizedRecords(Protocol):
         ...
 
 
+@runtime_checkable
+class NamedColumns(Protocol):
+    """Names the columns of its arrays, so that tables of them have heads; others are numbered. Signals of ours does."""
+
+    def column_names(self, array: str) -> tuple[str, ...]:
+        """Names of the leads or channels of an array of its records."""
+        ...
+
+
 class LiveSource(Protocol):
     """One patient's signals; each second is asked for once, in order. modalities.signals.live.Monitor is ours."""
 
@@ -115,4 +124,4 @@ class Live(Protocol):
         ...
 
 
-CAPABILITIES = (Asserting, Watermarking, Searchable, ClinicalRules, SizedRecords, Live)
+CAPABILITIES = (Asserting, Watermarking, Searchable, ClinicalRules, SizedRecords, NamedColumns, Live)

@@ -6,42 +6,68 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .app.api import (
+        Evaluation,
+        Trained,
+        compare,
+        evaluate,
+        generate,
+        generate_cohort,
+        open_cohort,
+        release,
+        stream,
+        train,
+    )
+    from .app.cohort import Cohort
     from .conditioning.encoder import ProfileEncoder
     from .conditioning.population import Population
-    from .core.cohort.cohort import Cohort
-    from .core.errors import InputError
+    from .core.errors import InputError, Refused
     from .core.modality import Batch, Record
-    from .core.pipeline import Patient, generate
+    from .core.pipeline import Patient
     from .core.profile import PatientProfile, seed_for
     from .core.registry import load_modality
 
 _HOMES = {
+    **dict.fromkeys(
+        ("Evaluation", "Trained", "compare", "evaluate", "generate", "generate_cohort", "open_cohort", "release",
+         "stream", "train"), ".app.api",
+    ),
     "Batch": ".core.modality",
-    "Cohort": ".core.cohort.cohort",
+    "Cohort": ".app.cohort",
     "InputError": ".core.errors",
     "Patient": ".core.pipeline",
     "PatientProfile": ".core.profile",
     "Population": ".conditioning.population",
     "ProfileEncoder": ".conditioning.encoder",
     "Record": ".core.modality",
-    "generate": ".core.pipeline",
+    "Refused": ".core.errors",
     "load_modality": ".core.registry",
     "seed_for": ".core.profile",
-}
+}  # fmt: skip
 
 __all__ = [
     "Batch",
     "Cohort",
+    "Evaluation",
     "InputError",
     "Patient",
     "PatientProfile",
     "Population",
     "ProfileEncoder",
     "Record",
+    "Refused",
+    "Trained",
     "__version__",
+    "compare",
+    "evaluate",
     "generate",
+    "generate_cohort",
     "load_modality",
+    "open_cohort",
+    "release",
     "seed_for",
+    "stream",
+    "train",
 ]
 
 
@@ -50,3 +76,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -13,7 +13,7 @@ from ...core.modality import Batch, Conditioner, Generator, Record, TrainingSet,
 from ...core.profile import PatientProfile
 from ...core.training.weights import Weights, find, load
 from .acquisition import Acquisition, SignalsOptions
-from .layout import ECG_GAIN
+from .layout import CHANNELS, ECG_GAIN, LEADS
 
 if TYPE_CHECKING:
     from ...core.cohort.watermark import Mark, Tally
@@ -159,6 +159,10 @@ class Signals:
         from . import watermark
 
         return watermark.marks(record, mark, patient_id)
+
+    def column_names(self, array: str) -> tuple[str, ...]:
+        """Leads of an ECG, channels of vitals; see core.capabilities.NamedColumns."""
+        return CHANNELS if array == VITALS else LEADS
 
     def views(self) -> list[View]:
         """ECG and vitals, apart."""

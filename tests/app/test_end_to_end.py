@@ -11,9 +11,10 @@ import pydicom
 import pytest
 import wfdb
 
-from polyclinic import Cohort, Population
+from polyclinic import Population
 from polyclinic.app.engines.generation import make
 from polyclinic.app.engines.job import choose
+from polyclinic.core.cohort.cohort import Cohort
 from polyclinic.eval.report.report import evaluate
 from polyclinic.modalities.records.metrics import check_references
 

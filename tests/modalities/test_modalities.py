@@ -17,20 +17,13 @@ from polyclinic import (
     seed_for,
 )
 from polyclinic.core.modality import Modality, in_order
+from polyclinic.core.registry import names
+from polyclinic.testing import HARD, check_modality
 
 NAMES = ("imaging", "signals", "omics", "records")
 PROFILES = tuple(Population.load("cardio_oncology").draw(7, seed=3))
-BARE = PatientProfile("nobody-known")
-HARD = (
-    BARE,
-    PatientProfile("oldest", age=110.0, sex="M", measurements={"heart_rate": 200.0}),
-    PatientProfile("newborn", age=0.0, sex="F", height=50.0, weight=3.0),
-    PatientProfile(
-        "everything", age=60.0, sex="F", height=160.0, weight=70.0,
-        conditions={"C50.919": True, "I48.91": True, "J90": True, "A41.9": True},
-        measurements={"heart_rate": 34.0, "temperature": 30.0}, traits={"chest_view": "AP"},
-    ),
-)  # fmt: skip
+BARE = HARD[0]
+WEARABLE = Path(__file__).parents[1] / "plugins" / "wearable"
 
 
 @pytest.fixture(scope="module")
@@ -50,28 +43,10 @@ def draw(
     return {p.profile.patient_id: dict(p.records) for p in patients}
 
 
-def same(a: Record, b: Record) -> bool:
-    arrays = a.arrays.keys() == b.arrays.keys() and all(
-        np.array_equal(a.arrays[n], b.arrays[n], equal_nan=a.arrays[n].dtype.kind == "f") for n in a.arrays
-    )
-    return arrays and a.facts == b.facts
-
-
-@pytest.mark.parametrize("how", ["alone", "in threes", "backwards", "among others"])
-def test_a_record_does_not_depend_on_its_companions(
-    how: str, modalities: list[Modality], drawn: dict[str, dict[str, Record]]
-) -> None:
-    profiles, size = {
-        "alone": (PROFILES, 1),
-        "in threes": (PROFILES, 3),
-        "backwards": (PROFILES[::-1], 16),
-        "among others": ((*HARD, *PROFILES), 16),
-    }[how]
-    other = draw(profiles, modalities, size)
-    for patient, records in drawn.items():
-        assert records.keys() == other[patient].keys()
-        for name, record in records.items():
-            assert same(record, other[patient][name]), (patient, name)
+@pytest.mark.parametrize("name", [*names("modalities"), "ppg"])
+def test_a_modality_keeps_its_contract(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(WEARABLE)
+    check_modality(load_modality(name), tmp_path)
 
 
 def test_two_patients_are_not_alike(drawn: dict[str, dict[str, Record]]) -> None:
@@ -119,29 +94,6 @@ def test_hard_profiles_are_drawn(profile: PatientProfile, modalities: list[Modal
         assert rate == pytest.approx(asked, rel=0.12)
     assert np.isfinite(records["signals"].arrays["ecg"]).all()
     assert ("omics" in records) == profile.has("C50.919")
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_export_and_read_are_inverse(
-    name: str, modalities: list[Modality], drawn: dict[str, dict[str, Record]], tmp_path: Path
-) -> None:
-    modality = next(m for m in modalities if m.name == name)
-    own = [p for p in PROFILES if name in drawn[p.patient_id]]
-    piece, folder = tmp_path / "piece", tmp_path / "cohort"
-    piece.mkdir()
-    folder.mkdir()
-    modality.export([drawn[p.patient_id][name] for p in own], own, piece)
-    if modality.shared:
-        modality.assemble([piece], folder)
-    back = modality.read(folder if modality.shared else piece, [p.patient_id for p in PROFILES])
-    assert back.keys() == {p.patient_id for p in own}
-    for p in own:
-        record, again = drawn[p.patient_id][name], back[p.patient_id]
-        for array in record.arrays:
-            if record.arrays[array].dtype.kind in "US":
-                assert (record.arrays[array] == again.arrays[array]).all()
-            else:
-                np.testing.assert_allclose(again.arrays[array], record.arrays[array], atol=0.0051)
 
 
 def test_the_profile_steers(modalities: list[Modality]) -> None:

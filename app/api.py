@@ -1,0 +1,348 @@
+"""The public API: what a notebook or a script calls, and what the command line calls; `import polyclinic as pc`.
+
+Results are frozen dataclasses. Errors that a user can mend are InputError, a "no" of a gate or a budget is Refused.
+Nothing heavy is imported before it is needed.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import InputError, Refused, listed
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from ..core.modality import Conditioner, Modality
+    from ..core.pipeline import Patient
+    from ..core.profile import PatientProfile
+    from ..core.training.weights import Card
+    from .cohort import Cohort
+    from .governance.release import Outcome
+    from .stream.run import Tally
+
+Options = Mapping[str, Mapping[str, Any]]  # modality -> its settings
+Place = str | Path
+
+
+def _silent(*_: object) -> None:
+    """No progress is shown."""
+
+
+def generate_cohort(
+    population: str,
+    patients: int | None = None,
+    *,
+    out: Place,
+    seed: int = 0,
+    fields: str | None = None,
+    modalities: Sequence[str] = (),
+    options: Options | None = None,
+    workers: int | None = None,
+    batch_size: int = 16,
+    resume: bool = False,
+    watermark: Place | None = None,
+    engine: str = "local",
+    progress: Callable[[int, int], None] = _silent,
+) -> "Cohort":
+    """Draw linked synthetic patients into a new folder `out`, and open it.
+
+    `population` is the name of a shipped cohort (icu, cardio_oncology, ...) or a YAML file. `fields` asks for so
+    many patients of each class (`melanoma: 300 yes, 300 no`) in place of `patients`. `options` are settings of
+    modalities, {modality: {key: value}}. `watermark` is a key file. `workers` processes draw, one a core by
+    default, and `engine` runs them; the files depend on neither. `progress(done, all)` counts patients. Raises
+    InputError before anything
+    is written.
+
+    >>> generate_cohort("icu", 2, out=folder / "two", seed=7, modalities=["signals"], workers=1)
+    Cohort(folder=...)
+    """
+    from ..conditioning.population import Population
+    from .cohort import Cohort
+    from .engines.generation import make
+
+    drawn = Population.load(population, fields)
+    number = _at_least_one("patients", drawn.number(_at_least_one("patients", patients)))
+    make(
+        drawn, number or 0, seed, Path(out), modalities=modalities, options=options, workers=workers,
+        batch_size=batch_size, resume=resume, watermark=None if watermark is None else Path(watermark), engine=engine,
+        progress=lambda done: progress(done, number or 0),
+    )  # fmt: skip
+    return Cohort(Path(out))
+
+
+def _at_least_one(name: str, value: int | None) -> int | None:
+    if value is not None and value < 1:
+        raise InputError(f"--{name} must be 1 or more, got {value}")
+    return value
+
+
+def generate(
+    profiles: "str | Iterable[PatientProfile]",
+    modalities: "Sequence[str | Modality]" = (),
+    conditioner: "Conditioner | None" = None,
+    seed: int = 0,
+    batch_size: int = 16,
+    *,
+    patients: int | None = None,
+) -> "Iterator[Patient]":
+    """Draw patients in memory, one after the other, with their records by modality.
+
+    `profiles` are the patients, or the name of a shipped cohort (or a YAML file) of which `patients` are drawn.
+    `modalities` are names or modalities made with options, all that are installed by default. A record has `arrays`
+    (image: (row, column) uint16; ecg: (lead, sample) mV; vitals: (hour, channel)) and `facts` in plain JSON types.
+    It depends on the profile, the seed and the weights, never on `batch_size` or on the other patients. Raises
+    InputError.
+
+    >>> patient = next(generate("icu", ["signals"], patients=1, seed=7))
+    >>> patient.records["signals"].arrays["ecg"].shape
+    (12, 5000)
+    """
+    from ..conditioning.encoder import ProfileEncoder
+    from ..conditioning.population import Population
+    from ..core.pipeline import generate as draw
+    from ..core.registry import load_modality, sound, vocabulary
+
+    chosen = [load_modality(m) if isinstance(m, str) else m for m in modalities or tuple(sound("modalities"))]
+    known = vocabulary()
+    if isinstance(profiles, str):
+        population = Population.load(profiles)
+        known, profiles = population.vocabulary, population.draw(population.number(patients), seed)
+    elif patients is not None:
+        raise InputError("generate: `patients` belongs to the name of a cohort; leave it out")
+    encoder = conditioner or ProfileEncoder.of(known, [w for m in chosen for w in m.weights()])
+    return draw(profiles, chosen, encoder, seed, batch_size)
+
+
+def open_cohort(folder: Place) -> "Cohort":
+    """A finished cohort on disk as tables and arrays. Raises InputError.
+
+    >>> open_cohort(folder).patients.index.name
+    'patient_id'
+    """
+    from .cohort import Cohort
+
+    return Cohort(Path(folder))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A weight file and its card, which says from what it was learnt and at which privacy cost."""
+
+    path: Path
+    card: "Card"
+
+
+def train(
+    modality: str,
+    data: Place,
+    out: Place | None = None,
+    *,
+    public: bool = False,
+    epsilon: float | None = None,
+    delta: float | None = None,
+    limit: float | None = None,
+    ledger: Place | None = None,
+    config: str | None = None,
+    init: str | None = None,
+    overwrite: bool = False,
+    checkpoints: Place | None = None,
+    seed: int | None = None,
+    **fit: Any,
+) -> Trained:
+    """Learn a modality (or `population`) from the train rows of a folder; the weights go to `out`.
+
+    `public` data cost nothing; else say `epsilon` and `delta`, the differential privacy of one patient, booked in
+    `ledger` (ledger.jsonl beside `out` by default), and `limit`, the epsilon that the population may pay in all.
+    `out` is `<modality>.safetensors` by default. `fit` are further fields of core.training.fit.Fit: max_minutes,
+    accelerator, devices, precision, resume, progress. Raises InputError before training starts, and BudgetExceeded,
+    which is Refused.
+
+    >>> train("imaging", data=folder / "nowhere", public=True)
+    Traceback (most recent call last):
+    polyclinic.core.errors.InputError: ...: no such folder; expected the training data there
+    """
+    from . import training
+
+    path = Path(out or f"{modality}.safetensors")
+    book = path.parent / "ledger.jsonl" if ledger is None else Path(ledger)
+    privacy = training.Privacy.asked(public, epsilon, delta, book, limit)
+    card = training.train(
+        modality, Path(data), path, privacy, config=config, init=init, overwrite=overwrite,
+        checkpoints=None if checkpoints is None else Path(checkpoints), seed=seed, **fit,
+    )  # fmt: skip
+    return Trained(path, card)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found. `scores` is the content of scores.json (docs/reference), `report` the page to open."""
+
+    scores: Mapping[str, Any]
+    report: Path
+
+    def to_frame(self) -> "DataFrame":
+        """One row a figure: modality, view, metric, value, interval, verdict and all that scores.json says of it."""
+        import pandas as pd
+
+        rows = [
+            {"modality": view["modality"], "view": view["view"], **score}
+            for view in self.scores["views"]
+            for score in view["scores"]
+        ]
+        return pd.DataFrame(rows)
+
+
+def evaluate(
+    cohort: "Cohort | Place",
+    reference: Place | None = None,
+    out: Place | None = None,
+    *,
+    quick: bool = False,
+    progress: Callable[[str], None] = _silent,
+) -> Evaluation:
+    """Score a cohort against real data, and write report.html and scores.json to `out` (the cohort by default).
+
+    `reference` is a training folder with held-out rows; without it the aggregates that ship are used, and figures
+    that need real rows are quoted or not measured. `quick` looks at 40 patients and leaves out the slowest figures.
+    `progress` gets the part that begins. Raises InputError.
+
+    >>> result = evaluate(open_cohort(folder), out=folder / "scored", quick=True)
+    >>> list(result.to_frame().columns[:3]), result.report.name
+    (['modality', 'view', 'metric'], 'report.html')
+    """
+    from ..eval.report.report import evaluate as judge
+    from .engines.job import chosen_of
+    from .training import references
+
+    judged = _on_disk(cohort)
+    target = Path(out) if out is not None else judged.folder
+    _require_no_report(target)
+    real = None if reference is None else references(Path(reference))
+    scores = judge(judged, chosen_of(judged), real, target, profile=_profile(quick), progress=progress)
+    return Evaluation(scores, target / "report.html")
+
+
+def compare(
+    real: Place,
+    synthetic: Place,
+    out: Place,
+    *,
+    quick: bool = False,
+    progress: Callable[[str], None] = _silent,
+) -> Evaluation:
+    """Judge a folder of synthetic data of any origin against a folder of real data; the report is in `out`.
+
+    Each folder has a dataset.yaml with `options: {modality: NAME}` (docs/reference/dataset-yaml.md) or holds DICOM
+    files alone. The figures are those that evaluate() has for one modality, attacks included. Real patients are
+    halved where the folder gives no split: one half is the baseline of real data, the other is compared with.
+    Raises InputError.
+
+    >>> compare(folder / "nowhere", folder / "nowhere", folder / "compared")
+    Traceback (most recent call last):
+    polyclinic.core.errors.InputError: ...: no such file; it describes the folder (DICOM files alone need none)
+    """
+    from ..eval.report.report import evaluate as judge
+    from .compare import read_both
+
+    target = Path(out)
+    _require_no_report(target)
+    profile = _profile(quick)
+    modality, pair, rows = read_both(Path(real), Path(synthetic), profile.patients)
+    scores = judge(rows, [modality], {modality.name: [pair]}, target, profile=profile, progress=progress)
+    return Evaluation(scores, target / "report.html")
+
+
+def release(
+    cohort: "Cohort | Place",
+    policy: str,
+    key: Place,
+    *,
+    reference: Place | None = None,
+    ledgers: Sequence[Place] = (),
+    watermark: Place | None = None,
+    regenerate: int = 0,
+    workers: int | None = None,
+    progress: Callable[[str], None] = _silent,
+) -> "Outcome":
+    """Judge a cohort by a policy (internal, partner, public, or a YAML file) and sign its certificate with `key`.
+
+    The result says which figures were not measured, and its `folder` holds certificate.json. `regenerate` draws
+    failing modalities again, at most so many times. Raises Refused with the reasons, in which case the cohort is in
+    quarantine; InputError.
+
+    >>> release(open_cohort(folder), "internal", folder / "no.key")
+    Traceback (most recent call last):
+    polyclinic.core.errors.InputError: ...
+    """
+    from .governance.release import ReleaseContext
+    from .governance.release import release as run
+
+    books = tuple(Path(path) for path in ledgers)
+    context = ReleaseContext.load(
+        policy, Path(key), None if reference is None else Path(reference), books,
+        None if watermark is None else Path(watermark),
+    )  # fmt: skip
+    outcome = run(_on_disk(cohort).folder, context, regenerate=regenerate, workers=workers, progress=progress)
+    if not outcome.passed:
+        raise Refused(f"{outcome.folder}: refused by {outcome.refused_by}: {listed(outcome.reasons)}")
+    return outcome
+
+
+def stream(
+    source: "Cohort | Place",
+    to: str,
+    *,
+    patients: int | None = None,
+    speed: float | str = 1,
+    seed: int = 0,
+    start: str = "00:00",
+    signals: Sequence[str] = ("ecg", "vitals"),
+    fhir: bool = False,
+    scenario: str | None = None,
+    when_full: str = "",
+    seconds: float | None = None,
+    options: Options | None = None,
+    progress: Callable[[str], None] = _silent,
+) -> "Tally":
+    """Send the vitals and ECGs of a ward to `to` (mqtt://, ws://, sse://, - for lines) and count what was sent.
+
+    `source` is a cohort, or the name of a shipped one (or a YAML file) whose patients are drawn now. `speed` is in
+    times real time, or "max"; `seconds` of the ward's time are sent, without end by default. `progress` gets lines
+    for a reader. Raises InputError.
+
+    >>> stream("icu", "-", patients=1, seconds=0)
+    Traceback (most recent call last):
+    polyclinic.core.errors.InputError: --seconds must be above 0, got 0
+    """
+    from .cohort import Cohort
+    from .stream.command import StreamRequest, stream_live
+
+    folder = source.folder if isinstance(source, Cohort) else Path(source)
+    named = isinstance(source, str) and not folder.is_dir()
+    request = StreamRequest(
+        to=to, folder=None if named else folder, cohort=str(source) if named else None, patients=patients,
+        speed=str(speed), seed=seed, start=start, signals=",".join(signals), fhir=fhir, scenario=scenario,
+        when_full=when_full, seconds=seconds, options=options or {},
+    )  # fmt: skip
+    return stream_live(request, progress)
+
+
+def _on_disk(cohort: "Cohort | Place") -> Any:
+    from .cohort import Cohort
+
+    return (cohort if isinstance(cohort, Cohort) else Cohort(Path(cohort))).on_disk
+
+
+def _profile(quick: bool) -> Any:
+    from ..eval.profile import FULL, QUICK
+
+    return QUICK if quick else FULL
+
+
+def _require_no_report(folder: Path) -> None:
+    from ..core.cohort.disk import require_new_file
+
+    if folder.exists():
+        require_new_file(folder / "report.html")

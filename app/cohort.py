@@ -1,0 +1,181 @@
+"""Cohort: a finished cohort on disk as tables and arrays, for notebooks and for training."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.capabilities import NamedColumns
+from ..core.cohort.cohort import PATIENTS
+from ..core.cohort.cohort import Cohort as CohortFolder
+from ..core.errors import InputError
+from ..core.modality import Modality, Record
+from ..core.types import AnyArray, Float32Array
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from .dataset import CohortDataset
+
+IMAGING, SIGNALS, OMICS, FHIR = "imaging", "signals", "omics", "fhir"
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """A finished cohort. Files are opened when something is asked for; nothing is kept in memory but the table.
+
+    Raises InputError where the folder has no finished cohort, or no records of the kind asked for.
+
+    >>> cohort = open_cohort(folder)
+    >>> len(cohort), cohort
+    (20, Cohort(folder=...))
+    """
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", Path(self.folder))
+        self.on_disk.require_complete()
+
+    def __len__(self) -> int:
+        return self.on_disk.patients
+
+    @cached_property
+    def on_disk(self) -> CohortFolder:
+        """The folder with its manifest, as core.cohort reads and writes it."""
+        return CohortFolder.open(self.folder)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities whose records the cohort has.
+
+        >>> open_cohort(folder).modalities
+        ('imaging', 'omics', 'records', 'signals')
+        """
+        return tuple(sorted(self.on_disk.manifest["modalities"]))
+
+    @property
+    def patients(self) -> "DataFrame":
+        """One row a patient, by `patient_id`: age (years), height (cm), weight (kg), codes, measurements.
+
+        Columns are named as the fields are (docs/reference/fields.md); an unknown value is missing. `has_<modality>`
+        says whether the patient has such a record.
+
+        >>> open_cohort(folder).patients[["age", "sex"]].shape
+        (20, 2)
+        """
+        return self._table
+
+    @cached_property
+    def _table(self) -> "DataFrame":
+        import pandas as pd
+
+        return pd.read_parquet(self.folder / PATIENTS).set_index("patient_id")
+
+    def records(self, modality: str) -> Iterator[tuple[str, Record]]:
+        """(patient id, record) of everyone who has a record of that modality, in the cohort's order."""
+        for patient in self.on_disk.records(self.modality(modality)):
+            yield patient.profile.patient_id, patient.records[modality]
+
+    def images(self) -> Iterator[tuple[str, AnyArray]]:
+        """(patient id, image) of each patient: (row, column) uint16, in the levels that the DICOM file stores.
+
+        >>> patient_id, image = next(open_cohort(folder).images())
+        >>> image.ndim, str(image.dtype)
+        (2, 'uint16')
+        """
+        return self._arrays(IMAGING, "image")
+
+    def ecgs(self) -> Iterator[tuple[str, Float32Array]]:
+        """(patient id, ECG) of each patient: (lead, sample) float32 mV at 500 Hz, leads I II III aVR aVL aVF V1 to V6.
+
+        >>> patient_id, ecg = next(open_cohort(folder).ecgs())
+        >>> ecg.shape
+        (12, 5000)
+        """
+        return self._arrays(SIGNALS, "ecg")
+
+    def vitals(self) -> "DataFrame":
+        """Vital signs of all patients, by `patient_id` and `hour`; a column a channel, missing where not charted.
+
+        Units: HR and Resp /min, O2Sat %, Temp Cel, SBP, MAP and DBP mmHg.
+
+        >>> open_cohort(folder).vitals().columns[0]
+        'HR'
+        """
+        import pandas as pd
+
+        modality = self.modality(SIGNALS)
+        names = modality.column_names("vitals") if isinstance(modality, NamedColumns) else None
+        tables = {pid: pd.DataFrame(values, columns=names) for pid, values in self._arrays(SIGNALS, "vitals")}
+        return pd.concat(tables, names=["patient_id", "hour"])
+
+    def omics(self, assay: str = "rna") -> "DataFrame":
+        """One assay of all patients who have it: a row a patient, a column a gene or probe.
+
+        Values are those of the cohort's store: log2 expression of `rna` and `mirna`, beta values of `methylation`.
+
+        >>> open_cohort(folder).omics("rna").index.name
+        'patient_id'
+        """
+        import pandas as pd
+
+        rows = {}
+        for pid, record in self.records(OMICS):
+            if assay not in record.arrays:
+                known = ", ".join(name for name in record.arrays if not name.endswith("_var"))
+                raise InputError(f"{self.folder}: no assay {assay!r}; expected one of: {known}")
+            rows[pid] = pd.Series(record.arrays[assay], index=record.arrays[f"{assay}_var"])
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index="patient_id")
+
+    def fhir(self, resource_type: str) -> Iterator[dict[str, Any]]:
+        """Resources of one FHIR R4 type, as mappings, in the order of the file.
+
+        >>> next(open_cohort(folder).fhir("Patient"))["resourceType"]
+        'Patient'
+        """
+        path = self.folder / FHIR / f"{resource_type}.ndjson"
+        if not path.is_file():
+            known = ", ".join(sorted(p.stem for p in path.parent.glob("*.ndjson"))) or "none"
+            raise InputError(f"{self.folder}: no FHIR {resource_type!r}; expected one of: {known}")
+        return _lines(path)
+
+    def dataset(
+        self,
+        arrays: Sequence[str],
+        transform: Callable[[dict[str, Any]], Any] | None = None,
+    ) -> "CohortDataset":
+        """A torch Dataset of the patients who have all of these arrays; it works with DataLoader workers.
+
+        `arrays` are names of arrays of records: image, ecg, vitals, rna. An item is a dict of these as torch tensors
+        with `patient_id`; `transform` takes that dict and gives what the item shall be (at module level, to be
+        sent to spawned workers).
+
+        >>> dataset = open_cohort(folder).dataset(["ecg"])
+        >>> dataset[0]["ecg"].shape
+        torch.Size([12, 5000])
+        """
+        from .dataset import CohortDataset
+
+        return CohortDataset(self, tuple(arrays), transform)
+
+    def modality(self, name: str) -> Modality:
+        """The modality of that name with the options that the cohort was drawn with."""
+        from .engines.job import choose
+
+        noted: Mapping[str, Any] = self.on_disk.manifest["modalities"]
+        if name not in noted:
+            raise InputError(f"{self.folder}: has no {name}; expected one of: {', '.join(noted)}")
+        options = {name: noted[name]["options"]} if "options" in noted[name] else {}
+        return choose([name], options)[0]
+
+    def _arrays(self, modality: str, array: str) -> Iterator[tuple[str, AnyArray]]:
+        return ((pid, r.arrays[array]) for pid, r in self.records(modality) if array in r.arrays)
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)
