@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,9 @@ class Cohort:
     def __post_init__(self) -> None:
         object.__setattr__(self, "folder", Path(self.folder))
         self.on_disk.require_complete()
+
+    def __reduce__(self) -> tuple[type["Cohort"], tuple[Path]]:
+        return Cohort, (self.folder,)
 
     def __len__(self) -> int:
         return self.on_disk.patients
@@ -159,7 +163,25 @@ class Cohort:
         """
         from .dataset import CohortDataset
 
-        return CohortDataset(self, tuple(arrays), transform)
+        homes = self._homes(arrays)
+        complete = self.patients[[f"has_{name}" for name in set(homes.values())]].all(axis=1)
+        ids = list(map(str, self.patients.index[complete]))
+        return CohortDataset(self.folder, homes, ids, self.modality, transform)
+
+    def _homes(self, arrays: Sequence[str]) -> dict[str, str]:
+        """The modality that each array belongs to, found in the first record of each. Raises InputError."""
+        if not arrays:
+            raise InputError("dataset: name at least one array, as dataset(['image', 'ecg'])")
+        known: dict[str, str] = {}
+        for name in self.modalities:
+            for _, first in islice(self.records(name), 1):
+                numeric = (array for array, values in first.arrays.items() if values.dtype.kind in "biuf")
+                known = {**dict.fromkeys(numeric, name), **known}
+        if missing := [array for array in arrays if array not in known]:
+            raise InputError(
+                f"{self.folder}: no array {missing[0]!r} in its records; expected some of: {', '.join(known)}"
+            )
+        return {array: known[array] for array in arrays}
 
     def modality(self, name: str) -> Modality:
         """The modality of that name with the options that the cohort was drawn with."""
