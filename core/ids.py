@@ -63,7 +63,7 @@ def match_ids(wanted: Sequence[str], there: Sequence[str], what: str) -> dict[st
             respelt[names[0]] = others[0]
     if doubtful:
         raise InputError(
-            f"{what}: ids are spelt in different ways and {len(doubtful)} cannot be told apart: {listed(doubtful, 3)}; "
+            f"{what}: ids are spelt in different ways and {len(doubtful)} cannot be matched: {listed(doubtful, 3)}; "
             "write each id the same way in both"
         )
     if respelt:

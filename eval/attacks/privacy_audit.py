@@ -23,7 +23,7 @@ STEPS = 40  # of bisection
 
 @dataclass(frozen=True)
 class Audit:
-    """The outcome of guessing: `right` of `guesses` guesses about `canaries` canaries, against what was claimed.
+    """What the guesses came to: `right` of `guesses` about `canaries` canaries, against what was claimed.
 
     The bounds hold with the stated confidence, each by itself.
     """

@@ -135,7 +135,7 @@ def test_words_among_numbers_are_counted(tmp_path: Path) -> None:
         (lambda t: t.assign(patient_id="x" + t.patient_id), "none of the 4 stays of the table is there"),
         (lambda t: t.assign(hour="noon"), "hour must be hours, spans or ISO 8601 times, got 'noon'"),
         (lambda t: t.drop(columns="DBP"), "no column 'DBP'"),
-        (twice_spelt, "cannot be told apart"),
+        (twice_spelt, "cannot be matched"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(tmp_path: Path, change: Change, message: str) -> None:
