@@ -1,18 +1,36 @@
-"""Reference pages made from the code: the command line (Typer app) and the API (docstrings); an mkdocs hook."""
+"""Reference pages made from the code: command line, API, settings, what ships, scores.json; an mkdocs hook."""
 
 import inspect
+import json
+import re
 import typing
 from collections.abc import Callable
+from importlib.resources import files
 from typing import Any
 
 import typer
+import yaml
+from pydantic import BaseModel
 
 import polyclinic
 
 
 def pages() -> dict[str, str]:
     """Path below docs/, Markdown text."""
-    return {"reference/cli.md": command_line(), "reference/api.md": api()}
+    from polyclinic.app.stream.scenario import ScenarioConfig
+    from polyclinic.conditioning.design.cohort_config import CohortConfig
+    from polyclinic.core.config import DatasetConfig, TrainConfig
+    from polyclinic.eval.policy import Policy
+
+    return {
+        "reference/cli.md": command_line(),
+        "reference/api.md": api(),
+        "reference/dataset-yaml.md": settings("dataset.yaml and training YAML", DatasetConfig, TrainConfig),
+        "reference/cohort-yaml.md": settings("Cohort and scenario YAML", CohortConfig, ScenarioConfig),
+        "reference/policies.md": settings("Policies", Policy),
+        "reference/configs.md": shipped_names(),
+        "reference/scores.md": scores(),
+    }
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -73,6 +91,85 @@ def _row(*cells: str) -> str:
     return "| " + " | ".join(" ".join(c.split()).replace("|", "\\|") for c in cells) + " |"
 
 
+def settings(title: str, *models: type[BaseModel]) -> str:
+    """Every key of the YAML files that these models read, with type and default."""
+    text, seen = (
+        [f"# {title}", "Generated from the settings models. An unknown key is an error."],
+        set[type](),
+    )
+    todo = list(models)
+    while todo:
+        model = todo.pop(0)
+        if model in seen:
+            continue
+        seen.add(model)
+        rows = ["| key | type | default |", "|---|---|---|"]
+        for key, field in model.model_fields.items():
+            default = (
+                "required" if field.is_required() else f"`{field.get_default(call_default_factory=True)!r}`"
+            )
+            rows.append(_row(f"`{key}`", f"`{_hint(field.annotation)}`", default))
+            todo += [part for part in _parts(field.annotation) if issubclass(part, BaseModel)]
+        text += [f"## {model.__name__}", _doc(model), "\n".join(rows)]
+    return "\n\n".join(text) + "\n"
+
+
+def _parts(hint: Any) -> list[type]:
+    inner = [part for a in typing.get_args(hint) for part in _parts(a)]
+    return [hint, *inner] if inspect.isclass(hint) and not typing.get_args(hint) else inner
+
+
+def _hint(hint: Any) -> str:
+    return hint.__name__ if inspect.isclass(hint) and not typing.get_args(hint) else _short(str(hint))
+
+
+def _short(text: str) -> str:
+    """Dotted names by their last part."""
+    return re.sub(r"(?:\w+\.)+(\w+)", r"\1", text)
+
+
+def shipped_names() -> str:
+    """Names that --cohort, --config, --policy and --scenario know, and those of the weights that ship."""
+    from polyclinic.core.config import shipped
+    from polyclinic.core.training import weights
+
+    text = ["# What ships", "Generated from the files. Names can be given in place of a path."]
+    options = {"cohort": "--cohort", "train": "--config", "policy": "--policy", "scenario": "--scenario"}
+    for folder, option in options.items():
+        rows = [f"| `{option}` | |", "|---|---|"]
+        for path in sorted((shipped() / folder).glob("*.yaml")):
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+            what = values.get("title") or values.get("about") or values.get("modality", "")
+            rows.append(_row(f"`{path.stem}`", str(what)))
+        text += [f"## {option}", "\n".join(rows)]
+    rows = ["| weights | modality | kind | privacy |", "|---|---|---|---|"]
+    for name, path in weights.available().items():
+        card = weights.read_card(path)
+        rows.append(_row(f"`{name}`", card.modality, card.kind, card.privacy))
+    text += ["## Weights", "`--init` takes these names.", "\n".join(rows)]
+    return "\n\n".join(text) + "\n"
+
+
+def scores() -> str:
+    """The parts of scores.json, from its JSON Schema."""
+    schema = json.loads((files("polyclinic.eval") / "scores.schema.json").read_text(encoding="utf-8"))
+    text = [
+        "# scores.json",
+        "Generated from the JSON Schema, `eval/scores.schema.json`.",
+        schema.get("description", ""),
+    ]
+    for name, part in {"scores.json": schema, **schema["$defs"]}.items():
+        needed = part.get("required", [])
+        rows = ["| key | type | always there | meaning |", "|---|---|---|---|"]
+        for key, value in part.get("properties", {}).items():
+            kind = value.get("type") or value.get("$ref", "").rpartition("/")[2] or "any"
+            kind = " or ".join(kind) if isinstance(kind, list) else kind
+            rows.append(_row(f"`{key}`", kind, "yes" if key in needed else "", value.get("description", "")))
+        if len(rows) > 2:
+            text += [f"## {name}", part.get("description", "") if part is not schema else "", "\n".join(rows)]
+    return "\n\n".join(text) + "\n"
+
+
 def api() -> str:
     """Every public name with its signature and docstring."""
     text = [
@@ -88,17 +185,25 @@ def _entry(name: str, thing: Any, level: str) -> list[str]:
     text = [f"{level} {name}"]
     if not (inspect.isclass(thing) and issubclass(thing, Exception)):
         text.append(f"```text\n{name}{_signature(thing)}\n```")
-    text.append(inspect.getdoc(thing) or "")
+    text.append(_doc(thing))
     if inspect.isclass(thing):
         for key, member in vars(thing).items():
             if key.startswith("_") or not _documented(member):
                 continue
             plain = member.__func__ if isinstance(member, classmethod | staticmethod) else member
             if isinstance(plain, property):
-                text += [f"{level}# {name}.{key}", inspect.getdoc(plain) or ""]
+                text += [f"{level}# {name}.{key}", _doc(plain)]
             else:
                 text += _entry(f"{name}.{key}", plain, f"{level}#")
     return text
+
+
+def _doc(thing: Any) -> str:
+    """A docstring as Markdown: examples become blocks."""
+    text = inspect.getdoc(thing) or ""
+    return re.sub(
+        r"^>>> .*(?:\n.+)*", lambda example: f"```pycon\n{example[0]}\n```", text, flags=re.MULTILINE
+    )
 
 
 def _documented(member: Any) -> bool:
