@@ -25,7 +25,7 @@ from .disk import is_empty, new_folder, refusals, require_room
 from .labels import write_labels
 
 FORMAT = "polyclinic-cohort"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SLICE = 16  # patients
 TOGETHER = 256  # slices whose profiles are in memory at once when the cohort is finished
 RESUME = "run again with --resume"
@@ -64,7 +64,8 @@ class Cohort:
             raise InputError(f"{path}: not the manifest of a cohort") from None
         if (kind, version) != (FORMAT, FORMAT_VERSION):
             raise InputError(
-                f"{path}: expected {FORMAT} version {FORMAT_VERSION}, got {kind} version {version}"
+                f"{path}: expected {FORMAT} version {FORMAT_VERSION}, got {kind} version {version}; draw the cohort "
+                "again with polyclinic generate, or read it with the version that wrote it"
             )
         return cls(Path(folder), manifest)
 
@@ -113,13 +114,8 @@ class Cohort:
 
     @property
     def resampled(self) -> dict[str, int]:
-        """How often each modality was resampled for a release, by name. Raises InputError for an older manifest."""
-        draw: dict[str, Any] = self.manifest.get("draw", {"resampled": {}})
-        if "resampled" not in draw:
-            raise InputError(
-                f"{self.folder / MANIFEST}: resampled by an older version; draw the cohort again"
-            )
-        return dict(draw["resampled"])
+        """How often each modality was resampled for a release, by name."""
+        return dict(self.manifest.get("draw", {}).get("resampled", {}))
 
     @property
     def complete(self) -> bool:

@@ -253,7 +253,16 @@ def test_too_little_room_is_seen_early(population, tmp_path, monkeypatch):
     assert not (tmp_path / "c").exists()
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "polyclinic-cohort", "format_version": 99}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"format": "polyclinic-cohort", "format_version": 99}',
+        '{"format": "polyclinic-cohort", "format_version": 1}',
+    ],
+)
 def test_a_foreign_manifest_is_refused(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(InputError, match=r"manifest\.json: "):
