@@ -16,7 +16,7 @@ from ...core.errors import InputError
 from ...core.modality import Batch, Modality, Record
 from ...core.pipeline import Patient, generate
 from ...core.profile import PatientProfile, seed_for
-from ...core.registry import load_modality
+from ...core.registry import load_modality, vocabulary
 from ...core.training import weights
 from .network_faults import Fault, NetworkFaults
 from .scenario import Event, Scenario, read_scenario
@@ -78,7 +78,7 @@ class Drawing:
 
     seed: int
     stream: str
-    encoder: ProfileEncoder = field(default_factory=ProfileEncoder)
+    encoder: ProfileEncoder
 
     def row(self, profile: PatientProfile) -> Batch:
         """The batch of one from which this patient's record came; see core.pipeline.generate."""
@@ -113,10 +113,10 @@ def ward_of_population(name: str, request: WardRequest) -> Ward:
     modality = load_modality(MODALITY, options)
     number = 10 if request.patients is None else request.patients
     profiles = (population.patient(index, request.seed) for index in range(number))
-    patients = generate(
-        profiles, [modality], ProfileEncoder.of(population.vocabulary, modality.weights()), request.seed
-    )
-    return _ward(population.config.name, modality, patients, number, request, Drawing(request.seed, MODALITY))
+    encoder = ProfileEncoder.of(population.vocabulary, modality.weights())
+    patients = generate(profiles, [modality], encoder, request.seed)
+    drawing = Drawing(request.seed, MODALITY, encoder)
+    return _ward(population.config.name, modality, patients, number, request, drawing)
 
 
 def _drawing(cohort: Cohort) -> Drawing | None:
@@ -130,7 +130,8 @@ def _drawing(cohort: Cohort) -> Drawing | None:
     if not same:
         return None
     draw = cohort.resampled.get(MODALITY, 0)
-    return Drawing(int(cohort.manifest["seed"]), f"{MODALITY}/{draw}" if draw else MODALITY)
+    encoder = ProfileEncoder.of(vocabulary(), used)  # with what the weights declare
+    return Drawing(int(cohort.manifest["seed"]), f"{MODALITY}/{draw}" if draw else MODALITY, encoder)
 
 
 def _ward(

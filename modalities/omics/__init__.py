@@ -14,7 +14,7 @@ from ...core.errors import InputError
 from ...core.fields import BREAST_CANCER
 from ...core.modality import Conditioner, Generator, Record, TrainingSet, View
 from ...core.profile import PatientProfile
-from ...core.training.weights import Weights, find, load, read_card
+from ...core.training.weights import Weights, available, find, load, read_card
 
 if TYPE_CHECKING:
     from ...core.cohort.watermark import Mark, Tally
@@ -43,14 +43,18 @@ class Omics:
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         self.options = parse(Options, dict(options or {}), "omics")
+        there = available().get(WEIGHTS)
+        self._anybody = there is not None and "pam50?" not in read_card(there).columns
+        if self._anybody:
+            self.indication = "every patient has the assays that the weights in force have learnt"
         if self.options.format not in (known := registry.formats_of(self.name)):
             raise InputError(
                 f"omics: format: {self.options.format!r} is not installed; expected one of: {', '.join(known)}"
             )
 
     def indicated(self, profile: PatientProfile) -> bool:
-        """Only where there is a tumour."""
-        return any(profile.has(code) for code in BREAST_CANCER)
+        """Where there is a tumour of the breast, if the weights are of such tumours (PAM50); else anybody."""
+        return self._anybody or any(profile.has(code) for code in BREAST_CANCER)
 
     def weights(self) -> list[str]:
         """One file."""
