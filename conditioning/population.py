@@ -84,9 +84,10 @@ class Population:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The fields that the cohort declares, sets or counts: columns of labels.csv."""
-        config = self.config
-        return tuple(dict.fromkeys([*config.counts, *config.fields, *config.declare]))
+        """The fields that the cohort declares, sets or counts, or that its table has: columns of labels.csv."""
+        config, tabled = self.config, self._mix.tabled
+        learnt = [known.name for known in self.vocabulary.declared if known.name in tabled]
+        return tuple(dict.fromkeys([*config.counts, *config.fields, *config.declare, *learnt]))
 
     def number(self, asked: int | None) -> int:
         """How many patients to draw: as asked, or what `counts` adds up to. Raises InputError if these differ."""

@@ -2,8 +2,10 @@
 
 import csv
 import os
+import re
 from collections import Counter
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from polyclinic.conditioning.population import Population
 from polyclinic.core.cohort.cohort import Cohort
 from polyclinic.core.config import DatasetConfig, parse
 from polyclinic.core.errors import InputError
+from polyclinic.core.fields import SHIPPED
 from polyclinic.core.remarks import DataWarning
 from polyclinic.core.training.weights import read_card
 
@@ -282,6 +285,33 @@ def test_impossible_fields_are_refused_in_one_line(changes: dict[str, Any], mess
     with pytest.raises(InputError, match=message) as refusal:
         population(**changes)
     assert "\n" not in str(refusal.value)
+
+
+# -- the documentation
+
+PAGE = Path(__file__).parents[2] / "docs/how-to/fields.md"
+
+
+def test_what_the_page_shows_can_be_declared_and_drawn() -> None:
+    blocks = [
+        dedent(part)
+        for part in PAGE.read_text().split("\n\n")
+        if part.startswith(("    declare:", "    # declare"))
+    ]
+    first, reading, spread = (yaml.safe_load(block) for block in blocks)
+    assert set(SHIPPED.declare(first["declare"], "page").field(n).kind for n in first["declare"]) == {
+        "flag", "category", "number",
+    }  # fmt: skip
+    assert set(parse(DatasetConfig, reading, "page").fields) == {"age", "melanoma", "cdr"}
+    more = {"thickness": {"kind": "number", "range": [0, 20]}, "mmse": {"kind": "number", "range": [0, 30]}}
+    drawn = population(
+        declare={**first["declare"], **more}, conditions={"A41.9": 0.1}, fields=spread["fields"]
+    )
+    for profile in drawn.draw(20, 1):
+        assert 20 <= profile.measurements["mmse"] <= 30
+        assert profile.traits["cdr"] in ("0", "0.5", "1", "2")
+    for text in re.findall(r'--fields "([^"]+)"', PAGE.read_text()):
+        assert parse_counts(text)
 
 
 # -- so many with and without
