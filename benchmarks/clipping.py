@@ -1,4 +1,4 @@
-"""What a private step costs beside a plain one, and whether its clipping is Opacus' clipping: images, and vitals.
+"""The cost of a private step over a plain one, and its clipping compared with Opacus': images and vitals.
 
     python benchmarks/clipping.py [--data DIR] [--quick]
 

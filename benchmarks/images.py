@@ -42,7 +42,7 @@ DELTA, KEPT = 1e-4, 64
 FID_UNIT = 2.456
 KID_UNIT = 1.459  # the same for kernel distances, 0.078 there
 PNEUMONIA = "J18.9"
-FILMS = 2  # drawn of each profile that steers them
+IMAGES = 2  # drawn of each profile that steers them
 ENCODER = ProfileEncoder()
 
 
@@ -71,8 +71,8 @@ class Table:
         if most is not None:
             bar, verdict = f"<= {most:.3g}", "met" if figure <= most else "MISSED"
         self.missed += verdict == "MISSED"
-        beside = "" if floor is None else f"{floor:.3f}"
-        print(f"{what:68}{figure:>9.3f}{beside:>9}{bar:>10}  {verdict}", flush=True)
+        baseline = "" if floor is None else f"{floor:.3f}"
+        print(f"{what:68}{figure:>9.3f}{baseline:>9}{bar:>10}  {verdict}", flush=True)
 
 
 def read(config: str, name: str, data: Path, split: str) -> tuple[Pixels, list[PatientProfile]]:
@@ -210,29 +210,29 @@ def steered(table: Table, data: Path, seed: int) -> None:
     space = judges.FeatureSpace(find("imaging_features"))
     train, owners = read("imaging", "cxr_nih", data, "train")
     test, judged = read("imaging", "cxr_nih", data, "test")
-    synthetic = drawn(generator, owners * FILMS, seed)
+    synthetic = drawn(generator, owners * IMAGES, seed)
     table.head(
-        f"P2, {FILMS} steered X-rays of each profile of cxr_nih's {len(owners)} train rows, seed {seed}"
+        f"P2, {IMAGES} steered X-rays of each profile of cxr_nih's {len(owners)} train rows, seed {seed}"
     )
-    for name, (label, taught, read_off) in LABELS.items():
+    for name, (label, tstr_bar, recovery_bar) in LABELS.items():
         y, truth = (np.array([label(p) for p in group]) for group in (owners, judged))
-        asked = np.tile(y, FILMS)
+        asked = np.tile(y, IMAGES)
         real = cnn_auroc(train, y, test, truth, 12)
         table.add(
             f"train on synthetic, test on real: {name}, AUROC",
             cnn_auroc(synthetic, asked, test, truth, 12),
             real,
-            taught,
+            tstr_bar,
         )
         table.add(
             f"probe trained on real finds it in synthetic: {name}, AUROC",
             cnn_auroc(train, y, synthetic, asked, 12),
             real,
-            read_off,
+            recovery_bar,
         )
     known = [np.array([p.age for p in group], dtype=float) for group in (owners, judged)]
     for_real = np.corrcoef(judges.age_probe(train, known[0], test, space), known[1])[0, 1]
-    for_drawn = np.corrcoef(judges.age_probe(train, known[0], synthetic, space), np.tile(known[0], FILMS))[
+    for_drawn = np.corrcoef(judges.age_probe(train, known[0], synthetic, space), np.tile(known[0], IMAGES))[
         0, 1
     ]
     table.add(

@@ -123,10 +123,10 @@ def label_recovery(link: Linkage) -> Iterator[Row]:
 
 
 def within_views(comparisons: Sequence[Comparison]) -> Iterator[Row]:
-    """What held-out real films show of an effusion if PA and AP films are looked at apart.
+    """What held-out real images show of an effusion, PA and AP images separately.
 
-    Bedside films have more effusions, so over both the view alone tells something; hardly so in a cohort where
-    nearly all films are AP.
+    Bedside images have more effusions, so over both views the view alone predicts something. In a cohort with
+    nearly only AP images it hardly does.
     """
     from sklearn.metrics import roc_auc_score
 

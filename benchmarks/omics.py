@@ -1,4 +1,4 @@
-"""Tumour cohorts, public and private, as a biologist would use them: every figure beside real floor, bar and baselines.
+"""Tumour cohorts, public and private, as a biologist would use them: figures, real-vs-real, bars and baselines.
 
     python benchmarks/omics.py [--data DIR] [--quick]
 

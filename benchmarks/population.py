@@ -1,13 +1,13 @@
-"""How good learnt profiles are, and how cohort designs keep their word; every figure of docs/explanation/population.md.
+"""Learnt profiles and cohort designs: every figure of docs/explanation/population.md.
 
     python benchmarks/population.py [--data DIR] [--quick] [--mbi PYTHON] [--dpmm PYTHON]
 
 Learns 20 columns of diabetes130's train patients (first stay of each) at epsilon 1, delta 1e-6 through
 `polyclinic train population`, draws as many synthetic patients, and holds both against the held-out patients: mean
 total variation of all pairs of columns, AUROC of readmission (any) on real test patients by a logistic regression
-taught on each table, and the AUC of a gradient boosting that tells test patients from drawn ones (halves: taught on
-one, judged on the other). Beside it: the real train patients (floor), independent columns, MST on private-pgm's mbi
-and dpmm's PrivBayes, each peer in its own environment (--mbi and --dpmm name their interpreters; without one the
+trained on each table (TSTR), and the C2ST AUC of a gradient boosting (trained on one half, tested on the other). For
+comparison: the real train patients (real-vs-real), independent columns, MST on private-pgm's mbi and dpmm's PrivBayes,
+each peer in its own environment (--mbi and --dpmm name their interpreters; without one the
 peer is not run). Our times are the processor's, so that a busy machine does not matter. Then the same columns with
 charged domains (words and bins of 15 of them learnt within the budget, numbers between 0 and 1,000; rows brought into
 the public levels to be compared), and with source ids in place of groups, both without bars, and cohort designs. Bars
@@ -72,7 +72,7 @@ def variation(one: Codes, other: Codes, sizes: Sequence[int]) -> NDArray[np.floa
     return np.array(found)
 
 
-def readmission(taught: Codes, test: Codes, names: Sequence[str]) -> float:
+def readmission(train: Codes, test: Codes, names: Sequence[str]) -> float:
     """AUROC on real test patients of a logistic regression on one-hot columns."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
@@ -82,7 +82,7 @@ def readmission(taught: Codes, test: Codes, names: Sequence[str]) -> float:
     at = list(names).index("readmitted")
     rest = [k for k in range(len(names)) if k != at]
     model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression(max_iter=300))
-    model.fit(taught[:, rest], taught[:, at] > 0)
+    model.fit(train[:, rest], train[:, at] > 0)
     return float(roc_auc_score(test[:, at] > 0, model.predict_proba(test[:, rest])[:, 1]))
 
 
@@ -178,7 +178,7 @@ def in_levels(drawn: pd.DataFrame, columns: Sequence[Column]) -> Codes:
 
 
 def learnt_domains(stays: pd.DataFrame, config: DatasetConfig, test: pd.DataFrame, runs: int) -> None:
-    """Ours with charged domains beside ours with public ones; no bars."""
+    """Ours with charged domains, compared with ours with public ones; no bars."""
     options = parse(TableOptions, dict(config.options), "options")
     columns = columns_of(config.fields, options.columns, "benchmark")
     held, names, sizes = coded(test, config)

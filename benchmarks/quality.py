@@ -1,4 +1,4 @@
-"""How real the shipped weights' records are: every figure of `polyclinic evaluate`, floor and baseline beside it.
+"""How real the records of the shipped weights are: every figure of `polyclinic evaluate`, real-vs-real and baseline.
 
     python benchmarks/quality.py [--data DIR] [--quick]
 
@@ -122,14 +122,14 @@ def main() -> int:
                 for mine, other in zip(ours, base, strict=True):
                     if seed == 0 and any(s.status == MEASURED for s in mine.scores):
                         quoted[mine.view.name] = [s for s in mine.scores if s.question != "distance"]
-                    for score, beside in zip(mine.scores, other.scores, strict=True):
-                        missed += show(mine.view.name, score, beside, seed)
+                    for score, other_score in zip(mine.scores, other.scores, strict=True):
+                        missed += show(mine.view.name, score, other_score, seed)
         if options.write:
             reference.write(reference.aggregate(modality, pairs, quoted, 0), KEPT / f"{name}.json")
     return 1 if missed else 0
 
 
-def show(view: str, score: Score, beside: Score, seed: int) -> int:
+def show(view: str, score: Score, other_score: Score, seed: int) -> int:
     """Print a row; 1 if a bar was missed."""
     value, floor, bar, verdict = score.value, score.real_baseline, "", "reported"
     if value is None:
@@ -140,7 +140,7 @@ def show(view: str, score: Score, beside: Score, seed: int) -> int:
     elif score.question == "tstr" and floor is not None:
         limit = BARS["tstr"] * floor
         bar, verdict = f"{limit:.2f}", "met" if value >= limit else "MISSED"
-    text = [f"{x:.3f}" if x is not None else "-" for x in (value, floor, beside.value)]
+    text = [f"{x:.3f}" if x is not None else "-" for x in (value, floor, other_score.value)]
     title = score.title[:37]
     print(
         f"{view:12}{title:38}{seed:5}{text[0]:>9}{text[1]:>9}{text[2]:>10}  {bar:>6}  {verdict}", flush=True

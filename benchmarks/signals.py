@@ -1,4 +1,4 @@
-"""ECG and vitals beside real ones, floors, bars and peers.
+"""ECG and vitals compared with real ones, real-vs-real figures, bars and peers.
 
     python benchmarks/signals.py [--data DIR] [--quick] [--only ecg|vitals|private]
 

@@ -1,7 +1,7 @@
 """The ECG's half of signals.py: what judges see of 12-lead records, ours, real ones and peers'.
 
-Synthetic records get the profiles of training rows (age, sex, size, diagnoses, heart rate) and the recorder of the
-set they are judged beside; figures are against test rows. All is filtered to 0.5-45 Hz alike before a judge sees it.
+Synthetic records get the profiles of training rows (age, sex, size, diagnoses, heart rate) and the acquisition device
+of the set they are compared with; figures are against test rows. All are filtered to 0.5-45 Hz before they are judged.
 """
 
 import importlib.util
@@ -142,7 +142,7 @@ def _by_marks(data: Path, ours: Sequence[Side]) -> Iterator[Row]:
         yield Row(f"KS of {name}, marks (LUDB)", value, floor, most=floor + 0.05)
 
 
-def taught(data: Path) -> Iterator[Row]:
+def tstr(data: Path) -> Iterator[Row]:
     """How many training records have a rhythm or finding."""
     tables = [pd.read_csv(data / "signals" / name / "patients.csv") for name in ("ptbxl500", "ludb")]
     tables = [table[table["split"] == "train"] for table in tables]
@@ -201,7 +201,7 @@ def rows(
     data: Path, seeds: Sequence[int], weights: Weights | None = None, peers: bool = True
 ) -> Iterator[Row]:
     """Every figure of the ECG's bars, the mean over seeds; first what the data teach."""
-    yield from taught(data)
+    yield from tstr(data)
     weights = weights or load(find("ecg"))
     sides = read(data)
     names = list(sides)
@@ -216,11 +216,11 @@ def rows(
     }
     for name in names:
         a, b = sides[name]
-        told = np.mean(
+        auc = np.mean(
             [forest(b.features, own.features, seed) for own, seed in zip(ours[name], seeds, strict=True)]
         )
         floor = np.mean([forest(b.features, a.features, seed) for seed in seeds])
-        yield Row(f"C2ST, forest, {name} ({len(b.records)} test)", float(told), float(floor), most=0.80)
+        yield Row(f"C2ST, forest, {name} ({len(b.records)} test)", float(auc), float(floor), most=0.80)
     yield Row(
         "  real of another recorder instead",
         float(np.mean([forest(test.features, other[0].features, s) for s in seeds])),
@@ -238,14 +238,14 @@ def rows(
                 forest(test.features, ecg_features(deepfake(len(test.records))), seeds[0]),
             )
     half = range(0, len(train.records), max(1, len(train.records) // len(test.records)))
-    told, floor = (
+    auc, floor = (
         float(np.mean([network(test.records, part, seed) for part, seed in zip(parts, seeds, strict=True)]))
         for parts in (
             [own.records for own in ours[names[0]]],
             [[train.records[i] for i in half]] * len(seeds),
         )
     )
-    yield Row("C2ST, 1-D CNN", told, floor, note="reported")
+    yield Row("C2ST, 1-D CNN", auc, floor, note="reported")
 
     real, held = delineated(train.records), delineated(test.records)
     drawn_waves = [delineated(own.records) for own in ours[names[0]]]
@@ -287,7 +287,7 @@ def private_rows(data: Path, seeds: Sequence[int]) -> Iterator[Row]:
     real, held = delineated(train.records), delineated(test.records)
     with tempfile.TemporaryDirectory() as folder:
         public = train_ecg(parts["ludb"], encoder, {}, {}, Fit(folder=Path(folder)))
-        arms = {"LUDB's law as it is": public}
+        arms = {"LUDB's model as it is": public}
         for epsilon in (10.0, 1.0):
             how = Fit(folder=Path(folder) / str(epsilon), budget=Budget(epsilon, 5e-4))
             arms[f"epsilon {epsilon:g}"] = train_ecg(parts["ptbxl500"], encoder, {}, {}, how, public)
@@ -298,8 +298,8 @@ def private_rows(data: Path, seeds: Sequence[int]) -> Iterator[Row]:
                 drawn(weights, train.profiles, weights.card.model["recorders"][0], s) for s in seeds
             )
         ]
-        told = np.mean([forest(test.features, own.features, s) for own, s in zip(ours, seeds, strict=True)])
-        yield Row(f"{name}: C2ST, forest", float(told), note="reported")
+        auc = np.mean([forest(test.features, own.features, s) for own, s in zip(ours, seeds, strict=True)])
+        yield Row(f"{name}: C2ST, forest", float(auc), note="reported")
         value = float(np.mean([useful(own, test, ABNORMAL, s) for own, s in zip(ours, seeds, strict=True)]))
         yield Row(f"{name}: abnormal ECG, AUROC", value, floor, note="reported")
         yield Row(f"{name}: within 3 /min of the profile", on_rate(ours), note="reported")

@@ -25,10 +25,10 @@ def forest(real: pd.DataFrame, other: pd.DataFrame, seed: int) -> float:
     label = np.repeat([0, 1], count)
     model = RandomForestClassifier(400, min_samples_leaf=2, random_state=seed, n_jobs=-1)
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
-    told = cross_val_predict(model, pd.concat(parts).to_numpy(), label, cv=folds, method="predict_proba")[
-        :, 1
-    ]
-    return float(roc_auc_score(label, told))
+    predicted = cross_val_predict(
+        model, pd.concat(parts).to_numpy(), label, cv=folds, method="predict_proba"
+    )[:, 1]
+    return float(roc_auc_score(label, predicted))
 
 
 def network(real: Sequence[Record], other: Sequence[Record], seed: int) -> float:
@@ -49,7 +49,7 @@ def network(real: Sequence[Record], other: Sequence[Record], seed: int) -> float
         np.float32
     )
     label = np.repeat([0.0, 1.0], count)
-    told = np.zeros(len(label))
+    predicted = np.zeros(len(label))
     for fit, judge in StratifiedKFold(5, shuffle=True, random_state=seed).split(traces, label):
         torch.manual_seed(seed)
         layers: list[nn.Module] = []
@@ -69,8 +69,8 @@ def network(real: Sequence[Record], other: Sequence[Record], seed: int) -> float
                 optimiser.step()
         net.eval()
         with torch.no_grad():
-            told[judge] = net(torch.from_numpy(traces[judge]))[:, 0].numpy()
-    return float(roc_auc_score(label, told))
+            predicted[judge] = net(torch.from_numpy(traces[judge]))[:, 0].numpy()
+    return float(roc_auc_score(label, predicted))
 
 
 def delineated(records: Sequence[Record]) -> pd.DataFrame:

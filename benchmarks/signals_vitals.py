@@ -252,14 +252,14 @@ def _speed(weights: Weights, train: Cohort, quick: bool) -> Iterator[Row]:
         with context.Pool(2, initializer=_limit) as pool:
             pool.map(_warm, [weights, weights], chunksize=1)
             began = time.monotonic()
-            told = pool.starmap(
+            spent = pool.starmap(
                 _draw,
                 [(weights, profiles[:size], seed) for seed in (0, 1)],
                 chunksize=1,
             )
             seconds = time.monotonic() - began
-            peaks.append(max(peak for peak, _ in told))
-    busy = sum(cpu for _, cpu in told)
+            peaks.append(max(peak for peak, _ in spent))
+    busy = sum(cpu for _, cpu in spent)
     yield Row("seconds for 10,000 x 48 h", "ours", 0, seconds * 10_000 / count, None, SPEED)
     yield Row("CPU seconds of each of the two", "ours", 0, busy / 2 * 10_000 / count)
     yield Row("peak memory, 10 times as many", "ours", 0, peaks[1] / peaks[0], None, 1.15)

@@ -212,5 +212,10 @@ def _documented(member: Any) -> bool:
 
 
 def _signature(thing: Callable[..., Any]) -> str:
-    signature = inspect.signature(thing)
-    return str(signature).replace("polyclinic.", "")
+    """Arguments and result, one argument a line where they are many."""
+    text = re.sub(r"(: |-> )(['\"])(.*?)\2", r"\1\3", str(inspect.signature(thing)))  # annotations as text
+    signature = _short(re.sub(r"<function (\w+) at \w+>", r"\1", text))
+    if len(signature) < 90:
+        return signature
+    inside, _, result = signature[1:].rpartition(")")
+    return "(\n    " + re.sub(r", (?=\*|\w+(?::| ?=))", ",\n    ", inside) + ",\n)" + result
