@@ -312,3 +312,12 @@ def test_the_reference_is_complete(site: Path) -> None:
         options = [p for p in command.params if p.param_type_name == "option"]
         assert all(p.opts[0] in cli for p in options), name
     assert all(f">{name}<" in api for name in polyclinic.__all__ if not name.startswith("__"))
+
+
+def test_the_picture_is_small() -> None:
+    from PIL import Image
+
+    path = ROOT / "docs" / "img" / "patient.png"
+    assert path.stat().st_size < 300_000
+    with Image.open(path) as picture:
+        assert picture.width > 1000
