@@ -326,5 +326,4 @@ def _shipped() -> Vocabulary:
 
 SHIPPED = _shipped()
 FIELDS, BY_NAME = SHIPPED.fields, SHIPPED.by_name
-field_named, checked, with_values = SHIPPED.field, SHIPPED.checked, SHIPPED.with_values
 BREAST_CANCER = ("C50.919", "C50.929")

@@ -4,7 +4,7 @@ from datetime import datetime, time, timedelta
 from typing import Any
 
 from ...core.errors import InputError
-from ...core.fields import ICD10, SNOMED, field_named
+from ...core.fields import ICD10, SHIPPED, SNOMED
 from ...core.modality import Facts
 from ...core.profile import slice_uid, study_begins
 from .codes import DICOM, HGNC, UCUM, codes
@@ -95,7 +95,7 @@ def image(writer: Writer, facts: Facts) -> None:
             "series": [series],
         },
     )
-    found = [field_named(code, "imaging findings") for code in facts.get("findings", ())]
+    found = [SHIPPED.field(code, "imaging findings") for code in facts.get("findings", ())]
     said = "; ".join(known.label for known in found) or "none of those assessed"
     more: dict[str, Any] = {"imagingStudy": [{"reference": f"ImagingStudy/{study['id']}"}]}
     if found:

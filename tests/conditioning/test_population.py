@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from polyclinic.conditioning.design.cohort_config import CohortConfig
 from polyclinic.conditioning.population import Population
+from polyclinic.core import fields
 from polyclinic.core.config import parse
 from polyclinic.core.errors import InputError
-from polyclinic.core.fields import BREAST_CANCER, BY_NAME, FIELDS, checked
+from polyclinic.core.fields import BREAST_CANCER, BY_NAME, FIELDS
 from polyclinic.core.profile import PatientProfile
 
 SHIPPED = ("cardio_oncology", "general_ward", "icu")
@@ -92,7 +93,7 @@ def test_every_profile_is_checked_and_complete(crowd: tuple[Population, list[Pat
     numbers = {f.name for f in FIELDS if f.kind == "number"} - {"age", "height", "weight"}
     days, years = drawn.config.index_date, drawn.config.age
     for profile in profiles:
-        assert checked(profile) is profile
+        assert fields.SHIPPED.checked(profile) is profile
         assert set(profile.conditions) == spoken
         assert set(profile.measurements) == numbers
         assert profile.age is not None
