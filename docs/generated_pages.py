@@ -108,7 +108,7 @@ def settings(title: str, *models: type[BaseModel]) -> str:
             default = (
                 "required" if field.is_required() else f"`{field.get_default(call_default_factory=True)!r}`"
             )
-            rows.append(_row(f"`{key}`", f"`{_hint(field.annotation)}`", default))
+            rows.append(_row(f"`{key}`", f"`{_hint(field.annotation).replace(' | ', ' or ')}`", default))
             todo += [part for part in _parts(field.annotation) if issubclass(part, BaseModel)]
         text += [f"## {model.__name__}", _doc(model), "\n".join(rows)]
     return "\n\n".join(text) + "\n"
@@ -120,7 +120,8 @@ def _parts(hint: Any) -> list[type]:
 
 
 def _hint(hint: Any) -> str:
-    return hint.__name__ if inspect.isclass(hint) and not typing.get_args(hint) else _short(str(hint))
+    name = hint.__name__ if inspect.isclass(hint) and not typing.get_args(hint) else _short(str(hint))
+    return name.replace(" | ", " or ")
 
 
 def _short(text: str) -> str:
