@@ -108,7 +108,7 @@ def settings(title: str, *models: type[BaseModel]) -> str:
             default = (
                 "required" if field.is_required() else f"`{field.get_default(call_default_factory=True)!r}`"
             )
-            rows.append(_row(f"`{key}`", f"`{_hint(field.annotation).replace(' | ', ' or ')}`", default))
+            rows.append(_row(f"`{key}`", f"`{_hint(field.annotation)}`", default))
             todo += [part for part in _parts(field.annotation) if issubclass(part, BaseModel)]
         text += [f"## {model.__name__}", _doc(model), "\n".join(rows)]
     return "\n\n".join(text) + "\n"
