@@ -177,8 +177,7 @@ def within(shape: ImageModel, training: ImageTraining, images: int) -> tuple[Ima
 
 def matched(weights: Weights, images: Images, conditioner: Conditioner, seed: int) -> Weights:
     """The weights with histogram matching, fitted on the profiles of the prior's sets, or of all if there are none."""
-    fitting = fits_prior(images)
-    chosen = np.flatnonzero(fitting) if fitting.any() else np.arange(len(fitting))
+    chosen = np.flatnonzero(fits_prior(images))
     generator = ImageGenerator(weights, conditioner.columns)
     drawn = []
     for begin in range(0, len(chosen), 64):
@@ -223,8 +222,9 @@ def declared_by(images: Images) -> Vocabulary:
 
 
 def fits_prior(images: Images) -> BoolArray:
-    """(row,) whether its set is one of those with `prior: true`."""
-    return np.array([bool(part.options.get("prior")) for part in images.parts])[images.origin]
+    """(row,) whether its set is one of those with `prior: true`; all where no set says so."""
+    chosen = np.array([bool(part.options.get("prior")) for part in images.parts])
+    return (chosen if chosen.any() else ~chosen)[images.origin]
 
 
 def _private(

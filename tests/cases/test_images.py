@@ -2,6 +2,7 @@
 
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nibabel
@@ -20,7 +21,7 @@ from polyclinic.modalities.imaging.formats.nifti import slices_of
 from polyclinic.modalities.imaging.frame import Levels, Slices
 from polyclinic.modalities.imaging.gaussian_prior import require_classes
 from polyclinic.modalities.imaging.model import ImageModel, ImageTraining
-from polyclinic.modalities.imaging.training import within
+from polyclinic.modalities.imaging.training import fits_prior, within
 
 PIXELS = np.random.default_rng(0).integers(0, 4096, (16, 16)).astype(np.uint16)
 COMPUTED_RADIOGRAPHY = "1.2.840.10008.5.1.4.1.1.1"
@@ -109,3 +110,12 @@ def test_a_class_that_nobody_has_is_refused_before_anything_is_charged() -> None
 def test_a_network_that_cannot_be_built_is_refused_in_one_line(network: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse(ImageModel, network, "model.network")
+
+
+@pytest.mark.parametrize(
+    ("marked", "rows"), [((False, False), [0, 1, 2]), ((False, True), [2]), ((True, True), [0, 1, 2])]
+)
+def test_the_prior_is_of_the_sets_that_say_so_or_of_all(marked: tuple[bool, bool], rows: list[int]) -> None:
+    parts = [SimpleNamespace(options={"prior": True} if mark else {}) for mark in marked]
+    images: Any = SimpleNamespace(parts=parts, origin=np.array([0, 0, 1]))
+    assert np.flatnonzero(fits_prior(images)).tolist() == rows
