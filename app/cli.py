@@ -230,7 +230,8 @@ def train(
         accelerator=accelerator, devices=devices, precision=precision, resume=resume,
     )  # fmt: skip
     card = made.card
-    print(f"{card.name}: {card.steps} steps in {card.seconds:.0f} s, {card.privacy}, in {out}")
+    planned = "" if card.complete else f" of {card.planned_steps}"
+    print(f"{card.name}: {card.steps}{planned} steps in {card.seconds:.0f} s, {card.privacy}, in {out}")
 
 
 @app.command()

@@ -76,8 +76,9 @@ def train(
     """Train a modality, or `population`, on the train rows of a folder and save its weights to `out`; their card.
 
     `data` has a dataset.yaml, or `config` names a training YAML whose paths start at `data`. `how` are
-    further fields of core.train.Fit. Checkpoints that were not asked for are removed at the end. Raises
-    InputError before any training starts if something will not do.
+    further fields of core.training.fit.Fit. Checkpoints that were not asked for are removed at the end, unless
+    `max_minutes` ended the training before its last step. Raises InputError before any training starts if
+    something will not do.
     """
     with remarks() as found:
         learnt, folder = _learnt(
@@ -85,7 +86,7 @@ def train(
         )
     card = learnt.card.model_copy(update={"version": __version__, "reading": list(found)})
     replace(learnt, card=card).save(out)
-    if checkpoints is None:
+    if checkpoints is None and card.complete:
         shutil.rmtree(folder, ignore_errors=True)
     return card
 

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -122,11 +123,16 @@ def _paid(entries: Sequence[Entry], population: str) -> list[PrivacyPlan]:
 
 
 def pay(
-    how: "Fit", plans: PrivacyPlan | Mapping[str, PrivacyPlan], population: str, purpose: str = ""
+    how: "Fit",
+    plans: PrivacyPlan | Mapping[str, PrivacyPlan],
+    population: str,
+    purpose: str = "",
+    seconds: float | None = None,
 ) -> dict[str, Any]:
     """Charge planned mechanisms to how.ledger before they run; what the card must say of them.
 
-    One plan comes with its purpose, several as {purpose: plan}. With how.resume, the run whose checkpoints
+    One plan comes with its purpose, several as {purpose: plan}; `seconds` is the time of a step of DP-SGD. What is
+    planned is a line on stderr before the charge. With how.resume, the run whose checkpoints
     are in how.folder goes on under the entries it was booked with; what a mechanism of one step released must
     then be read from there, not drawn again. Raises BudgetExceeded when the
     population's total would pass how.limit, and InputError when how cannot train privately.
@@ -137,21 +143,42 @@ def pay(
     if how.precision.startswith("16"):
         raise InputError(f"private training takes 32-true or bf16-mixed, got --precision {how.precision}")
     first = next(iter(named.values()))
+    epsilon = compose(list(named.values()), first.delta, "prv")
+    print(f"polyclinic: plan: {described(named, epsilon, seconds)}", file=sys.stderr, flush=True)
     if how.ledger is not None:
         file = how.folder / RUN_FILE
         before = file.read_bytes() if file.exists() else None
-        run = _run(how)
+        run = _run(how, named)
         try:
             Ledger(how.ledger).charge_all(population, named, how.limit, run)
         except (BudgetExceeded, InputError):
             _put_back(file, before)
             raise
-    epsilon = compose(list(named.values()), first.delta, "prv")
     text = f"epsilon {epsilon:.2f}, delta {first.delta:g}, patient level, {first.patients} patients, not secure mode"
     return {"privacy": text, "epsilon": round(epsilon, 3), "delta": first.delta}
 
 
-def _run(how: "Fit") -> str:
+def described(plans: Mapping[str, PrivacyPlan], epsilon: float, seconds: float | None = None) -> str:
+    """What is going to be charged: steps, batch, minutes, the signal-to-noise ratio at best, and epsilon."""
+    once = [plan for plan in plans.values() if plan.steps == 1]
+    said = []
+    for plan in plans.values():
+        if plan.steps > 1:
+            batch = round(plan.sample_rate * plan.patients)
+            minutes = "" if seconds is None else f", about {plan.steps * seconds / 60:.1f} minutes"
+            said.append(
+                f"{plan.steps:,} steps of about {batch:,} of {plan.patients:,} patients{minutes}, "
+                f"signal-to-noise at most {plan.signal:.1f}"
+            )
+    if once:
+        least = min(plan.signal for plan in once)
+        releases = f"{len(once)} noised releases" if len(once) > 1 else "1 noised release"
+        said.append(f"{releases} of {once[0].patients:,} patients, signal-to-noise at most {least:.1f}")
+    delta = next(iter(plans.values())).delta
+    return f"{' and '.join(said)}; epsilon {epsilon:.2f} at delta {delta:g} in all"
+
+
+def _run(how: "Fit", plans: Mapping[str, PrivacyPlan]) -> str:
     """The id of the run whose checkpoints are in how.folder: the one found there when resuming, else a new one.
 
     It is written before the charge: a run that was killed in between is charged when it is resumed. A run
@@ -161,7 +188,8 @@ def _run(how: "Fit") -> str:
         return run
     run = secrets.token_hex(8)
     how.folder.mkdir(parents=True, exist_ok=True)
-    (how.folder / RUN_FILE).write_text(json.dumps({"run": run}), encoding="utf-8")
+    values = {"run": run, "steps": {purpose: plan.steps for purpose, plan in plans.items()}}
+    (how.folder / RUN_FILE).write_text(json.dumps(values), encoding="utf-8")
     return run
 
 
@@ -190,5 +218,16 @@ def current_run(folder: Path) -> str:
 
 def end_run(folder: Path) -> None:
     """Note that the run in a folder has ended, so that it can only be read from its checkpoint."""
-    if run := current_run(folder):
-        (folder / RUN_FILE).write_text(json.dumps({"run": run, "ended": True}), encoding="utf-8")
+    if current_run(folder):
+        file = folder / RUN_FILE
+        values = json.loads(file.read_text(encoding="utf-8"))
+        file.write_text(json.dumps({**values, "ended": True}), encoding="utf-8")
+
+
+def booked_steps(how: "Fit", purpose: str) -> int | None:
+    """The steps that the run in how.folder was charged for, if how.resume goes on with it."""
+    if not (how.resume and current_run(how.folder)):
+        return None
+    values = json.loads((how.folder / RUN_FILE).read_text(encoding="utf-8"))
+    steps = values.get("steps", {}).get(purpose)
+    return None if steps is None else int(steps)

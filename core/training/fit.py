@@ -11,7 +11,8 @@ from ..dp.budget import Budget
 class Fit:
     """How to train: for how long, on what, and under which budget.
 
-    max_minutes caps the time of each fit() call; the learning rate is annealed to the cap. `budget` is
+    max_minutes caps the time of each fit() call; the learning rate is annealed to the cap. A run that it cut goes
+    on with `resume`, for as many minutes again. `budget` is
     None for public data; with one, the run is charged to `ledger` before it starts, and refused when
     the population's total would pass `limit`. `folder` keeps checkpoints; a run with `resume` goes on
     from the newest one there.
@@ -32,11 +33,13 @@ class Fit:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a fit came to: optimiser steps, seconds, mean of the loss over the last tenth.
+    """What a fit came to: optimiser steps, seconds, mean of the loss over the last tenth, and the steps planned.
 
-    The loss of a private fit is NaN: it is a statistic of the patients that nobody has paid for.
+    Fewer steps than planned were taken where max_minutes ended the run. The loss of a private fit is NaN: it is a
+    statistic of the patients that nobody has paid for.
     """
 
     steps: int
     seconds: float
     loss: float
+    planned: int = 0

@@ -2,10 +2,13 @@
 
 import logging
 import math
+import statistics
 import sys
 import time
 import warnings
 from collections.abc import Sequence, Sized
+from copy import deepcopy
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -13,14 +16,17 @@ from typing import Any, cast
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, Timer
-from torch.utils.data import DataLoader, Dataset
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from ..dp.budget import PrivacyPlan
 from ..dp.dpsgd import Private
 from ..dp.ledger import current_run, end_run
+from ..remarks import remark
 from .fit import Fit, Outcome
 
 CHECKPOINT_EVERY = timedelta(minutes=3)
+MEASURED = 3  # steps on made-up rows that tell how long one takes
 
 
 class Annealing(Callback):
@@ -33,11 +39,10 @@ class Annealing(Callback):
         self.rates: list[list[float]] = []
 
     def state_dict(self) -> dict[str, Any]:
-        return {"taken": self.taken, "elapsed": time.monotonic() - self.began, "rates": self.rates}
+        return {"taken": self.taken, "rates": self.rates}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.taken, self.rates = state_dict["taken"], state_dict["rates"]
-        self.began = time.monotonic() - state_dict["elapsed"]
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         if not self.rates:
@@ -50,6 +55,32 @@ class Annealing(Callback):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * scale
         self.taken += 1
+
+
+class Cap(Timer):
+    """Ends a fit after some minutes. A resumed fit has as many again: the time before is not kept."""
+
+    def __init__(self, minutes: float) -> None:
+        super().__init__(duration=timedelta(minutes=minutes), verbose=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+
+class Pace(Callback):
+    """The seconds of each step but the first, which also warms up."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.ends.append(time.monotonic())
+
+    @property
+    def seconds(self) -> list[float]:
+        return [after - before for before, after in zip(self.ends, self.ends[1:], strict=False)]
 
 
 class Checkpoints(Callback):
@@ -98,7 +129,8 @@ class Ticker(Callback):
         if now - self.said > self.every:
             self.said = now
             spent = now - self.began
-            left = spent * (self.steps - self.batches) / self.batches
+            done = trainer.global_step  # those of the run that this one resumes included
+            left = spent * (self.steps - done) / self.batches
             if self.minutes:
                 left = min(left, 60 * self.minutes - spent)
             recent = self.losses[-200:] or [math.nan]
@@ -106,8 +138,8 @@ class Ticker(Callback):
             extra = "".join(f"  {k} {v:.4f}" for k, v in others.items())
             if not trainer.progress_bar_callback:
                 print(
-                    f"{self.name}: step {self.batches}/{self.steps}  loss {sum(recent) / len(recent):.4f}{extra}"
-                    f"  {self.rows / spent:.0f} rows/s  {left / 60:.1f} min left",
+                    f"{self.name}: step {done}/{self.steps}  loss {sum(recent) / len(recent):.4f}{extra}"
+                    f"  {self.rows / spent:.0f} rows/s  {max(0.0, left) / 60:.1f} min left",
                     file=sys.stderr,
                     flush=True,
                 )
@@ -124,14 +156,15 @@ def fit(
     plan: PrivacyPlan | None = None,
     patients: Sequence[str] = (),
     ema: float | None = 0.999,
+    resumable: bool = True,
 ) -> Outcome:
     """Train the module on rows of data for at most `steps` optimiser steps.
 
     With a plan, `patients[i]` is the patient of row i, the module must offer `losses(batch) -> (row,)`,
     and batches are drawn and gradients clipped and noised by dpsgd.Private; batch_size is then the
     physical micro-batch. The module's own weights are the exponential moving average when fit returns.
+    A run that how.max_minutes ended is remarked; how.resume finishes it if it is `resumable`.
     """
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     torch.manual_seed(how.seed)  # initialisation order and dropout only; private noise has its own source
     trained: pl.LightningModule = module
     if plan is not None:
@@ -153,7 +186,47 @@ def fit(
     if ema:
         callbacks.append(EMAWeightAveraging(decay=ema))
     if how.max_minutes:
-        callbacks.append(Timer(duration=timedelta(minutes=how.max_minutes), verbose=False))
+        callbacks.append(Cap(how.max_minutes))
+    began = time.monotonic()
+    taken = _run(trained, loader, how, steps, callbacks, last if how.resume and last.exists() else None)
+    module.eval()
+    if taken < steps:
+        charged = "; the budget is charged for all that were planned" if plan is not None else ""
+        finish = "; --resume with the same --checkpoints finishes them" if resumable else ""
+        remark(f"{name}: ended by --max-minutes after {taken:,} of {steps:,} planned steps{charged}{finish}")
+    if plan is not None:  # the losses of real patients were seen by nobody but the operator
+        end_run(how.folder)
+        return Outcome(taken, time.monotonic() - began, math.nan, steps)
+    tail = ticker.losses[-max(1, len(ticker.losses) // 10) :] or [math.nan]
+    return Outcome(taken, time.monotonic() - began, sum(tail) / len(tail), steps)
+
+
+def seconds_a_step(
+    module: pl.LightningModule, row: Sequence[Tensor], how: Fit, plan: PrivacyPlan, batch_size: int
+) -> float:
+    """The time of one private step, measured on a copy of the module and on made-up rows alike.
+
+    `row` are tensors of one made-up example (1, ...), of the shape that the data have; no patient is touched.
+    """
+    tried = replace(plan, steps=MEASURED)
+    everybody = TensorDataset(*(part[:1].expand(plan.patients, *part.shape[1:]) for part in row))
+    private = Private(deepcopy(module), tried, [str(i) for i in range(plan.patients)], batch_size)
+    pace = Pace()
+    with torch.random.fork_rng():
+        _run(private, private.loader(everybody), replace(how, progress=False), MEASURED, [pace])
+    return statistics.median(pace.seconds)
+
+
+def _run(
+    module: pl.LightningModule,
+    loader: DataLoader[Any],
+    how: Fit,
+    steps: int,
+    callbacks: list[Callback],
+    checkpoint: Path | None = None,
+) -> int:
+    """Steps taken in all, those before the checkpoint included."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     trainer = pl.Trainer(
         max_steps=steps,
         accelerator=how.accelerator,
@@ -167,16 +240,10 @@ def fit(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
-    began = time.monotonic()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", module="torch._dynamo")
         warnings.filterwarnings("ignore", message=".*num_workers.*")
         warnings.filterwarnings("ignore", message="grad and param do not obey")
-        trainer.fit(trained, loader, ckpt_path=str(last) if how.resume and last.exists() else None)
-    module.eval()
-    if plan is not None:  # the losses of real patients were seen by nobody but the operator
-        end_run(how.folder)
-        return Outcome(trainer.global_step, time.monotonic() - began, math.nan)
-    tail = ticker.losses[-max(1, len(ticker.losses) // 10) :] or [math.nan]
-    return Outcome(trainer.global_step, time.monotonic() - began, sum(tail) / len(tail))
+        trainer.fit(module, loader, ckpt_path=None if checkpoint is None else str(checkpoint))
+    return trainer.global_step

@@ -49,6 +49,7 @@ class Card(Settings):
     epsilon: float | None = None
     delta: float | None = None
     steps: int
+    planned_steps: int | None = None  # more than `steps` where --max-minutes ended the training; None: all
     seconds: float = 0.0
     columns: list[str]  # of the condition, as the model was trained with
     model: dict[str, Any]
@@ -57,6 +58,11 @@ class Card(Settings):
     notes: str = ""
     reading: list[str] = Field(default_factory=list)  # what was dropped or changed on reading the data
     declared: dict[str, Declaration] = Field(default_factory=dict)  # fields beyond the shipped vocabulary
+
+    @property
+    def complete(self) -> bool:
+        """Whether the training came to its planned end."""
+        return self.planned_steps is None or self.steps >= self.planned_steps
 
     @property
     def declared_fields(self) -> list[ProfileField]:

@@ -63,7 +63,8 @@ class Images:
         """Weights of a network that learnt from these images publicly."""
         card = Card(
             name=name, modality="imaging", kind=kind, data=self.used("public"), privacy="public",
-            steps=outcome.steps, seconds=round(outcome.seconds), columns=[], model=shape.model_dump(),
+            steps=outcome.steps, planned_steps=outcome.planned, seconds=round(outcome.seconds), columns=[],
+            model=shape.model_dump(),
             figures=figures(training_loss=outcome.loss),
         )  # fmt: skip
         tensors = {k: v.half() if v.is_floating_point() else v for k, v in net.state_dict().items()}

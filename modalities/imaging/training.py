@@ -23,6 +23,7 @@ from ...core.modality import Batch, Conditioner, TrainingSet
 from ...core.profile import seed_for
 from ...core.remarks import remark
 from ...core.training.fit import Outcome
+from ...core.training.planning import plan as plan_run
 from ...core.training.trainer import fit as run
 from ...core.training.weights import Card, Weights, figures, halves, write_atomic
 from ...core.types import BoolArray, Float32Array, FloatArray, IntArray
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 
 # Of a run's folder; the name stays, so that an older run resumes with what it released
 PRIOR_FILE = "law.json"
+NETWORK = "imaging, network"  # purpose of its steps in the ledger
 
 
 class Config(Settings):
@@ -147,7 +149,7 @@ def train_flow(
         model[STORED] = prior.header()
     card = Card(
         name="imaging", modality="imaging", kind="flow-matching U-Net", data=used + before,
-        steps=outcome.steps, seconds=round(outcome.seconds), columns=wanted, model=model,
+        steps=outcome.steps, planned_steps=outcome.planned, seconds=round(outcome.seconds), columns=wanted, model=model,
         figures=figures(training_loss=outcome.loss), **spent,
     )  # fmt: skip
     tensors = {name: tensor.half() for name, tensor in module.net.state_dict().items()}
@@ -246,16 +248,21 @@ def _private(
         for what, multiplier in zip(("class means", "covariance"), noise, strict=True):
             text = f"{what} of the Gaussian prior"
             plans[f"imaging, {what}"] = PrivacyPlan.once(len(first), multiplier, budget.delta, text)
-    plan = None
+    plan, seconds = None, None
     if training.steps:
-        plan = PrivacyPlan.for_budget(
-            budget, len(first), training.patients_per_step, training.steps, training.max_grad_norm,
-            list(plans.values()),
-        )  # fmt: skip
-        plans["imaging, network"] = plan
+        releases = list(plans.values())
+
+        def of(steps: int) -> PrivacyPlan:
+            return PrivacyPlan.for_budget(
+                budget, len(first), training.patients_per_step, steps, training.max_grad_norm, releases
+            )
+
+        made_up = [torch.zeros(1, *images.pixels.shape[1:], dtype=torch.uint8), torch.zeros(1, code.shape[1])]
+        plan, seconds = plan_run(module, made_up, how, NETWORK, training.steps, training.batch_size, of)
+        plans[NETWORK] = plan
     if not plans:
         raise InputError("model: nothing to learn: training.steps is 0 and there is no prior")
-    spent = pay(how, plans, "+".join(part.source.name for part in images.parts))
+    spent = pay(how, plans, "+".join(part.source.name for part in images.parts), seconds=seconds)
     prior, outcome = None, Outcome(0, 0.0, math.nan)
     if settings.prior is not None:
         prior = released(how.folder / PRIOR_FILE) if how.resume else None

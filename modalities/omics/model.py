@@ -95,7 +95,8 @@ def _publicly(tumours: Tumours, data: Sequence[TrainingSet], config: Config, how
     card = _card(
         tumours, data, config.network.width, config.network.latent, counts / max(1, counts.sum()),
         kind="conditional VAE with its aggregated posterior", privacy="public", steps=outcome.steps,
-        seconds=round(outcome.seconds), figures=figures(training_loss=outcome.loss), notes=codes,
+        planned_steps=outcome.planned, seconds=round(outcome.seconds),
+        figures=figures(training_loss=outcome.loss), notes=codes,
     )  # fmt: skip
     return _calibrated(tensors, marginals, card, tumours, how.seed)
 

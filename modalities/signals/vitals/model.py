@@ -56,6 +56,7 @@ def train_vitals(
         "autoregressive GRU", "vitals", data, outcome.steps, outcome.seconds, columns, shape.model_dump(),
         measured, spent,
     )  # fmt: skip
+    about = about.model_copy(update={"planned_steps": outcome.planned})
     return Weights({k: v.half() for k, v in module.net.state_dict().items()}, about)
 
 

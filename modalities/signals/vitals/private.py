@@ -22,6 +22,7 @@ from ....core.dp.dp_statistics import clip, sum_of_squares, symmetric_noise
 from ....core.dp.ledger import current_run, pay
 from ....core.modality import Conditioner
 from ....core.training.fit import Fit, Outcome
+from ....core.training.planning import plan as plan_run
 from ....core.training.trainer import fit
 from ....core.training.weights import write_atomic
 from ....core.types import Float32Array, FloatArray
@@ -97,15 +98,19 @@ def learn_privately(
     settings, budget = module.settings, how.budget
     assert budget is not None
     releases = release_plans(budget, len(set(patients)))
-    plan = PrivacyPlan.for_budget(
-        budget, len(set(patients)), settings.patients_per_step, settings.steps, settings.max_grad_norm,
-        list(releases.values()),
-    )  # fmt: skip
+
+    def of(steps: int) -> PrivacyPlan:
+        return PrivacyPlan.for_budget(
+            budget, len(set(patients)), settings.patients_per_step, steps, settings.max_grad_norm,
+            list(releases.values()),
+        )  # fmt: skip
+
+    plan, seconds = plan_run(module, made.tensors(), how, "vitals", settings.steps, settings.batch_size, of)
     file = how.folder / FILE
     if not (how.resume and (how.ledger is None or current_run(how.folder))):
         file.unlink(missing_ok=True)  # of another run, or of one that has ended
     plans = {f"vitals, {what}": release for what, release in releases.items()}
-    spent = pay(how, {"vitals": plan, **plans}, population)
+    spent = pay(how, {"vitals": plan, **plans}, population, seconds=seconds)
     spent["notes"] = notes([plan, *releases.values()])
     if not file.exists():
         release(stays, patients, releases).save(file)
@@ -137,7 +142,7 @@ def pretrain(module: VitalsTrainer, stays: Stays, how: Fit) -> None:
     public = replace(how, budget=None, ledger=None, limit=None, resume=False)
     fit(
         module, TensorDataset(*stays.tensors()), public, name="vitals_prior", steps=settings.prior_steps,
-        batch_size=settings.batch_size, ema=PRIOR_EMA,
+        batch_size=settings.batch_size, ema=PRIOR_EMA, resumable=False,
     )  # fmt: skip
     module.settings = settings
     module.train()
