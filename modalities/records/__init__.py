@@ -1,16 +1,18 @@
 """Records: the health record of the same patient as FHIR R4, stating the facts of the other modalities."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ...core.assertions import Assertion
 from ...core.config import Settings, parse
 from ...core.errors import InputError
 from ...core.modality import Conditioner, Record, TrainingSet, View
 from ...core.profile import PatientProfile
+from ...core.registry import formats_of, load
 from . import data, export, metrics, model
 from .case import Case
 from .notes.consistency import contradictions
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from ...core.training.fit import Fit
     from ...core.training.weights import Weights
 
-NOTES_RULE = "notes-state-the-record"
-
 
 class Options(Settings):
     """`corruption`: how many errors of entry, 0 (none) to 1. `formats`: what is written besides NDJSON and notes.
@@ -32,7 +32,15 @@ class Options(Settings):
     renamed: ClassVar[Mapping[str, str]] = {"mess": "corruption"}
     corruption: float = Field(0.0, ge=0, le=1)
     courses: Path | None = None
-    formats: list[Literal["bundles", "omop", "csv"]] = Field(default_factory=list)
+    formats: list[str] = Field(default_factory=list)
+
+    @field_validator("formats")
+    @classmethod
+    def _installed(cls, value: list[str]) -> list[str]:
+        known = formats_of("records")
+        if unknown := [name for name in value if name not in known]:
+            raise ValueError(f"expected one of the installed formats {', '.join(known)}, got {unknown[0]}")
+        return value
 
 
 class Records:
@@ -83,15 +91,19 @@ class Records:
     def export(
         self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path
     ) -> list[Path]:
-        """One piece, fhir/<Resource>.ndjson and notes/<kind>.jsonl below folder, of these patients in order."""
-        return export.write_piece(records, folder)
+        """One piece below folder, of these patients in order: fhir/<Resource>.ndjson, notes/<kind>.jsonl, formats."""
+        written = [made.write(records, profiles, folder) for made in self._formats()]
+        return [*export.write_piece(records, folder), *chain.from_iterable(written)]
 
     def assemble(self, pieces: Sequence[Path], folder: Path) -> list[Path]:
         """The pieces one after the other in the same files below folder, and the further formats.
 
         Raises InputError.
         """
-        return export.join(pieces, folder, self.options.formats)
+        return export.join(pieces, folder, self._formats())
+
+    def _formats(self) -> list[Any]:
+        return [load("formats", f"{self.name}.{name}") for name in self.options.formats]
 
     def read(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
         """These patients' records back from a cohort. Raises InputError for a file that is not NDJSON."""
@@ -105,10 +117,10 @@ class Records:
         for patient_id, resources in delivered.items():
             if resources:
                 truth = true.get(patient_id, resources)
-                told = {"resources": resources, "timeline": timeline_of(truth), "notes": notes[patient_id]}
+                facts = {"resources": resources, "timeline": timeline_of(truth), "notes": notes[patient_id]}
                 if true:
-                    told |= {"truth": truth, "true_notes": true_notes[patient_id]}
-                found[patient_id] = Record({}, told)
+                    facts |= {"truth": truth, "true_notes": true_notes[patient_id]}
+                found[patient_id] = Record({}, facts)
         return found
 
     def assertions(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
@@ -120,18 +132,18 @@ class Records:
     def rule_names(self) -> dict[str, str]:
         """Every rule of breaches(), each with one plain sentence."""
         found = {name: (rule.__doc__ or "").strip().splitlines()[0] for name, rule in clinical.RULES.items()}
-        return {**found, NOTES_RULE: "A note says nothing that the record does not."}
+        return {**found, metrics.NOTES_RULE: "A note says nothing that the record does not."}
 
     def breaches(self, record: Record) -> list[tuple[str, str]]:
         """Rules that the record breaks, notes included; entry errors that were asked for are not among them."""
-        told = record.facts
-        resources = told.get("truth", told["resources"])
+        facts = record.facts
+        resources = facts.get("truth", facts["resources"])
         case = Case(resources)
         found = [(v.rule, f"{v.resource}: {v.says}") for v in clinical.check(resources)]
-        for note in told.get("true_notes", told["notes"]):
-            found += [(NOTES_RULE, says) for says in contradictions(note, case)]
+        for note in facts.get("true_notes", facts["notes"]):
+            found += [(metrics.NOTES_RULE, says) for says in contradictions(note, case)]
         return found
 
     def views(self) -> list[View]:
         """None: the record has no real counterpart; clinical.check and metrics.check_references judge it."""
-        return metrics.views()
+        return []

@@ -56,9 +56,9 @@ def assertions(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Asser
     read = read_patients(folder / (TRUTH if corrupted else FOLDER), patient_ids)
     notes = read_notes(folder / (TRUE_NOTES if corrupted else NOTES), patient_ids)
     return {
-        patient_id: [*_of(Case(own)), *noted(notes[patient_id], patient_id)]
-        for patient_id, own in read.items()
-        if own
+        patient_id: [*_of(Case(resources)), *noted(notes[patient_id], patient_id)]
+        for patient_id, resources in read.items()
+        if resources
     }
 
 

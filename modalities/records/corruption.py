@@ -73,9 +73,9 @@ def _lose(observation: Resource) -> None:
 def _mix_up(observation: Resource) -> None:
     """The number of another unit under the unit of the form."""
     named = codes().observations
-    own = {entry.code: name for name, entry in named.items()}
+    by_code = {entry.code: name for name, entry in named.items()}
     code = (observation["code"].get("coding") or [{}])[0].get("code")
-    if (name := own.get(code or "")) in _OTHER_UNIT and "valueQuantity" in observation:
+    if (name := by_code.get(code or "")) in _OTHER_UNIT and "valueQuantity" in observation:
         factor, offset = _OTHER_UNIT[str(name)]
         value = observation["valueQuantity"]
         value["value"] = round(value["value"] * factor + offset, 1)
@@ -120,11 +120,11 @@ def corrupted_note(note: Note, dial: float, seed: int) -> Note:
         return _WORD.sub(lambda m: slip(m[0], rng) if rng.random() < chance else m[0], text)
 
     for span in note.spans:
-        before, own = typed(note.text[done : span["start"]]), typed(note.text[span["start"] : span["end"]])
+        before, inside = typed(note.text[done : span["start"]]), typed(note.text[span["start"] : span["end"]])
         start = at + len(before)
-        at, done = start + len(own), span["end"]
-        words += [before, own]
-        spans.append({**span, "start": start, "end": at, "text": own})
+        at, done = start + len(inside), span["end"]
+        words += [before, inside]
+        spans.append({**span, "start": start, "end": at, "text": inside})
     return note.but("".join([*words, typed(note.text[done:])]), spans)
 
 

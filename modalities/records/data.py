@@ -1,12 +1,15 @@
-"""FHIR on disk and in codes: which resource types exist, their code systems, and reading NDJSON back."""
+"""FHIR on disk and in codes: resource types, code systems, the elements of resources, and reading NDJSON back."""
 
 import json
 import re
 from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import InputError
+from .codes import UCUM, Entry
 
 Resource = dict[str, Any]
 
@@ -71,8 +74,17 @@ DOCUMENTS = {  # kind: LOINC code, its name, a title
     "discharge-summary": ("18842-5", "Discharge summary", "Discharge summary"),
     "visit-note": ("34108-1", "Outpatient Note", "Visit note"),
 }
+HL7 = "http://terminology.hl7.org/CodeSystem"
+CLASSES = {
+    "AMB": "ambulatory", "EMER": "emergency", "IMP": "inpatient encounter", "OBSENC": "observation encounter"
+}  # fmt: skip
+DISPOSITIONS = {"home": "Home", "exp": "Expired"}
+ROUTES = {
+    "oral": ("26643006", "Oral route"),
+    "intravenous": ("47625008", "Intravenous route"),
+    "subcutaneous": ("34206005", "Subcutaneous route"),
+}
 NOTE_KINDS = (*DOCUMENTS, *REPORTS)  # the order of a patient's notes
-
 
 OWNERS = re.compile(r'"reference": ?"Patient/([^"]*)"')
 
@@ -84,6 +96,58 @@ def patient_of(resource: Resource) -> str:
     subject = resource.get("subject")
     reference = subject.get("reference", "") if isinstance(subject, dict) else ""
     return str(reference).removeprefix("Patient/") if str(reference).startswith("Patient/") else ""
+
+
+def parts_of(resource: Resource) -> list[Resource]:
+    """The resource as it is, or for a panel once a part, with the part's code and value in place of its own."""
+    return [resource | part for part in resource.get("component", ())] or [resource]
+
+
+@cache
+def _steps(path: str) -> tuple[tuple[str | int, ...], ...]:
+    steps = (one.split(".") for one in path.split("|"))
+    return tuple(tuple(int(step) if step.isdigit() else step for step in one) for one in steps)
+
+
+def value_at(resource: Resource, path: str, otherwise: Any = None) -> Any:
+    """The value at a path such as `code.coding.0.code`; of `this|that` the first that there is."""
+    for steps in _steps(path):
+        value: Any = resource
+        try:
+            for step in steps:
+                value = value[step]
+        except (KeyError, IndexError):
+            continue
+        return value
+    return otherwise
+
+
+def concept(system: str, code: str, display: str = "", text: str = "") -> dict[str, Any]:
+    """A CodeableConcept."""
+    coding = {"system": system, "code": code} | ({"display": display} if display else {})
+    return {"coding": [coding]} | ({"text": text} if text else {})
+
+
+def listed(system: str, entry: Entry, text: str = "") -> dict[str, Any]:
+    """The CodeableConcept of an entry of the bundled lists; its text is the display unless another is given."""
+    return concept(system, entry.code, entry.display, text or entry.display)
+
+
+def quantity(value: float, unit: str) -> dict[str, Any]:
+    """A Quantity in a UCUM unit."""
+    return {"value": value, "unit": unit, "system": UCUM, "code": unit}
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path to write to, which becomes `path` when all of it is written; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def line(resource: Resource) -> str:

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...core.fields import BY_NAME, SYSTEMS, Field
-from .data import DECLARED
-from .formats.elements import HL7, concept, quantity
+from .data import DECLARED, HL7, concept, quantity
 from .formats.fhir import Writer
 
 DIAGNOSES = ("icd10cm", "snomed")  # codes that a Condition may have; an Observation has LOINC or SNOMED

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...core.contracts import CohortFormat
 from ...core.errors import InputError
 from ...core.modality import Record
 from ...core.training.weights import write_atomic
-from .data import FOLDER, NOTE_KINDS, NOTES, TRUE_NOTES, TRUTH, TYPES, line
+from .data import FOLDER, NOTE_KINDS, NOTES, TRUE_NOTES, TRUTH, TYPES, line, whole_file
 
 _FHIR = tuple(f"{kind}.ndjson" for kind in TYPES)
 _TEXT = tuple(f"{kind}.jsonl" for kind in NOTE_KINDS)
@@ -46,48 +47,36 @@ def _file_of(entry: Mapping[str, Any]) -> str:
     return f"{entry['resourceType']}.ndjson" if "resourceType" in entry else f"{entry['meta']['kind']}.jsonl"
 
 
-def join(pieces: Sequence[Path], folder: Path, formats: Sequence[str] = ()) -> list[Path]:
+def join(pieces: Sequence[Path], folder: Path, formats: Sequence[Any] = ()) -> list[Path]:
     """Each file's pieces in the order given, into the same file below folder; the paths written.
 
-    formats are made from the joined files. The bytes do not depend on how the patients were sliced.
-    Memory stays flat. Raises InputError for a piece that is not there.
+    What formats wrote into the pieces is copied; formats of the whole cohort are made from the joined files. The
+    bytes do not depend on how the patients were sliced. Memory stays flat. Raises InputError for a piece that is not
+    there.
     """
     for piece in pieces:
         if not piece.is_dir():
             raise InputError(
                 f"{piece}: no such folder; expected a slice of patients, run again with --resume"
             )
+    names = [f"{place}/{name}" for _, place, files in _PLACES for name in files]
     paths = []
-    for _, place, names in _PLACES:
-        for name in names:
-            parts = [p for piece in pieces if (p := piece / place / name).exists()]
-            if parts:
-                paths.append(_join(parts, folder / place / name))
-    if "bundles" in formats:
-        from .formats.bundles import write_bundles
-
-        paths += write_bundles(folder)
-    if "csv" in formats:
-        from .formats.csv_tables import write_csv
-
-        paths += write_csv(folder)
-    if "omop" in formats:
-        from .formats.omop import write_omop
-
-        paths += write_omop(folder)
+    for name in names:
+        if parts := [path for piece in pieces if (path := piece / name).exists()]:
+            paths.append(_join(parts, folder / name))
+    for piece in pieces:
+        for path in sorted(path for path in piece.rglob("*") if path.is_file()):
+            if (name := path.relative_to(piece).as_posix()) not in names:
+                paths.append(_join([path], folder / name))
+    for one in formats:
+        if isinstance(one, CohortFormat):
+            paths += one.convert(folder)
     return paths
 
 
 def _join(parts: Sequence[Path], path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with temporary.open("wb") as out:
-            for part in parts:
-                with part.open("rb") as piece_file:
-                    shutil.copyfileobj(piece_file, out)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    with whole_file(path) as temporary, temporary.open("wb") as out:
+        for part in parts:
+            with part.open("rb") as piece_file:
+                shutil.copyfileobj(piece_file, out)
     return path

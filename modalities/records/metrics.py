@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from ...core.modality import View
 from .case import Case, Violation
 from .data import (
     FOLDER,
@@ -19,31 +19,17 @@ from .data import (
     patient_of,
     read_resources,
 )
-from .formats.bundles import patients
 from .notes.consistency import contradictions
 from .rules.clinical import check
 
-
-def views() -> list[View]:
-    """None: there are no real records to compare with."""
-    return []
+NOTES_RULE = "notes-state-the-record"
 
 
 def violations(folder: Path) -> Iterator[tuple[str, Violation]]:
     """(patient, broken rule) of a cohort folder, a patient at a time; of the truth where there is corruption.
 
-    Raises InputError if a file is missing or is not NDJSON.
-    """
-    place = folder / TRUTH
-    for patient_id, resources in patients(place if place.is_dir() else folder / FOLDER):
-        for violation in check(resources):
-            yield patient_id, violation
-
-
-def misstatements(folder: Path) -> Iterator[tuple[str, str]]:
-    """(patient, what a note says and the record does not) of a cohort folder; of the truth where there is corruption.
-
-    Raises InputError if a file is missing or is not NDJSON.
+    A rule is one of rules.clinical.RULES, or NOTES_RULE where a note says what the record does not. Raises InputError
+    if a file is missing or is not NDJSON.
     """
     corrupted = (folder / TRUTH).is_dir()
     texts: dict[str, list[dict[str, Any]]] = {}
@@ -53,9 +39,13 @@ def misstatements(folder: Path) -> Iterator[tuple[str, str]]:
             texts.setdefault(note["meta"]["patient"], []).append(note)
     for patient_id, resources in patients(folder / (TRUTH if corrupted else FOLDER)):
         case = Case(resources)
+        found = check(resources)
         for note in texts.get(patient_id, ()):
-            for says in contradictions(note, case):
-                yield patient_id, says
+            found += [
+                Violation(NOTES_RULE, note["meta"]["reference"], says) for says in contradictions(note, case)
+            ]
+        for violation in found:
+            yield patient_id, violation
 
 
 def check_references(folder: Path) -> list[str]:
@@ -86,6 +76,30 @@ def check_references(folder: Path) -> list[str]:
         if resource["resourceType"] == "ImagingStudy":
             problems += [f"{name}: {problem}" for problem in _images(resource, folder / "dicom" / patient)]
     return problems
+
+
+def patients(folder: Path) -> Iterator[tuple[str, list[Resource]]]:
+    """Each patient's resources, merged from files that are all in the patients' order."""
+    streams = {
+        kind: groupby(read_resources(folder / f"{kind}.ndjson"), patient_of)
+        for kind in TYPES
+        if (folder / f"{kind}.ndjson").exists()
+    }
+    waiting: dict[str, tuple[str, list[Resource]] | None] = {}
+
+    def take(kind: str) -> None:
+        found = next(streams[kind], None)
+        waiting[kind] = None if found is None else (found[0], list(found[1]))
+
+    for kind in streams:
+        take(kind)
+    while (first := waiting.get("Patient")) is not None:
+        patient_id, resources = first[0], []
+        for kind in streams:
+            if (part := waiting[kind]) is not None and part[0] == patient_id:
+                resources += part[1]
+                take(kind)
+        yield patient_id, resources
 
 
 def _resources(folder: Path) -> Iterator[tuple[str, Resource]]:

@@ -5,17 +5,17 @@ as a list of dated events (see timeline.py); `notes`, the texts with their spans
 `resources` and `notes` are what is delivered, `truth` and `true_notes` what is true, and the timeline tells the truth.
 """
 
-from collections.abc import Mapping, Sequence
+import base64
+from collections.abc import Iterable, Mapping, Sequence
 
-from ...core.fields import Field
+from ...core.fields import LOINC, Field
 from ...core.modality import Batch, Facts, Record
 from ...core.profile import PatientProfile
 from .corruption import corrupted, corrupted_note
-from .data import Resource
+from .data import DOCUMENTS, Resource, concept
 from .declared import declared
-from .formats.documents import attach, documents
 from .formats.fhir import Writer
-from .notes import notes_of
+from .notes.patient_notes import notes_of
 from .notes.text import Note
 from .simulation.course import Course
 from .simulation.course_run import play
@@ -44,16 +44,20 @@ class RecordRules:
         self, profile: PatientProfile, facts: Mapping[str, Facts], seed: int, fields: Sequence[Field]
     ) -> Record:
         true, notes = self.draw(profile, facts, seed, fields)
-        told = {"resources": true, "timeline": timeline_of(true), "notes": [note.to_dict() for note in notes]}
+        stated = {
+            "resources": true,
+            "timeline": timeline_of(true),
+            "notes": [note.to_dict() for note in notes],
+        }
         if self.corruption > 0:
             delivered = [corrupted_note(note, self.corruption, seed) for note in notes]
-            told |= {
+            stated |= {
                 "resources": attach(corrupted(true, self.corruption, seed), delivered),
                 "notes": [note.to_dict() for note in delivered],
                 "truth": true,
-                "true_notes": told["notes"],
+                "true_notes": stated["notes"],
             }
-        return Record({}, told)
+        return Record({}, stated)
 
     def draw(
         self, profile: PatientProfile, facts: Mapping[str, Facts], seed: int, fields: Sequence[Field] = ()
@@ -79,3 +83,50 @@ class RecordRules:
         if "omics" in facts:
             tumour(writer, facts["omics"], *tumour_place(chart))
         return writer
+
+
+def documents(writer: Writer, notes: Iterable[Note]) -> None:
+    """A DocumentReference for each note that no DiagnosticReport carries; without its text."""
+    visits = {f"{writer.profile.patient_id}-{visit.key}": visit for visit in writer.chart.visits}
+    for note in notes:
+        if note.kind not in DOCUMENTS:
+            continue
+        code, name, title = DOCUMENTS[note.kind]
+        visit = visits[note.encounter.removeprefix("Encounter/")]
+        period = {"start": writer.time(visit.start), "end": writer.time(visit.end)}
+        writer.add(
+            "DocumentReference",
+            f"{note.kind}-{visit.key}",
+            title,
+            {
+                "status": "current",
+                "docStatus": "final",
+                "type": concept(LOINC, code, name, name),
+                "subject": writer.subject,
+                "date": note.date,
+                "author": [{"display": f"Invented author {note.author}"}],
+                "description": title,
+                "content": [{"attachment": {"title": f"{title} of a synthetic patient"}}],
+                "context": {"encounter": [{"reference": note.encounter}], "period": period},
+            },
+        )
+
+
+def attach(resources: list[Resource], notes: Sequence[Note]) -> list[Resource]:
+    """The same resources, each note's text in the one that carries it."""
+    waiting = {note.reference: note for note in notes}
+    for resource in reversed(resources):  # those that carry notes come last
+        if not waiting:
+            break
+        if (note := waiting.pop(f"{resource['resourceType']}/{resource['id']}", None)) is None:
+            continue
+        data = base64.b64encode(note.text.encode()).decode()
+        text = {"contentType": "text/plain; charset=utf-8", "language": "en", "data": data}
+        if note.kind in DOCUMENTS:
+            (content,) = resource["content"]
+            resource["content"] = [{"attachment": text | {"title": content["attachment"]["title"]}}]
+        else:
+            resource["presentedForm"] = [
+                text | {"title": f"{resource['code']['text']} of a synthetic patient"}
+            ]
+    return resources

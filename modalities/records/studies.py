@@ -8,8 +8,7 @@ from ...core.fields import ICD10, SHIPPED, SNOMED
 from ...core.modality import Facts
 from ...core.profile import slice_uid, study_begins
 from .codes import DICOM, HGNC, UCUM, codes
-from .data import ANSWERS, GENE_UNIT, GENES, MODALITIES, RHYTHMS, SOP_CLASSES, SUBTYPES, Resource
-from .formats.elements import concept
+from .data import ANSWERS, GENE_UNIT, GENES, MODALITIES, RHYTHMS, SOP_CLASSES, SUBTYPES, Resource, concept
 from .formats.fhir import Writer
 from .simulation.chart import INDEX_STARTS, Chart, Reading, Report, Visit
 
@@ -111,7 +110,7 @@ def ecg(writer: Writer, facts: Facts) -> None:
 
     Raises InputError for a rhythm without a code.
     """
-    own, visit, at = codes(), writer.chart.index_visit, INDEX_STARTS + 0.02
+    lists, visit, at = codes(), writer.chart.index_visit, INDEX_STARTS + 0.02
     results, said = [], []
     if (rhythm := facts.get("rhythm")) is not None:
         if rhythm not in RHYTHMS:
@@ -121,7 +120,7 @@ def ecg(writer: Writer, facts: Facts) -> None:
         results.append(writer.observation(Reading("ecg-rhythm", "ecg_rhythm", at, visit, answer)))
         said.append(f"rhythm {rhythm}")
     if (rate := facts.get("heart_rate")) is not None:
-        shown = own.observations["ecg_heart_rate"].rounded(float(rate))
+        shown = lists.observations["ecg_heart_rate"].rounded(float(rate))
         results.append(writer.observation(Reading("ecg-heart-rate", "ecg_heart_rate", at, visit, shown)))
         said.append(f"heart rate {shown} /min")
     if results:

@@ -7,19 +7,54 @@ panel gives one event a part. date and end are ISO texts (a day, or a moment in 
 a condition, id and encounter are `Type/id` of the resources. Events come in order of date.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .data import Resource
+from .data import Resource, parts_of, value_at
 
 Event = dict[str, Any]
 CAUSE_OF_DEATH = "69453-9"  # LOINC
 
 
+def _concept(element: str) -> dict[str, str]:
+    return {"code": f"{element}.coding.0.code", "display": f"{element}.coding.0.display|{element}.text"}
+
+
+_DOSAGE = "dosageInstruction.0"
+_SUMMARY = "stage.0.summary"
+# resource type: the kind of event, and the path of what each key says
+_EVENTS: Mapping[str, tuple[str, dict[str, str]]] = {
+    "Patient": ("death", {"date": "deceasedDateTime"}),
+    "Encounter": ("encounter", {
+        "code": "class.code", "display": "class.display", "value": "class.display", "date": "period.start",
+        "end": "period.end", "reason": "reasonCode.0.coding.0.display|reasonCode.0.text",
+    }),
+    "Condition": ("condition", {
+        **_concept("code"), "date": "onsetDateTime|recordedDate", "end": "abatementDateTime",
+        "value": f"{_SUMMARY}.coding.0.display|{_SUMMARY}.text",
+    }),
+    "Observation": ("observation", {
+        **_concept("code"), "date": "effectiveDateTime", "unit": "valueQuantity.unit",
+        "value": "valueQuantity.value|valueCodeableConcept.text|valueCodeableConcept.coding.0.display",
+    }),
+    "MedicationRequest": ("medication", {
+        **_concept("medicationCodeableConcept"), "value": f"{_DOSAGE}.text", "date": "authoredOn",
+        "end": f"{_DOSAGE}.timing.repeat.boundsPeriod.end",
+    }),
+    "Procedure": ("procedure", {**_concept("code"), "date": "performedDateTime"}),
+    "ImagingStudy": ("imaging", {
+        "code": "modality.0.code", "display": "modality.0.display", "value": "identifier.0.value", "date": "started",
+    }),
+    "DiagnosticReport": ("report", {
+        **_concept("code"), "value": "conclusion", "date": "effectiveDateTime",
+    }),
+}  # fmt: skip
+
+
 def timeline_of(resources: Sequence[Resource]) -> list[Event]:
     """The events of one patient's resources."""
     named = {
-        f"Condition/{r['id']}": _coded(r.get("code"))[1]
+        f"Condition/{r['id']}": value_at(r, _concept("code")["display"])
         for r in resources
         if r["resourceType"] == "Condition"
     }
@@ -31,67 +66,17 @@ def timeline_of(resources: Sequence[Resource]) -> list[Event]:
     return sorted(events, key=lambda event: event["date"] or "")  # stable: as written within a moment
 
 
-def _coded(concept: Any) -> tuple[str | None, str | None]:
-    """Code and display of a CodeableConcept; its text where it has no coding."""
-    coding = ((concept or {}).get("coding") or [{}])[0]
-    return coding.get("code"), coding.get("display") or (concept or {}).get("text")
-
-
-def _event(resource: Resource, kind: str, concept: Any, **known: Any) -> Event:
-    code, display = _coded(concept)
-    event: Event = {
-        "kind": kind, "code": code, "display": display, "value": None, "unit": None, "date": None, "end": None,
-        "reason": None, "id": f"{resource['resourceType']}/{resource['id']}",
-        "encounter": (resource.get("encounter") or {}).get("reference"),
-    }  # fmt: skip
-    return event | known
-
-
-def _events(resource: Resource, named: dict[str, str | None]) -> Iterator[Event]:
-    reasons = [named.get(r["reference"]) for r in resource.get("reasonReference", ())]
-    reason = next((r for r in reasons if r), None)
-    match resource["resourceType"]:
-        case "Patient":
-            if (died := resource.get("deceasedDateTime")) is not None:
-                yield _event(resource, "death", None, date=died)
-        case "Encounter":
-            period = resource.get("period", {})
-            kind = resource["class"]
-            yield _event(
-                resource, "encounter", {"coding": [kind]}, value=kind.get("display"), date=period.get("start"),
-                end=period.get("end"), reason=_coded((resource.get("reasonCode") or [None])[0])[1],
-                encounter=f"Encounter/{resource['id']}",
-            )  # fmt: skip
-        case "Condition":
-            onset = resource.get("onsetDateTime") or resource.get("recordedDate")
-            stage = (resource.get("stage") or [{}])[0].get("summary")
-            yield _event(
-                resource, "condition", resource["code"], date=onset, end=resource.get("abatementDateTime"),
-                value=_coded(stage)[1],
-            )  # fmt: skip
-        case "Observation":
-            for part in resource.get("component") or [resource]:
-                measured = part.get("valueQuantity", {})
-                said = part.get("valueCodeableConcept", {})
-                yield _event(
-                    resource, "observation", part.get("code"), date=resource.get("effectiveDateTime"),
-                    value=measured.get("value", said.get("text") or _coded(said)[1]), unit=measured.get("unit"),
-                )  # fmt: skip
-        case "MedicationRequest":
-            dosage = resource["dosageInstruction"][0]
-            bounds = dosage["timing"]["repeat"].get("boundsPeriod", {})
-            yield _event(
-                resource, "medication", resource["medicationCodeableConcept"], value=dosage["text"],
-                date=resource.get("authoredOn"), end=bounds.get("end"), reason=reason,
-            )  # fmt: skip
-        case "Procedure":
-            when = resource.get("performedDateTime")
-            yield _event(resource, "procedure", resource["code"], date=when, reason=reason)
-        case "ImagingStudy":
-            uid = resource["identifier"][0]["value"].removeprefix("urn:oid:")
-            modality = {"coding": resource["modality"]}
-            started = resource.get("started")
-            yield _event(resource, "imaging", modality, value=uid, date=started)
-        case "DiagnosticReport":
-            when = resource.get("effectiveDateTime")
-            yield _event(resource, "report", resource["code"], value=resource["conclusion"], date=when)
+def _events(resource: Resource, named: Mapping[str, str | None]) -> Iterator[Event]:
+    kind, paths = _EVENTS.get(resource["resourceType"], ("", {}))
+    if not kind or (kind == "death" and "deceasedDateTime" not in resource):
+        return
+    name = f"{resource['resourceType']}/{resource['id']}"
+    reasons = (named.get(r["reference"]) for r in resource.get("reasonReference", ()))
+    event = dict.fromkeys(("kind", "code", "display", "value", "unit", "date", "end"))
+    event |= {"kind": kind, "reason": next((r for r in reasons if r), None), "id": name}
+    event["encounter"] = name if kind == "encounter" else value_at(resource, "encounter.reference")
+    for part in parts_of(resource):
+        found = {key: value_at(part, path) for key, path in paths.items()}
+        if kind == "imaging":
+            found["value"] = found["value"].removeprefix("urn:oid:")
+        yield event | found

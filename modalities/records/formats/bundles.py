@@ -1,25 +1,31 @@
 """Transaction Bundles: one JSON file a patient, which any FHIR R4 server takes in one POST."""
 
-from collections.abc import Iterator
-from itertools import groupby
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ....core.modality import Record
+from ....core.profile import PatientProfile
 from ....core.training.weights import write_atomic
-from ..data import FOLDER, TYPES, Resource, line, patient_of, read_resources
-
-BUNDLES = "fhir_bundles"
+from ..data import Resource, line
 
 
-def write_bundles(folder: Path) -> list[Path]:
-    """fhir_bundles/<patient>.json of the joined NDJSON files below folder, one patient in memory; the paths."""
-    (folder / BUNDLES).mkdir(parents=True, exist_ok=True)
-    paths = []
-    for patient_id, resources in patients(folder / FOLDER):
-        path = folder / BUNDLES / f"{patient_id}.json"
-        write_atomic(path, line(bundle(resources)).encode())
-        paths.append(path)
-    return paths
+class Bundles:
+    """fhir_bundles/<patient>.json of a cohort; see core.contracts.Format."""
+
+    name = "bundles"
+    modality = "records"
+
+    def write(
+        self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path
+    ) -> list[Path]:
+        """fhir_bundles/<patient>.json of each patient below folder; the paths."""
+        (folder / "fhir_bundles").mkdir(parents=True, exist_ok=True)
+        paths = []
+        for record, profile in zip(records, profiles, strict=True):
+            paths.append(folder / "fhir_bundles" / f"{profile.patient_id}.json")
+            write_atomic(paths[-1], line(bundle(record.facts["resources"])).encode())
+        return paths
 
 
 def bundle(resources: list[Resource]) -> dict[str, Any]:
@@ -34,27 +40,3 @@ def bundle(resources: list[Resource]) -> dict[str, Any]:
     ]
     tag = resources[0]["meta"]
     return {"resourceType": "Bundle", "meta": tag, "type": "transaction", "entry": entries}
-
-
-def patients(folder: Path) -> Iterator[tuple[str, list[Resource]]]:
-    """Each patient's resources, merged from files that are all in the patients' order."""
-    streams = {
-        kind: groupby(read_resources(folder / f"{kind}.ndjson"), patient_of)
-        for kind in TYPES
-        if (folder / f"{kind}.ndjson").exists()
-    }
-    waiting: dict[str, tuple[str, list[Resource]] | None] = {}
-
-    def take(kind: str) -> None:
-        found = next(streams[kind], None)
-        waiting[kind] = None if found is None else (found[0], list(found[1]))
-
-    for kind in streams:
-        take(kind)
-    while (first := waiting.get("Patient")) is not None:
-        patient_id, own = first[0], []
-        for kind in streams:
-            if (part := waiting[kind]) is not None and part[0] == patient_id:
-                own += part[1]
-                take(kind)
-        yield patient_id, own

@@ -11,10 +11,23 @@ from ....core.fields import ICD10, LOINC, SNOMED
 from ....core.names import invented_name
 from ....core.profile import PatientProfile
 from ..codes import RXNORM, codes
-from ..data import ANSWERS, HTEST, PATIENT_IDS, REPORTS, TYPES, Resource
+from ..data import (
+    ANSWERS,
+    CLASSES,
+    DISPOSITIONS,
+    HL7,
+    HTEST,
+    PATIENT_IDS,
+    REPORTS,
+    ROUTES,
+    TYPES,
+    Resource,
+    concept,
+    listed,
+    quantity,
+)
 from ..simulation.chart import Chart, Order, Problem, Procedure, Reading, Visit
 from ..simulation.patient_simulation import FOLLOW_UP
-from .elements import CLASSES, DISPOSITIONS, HL7, ROUTES, concept, quantity
 
 _FHIR_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _RANK = {kind: place for place, kind in enumerate(TYPES)}
@@ -28,7 +41,7 @@ class Writer:
             raise InputError(
                 f"patient id {profile.patient_id!r}: a FHIR id needs letters, digits, '-' or '.', at most 32"
             )
-        self.profile, self.chart, self.own = profile, chart, codes()
+        self.profile, self.chart, self.codes = profile, chart, codes()
         self.resources: list[Resource] = []
         self.subject = {"reference": f"Patient/{profile.patient_id}"}
         day: date | None = profile.index_date
@@ -97,7 +110,7 @@ class Writer:
         problem = self.chart.problems.get(name or "")
         if problem is None or problem.recorded > at:
             return None
-        return [self.refer("Condition", f"condition-{self.own.conditions[problem.name].code}")]
+        return [self.refer("Condition", f"condition-{self.codes.conditions[problem.name].code}")]
 
     # -- resources
 
@@ -120,10 +133,10 @@ class Writer:
             },
         )
         if death is not None and self.chart.cause is not None:
-            cause = self.own.conditions[self.chart.cause]
-            value = {"valueCodeableConcept": concept(ICD10, cause.code, cause.display, cause.display)}
-            entry = self.own.observations["cause_of_death"]
-            code = concept(LOINC, entry.code, entry.display, entry.display)
+            cause = self.codes.conditions[self.chart.cause]
+            value = {"valueCodeableConcept": listed(ICD10, cause)}
+            entry = self.codes.observations["cause_of_death"]
+            code = listed(LOINC, entry)
             visit = self.chart.stay_at(death - 1 / 1440)
             self.result("cause-of-death", entry.group, code, f"Died of {cause.display}", value, death, visit)
 
@@ -132,7 +145,7 @@ class Writer:
         dead = self.chart.death is not None and visit.end >= self.chart.death
         code = "exp" if dead else "home"
         left = {"dischargeDisposition": concept(f"{HL7}/discharge-disposition", code, DISPOSITIONS[code])}
-        reason = self.own.conditions.get(visit.reason or "")
+        reason = self.codes.conditions.get(visit.reason or "")
         start, end = self.time(visit.start), self.time(visit.end)
         self.add(
             "Encounter",
@@ -150,11 +163,11 @@ class Writer:
 
     def condition(self, problem: Problem) -> None:
         """A diagnosis; resolved where the chart says when."""
-        entry = self.own.conditions[problem.name]
+        entry = self.codes.conditions[problem.name]
         status = "active" if problem.end is None else "resolved"
         stage = None
         if problem.stage is not None:
-            answer = self.own.answers[problem.stage[0]]
+            answer = self.codes.answers[problem.stage[0]]
             summary = concept(SNOMED, answer.code, answer.display)
             stage = [{"summary": summary, "assessment": [self.refer("Observation", problem.stage[1])]}]
         self.add(
@@ -165,7 +178,7 @@ class Writer:
                 "clinicalStatus": concept(f"{HL7}/condition-clinical", status),
                 "verificationStatus": concept(f"{HL7}/condition-ver-status", "confirmed"),
                 "category": [concept(f"{HL7}/condition-category", "encounter-diagnosis")],
-                "code": concept(ICD10, entry.code, entry.display, entry.display),
+                "code": listed(ICD10, entry),
                 "subject": self.subject,
                 "encounter": self.refer("Encounter", problem.visit.key),
                 "stage": stage,
@@ -177,26 +190,26 @@ class Writer:
 
     def observation(self, reading: Reading) -> Resource:
         """A number, an answer in words, or a panel."""
-        entry = self.own.observations[reading.name]
-        code = concept(LOINC, entry.code, entry.display, entry.display)
+        entry = self.codes.observations[reading.name]
+        code = listed(LOINC, entry)
         value = reading.value
         if isinstance(value, dict):
-            says = ", ".join(f"{self.own.observations[part].display} {value[part]}" for part in value)
+            says = ", ".join(f"{self.codes.observations[part].display} {value[part]}" for part in value)
             content: dict[str, Any] = {
                 "component": [
                     {
-                        "code": concept(LOINC, part.code, part.display, part.display),
+                        "code": listed(LOINC, part),
                         "valueQuantity": quantity(value[name], part.unit),
                     }
                     for name in value
-                    for part in (self.own.observations[name],)
+                    for part in (self.codes.observations[name],)
                 ]
             }
         elif isinstance(value, str):
-            answer = self.own.answers[value]
+            answer = self.codes.answers[value]
             text = ANSWERS.get(value, answer.display)
             says = f"{entry.display}: {text}"
-            content = {"valueCodeableConcept": concept(SNOMED, answer.code, answer.display, text)}
+            content = {"valueCodeableConcept": listed(SNOMED, answer, text)}
         else:
             says = f"{entry.display} {value} {entry.unit}"
             content = {"valueQuantity": quantity(value, entry.unit)}
@@ -230,7 +243,7 @@ class Writer:
 
     def medication(self, order: Order) -> None:
         """A prescription with its dose, how often, and from when to when."""
-        drug = self.own.drugs[order.drug]
+        drug = self.codes.drugs[order.drug]
         last = FOLLOW_UP if self.chart.death is None else self.chart.death
         over = order.end is not None and order.end <= last
         status = "active" if not over else "completed" if order.planned else "stopped"
@@ -254,7 +267,7 @@ class Writer:
             {
                 "status": status,
                 "intent": "order",
-                "medicationCodeableConcept": concept(RXNORM, drug.code, drug.display, drug.display),
+                "medicationCodeableConcept": listed(RXNORM, drug),
                 "subject": self.subject,
                 "encounter": self.refer("Encounter", order.visit.key),
                 "authoredOn": self.time(order.start),
@@ -272,14 +285,14 @@ class Writer:
 
     def procedure(self, done: Procedure) -> None:
         """Something done."""
-        act = self.own.procedures[done.name]
+        act = self.codes.procedures[done.name]
         self.add(
             "Procedure",
             done.key,
             act.display,
             {
                 "status": "completed",
-                "code": concept(SNOMED, act.code, act.display, act.display),
+                "code": listed(SNOMED, act),
                 "subject": self.subject,
                 "encounter": self.refer("Encounter", done.visit.key),
                 "performedDateTime": self.time(done.at),

@@ -4,7 +4,7 @@ Source values are our codes; a standard concept id is given only where the bundl
 which is OMOP's word for "no matching concept". Ids are hashes of the FHIR ids, so they do not depend on order.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import cache
 from hashlib import blake2b
@@ -12,14 +12,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ....core.modality import Record
+from ....core.profile import PatientProfile
 from ..case import moment
 from ..codes import codes
-from ..data import FOLDER, GENE_UNIT, Resource, patient_of, read_resources
-from .csv_tables import Row, coded, medication_rows, observation_rows
+from ..data import FOLDER, GENE_UNIT, Resource, parts_of, read_resources, value_at, whole_file
 
-OMOP = "omop"
 ROWS = 20_000  # a row group; also what is in memory
-_EHR = 32817  # type concept: EHR
 _GENDER = {"female": 8532, "male": 8507}
 _VISIT = {"IMP": 9201, "AMB": 9202, "EMER": 9203, "OBSENC": 0}
 _UNIT = {
@@ -36,177 +35,183 @@ def number_of(name: str) -> int:
 @cache
 def _standard() -> dict[str, int]:
     """Code -> standard concept id, of conditions, observations and drugs."""
-    own = codes()
-    lists = [*own.conditions.values(), *own.observations.values(), *own.drugs.values()]
-    return {entry.code: entry.omop for entry in lists}
+    lists = codes()
+    entries = [*lists.conditions.values(), *lists.observations.values(), *lists.drugs.values()]
+    return {entry.code: entry.omop for entry in entries}
 
 
-def _keys(resource: Resource, table: str) -> Row:
-    visit = (resource.get("encounter") or {}).get("reference")
-    return {
-        f"{table}_id": number_of(f"{resource['resourceType']}/{resource['id']}"),
-        "person_id": number_of(f"Patient/{patient_of(resource)}"),
-        "visit_occurrence_id": None if visit is None else number_of(visit),
-    }
+# -- from the value at a column's path, None where there is none, to the column's value
+
+Column = tuple[str, Callable[[Any], Any]]
 
 
-def _day(text: str | None) -> date | None:
-    return moment(text).date() if text else None
+def _same(value: Any) -> Any:
+    return value
 
 
-def _person(resource: Resource) -> Iterator[Row]:
-    born = _day(resource.get("birthDate"))
-    yield {
-        "person_id": number_of(f"Patient/{resource['id']}"),
-        "gender_concept_id": _GENDER.get(resource["gender"], 0),
-        "year_of_birth": None if born is None else born.year,
-        "month_of_birth": None if born is None else born.month,
-        "day_of_birth": None if born is None else born.day,
-        "race_concept_id": 0,
-        "ethnicity_concept_id": 0,
-        "person_source_value": resource["id"],
-        "gender_source_value": resource["gender"],
-    }
+def _id(value: Any) -> int | None:
+    return None if value is None else number_of(value)
 
 
-def _death(resource: Resource) -> Iterator[Row]:
-    if "deceasedDateTime" in resource:
-        yield {
-            "person_id": number_of(f"Patient/{resource['id']}"),
-            "death_date": _day(resource["deceasedDateTime"]),
-            "death_type_concept_id": _EHR,
-        }
+def _day(value: Any) -> date | None:
+    return moment(value).date() if value else None
 
 
-def _visit(resource: Resource) -> Iterator[Row]:
-    period = resource.get("period", {})
-    yield {
-        "visit_occurrence_id": number_of(f"Encounter/{resource['id']}"),
-        "person_id": number_of(f"Patient/{patient_of(resource)}"),
-        "visit_concept_id": _VISIT[resource["class"]["code"]],
-        "visit_start_date": _day(period.get("start")),
-        "visit_end_date": _day(period.get("end")),
+def _of_day(unit: str) -> Column:
+    return "birthDate", lambda value: getattr(_day(value), unit, None)
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _concept(path: str) -> Column:
+    return path, lambda code: _standard().get(code, 0)
+
+
+def _always(value: int) -> Column:
+    return "", lambda _: value
+
+
+_EHR, _NO_CONCEPT = _always(32817), _always(0)
+_ID, _PART_ID = ("@id", _id), ("@part", _id)  # see _rows()
+_PERSON, _VISIT_ID = ("subject.reference", _id), ("encounter.reference", _id)
+_CODE, _DRUG = "code.coding.0.code", "medicationCodeableConcept.coding.0.code"
+_DOSAGE = "dosageInstruction.0"
+_DOSE = f"{_DOSAGE}.doseAndRate.0.doseQuantity"
+_NAMED = f"{_CODE}|code.coding.0.display|code.text"
+_ANSWER = "valueCodeableConcept.coding.0.display|valueCodeableConcept.text|valueQuantity.value"
+# table: the resource type, and each column in order
+TABLES: dict[str, tuple[str, dict[str, Column]]] = {
+    "person": ("Patient", {
+        "person_id": _ID,
+        "gender_concept_id": ("gender", lambda gender: _GENDER.get(gender, 0)),
+        "year_of_birth": _of_day("year"),
+        "month_of_birth": _of_day("month"),
+        "day_of_birth": _of_day("day"),
+        "race_concept_id": _NO_CONCEPT,
+        "ethnicity_concept_id": _NO_CONCEPT,
+        "person_source_value": ("id", _same),
+        "gender_source_value": ("gender", _same),
+    }),
+    "death": ("Patient", {
+        "person_id": _ID,
+        "death_date": ("deceasedDateTime", _day),
+        "death_type_concept_id": _EHR,
+    }),
+    "visit_occurrence": ("Encounter", {
+        "visit_occurrence_id": _ID,
+        "person_id": _PERSON,
+        "visit_concept_id": ("class.code", lambda kind: _VISIT[kind]),
+        "visit_start_date": ("period.start", _day),
+        "visit_end_date": ("period.end", _day),
         "visit_type_concept_id": _EHR,
-        "visit_source_value": resource["class"]["code"],
-    }
-
-
-def _condition(resource: Resource) -> Iterator[Row]:
-    code = coded(resource["code"])[1]
-    yield {
-        **_keys(resource, "condition_occurrence"),
-        "condition_concept_id": _standard().get(code, 0),
-        "condition_start_date": _day(resource.get("onsetDateTime") or resource.get("recordedDate")),
-        "condition_end_date": _day(resource.get("abatementDateTime")),
+        "visit_source_value": ("class.code", _same),
+    }),
+    "condition_occurrence": ("Condition", {
+        "condition_occurrence_id": _ID,
+        "person_id": _PERSON,
+        "condition_concept_id": _concept(_CODE),
+        "condition_start_date": ("onsetDateTime|recordedDate", _day),
+        "condition_end_date": ("abatementDateTime", _day),
         "condition_type_concept_id": _EHR,
-        "condition_source_value": code,
-    }
-
-
-def _drug(resource: Resource) -> Iterator[Row]:
-    (row,) = medication_rows(resource)
-    yield {
-        **_keys(resource, "drug_exposure"),
-        "drug_concept_id": _standard().get(row["code"], 0),
-        "drug_exposure_start_date": _day(row["start"]),
-        "drug_exposure_end_date": _day(row["end"]),
+        "visit_occurrence_id": _VISIT_ID,
+        "condition_source_value": (_CODE, _text),
+    }),
+    "drug_exposure": ("MedicationRequest", {
+        "drug_exposure_id": _ID,
+        "person_id": _PERSON,
+        "drug_concept_id": _concept(_DRUG),
+        "drug_exposure_start_date": ("authoredOn", _day),
+        "drug_exposure_end_date": (f"{_DOSAGE}.timing.repeat.boundsPeriod.end", _day),
         "drug_type_concept_id": _EHR,
-        "quantity": float(row["dose"]),
-        "sig": resource["dosageInstruction"][0]["text"],
-        "drug_source_value": row["code"],
-        "route_source_value": row["route"],
-        "dose_unit_source_value": row["unit"],
-    }
-
-
-def _measurement(resource: Resource) -> Iterator[Row]:
-    for part, row in enumerate(observation_rows(resource)):
-        value = row["value"]
-        yield {
-            **_keys(resource, "measurement"),
-            "measurement_id": number_of(f"Observation/{resource['id']}/{part}"),
-            "measurement_concept_id": _standard().get(row["code"], 0),
-            "measurement_date": _day(row["date"]),
-            "measurement_type_concept_id": _EHR,
-            "value_as_number": None if value == "" else float(value),
-            "unit_concept_id": _UNIT.get(row["unit"], 0),
-            "measurement_source_value": row["code"] or row["display"],
-            "unit_source_value": row["unit"] or None,
-            "value_source_value": str(row["answer"] or value),
-        }
-
-
-def _procedure(resource: Resource) -> Iterator[Row]:
-    yield {
-        **_keys(resource, "procedure_occurrence"),
-        "procedure_concept_id": 0,
-        "procedure_date": _day(resource.get("performedDateTime")),
+        "quantity": (f"{_DOSE}.value", _number),
+        "sig": (f"{_DOSAGE}.text", _same),
+        "visit_occurrence_id": _VISIT_ID,
+        "drug_source_value": (_DRUG, _text),
+        "route_source_value": (f"{_DOSAGE}.route.coding.0.display", _text),
+        "dose_unit_source_value": (f"{_DOSE}.code", _same),
+    }),
+    "measurement": ("Observation", {
+        "measurement_id": _PART_ID,
+        "person_id": _PERSON,
+        "measurement_concept_id": _concept(_CODE),
+        "measurement_date": ("effectiveDateTime", _day),
+        "measurement_type_concept_id": _EHR,
+        "value_as_number": ("valueQuantity.value", _number),
+        "unit_concept_id": ("valueQuantity.code", lambda unit: _UNIT.get(unit, 0)),
+        "visit_occurrence_id": _VISIT_ID,
+        "measurement_source_value": (_NAMED, _text),
+        "unit_source_value": ("valueQuantity.code", lambda unit: unit or None),
+        "value_source_value": (_ANSWER, _text),
+    }),
+    "procedure_occurrence": ("Procedure", {
+        "procedure_occurrence_id": _ID,
+        "person_id": _PERSON,
+        "procedure_concept_id": _NO_CONCEPT,
+        "procedure_date": ("performedDateTime", _day),
         "procedure_type_concept_id": _EHR,
-        "procedure_source_value": coded(resource["code"])[1],
-    }
+        "visit_occurrence_id": _VISIT_ID,
+        "procedure_source_value": (_CODE, _text),
+    }),
+}  # fmt: skip
 
 
-TABLES: dict[str, tuple[str, Callable[[Resource], Iterator[Row]]]] = {
-    "person": ("Patient", _person),
-    "death": ("Patient", _death),
-    "visit_occurrence": ("Encounter", _visit),
-    "condition_occurrence": ("Condition", _condition),
-    "drug_exposure": ("MedicationRequest", _drug),
-    "measurement": ("Observation", _measurement),
-    "procedure_occurrence": ("Procedure", _procedure),
-}
-_INT32 = ("year_of_birth", "month_of_birth", "day_of_birth")
-_FLOAT = ("value_as_number", "quantity")
-COLUMNS = {
-    "person": "person_id gender_concept_id year_of_birth month_of_birth day_of_birth race_concept_id "
-    "ethnicity_concept_id person_source_value gender_source_value",
-    "death": "person_id death_date death_type_concept_id",
-    "visit_occurrence": "visit_occurrence_id person_id visit_concept_id visit_start_date visit_end_date "
-    "visit_type_concept_id visit_source_value",
-    "condition_occurrence": "condition_occurrence_id person_id condition_concept_id condition_start_date "
-    "condition_end_date condition_type_concept_id visit_occurrence_id condition_source_value",
-    "drug_exposure": "drug_exposure_id person_id drug_concept_id drug_exposure_start_date drug_exposure_end_date "
-    "drug_type_concept_id quantity sig visit_occurrence_id drug_source_value route_source_value "
-    "dose_unit_source_value",
-    "measurement": "measurement_id person_id measurement_concept_id measurement_date measurement_type_concept_id "
-    "value_as_number unit_concept_id visit_occurrence_id measurement_source_value unit_source_value "
-    "value_source_value",
-    "procedure_occurrence": "procedure_occurrence_id person_id procedure_concept_id procedure_date "
-    "procedure_type_concept_id visit_occurrence_id procedure_source_value",
-}
+class Omop:
+    """omop/<table>.parquet of a cohort; see core.contracts.CohortFormat."""
+
+    name = "omop"
+    modality = "records"
+
+    def write(
+        self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path
+    ) -> list[Path]:
+        """Nothing: the tables are those of the whole cohort."""
+        return []
+
+    def convert(self, folder: Path) -> list[Path]:
+        """omop/<table>.parquet of the joined NDJSON files below folder, ROWS rows in memory; the paths.
+
+        The key-value metadata of every file says that it is synthetic.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        paths = []
+        for name, (kind, columns) in TABLES.items():
+            source = folder / FOLDER / f"{kind}.ndjson"
+            resources = read_resources(source) if source.exists() else iter(())
+            schema = pa.schema([(column, _type(pa, column)) for column in columns], {"synthetic": "true"})
+            path = folder / "omop" / f"{name}.parquet"
+            waiting = (row for resource in resources for row in _rows(resource, columns))
+            with (
+                whole_file(path) as temporary,
+                pq.ParquetWriter(temporary, schema, compression="zstd") as out,
+            ):
+                while chunk := list(islice(waiting, ROWS)):
+                    out.write_table(pa.Table.from_pylist(chunk, schema), row_group_size=ROWS)
+            paths.append(path)
+        return paths
 
 
-def write_omop(folder: Path) -> list[Path]:
-    """omop/<table>.parquet of the joined NDJSON files below folder, ROWS rows in memory; the paths.
-
-    The key-value metadata of every file says that it is synthetic.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    paths = []
-    for name, (kind, rows) in TABLES.items():
-        source = folder / FOLDER / f"{kind}.ndjson"
-        resources = read_resources(source) if source.exists() else iter(())
-        schema = pa.schema(
-            [(column, _type(pa, column)) for column in COLUMNS[name].split()], {"synthetic": "true"}
-        )
-        path = folder / OMOP / f"{name}.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.part")
-        waiting = (row for resource in resources for row in rows(resource))
-        with pq.ParquetWriter(temporary, schema, compression="zstd") as out:
-            while chunk := list(islice(waiting, ROWS)):
-                out.write_table(pa.Table.from_pylist(chunk, schema), row_group_size=ROWS)
-        temporary.replace(path)
-        paths.append(path)
-    return paths
+def _rows(resource: Resource, columns: Mapping[str, Column]) -> Iterator[dict[str, Any]]:
+    """A row, of a panel a row a part; none in the table of deaths for who lives."""
+    name = f"{resource['resourceType']}/{resource['id']}"
+    for place, part in enumerate(parts_of(resource)):
+        named = {**part, "@id": name, "@part": f"{name}/{place}"}
+        row = {column: made(value_at(named, path)) for column, (path, made) in columns.items()}
+        if row.get("death_date", True) is not None:
+            yield row
 
 
 def _type(pa: Any, column: str) -> Any:
-    if column in _INT32:
+    if column in ("year_of_birth", "month_of_birth", "day_of_birth"):
         return pa.int32()
-    if column in _FLOAT:
+    if column in ("value_as_number", "quantity"):
         return pa.float64()
     if column.endswith("_date"):
         return pa.date32()

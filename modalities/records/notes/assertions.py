@@ -70,11 +70,11 @@ def _image(spans: Sequence[Span], source: str) -> Iterator[Assertion]:
 
 
 def _trace(spans: Sequence[Span], source: str) -> Iterator[Assertion]:
-    named, own = codes().observations, codes().answers
+    named, answers = codes().observations, codes().answers
     for span in _labelled(spans, "VALUE"):
         if span.get("code") == named["ecg_heart_rate"].code:
             yield Assertion.vital("heart_rate", source, float(span["text"]))
-    rhythms = {own[answer].code: rhythm for rhythm, answer in RHYTHMS.items()}
+    rhythms = {answers[answer].code: rhythm for rhythm, answer in RHYTHMS.items()}
     for span in _labelled(spans, "FINDING"):
         if span.get("code") in rhythms and not span["negated"]:
             yield Assertion.of(RHYTHM, source, rhythms[span["code"]])

@@ -74,8 +74,8 @@ def _value(span: Span, resource: Resource, case: Case, note: Mapping[str, Any]) 
 
 
 def _unit(span: Span, resource: Resource, case: Case, note: Mapping[str, Any]) -> bool:
-    own = {p["valueQuantity"]["code"] for p in _parts(resource) if "valueQuantity" in p}
-    return bool(own & units_of().get(span["text"], set()))
+    known = {p["valueQuantity"]["code"] for p in _parts(resource) if "valueQuantity" in p}
+    return bool(known & units_of().get(span["text"], set()))
 
 
 def _lab(span: Span, resource: Resource, case: Case, note: Mapping[str, Any]) -> bool:
@@ -189,13 +189,13 @@ def _finding(span: Span, resource: Resource, case: Case, note: Mapping[str, Any]
 
 def _shows(span: Span, resource: Resource, case: Case) -> bool:
     """Whether a reading shows the sign."""
-    own = {entry.code: name for name, entry in codes().observations.items()}
-    if own.get(code_of(resource["code"])) == "ecg_heart_rate":
+    known = {entry.code: name for name, entry in codes().observations.items()}
+    if known.get(code_of(resource["code"])) == "ecg_heart_rate":
         rate = round(resource["valueQuantity"]["value"])
         return rate > FAST if span["text"].lower() == "tachycardia" else rate < SLOW
     female = case.patient["gender"] == "female"
     return any(
-        sign.of == own.get(code_of(part["code"])) and sign.shown(part["valueQuantity"]["value"], female)
+        sign.of == known.get(code_of(part["code"])) and sign.shown(part["valueQuantity"]["value"], female)
         for sign in names().signs.values()
         if span["text"].lower() in (*sign.adjectives, *sign.nouns) and span.get("code") == sign.code
         for part in _parts(resource)
@@ -222,9 +222,10 @@ def _normal(span: Span, resource: Resource, case: Case, note: Mapping[str, Any])
     return not {code for code in found if not lungs_only or code not in ("I51.7", "J90", "J93.9")}
 
 
-_FILMS = {"x-ray", "chest x-ray", "chest radiograph", "radiograph", "cxr"}
+_RADIOGRAPHS = {"x-ray", "chest x-ray", "chest radiograph", "radiograph", "cxr"}
 _STUDIES = {
-    "DX": _FILMS, "CR": _FILMS, "CT": {"ct", "computed tomography"}, "MR": {"mri", "magnetic resonance imaging"},
+    "DX": _RADIOGRAPHS, "CR": _RADIOGRAPHS, "CT": {"ct", "computed tomography"},
+    "MR": {"mri", "magnetic resonance imaging"},
     "OT": {"image", "secondary capture"},
 }  # fmt: skip
 

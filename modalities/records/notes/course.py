@@ -13,26 +13,26 @@ _SIGNIFICANT = 0.2  # share by which a value must move to be told
 _MOVING = (
     "lactate", "creatinine", "leukocytes", "crp", "procalcitonin", "nt_probnp", "platelets", "hemoglobin", "potassium",
 )  # fmt: skip
-_TOLD_ELSEWHERE = ("ecg", "chest_xray", "echocardiography")
+_IN_OTHER_SECTIONS = ("ecg", "chest_xray", "echocardiography")
 SIGNS = ("tachycardia", "bradycardia", "abnormal_ecg")  # told with the vital signs and the trace
 _TRENDS = 3  # at most
 
-Told = tuple[float, Parts]  # when, a sentence
+Sentence = tuple[float, Parts]  # when, a sentence
 
 
 def course(s: NoteWriter, visit: Visit, reason: str | None, dead: bool) -> Parts:
-    """The sentences in order of time; `reason` is the leading problem, which is told elsewhere."""
-    told = [*_found(s, visit, reason), *_done(s, visit), *_orders(s, visit), *_cultures(s, visit)]
-    told.sort(key=lambda own: own[0])  # stable: as written within a moment
-    sentences = [capital(parts) for _, parts in told]
-    sentences += [capital(own) for own in _trends(s, visit)]
+    """The sentences in order of time; `reason` is the leading problem, which another section states."""
+    dated = [*_found(s, visit, reason), *_done(s, visit), *_orders(s, visit), *_cultures(s, visit)]
+    dated.sort(key=lambda pair: pair[0])  # stable: as written within a moment
+    sentences = [capital(parts) for _, parts in dated]
+    sentences += [capital(parts) for parts in _trends(s, visit)]
     if resolved := _resolved(s, visit, dead):
         sentences.append(capital(resolved))
     if dead:
         sentences.append(capital(_death(s, visit)))
     if not sentences and visit.is_stay:
         sentences = [s.say("course/quiet")]
-    return s.told(sentences)
+    return s.sentences(sentences)
 
 
 def _timed(s: NoteWriter, at: float, visit: Visit, reference: str) -> dict[str, Parts]:
@@ -46,7 +46,7 @@ def _timed(s: NoteWriter, at: float, visit: Visit, reference: str) -> dict[str, 
     return {"when": when, "When": capital([*when, ","]), "when_bare": when[1:]}
 
 
-def _found(s: NoteWriter, visit: Visit, reason: str | None) -> Iterable[Told]:
+def _found(s: NoteWriter, visit: Visit, reason: str | None) -> Iterable[Sentence]:
     """Conditions put on record here: those of the first hours together, later ones with their day."""
     new = [p for p in s.chart.problems.values() if p.visit is visit and p.name not in (reason, *SIGNS)]
     first = [p for p in new if s.day(p.recorded) == s.day(visit.start)]
@@ -60,12 +60,12 @@ def _found(s: NoteWriter, visit: Visit, reason: str | None) -> Iterable[Told]:
             yield problem.recorded, s.say("course/found", list=mention, **slots)
 
 
-def _done(s: NoteWriter, visit: Visit) -> Iterable[Told]:
+def _done(s: NoteWriter, visit: Visit) -> Iterable[Sentence]:
     """Procedures, those of a day together."""
     kinds = {"intensive_care": "course/intensive", "blood_culture_taken": "course/taken"}
     by_day: dict[tuple[date | None, str], dict[str, Procedure]] = {}
     for procedure in s.chart.procedures:
-        if procedure.visit is visit and procedure.name not in _TOLD_ELSEWHERE:
+        if procedure.visit is visit and procedure.name not in _IN_OTHER_SECTIONS:
             group = by_day.setdefault((s.day(procedure.at), kinds.get(procedure.name, "course/done")), {})
             group.setdefault(procedure.name, procedure)  # told once a day
     for (_, key), named in by_day.items():
@@ -75,13 +75,13 @@ def _done(s: NoteWriter, visit: Visit) -> Iterable[Told]:
         yield first.at, s.say(key, list=enumerated(mentions), he=s.he, He=s.he.capitalize(), **slots)
 
 
-def _orders(s: NoteWriter, visit: Visit) -> Iterable[Told]:
+def _orders(s: NoteWriter, visit: Visit) -> Iterable[Sentence]:
     """Drugs begun, their doses changed, and drugs ended before they were due."""
     begun = [o for o in s.chart.orders if o.visit is visit]
     changed = {o.key: former for o in begun if (former := _former(s, o)) is not None}
     fresh = [o for o in begun if o.key not in changed]
-    for _, own in groupby(fresh, key=lambda o: (s.day(o.start), o.reason)):
-        group = list(own)
+    for _, same in groupby(fresh, key=lambda o: (s.day(o.start), o.reason)):
+        group = list(same)
         drugs = enumerated([[s.drug(o), " ", s.dose(o)] if s.chance(0.6) else [s.drug(o)] for o in group])
         slots = _timed(s, group[0].start, visit, s.reference("MedicationRequest", group[0].key))
         if group[0].reason in s.chart.present(group[0].start):
@@ -115,15 +115,15 @@ def _former(s: NoteWriter, order: Order) -> Order | None:
     )
 
 
-def _stopped(s: NoteWriter, visit: Visit) -> Iterable[Told]:
+def _stopped(s: NoteWriter, visit: Visit) -> Iterable[Sentence]:
     replaced = {(o.drug, o.start) for o in s.chart.orders}
     ended = [
         o for o in s.chart.orders
         if o.end is not None and not o.planned and visit.start <= o.end <= visit.end
         and o.end != s.chart.death and (o.drug, o.end) not in replaced
     ]  # fmt: skip
-    for _, own in groupby(sorted(ended, key=lambda o: o.end or 0), key=lambda o: s.day(o.end or 0)):
-        group = list(own)
+    for _, same in groupby(sorted(ended, key=lambda o: o.end or 0), key=lambda o: s.day(o.end or 0)):
+        group = list(same)
         slots = _timed(s, group[0].end or 0, visit, s.reference("MedicationRequest", group[0].key))
         yield (
             group[0].end or 0,
@@ -135,7 +135,7 @@ def _readings(s: NoteWriter, visit: Visit) -> list[Reading]:
     return sorted((r for r in s.chart.readings if r.visit is visit), key=lambda r: r.at)
 
 
-def _cultures(s: NoteWriter, visit: Visit) -> Iterable[Told]:
+def _cultures(s: NoteWriter, visit: Visit) -> Iterable[Sentence]:
     """What grew, or did not."""
     for reading in _readings(s, visit):
         if reading.name == "blood_culture":
@@ -152,18 +152,18 @@ def _trends(s: NoteWriter, visit: Visit) -> Iterable[Parts]:
     for reading in _readings(s, visit):
         if reading.name in _MOVING and isinstance(reading.value, int | float):
             read.setdefault(reading.name, []).append(reading)
-    told = 0
+    count = 0
     for name in _MOVING:
         first, *_, last = (read.get(name, []) * 2)[:1] + read.get(name, [])[-1:] or (None, None)
-        if first is None or last is None or first is last or told == _TRENDS:
+        if first is None or last is None or first is last or count == _TRENDS:
             continue
         assert isinstance(first.value, int | float)
         assert isinstance(last.value, int | float)
         if abs(last.value - first.value) < _SIGNIFICANT * first.value:
             continue
-        told += 1
+        count += 1
         ends = [s.reference("Observation", r.key) for r in (first, last)]
-        ucum = s.own.observations[name].unit
+        ucum = s.codes.observations[name].unit
         yield s.say(
             "course/rose" if last.value > first.value else "course/fell",
             lab=s.lab(name, ends[1]),

@@ -26,18 +26,18 @@ def presentation(e: Episode) -> Parts:
     """Who came why, and how he was."""
     s, visit = e.s, e.visit
     before = [[s.condition(p.name)] for p in e.old if p.name != e.reason][:_SINGLE]
-    told = s.author.own(2, "history first") and before
+    history_first = s.author.habit(2, "history first") and before
     slots = {"who": s.who(visit.start), "a_who": s.a_who(visit.start), "history": enumerated(before)}
     operation = next((p for p in e.chart.procedures if p.visit is visit and p.name in OPERATIONS), None)
     if e.reason is None:
-        out = s.say("presentation/unknown_history" if told else "presentation/unknown", **slots)
+        out = s.say("presentation/unknown_history" if history_first else "presentation/unknown", **slots)
     else:
         slots["reason"] = [s.condition(e.reason)]
         if operation is not None:
             out = s.say("presentation/operation", operation=[s.procedure(operation)], **slots)
         else:
             kind = visit.kind if visit.is_stay else "AMB"
-            out = s.say(f"presentation/{kind}_history" if told else f"presentation/{kind}", **slots)
+            out = s.say(f"presentation/{kind}_history" if history_first else f"presentation/{kind}", **slots)
     out = capital(out)
     if shown := signs(e, adjectives=True):
         key = "arrival/first" if visit.is_stay else "arrival/today"
@@ -59,7 +59,7 @@ def diagnoses(e: Episode) -> Parts:
             key = "diagnoses/resolved" if over else "diagnoses/found"
             lines.append(s.usually(key, condition=[s.condition(problem.name)]))
     lines += [[s.condition(p.name)] for p in e.old if p.name != e.reason]
-    return s.author.listed([capital(own) for own in lines])
+    return s.author.listed([capital(line) for line in lines])
 
 
 def history(e: Episode) -> Parts:
@@ -78,19 +78,19 @@ def history(e: Episode) -> Parts:
     return out + _denied(e, bool(items))
 
 
-def _denied(e: Episode, told: bool) -> Parts:
+def _denied(e: Episode, after_items: bool) -> Parts:
     s = e.s
     known = s.profile.conditions
     absent = [
         name
         for name in _CHRONIC
-        if name not in e.chart.problems and known.get(s.own.conditions[name].code) is False
+        if name not in e.chart.problems and known.get(s.codes.conditions[name].code) is False
     ]
     wanted = [name for name in absent if s.chance(0.3)][:3]
     if not wanted:
         return []
     listed = enumerated([[s.condition(name, negated=True)] for name in wanted], " or ")
-    gap = "\n" if told and (s.author.terse or s.author.bullet) else " "
+    gap = "\n" if after_items and (s.author.terse or s.author.bullet) else " "
     return [gap, *capital(s.say("denied", list=listed, He=s.he.capitalize()))]
 
 
@@ -116,9 +116,9 @@ def _drugs(e: Episode, orders: list[Order], after: bool = False) -> Parts:
             if order.end is not None and order.planned and order.end - e.visit.end < 60:
                 end = s.date(order.end, s.reference("MedicationRequest", order.key))
                 item = s.usually("drugs/until", item=item, end=[end])
-            elif s.author.own(3, "why") and order.reason in e.chart.present(order.start):
+            elif s.author.habit(3, "why") and order.reason in e.chart.present(order.start):
                 item = s.usually("drugs/reason", item=item, reason=[s.condition(order.reason)])
-            if order.visit is e.visit and s.author.own(2, "new"):
+            if order.visit is e.visit and s.author.habit(2, "new"):
                 item = s.usually("drugs/new", item=item)
         items.append(capital(item))
     if s.author.terse and not s.author.bullet:
@@ -129,7 +129,7 @@ def _drugs(e: Episode, orders: list[Order], after: bool = False) -> Parts:
 def _item(e: Episode, order: Order) -> Parts:
     """A drug with its dose, route and how often."""
     s = e.s
-    key = "drugs/infusion" if "/" in s.own.drugs[order.drug].unit else "drugs/item"
+    key = "drugs/infusion" if "/" in s.codes.drugs[order.drug].unit else "drugs/item"
     return s.usually(
         key, drug=[s.drug(order)], dose=[s.dose(order)], route=[s.route(order)], often=[s.often(order)]
     )

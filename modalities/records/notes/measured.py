@@ -1,4 +1,4 @@
-"""Sections of a summary on what was measured: vital signs, laboratory, ECG, film, echocardiogram; again at the end."""
+"""Sections of a summary on what was measured: vital signs, laboratory, studies; again at the end."""
 
 from ....core.fields import ICD10, SNOMED
 from ..data import RHYTHMS
@@ -31,12 +31,12 @@ def labs(e: Episode) -> Parts:
     read = [
         r
         for r in e.early.values()
-        if s.own.observations[r.name].group == "laboratory" and isinstance(r.value, int | float)
+        if s.codes.observations[r.name].group == "laboratory" and isinstance(r.value, int | float)
     ]
     if not read:
         return []
     items = [s.measured(r, s.author.says_units or r.name in ("egfr", "lactate")) for r in read]
-    listed = s.author.own(2, "labs listed")
+    listed = s.author.habit(2, "labs listed")
     out = s.author.listed([capital(i) for i in items]) if listed else [*capital(enumerated(items, ", ")), "."]
     if shown := signs(e, adjectives=False):
         said = s.say("labs_said", signs_had=enumerated(shown))
@@ -61,10 +61,10 @@ def signs(e: Episode, adjectives: bool) -> list[Parts]:
 
 
 def studies(e: Episode) -> Parts:
-    """The ECG, the film and the echocardiogram of this visit."""
+    """The ECG, the radiograph and the echocardiogram of this visit."""
     s = e.s
     lines = [line for line in (_ecg(e), _image(e), _echo(e)) if line]
-    return s.told([capital(line) for line in lines])
+    return s.sentences([capital(line) for line in lines])
 
 
 def _ecg(e: Episode) -> Parts:
@@ -74,11 +74,11 @@ def _ecg(e: Episode) -> Parts:
     value, unit = heart_rate(s, float(facts["heart_rate"]))
     report = s.reference("DiagnosticReport", "report-ecg")
     words = s.word("procedures", "ecg")
-    ecg = Mention(words, "PROCEDURE", s.own.procedures["ecg"].code, SNOMED, report)
+    ecg = Mention(words, "PROCEDURE", s.codes.procedures["ecg"].code, SNOMED, report)
     rate: Parts = [value, " ", *unit]
     if (rhythm := facts.get("rhythm")) is None:
         return s.say("studies/rate_only", ecg=ecg, rate=rate)
-    answer = s.own.answers[RHYTHMS[rhythm]]
+    answer = s.codes.answers[RHYTHMS[rhythm]]
     place = s.reference("Observation", "ecg-rhythm")
     said = "sinus rhythm" if rhythm == "sinus" else s.word("conditions", rhythm.replace(" ", "_"))
     mention = Mention(said, "FINDING", answer.code, SNOMED, place, value=rhythm)
@@ -90,9 +90,9 @@ def _image(e: Episode) -> Parts:
     if "study_uid" not in facts or facts.get("iod", "DX") not in ("DX", "CR"):
         return []
     words = s.word("procedures", "chest_xray")
-    code, place = s.own.procedures["chest_xray"].code, s.reference("ImagingStudy", "chest-xray")
+    code, place = s.codes.procedures["chest_xray"].code, s.reference("ImagingStudy", "chest-xray")
     study = Mention(words, "PROCEDURE", code, SNOMED, place)
-    by_code = {entry.code: name for name, entry in s.own.conditions.items()}
+    by_code = {entry.code: name for name, entry in s.codes.conditions.items()}
     named = [by_code[code] for code in facts.get("findings", ()) if by_code.get(code) in e.chart.problems]
     if not named:
         return s.say("studies/image_normal", study=study) if not facts.get("findings") else []
@@ -108,7 +108,7 @@ def _echo(e: Episode) -> Parts:
         return []
     place = s.reference("Observation", reading.key)
     value = s.value(reading.name, reading.value, place)
-    unit = s.unit(s.own.observations[reading.name].unit, place)
+    unit = s.unit(s.codes.observations[reading.name].unit, place)
     return s.say(
         "studies/ejection", lab=s.lab(reading.name, place), value=value, unit=unit, echo=s.procedure(done)
     )

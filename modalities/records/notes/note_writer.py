@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 from ....core.fields import ICD10, LOINC, SNOMED
 from ....core.profile import seed_for
 from ..codes import RXNORM, codes
-from ..formats.elements import ROUTES
+from ..data import ROUTES
 from ..formats.fhir import Writer
 from ..simulation.chart import Order, Procedure, Reading, Visit
 from .phrases import Book, Phrase, names, phrases
@@ -28,7 +28,7 @@ class NoteWriter:
 
     def __init__(self, writer: Writer, book: Book, department: str, key: str, seed: int) -> None:
         self.writer, self.chart, self.profile = writer, writer.chart, writer.profile
-        self.book, self.key, self.own, self.names = phrases(book), key, codes(), names()
+        self.book, self.key, self.codes, self.names = phrases(book), key, codes(), names()
         self.rng = Random(seed_for(seed, key, "note"))
         self.author: Author = author(department, self.rng.randrange(HANDS))
         self._short: dict[str, bool] = {}
@@ -47,14 +47,14 @@ class NoteWriter:
         """One of the phrases of that key."""
         return self.pick(self.book[key])
 
-    def say(self, key: str, own: Mention | None = None, /, **slots: Part | Parts) -> Parts:
+    def say(self, key: str, mention: Mention | None = None, /, **slots: Part | Parts) -> Parts:
         """One of the phrases of that key, filled."""
-        return self.phrase(key).fill(slots, own)
+        return self.phrase(key).fill(slots, mention)
 
-    def usually(self, key: str, own: Mention | None = None, /, **slots: Part | Parts) -> Parts:
+    def usually(self, key: str, mention: Mention | None = None, /, **slots: Part | Parts) -> Parts:
         """This author's phrase of that key, filled."""
         choices = self.book[key]
-        return choices[self.author.own(len(choices), key)].fill(slots, own)
+        return choices[self.author.habit(len(choices), key)].fill(slots, mention)
 
     def word(self, kind: str, key: Any) -> str:
         """The author's word for a thing: doses alike throughout a note, the rest long here and short there."""
@@ -95,13 +95,13 @@ class NoteWriter:
         reference = self.patient
 
         def sexed(words: Sequence[str]) -> Part:
-            word = words[self.author.own(len(words), "sex")]
+            word = words[self.author.habit(len(words), "sex")]
             return word if sex is None else Mention(word, "SEX", reference=reference, value=sex)
 
         if years is None:
             return [sexed(nouns)]
         age = Mention(str(years), "AGE", reference=reference, value=years, unit="a")
-        way = self.author.own(4, "who")
+        way = self.author.habit(4, "who")
         if way == 0 and sex is not None:
             return [age, sexed(letters)]
         if way == 1:
@@ -136,7 +136,7 @@ class NoteWriter:
         assert first is not None
         number = (day - first).days + 1
         if self.author.counts_days:
-            words = f"hospital day {number}" if self.author.own(3, "day") == 0 else f"day {number}"
+            words = f"hospital day {number}" if self.author.habit(3, "day") == 0 else f"day {number}"
             return ["on ", Mention(words, "DATE", reference=reference, value=day.isoformat())]
         return ["on ", self.date(at, reference)]
 
@@ -148,20 +148,20 @@ class NoteWriter:
 
     def condition(self, name: str, negated: bool = False) -> Mention:
         """A diagnosis; one that is denied has no resource but the patient's."""
-        code = self.own.conditions[name].code
+        code = self.codes.conditions[name].code
         reference = self.patient if negated else self.reference("Condition", f"condition-{code}")
         return Mention(self.word("conditions", name), "CONDITION", code, ICD10, reference, negated=negated)
 
     def lab(self, name: str, reference: str) -> Mention:
         """What was measured."""
-        code = self.own.observations[name].code
+        code = self.codes.observations[name].code
         return Mention(self.word("observations", name), "LAB", code, LOINC, reference)
 
     def value(self, name: str, value: float | str, reference: str) -> Mention:
         """A number with its decimals, or an answer in words."""
-        entry = self.own.observations[name]
+        entry = self.codes.observations[name]
         if isinstance(value, str):
-            code = self.own.answers[value].code
+            code = self.codes.answers[value].code
             words = self.word("answers", value)
             return Mention(words, "VALUE", code, SNOMED, reference, value=value)
         shown = f"{value:.{entry.decimals}f}" if self.author.padded else f"{value:g}"
@@ -184,24 +184,24 @@ class NoteWriter:
         if isinstance(value, dict):
             numbers = [[self.value(part, number, reference)] for part, number in value.items()]
             out: Parts = [lab, " ", *enumerated(numbers, "/")]
-            ucum = self.own.observations[next(iter(value))].unit
+            ucum = self.codes.observations[next(iter(value))].unit
         else:
             out, ucum = (
                 [lab, " ", self.value(reading.name, value, reference)],
-                self.own.observations[reading.name].unit,
+                self.codes.observations[reading.name].unit,
             )
         return out + self.unit(ucum, reference) if units and ucum else out
 
     def drug(self, order: Order) -> Mention:
         """The drug of an order."""
-        code, reference = self.own.drugs[order.drug].code, self.reference("MedicationRequest", order.key)
+        code, reference = self.codes.drugs[order.drug].code, self.reference("MedicationRequest", order.key)
         return Mention(self.word("drugs", order.drug), "DRUG", code, RXNORM, reference)
 
     def dose(self, order: Order) -> Mention:
         """One dose; thousands of milligrams may be said in grams."""
-        ucum, dose = self.own.drugs[order.drug].unit, order.dose
+        ucum, dose = self.codes.drugs[order.drug].unit, order.dose
         reference = self.reference("MedicationRequest", order.key)
-        if ucum == "mg" and dose >= 1000 and dose % 250 == 0 and self.author.own(2, "grams"):
+        if ucum == "mg" and dose >= 1000 and dose % 250 == 0 and self.author.habit(2, "grams"):
             words = f"{dose / 1000:g} g"
         else:
             words = f"{dose:g} {self.author.unit(ucum)}"
@@ -214,29 +214,33 @@ class NoteWriter:
             words = self.word("frequencies", order.per_day)
             return Mention(words, "FREQUENCY", reference=reference, value=order.per_day, unit="/d")
         days = round(order.every)
-        weeks = days // 7 if days % 7 == 0 and self.author.own(2, "weeks") else 0
+        weeks = days // 7 if days % 7 == 0 and self.author.habit(2, "weeks") else 0
         words = f"every {days} days" if not weeks else "weekly" if weeks == 1 else f"every {weeks} weeks"
         return Mention(words, "FREQUENCY", reference=reference, value=1 / days, unit="/d")
 
     def route(self, order: Order) -> Mention:
         """The way it is given."""
-        route = self.own.drugs[order.drug].route
+        route = self.codes.drugs[order.drug].route
         words = self.word("routes", route)
         reference = self.reference("MedicationRequest", order.key)
         return Mention(words, "ROUTE", ROUTES[route][0], SNOMED, reference)
 
     def procedure(self, done: Procedure) -> Mention:
         """Something done."""
-        code, reference = self.own.procedures[done.name].code, self.reference("Procedure", done.key)
+        code, reference = self.codes.procedures[done.name].code, self.reference("Procedure", done.key)
         return Mention(self.word("procedures", done.name), "PROCEDURE", code, SNOMED, reference)
 
     # -- the whole
 
-    def told(self, sentences: list[Parts]) -> Parts:
+    def section(self, name: str, body: Parts) -> Parts:
+        """A section below this author's heading of that name."""
+        return self.author.headed(self.usually(f"headings/{name}"), body)
+
+    def sentences(self, said: list[Parts]) -> Parts:
         """One after the other, or a line each."""
         if self.author.terse:
-            return self.author.listed(sentences)
-        return [part for place, own in enumerate(sentences) for part in ([" "] if place else []) + own]
+            return self.author.listed(said)
+        return [part for place, one in enumerate(said) for part in ([" "] if place else []) + one]
 
     def note(
         self, kind: str, report: tuple[Literal["DocumentReference", "DiagnosticReport"], str], visit: Visit,

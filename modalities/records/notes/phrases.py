@@ -55,18 +55,18 @@ class Phrase:
         """The words that are annotated in the phrase itself."""
         return [token for token in self._tokens if isinstance(token, Mention)]
 
-    def fill(self, slots: Mapping[str, Part | Parts], own: Mention | None = None) -> Parts:
-        """The parts, slots filled; words annotated here state what `own` does, unless they are anatomy."""
+    def fill(self, slots: Mapping[str, Part | Parts], mention: Mention | None = None) -> Parts:
+        """The parts, slots filled; words annotated here state what `mention` does, unless they are anatomy."""
         out: Parts = []
         for token in self._tokens:
             if isinstance(token, str):
                 out.append(token)
             elif isinstance(token, Mention):
-                if own is None or token.label == "ANATOMY":
+                if mention is None or token.label == "ANATOMY":
                     out.append(token)
                 else:
-                    negated = own.negated or token.label == "NORMAL"
-                    out.append(Mention(token.surface, token.label, *own[2:7], negated))
+                    negated = mention.negated or token.label == "NORMAL"
+                    out.append(Mention(token.surface, token.label, *mention[2:7], negated))
             else:
                 filling = slots[token[0]]
                 if isinstance(filling, list):
@@ -164,5 +164,5 @@ def _flat(values: Any, key: str, where: str) -> list[tuple[str, tuple[Phrase, ..
         return [(key, tuple(Phrase(str(text)) for text in values))]
     if not isinstance(values, dict):
         raise InputError(f"{where}: {key}: expected a list of phrases, got {values!r}")
-    inner = [(f"{key}/{name}" if key else str(name), own) for name, own in values.items()]
-    return [pair for name, own in inner for pair in _flat(own, name, where)]
+    inner = [(f"{key}/{name}" if key else str(name), value) for name, value in values.items()]
+    return [pair for name, value in inner for pair in _flat(value, name, where)]

@@ -14,7 +14,7 @@ _ALIKE = {"R91.8": {"J18.9", "J81.0", "J84.10", "J98.11", "R91.1"}, "J18.9": {"R
 _LUNGS = {"J18.9", "J43.9", "J81.0", "J84.10", "J98.11", "R91.1", "R91.8"}
 _OFTEN_DENIED = {"J90": 0.85, "J93.9": 0.85, "J18.9": 0.6, "J81.0": 0.5, "R91.1": 0.3}
 _RARELY = 0.12  # the others
-_CHEST_FILM = ("DX", "CR")
+_RADIOGRAPHS = ("DX", "CR")
 
 
 def radiology(writer: Writer, facts: Facts, seed: int) -> Note:
@@ -27,35 +27,32 @@ def radiology(writer: Writer, facts: Facts, seed: int) -> Note:
     )
     iod, view = facts.get("iod", "DX"), facts.get("view")
     chest = _shows_chest(facts)
-    film = s.own.procedures["chest_xray"] if chest and iod in _CHEST_FILM else None
-    own = Mention("", "PROCEDURE", film.code if film else None, SNOMED if film else None, study)
+    radiograph = s.codes.procedures["chest_xray"] if chest and iod in _RADIOGRAPHS else None
+    named = Mention(
+        "", "PROCEDURE", radiograph.code if radiograph else None, SNOMED if radiograph else None, study
+    )
     views: Part = Mention(view, "VIEW", reference=study, value=view) if view else ""
-    if view and film:
-        title = s.say("study/view", own, view=views)
+    if view and radiograph:
+        title = s.say("study/view", named, view=views)
     else:
         body = str(facts.get("body_part", "chest")).lower()
         code = s.names.anatomy_code(body) if chest else None
         title = s.say(
-            f"study/{'DX' if iod == 'CR' else iod}", own,
+            f"study/{'DX' if iod == 'CR' else iod}", named,
             body=Mention(body, "ANATOMY", code, SNOMED if code else None, study),
         )  # fmt: skip
-    parts = s.author.headed(s.usually("headings/exam"), capital(title))
+    parts = s.section("exam", capital(title))
     parts += s.dated(at, study)
-    parts += s.author.headed(s.usually("headings/indication"), _indication(s, at, visit))
-    if s.author.own(2, "comparison"):
-        parts += s.author.headed(s.usually("headings/comparison"), s.say("comparison"))
-    said = _findings(s, facts, report, views if view == "AP" and film else "")
+    parts += s.section("indication", _indication(s, at, visit))
+    if s.author.habit(2, "comparison"):
+        parts += s.section("comparison", s.say("comparison"))
+    said = _findings(s, facts, report, views if view == "AP" and radiograph else "")
     if (count := slices_of(facts)) > 1:
         number = Mention(str(count), "VALUE", reference=study, value=count)
         said = [*s.say("series", count=number), " ", *said]
-    parts += s.author.headed(s.usually("headings/findings"), said)
-    parts += s.author.headed(s.usually("headings/impression"), _impression(s, facts, report))
+    parts += s.section("findings", said)
+    parts += s.section("impression", _impression(s, facts, report))
     return s.note("chest-xray", ("DiagnosticReport", "report-chest-xray"), visit, writer.time(at), parts)
-
-
-def _dated(s: NoteWriter, at: float, reference: str) -> Parts:
-    """A line with the date, where there is a calendar."""
-    return ["Date: ", s.date(at, reference), "\n"] if s.day(at) is not None else []
 
 
 def _indication(s: NoteWriter, at: float, visit: Visit) -> Parts:
@@ -68,7 +65,7 @@ def _indication(s: NoteWriter, at: float, visit: Visit) -> Parts:
 
 def _finding(s: NoteWriter, code: str, report: str, negated: bool = False) -> Mention:
     """A finding without words yet: a condition on record, or what the report alone says."""
-    known = any(s.own.conditions[name].code == code for name in s.chart.problems)
+    known = any(s.codes.conditions[name].code == code for name in s.chart.problems)
     reference = s.reference("Condition", f"condition-{code}") if known and not negated else report
     return Mention("", "FINDING", code, ICD10, reference, negated=negated)
 
@@ -114,7 +111,7 @@ def _findings(s: NoteWriter, facts: Facts, report: str, bedside: Part) -> Parts:
     said += _denied(s, denied, report)
     if not said:
         said = [s.say("impression/unassessed")]
-    return s.told(said)
+    return s.sentences(said)
 
 
 def _denied(s: NoteWriter, codes: list[str], report: str) -> list[Parts]:
@@ -129,13 +126,6 @@ def _denied(s: NoteWriter, codes: list[str], report: str) -> list[Parts]:
     return [capital(s.say("none", list=enumerated(group, " or "))) for group in groups]
 
 
-def _told(s: NoteWriter, sentences: list[Parts]) -> Parts:
-    """One after the other, or a line each."""
-    if s.author.terse:
-        return s.author.listed(sentences)
-    return [part for place, own in enumerate(sentences) for part in ([" "] if place else []) + own]
-
-
 def _impression(s: NoteWriter, facts: Facts, report: str) -> Parts:
     present = list(facts.get("findings", ()))
     if not present:
@@ -148,5 +138,5 @@ def _impression(s: NoteWriter, facts: Facts, report: str) -> Parts:
     advice = [s.say(f"advice/{code}") for code in present if f"advice/{code}" in s.book and s.chance(0.4)][:1]
     if len(items) > 1 and s.author.bullet:
         return s.author.listed([*(capital([*item, "."]) for item in items), *advice])
-    told = s.say("impression/one" if len(items) == 1 else "impression/many", list=enumerated(items))
-    return [*capital(told), *(part for sentence in advice for part in (" ", *sentence))]
+    words = s.say("impression/one" if len(items) == 1 else "impression/many", list=enumerated(items))
+    return [*capital(words), *(part for sentence in advice for part in (" ", *sentence))]

@@ -38,16 +38,16 @@ def units_of() -> Mapping[str, set[str]]:
 @cache
 def stated() -> Mapping[str, set[str]]:
     """Codes that the words of diagnoses, findings and rhythms may mean, in lower case: names, and words of phrases."""
-    own = codes()
+    lists = codes()
     found: dict[str, set[str]] = {}
-    conditions = {entry.code for entry in own.conditions.values()}
+    conditions = {entry.code for entry in lists.conditions.values()}
     for words, named in words_of("conditions").items():
-        found[words] = {own.conditions[name].code for name in named}
-    cancers = {own.conditions[name].code for name in ("breast_cancer_woman", "breast_cancer_man")}
-    of_key = {answer: {own.answers[answer].code} for answer in RHYTHMS.values()}
+        found[words] = {lists.conditions[name].code for name in named}
+    cancers = {lists.conditions[name].code for name in ("breast_cancer_woman", "breast_cancer_man")}
+    of_key = {answer: {lists.answers[answer].code} for answer in RHYTHMS.values()}
     of_key |= {
         "not_af": of_key["fibrillation"],
-        "verdict": {own.conditions["abnormal_ecg"].code},
+        "verdict": {lists.conditions["abnormal_ecg"].code},
         "diagnosis": cancers,
     }
     books: tuple[Book, ...] = ("radiology", "ecg", "pathology")
@@ -61,7 +61,7 @@ def stated() -> Mapping[str, set[str]]:
     found.setdefault("sinus rhythm", set()).update(of_key["sinus"])
     for words in words_of("conditions"):  # what a summary calls the rhythm
         for rhythm, answer in RHYTHMS.items():
-            held = own.conditions.get(rhythm.replace(" ", "_"))
+            held = lists.conditions.get(rhythm.replace(" ", "_"))
             if held is not None and held.code in found[words]:
                 found[words] = found[words] | of_key[answer]
     return found

@@ -22,27 +22,27 @@ def ecg(writer: Writer, facts: Facts, seed: int) -> Note:
     s = NoteWriter(writer, "ecg", "cardiology", "ecg", seed)
     at, visit = INDEX_STARTS + 0.02, writer.chart.index_visit
     report = s.reference("DiagnosticReport", "report-ecg")
-    code = s.own.procedures["ecg"].code
+    code = s.codes.procedures["ecg"].code
     parts = [*capital(s.usually("title", Mention("", "PROCEDURE", code, SNOMED, report))), "\n"]
     parts += s.dated(at, report)
     reason = visit.reason if visit.reason in s.chart.present(at) else None
     who = s.who(at)
     why = s.say("indication", who=who, reason=s.condition(reason)) if reason else s.say("routine", who=who)
-    parts += s.author.headed(s.usually("headings/indication"), capital(why))
+    parts += s.section("indication", capital(why))
     conduction = [[s.condition(name)] for name in _ON_THE_TRACE if name in s.chart.present(at)]
     if conduction:
-        told = s.say("history", list=enumerated(conduction))
-        parts += s.author.headed(s.usually("headings/history"), capital(told))
+        words = s.say("history", list=enumerated(conduction))
+        parts += s.section("history", capital(words))
     measured, read = _trace(s, facts, report)
     if measured:
-        parts += s.author.headed(s.usually("headings/measurements"), measured)
-    parts += s.author.headed(s.usually("headings/interpretation"), s.told(read))
+        parts += s.section("measurements", measured)
+    parts += s.section("interpretation", s.sentences(read))
     return s.note("ecg", ("DiagnosticReport", "report-ecg"), visit, writer.time(at), parts)
 
 
 def heart_rate(s: NoteWriter, rate: float) -> tuple[Mention, Parts]:
     """The rate of a trace in whole beats, and its unit."""
-    entry, reference = s.own.observations["ecg_heart_rate"], s.reference("Observation", "ecg-heart-rate")
+    entry, reference = s.codes.observations["ecg_heart_rate"], s.reference("Observation", "ecg-heart-rate")
     exact = entry.rounded(rate)
     value = Mention(f"{exact:.0f}", "VALUE", entry.code, LOINC, reference, value=exact, unit=entry.unit)
     return value, s.unit(entry.unit, reference, "")
@@ -58,25 +58,25 @@ def _trace(s: NoteWriter, facts: Facts, report: str) -> tuple[Parts, list[Parts]
         lab = s.lab("ecg_heart_rate", str(value.reference))
         measured = capital(s.say("measured", lab=lab, value=value, unit=unit))
         speed = "fast" if int(value.surface) > FAST else "slow" if int(value.surface) < SLOW else "normal"
-    if (beats := facts.get("beats")) is not None and s.author.own(2, "beats"):
+    if (beats := facts.get("beats")) is not None and s.author.habit(2, "beats"):
         counted = Mention(str(beats), "VALUE", reference=report, value=int(beats))
         measured += [" "] * bool(measured) + s.say("beats", beats=counted)
     read: list[Parts] = []
     if rhythm is not None:
-        answer = s.own.answers[RHYTHMS[rhythm]]
-        own = Mention(
+        answer = s.codes.answers[RHYTHMS[rhythm]]
+        finding = Mention(
             "", "FINDING", answer.code, SNOMED, s.reference("Observation", "ecg-rhythm"), value=rhythm
         )
         slots: dict[str, Part | Parts] = {}
         if speed != "normal":
             name = {"fast": "tachycardia", "slow": "bradycardia"}[speed]
-            icd = s.own.conditions[name].code if rhythm == "sinus" else None
+            icd = s.codes.conditions[name].code if rhythm == "sinus" else None
             reference = s.reference("Observation", "ecg-heart-rate")
             slots["sign"] = Mention(name, "FINDING", icd, ICD10 if icd else None, reference)
-        read.append(capital(s.say(f"{RHYTHMS[rhythm]}/{speed}", own, **slots)))
+        read.append(capital(s.say(f"{RHYTHMS[rhythm]}/{speed}", finding, **slots)))
         if rhythm == "sinus" and "atrial_fibrillation" not in s.chart.problems and s.chance(0.3):
-            other = s.own.answers["fibrillation"]
-            read.append(s.say("not_af", own._replace(code=other.code, negated=True, value=None)))
+            other = s.codes.answers["fibrillation"]
+            read.append(s.say("not_af", finding._replace(code=other.code, negated=True, value=None)))
     known = s.profile.conditions.get("R94.31")
     if known:
         read.append(s.say("verdict/abnormal", s.condition("abnormal_ecg")))
@@ -96,24 +96,24 @@ def pathology(writer: Writer, report: Report, seed: int) -> Note:
     if taken is not None:
         mention = s.procedure(taken)
         date = s.date(taken.at, str(mention.reference))
-        told = s.say("specimen/dated", procedure=mention, date=date)
-        parts += s.author.headed(s.usually("headings/specimen"), capital(told))
-    if s.author.own(2, "history"):
-        told = capital(s.say("history", who=s.who(report.at)))
-        parts += s.author.headed(s.usually("headings/history"), told)
+        words = s.say("specimen/dated", procedure=mention, date=date)
+        parts += s.section("specimen", capital(words))
+    if s.author.habit(2, "history"):
+        words = capital(s.say("history", who=s.who(report.at)))
+        parts += s.section("history", words)
     name = "breast_cancer_woman" if s.chart.female else "breast_cancer_man"
-    told = capital(s.say("diagnosis", s.condition(name)))
-    parts += s.author.headed(s.usually("headings/diagnosis"), told)
+    words = capital(s.say("diagnosis", s.condition(name)))
+    parts += s.section("diagnosis", words)
     read = {r.name: r for r in s.chart.readings if r.key in report.results}
     lines = []
     for receptor in sorted(read, key=list(RECEPTORS).index):
         reading, place = read[receptor], s.reference("Observation", read[receptor].key)
         value = s.value(receptor, str(reading.value), place)
         lines.append(capital(s.usually("receptor", lab=s.lab(receptor, place), value=value)))
-    parts += s.author.headed(s.usually("headings/receptors"), s.author.listed(lines))
+    parts += s.section("receptors", s.author.listed(lines))
     if (comment := _comment({n: str(r.value) for n, r in read.items()})) and s.chance(0.7):
-        own = Mention("", "FINDING", reference=reference)
-        parts += s.author.headed(s.usually("headings/comment"), capital(s.say(f"comment/{comment}", own)))
+        finding = Mention("", "FINDING", reference=reference)
+        parts += s.section("comment", capital(s.say(f"comment/{comment}", finding)))
     return s.note(
         "pathology", ("DiagnosticReport", "report-pathology"), report.visit, writer.time(report.at), parts
     )
@@ -139,23 +139,21 @@ def genomics(writer: Writer, facts: Facts, at: float, visit: Visit, seed: int) -
     cancer = next((n for n in ("breast_cancer_woman", "breast_cancer_man") if n in present), None)
     who = s.who(at)
     why = s.say("history", who=who, reason=s.condition(cancer)) if cancer else s.say("plain", who=who)
-    parts += s.author.headed(s.usually("headings/history"), capital(why))
-    if s.author.own(2, "method"):
-        parts += s.author.headed(s.usually("headings/method"), s.say("method"))
+    parts += s.section("history", capital(why))
+    if s.author.habit(2, "method"):
+        parts += s.section("method", s.say("method"))
     if (subtype := facts.get("pam50")) is not None:
         place = s.reference("Observation", "pam50")
         words = str(SUBTYPES.get(subtype, subtype))
         shown = str(subtype) if s.author.brevity > 0.5 and subtype in ("LumA", "LumB") else words
         lab = Mention(s.pick(("PAM50 subtype", "PAM50")), "LAB", reference=place)
         value = Mention(shown, "VALUE", reference=place, value=words)
-        parts += s.author.headed(
-            s.usually("headings/result"), capital(s.say("subtype", lab=lab, subtype=value))
-        )
+        parts += s.section("result", capital(s.say("subtype", lab=lab, subtype=value)))
     levels = {gene: round(float(facts[gene]), 2) for gene in GENES if facts.get(gene) is not None}
     if levels:
         lines = [_gene(s, gene, level) for gene, level in levels.items()]
-        told = s.author.listed(lines) if s.author.own(2, "lines") else [*enumerated(lines, ", "), "."]
-        parts += s.author.headed(s.usually("headings/genes"), told)
+        body = s.author.listed(lines) if s.author.habit(2, "lines") else [*enumerated(lines, ", "), "."]
+        parts += s.section("genes", body)
     agreeing = [(g, name) for g, name in (("ESR1", "estrogen_receptor"), ("ERBB2", "her2")) if g in levels]
     said = []
     for gene, name in agreeing:
@@ -166,7 +164,7 @@ def genomics(writer: Writer, facts: Facts, at: float, visit: Visit, seed: int) -
                 "agrees", gene=_named(s, gene), lab=s.lab(name, place), value=s.value(name, str(reading.value), place)
             ))  # fmt: skip
     if said:
-        parts += s.author.headed(s.usually("headings/interpretation"), s.told(said))
+        parts += s.section("interpretation", s.sentences(said))
     return s.note(
         "tumour-expression", ("DiagnosticReport", "report-tumour-expression"), visit, writer.time(at), parts
     )

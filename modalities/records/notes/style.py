@@ -43,30 +43,30 @@ class Author:
         self.terse = rng.random() < 0.4  # lines rather than sentences
         self.says_units = rng.random() < 0.8
         self.seed = number
-        self._own: dict[str, int] = {}
+        self._habits: dict[str, int] = {}
         self._words: dict[tuple[str, Any], tuple[str, str]] = {}
 
     def word(self, kind: str, key: Any, short: bool) -> str:
         """This author's word for a thing, long or short."""
         pair = self._words.get((kind, key))
         if pair is None:
-            name, own = names().named(kind)[key], Random(seed_for(self.seed, f"{kind}/{key}", self.name))
-            long = own.choice(name.long)
-            pair = self._words[kind, key] = (long, own.choice(name.short) if name.short else long)
+            name, rng = names().named(kind)[key], Random(seed_for(self.seed, f"{kind}/{key}", self.name))
+            long = rng.choice(name.long)
+            pair = self._words[kind, key] = (long, rng.choice(name.short) if name.short else long)
         return pair[short]
 
     def unit(self, ucum: str) -> str:
         """This author's way to write a unit."""
         pair = self._words.get(("unit", ucum))
         if pair is None:
-            own = Random(seed_for(self.seed, ucum, self.name)).choice(names().units[ucum])
-            pair = self._words["unit", ucum] = (own, own)
+            words = Random(seed_for(self.seed, ucum, self.name)).choice(names().units[ucum])
+            pair = self._words["unit", ucum] = (words, words)
         return pair[0]
 
-    def own(self, choices: int, what: str) -> int:
+    def habit(self, choices: int, what: str) -> int:
         """A choice among so many that this author always makes alike."""
-        if (drawn := self._own.get(what)) is None:
-            drawn = self._own[what] = seed_for(self.seed, what, self.name)
+        if (drawn := self._habits.get(what)) is None:
+            drawn = self._habits[what] = seed_for(self.seed, what, self.name)
         return drawn % choices
 
     def headed(self, title: Parts, body: Parts) -> Parts:

@@ -106,8 +106,8 @@ def capital(parts: Parts) -> Parts:
         if first != first.lower():  # eGFR, pH
             return parts
         head = words[0].upper() + words[1:]
-        own: Part = head if isinstance(part, str) else part._replace(surface=head)
-        return [*parts[:place], own, *parts[place + 1 :]]
+        changed: Part = head if isinstance(part, str) else part._replace(surface=head)
+        return [*parts[:place], changed, *parts[place + 1 :]]
     return parts
 
 

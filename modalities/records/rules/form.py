@@ -8,8 +8,7 @@ from typing import Any
 from ....core.fields import ICD10, LOINC, SNOMED
 from ..case import Case
 from ..codes import HGNC, RXNORM, codes
-from ..data import DECLARED, DOCUMENTS, GENES, HTEST, REPORTS
-from ..formats.elements import ROUTES
+from ..data import DECLARED, DOCUMENTS, GENES, HTEST, REPORTS, ROUTES
 from ..studies import instance_uids
 
 Found = Iterator[tuple[str, str]]  # resource, in words

@@ -141,10 +141,10 @@ TRAITS = {  # what a profile may know of a tumour: name in a course -> vocabular
 
 def known_names() -> set[str]:
     """Names that every guard may use, besides the course's own values."""
-    own = codes()
-    levels = {name for name, entry in own.observations.items() if entry.unit}
+    lists = codes()
+    levels = {name for name, entry in lists.observations.items() if entry.unit}
     return {
-        *own.conditions, BREAST_CANCER, *own.drugs, *own.observations, *(f"usual_{name}" for name in levels),
+        *lists.conditions, BREAST_CANCER, *lists.drugs, *lists.observations, *(f"usual_{name}" for name in levels),
         "age", "female", "male", "years", "years_to_index", "past", "inpatient_at_index", "days_left",
         "ESR1", "PGR", "ERBB2", "MKI67", "pam50", "rhythm", "lives", "dies", *TRAITS,
     }  # fmt: skip
@@ -153,8 +153,8 @@ def known_names() -> set[str]:
 def read_course(values: Any, where: str) -> Course:
     """A course from plain values. Raises InputError: key, what is unknown, and the nearest known name."""
     course = parse(Course, values, where)
-    own = codes()
-    conditions = {*own.conditions, BREAST_CANCER}
+    lists = codes()
+    conditions = {*lists.conditions, BREAST_CANCER}
     _known(course.who, conditions, f"{where}: who")
     _known(course.start, set(course.states), f"{where}: start")
     names = {*known_names(), *course.values}
@@ -162,7 +162,7 @@ def read_course(values: Any, where: str) -> Course:
         for name, formula in formulas.items():
             _formula(formula, names, f"{where}: {key}.{name}")
     for name in course.body:
-        _known(name, set(own.observations), f"{where}: body")
+        _known(name, set(lists.observations), f"{where}: body")
     for label, state in course.states.items():
         for place, move in enumerate(state.next):
             at = f"{where}: states.{label}.next.{place}"
@@ -175,31 +175,31 @@ def read_course(values: Any, where: str) -> Course:
 
 
 def _check_action(action: Action, course: Course, names: set[str], conditions: set[str], at: str) -> None:
-    own = codes()
+    lists = codes()
     _formula(action.when, names, at)
     reason = action.visit.reason if action.visit else None
     for named in (action.diagnose, action.resolve, action.die, reason):
         _known(named, conditions, at)
-    observed = set(own.observations)
+    observed = set(lists.observations)
     for name in action.observe or ():
         _known(name, observed, at)
     for name, formula in {**(action.measure or {}), **(action.answer or {})}.items():
         _known(name, observed, at)
-        allowed = {*names, *own.answers} if action.answer else names
+        allowed = {*names, *lists.answers} if action.answer else names
         _formula(formula, allowed, f"{at}.{name}")
     for name, formula in (action.set or {}).items():
         _known(name, set(course.values), f"{at}.set")
         _formula(formula, names, f"{at}.set.{name}")
-    _known(action.procedure, set(own.procedures), at)
+    _known(action.procedure, set(lists.procedures), at)
     for name in action.stop or ():
-        _known(name, set(own.drugs), at)
+        _known(name, set(lists.drugs), at)
     if (order := action.prescribe) is not None:
-        _known(order.drug, set(own.drugs), f"{at}.prescribe")
+        _known(order.drug, set(lists.drugs), f"{at}.prescribe")
         _formula(order.dose, names, f"{at}.prescribe.dose")
         _known(order.reason, conditions, f"{at}.prescribe.reason")
         reason = order.reason or course.who
-        if reason not in own.drugs[order.drug].treats:
-            treats = ", ".join(own.drugs[order.drug].treats)
+        if reason not in lists.drugs[order.drug].treats:
+            treats = ", ".join(lists.drugs[order.drug].treats)
             raise InputError(f"{at}.prescribe: {order.drug} is listed for {treats}, not for {reason}")
 
 
@@ -224,10 +224,10 @@ def courses(folder: Path | None = None) -> dict[str, Course]:
     if folder is not None:
         if not folder.is_dir():
             raise InputError(f"records.courses: {folder}: no such folder; expected one of YAML courses")
-        own = _paths(folder)
-        if not own:
+        added = _paths(folder)
+        if not added:
             raise InputError(f"records.courses: {folder}: expected courses (*.yaml), found none")
-        found |= own
+        found |= added
     read = {name: read_course(read_yaml(path), str(path)) for name, path in sorted(found.items())}
     owner: dict[str, str] = {}
     for name, course in read.items():

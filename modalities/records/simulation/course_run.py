@@ -21,31 +21,31 @@ def play(
     courses: Mapping[str, Course], profile: PatientProfile, facts: Mapping[str, Facts], seed: int
 ) -> Chart:
     """The chart of a patient whose index date, age and sex are known; others have the index visit alone."""
-    world = PatientSimulation(profile, facts, seed)
-    world.expect(INDEX_STARTS, world.index_visit)
-    world.expect(INDEX_STARTS + 0.5 / 1440, world.settle)
-    if world.dated:
+    patient = PatientSimulation(profile, facts, seed)
+    patient.expect(INDEX_STARTS, patient.index_visit)
+    patient.expect(INDEX_STARTS + 0.5 / 1440, patient.settle)
+    if patient.dated:
         for name, course in courses.items():
-            if world.profile_has(course.who):
-                CourseRun(name, course, world).begin()
-        world.begin_others({course.who for course in courses.values()})
-    if world.outcome.death <= FOLLOW_UP and profile.index_date is not None:
-        world.expect(world.outcome.death, world.die)
-    world.run()
-    world.chart.close()
-    return world.chart
+            if patient.profile_has(course.who):
+                CourseRun(name, course, patient).begin()
+        patient.begin_others({course.who for course in courses.values()})
+    if patient.outcome.death <= FOLLOW_UP and profile.index_date is not None:
+        patient.expect(patient.outcome.death, patient.die)
+    patient.run()
+    patient.chart.close()
+    return patient.chart
 
 
 class CourseRun:
     """One course of one patient: a Scope for its formulas, and its state machine."""
 
-    world: PatientSimulation
+    patient: PatientSimulation
     chart: Chart
     onset: float
 
-    def __init__(self, name: str, course: Course, world: PatientSimulation) -> None:
-        self.course, self.world, self.chart = course, world, world.chart
-        self.rng = Random(seed_for(world.seed, name, "course"))
+    def __init__(self, name: str, course: Course, patient: PatientSimulation) -> None:
+        self.course, self.patient, self.chart = course, patient, patient.chart
+        self.rng = Random(seed_for(patient.seed, name, "course"))
         self.values: dict[str, Any] = {}
         self.onset = INDEX_STARTS
         self.started = False
@@ -53,14 +53,14 @@ class CourseRun:
 
     def begin(self) -> None:
         """Draw the onset and wait for it."""
-        course, world = self.course, self.world
+        course, patient = self.course, self.patient
         if course.onset != "index":
             ago = self.days(course.onset)
-            youngest = YEAR * (course.earliest_age - (world.profile.age or 0))
+            youngest = YEAR * (course.earliest_age - (patient.profile.age or 0))
             self.onset = in_hours(min(max(-ago, youngest), -1.0))
         for level, formula in course.body.items():
-            world.body.levels[level] = lambda formula=formula: self._level(formula)  # type: ignore[misc]
-        world.expect(self.onset, self._start)
+            patient.body.levels[level] = lambda formula=formula: self._level(formula)  # type: ignore[misc]
+        patient.expect(self.onset, self._start)
 
     def _level(self, formula: Callable[["CourseRun"], Any]) -> float | None:
         return formula(self) if self.started else None
@@ -93,12 +93,12 @@ class CourseRun:
 
         def arrive() -> None:
             stay = self.visit
-            if move.after.until == "discharge" and stay is not None and stay.end > self.world.now + 1e-6:
-                self.world.expect(stay.end, arrive)  # the stay was prolonged meanwhile
+            if move.after.until == "discharge" and stay is not None and stay.end > self.patient.now + 1e-6:
+                self.patient.expect(stay.end, arrive)  # the stay was prolonged meanwhile
             else:
                 self.enter(move.to)
 
-        self.world.expect(at, arrive)
+        self.patient.expect(at, arrive)
 
     def _deadly(self, move: Move) -> bool:
         return any(action.die for action in self.course.states[move.to].do)
@@ -109,11 +109,11 @@ class CourseRun:
         A deadly one is closed as long as the tumour's follow-up says that the patient lives.
         """
         at = self._arrival(move)
-        alive = at is not None and at < self.world.outcome.alive
+        alive = at is not None and at < self.patient.outcome.alive
         return None if alive and self._deadly(move) else at
 
     def _arrival(self, move: Move) -> float | None:
-        now = self.world.now
+        now = self.patient.now
         if move.when is not None and not move.when(self):
             return None
         if self.rng.random() >= (move.chance(self) or 0):
@@ -122,7 +122,7 @@ class CourseRun:
             rate = move.hazard(self) or 0
             return now + self.rng.expovariate(rate) * YEAR if rate > 0 else None
         if move.after.until == "review":
-            return self.world.review_after(now)
+            return self.patient.review_after(now)
         if move.after.until == "discharge":
             return max(now, self.visit.end) if self.visit else now
         wait = self.days(move.after)
@@ -144,7 +144,7 @@ class CourseRun:
 
     def creatinine_at(self, egfr: float) -> float | None:
         """See PatientSimulation."""
-        return self.world.creatinine_at(egfr)
+        return self.patient.creatinine_at(egfr)
 
     # -- the verbs
 
@@ -158,23 +158,23 @@ class CourseRun:
         if action.set is not None:
             return
         if action.die is not None:
-            self.chart.death, self.chart.cause = self.world.now, self.condition(action.die)
+            self.chart.death, self.chart.cause = self.patient.now, self.condition(action.die)
             return
         if action.resolve is not None:
             if (problem := self.chart.problems.get(self.condition(action.resolve))) is not None:
-                problem.end = problem.end or self.world.now
+                problem.end = problem.end or self.patient.now
             return
         for drug in action.stop or ():
-            self.chart.stop(drug, self.world.now)
-        visit = self.chart.stay_at(self.world.now) or self.world.meet("AMB", self.reason, 0.0)
+            self.chart.stop(drug, self.patient.now)
+        visit = self.chart.stay_at(self.patient.now) or self.patient.meet("AMB", self.reason, 0.0)
         self.visit = visit
         self._observe(action, visit)
         if action.diagnose is not None:
             first = action.diagnose == self.course.who
             self.chart.diagnose(
                 self.condition(action.diagnose),
-                self.onset if first else self.world.now,
-                self.world.now,
+                self.onset if first else self.patient.now,
+                self.patient.now,
                 visit,
             )
         if action.stage is not None:
@@ -188,7 +188,7 @@ class CourseRun:
             names = wanted.get(action.report, ())
             results = [r.key for r in self.chart.readings if r.name in names]
             if results or not names:
-                self.chart.reports.append(Report(action.report, self.world.now, visit, results))
+                self.chart.reports.append(Report(action.report, self.patient.now, visit, results))
 
     @property
     def reason(self) -> str:
@@ -203,22 +203,24 @@ class CourseRun:
 
     def _meet(self, meeting: Meeting) -> Visit:
         reason = self.condition(meeting.reason) if meeting.reason else self.reason
-        return self.world.meet(meeting.kind, reason, self.days(meeting.lasts))
+        return self.patient.meet(meeting.kind, reason, self.days(meeting.lasts))
 
     def _observe(self, action: Action, visit: Visit) -> None:
         for name in action.observe or ():
             self._read(name, visit)
         for name, formula in (action.measure or {}).items():
-            if (level := formula(self)) is not None and not self.chart.has_read(name, self.world.now, visit):
-                self.chart.read(name, self.world.now, visit, self.world.body.shown(name, level))
+            if (level := formula(self)) is not None and not self.chart.has_read(
+                name, self.patient.now, visit
+            ):
+                self.chart.read(name, self.patient.now, visit, self.patient.body.shown(name, level))
                 if name == "creatinine":
-                    self.world.note_egfr(visit)
+                    self.patient.note_egfr(visit)
         for name, formula in (action.answer or {}).items():
             if (answer := formula(self)) is not None:
-                self.chart.read(name, self.world.now, visit, answer)
+                self.chart.read(name, self.patient.now, visit, answer)
 
     def _read(self, name: str, visit: Visit) -> None:
-        now, body = self.world.now, self.world.body
+        now, body = self.patient.now, self.patient.body
         if self.chart.has_read(name, now, visit):
             return
         if parts := codes().observations[name].parts:
@@ -230,13 +232,13 @@ class CourseRun:
         elif (value := body.reading(name, now, self._treated(name))) is not None:
             self.chart.read(name, now, visit, value)
             if name == "creatinine":
-                self.world.note_egfr(visit)
+                self.patient.note_egfr(visit)
 
     def _treated(self, name: str) -> float:
         """What the drugs that are taken multiply a level by."""
         drugs = codes().drugs
         return math.prod(
-            drugs[order.drug].effect.get(name, 1.0) for order in self.chart.running(self.world.now)
+            drugs[order.drug].effect.get(name, 1.0) for order in self.chart.running(self.patient.now)
         )
 
     def _stage(self) -> None:
@@ -246,7 +248,7 @@ class CourseRun:
             problem.stage = (kidney_stage(egfr.value), egfr.key)
 
     def _prescribe(self, wanted: Prescription, visit: Visit) -> None:
-        drug, now = codes().drugs[wanted.drug], self.world.now
+        drug, now = codes().drugs[wanted.drug], self.patient.now
         if (dose := wanted.dose(self)) is None:
             return
         low, high = drug.dose
@@ -270,9 +272,9 @@ class CourseRun:
         )
 
     def _perform(self, name: str, visit: Visit) -> None:
-        needs, present = codes().procedures[name].needs, self.chart.present(self.world.now)
+        needs, present = codes().procedures[name].needs, self.chart.present(self.patient.now)
         reason = next((n for n in (self.course.who, *needs) if holds(n, present)), None)
         if not needs or any(holds(need, present) for need in needs):
             key = f"p{len(self.chart.procedures)}"
             named = self.condition(reason) if reason else None
-            self.chart.procedures.append(Procedure(key, name, self.world.now, visit, named))
+            self.chart.procedures.append(Procedure(key, name, self.patient.now, visit, named))

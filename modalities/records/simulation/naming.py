@@ -12,18 +12,18 @@ from .patient_simulation import YEAR, PatientSimulation
 class Run(Protocol):
     """What a name may ask of a running course. course_run.CourseRun satisfies it."""
 
-    world: PatientSimulation
+    patient: PatientSimulation
     chart: Chart
     values: dict[str, Any]
     onset: float
     visit: Visit | None
 
 
-def meaning(name: str, own: Run) -> Any:
+def meaning(name: str, run: Run) -> Any:
     """A name of course.known_names(), or one of the course's own values; None where it is unknown."""
-    if name in own.values:
-        return own.values[name]
-    listed, chart, now = codes(), own.chart, own.world.now
+    if name in run.values:
+        return run.values[name]
+    listed, chart, now = codes(), run.chart, run.patient.now
     if name in listed.conditions or name == BREAST_CANCER:
         return holds(name, chart.present(now))
     if name in listed.drugs:
@@ -33,43 +33,43 @@ def meaning(name: str, own: Run) -> Any:
     if name in listed.answers:
         return name
     if name.startswith("usual_"):
-        return _usual(name.removeprefix("usual_"), own.world)
-    return _PLAIN[name](own)
+        return _usual(name.removeprefix("usual_"), run.patient)
+    return _PLAIN[name](run)
 
 
-def _usual(name: str, world: PatientSimulation) -> float | None:
+def _usual(name: str, patient: PatientSimulation) -> float | None:
     if name != "egfr":
-        return world.body.usual(name)
-    creatinine = world.body.usual("creatinine")
-    return None if creatinine is None else world.egfr(creatinine)
+        return patient.body.usual(name)
+    creatinine = patient.body.usual("creatinine")
+    return None if creatinine is None else patient.egfr(creatinine)
 
 
 def _trait(field: str) -> Callable[[Run], Any]:
-    return lambda own: own.world.profile.traits.get(field)
+    return lambda run: run.patient.profile.traits.get(field)
 
 
 def _tumour(name: str) -> Callable[[Run], Any]:
-    return lambda own: own.world.facts.get("omics", {}).get(name)
+    return lambda run: run.patient.facts.get("omics", {}).get(name)
 
 
-def _subtype(own: Run) -> Any:
+def _subtype(run: Run) -> Any:
     """Of the tumour drawn; without one what the profile knows."""
-    known = own.world.facts.get("omics", {}).get("pam50")
-    return own.world.profile.traits.get("pam50") if known is None else known
+    known = run.patient.facts.get("omics", {}).get("pam50")
+    return run.patient.profile.traits.get("pam50") if known is None else known
 
 
 _PLAIN: Mapping[str, Callable[[Run], Any]] = {
-    "age": lambda own: own.world.age(),
-    "female": lambda own: own.chart.female,
-    "male": lambda own: not own.chart.female,
-    "years": lambda own: (own.world.now - own.onset) / YEAR,
-    "years_to_index": lambda own: (INDEX_STARTS - own.world.now) / YEAR,
-    "past": lambda own: own.world.now < INDEX_STARTS,
-    "inpatient_at_index": lambda own: own.world.index_kind == "IMP",
-    "days_left": lambda own: own.visit.end - own.world.now if own.visit else 0.0,
-    "lives": lambda own: own.world.outcome.alive if own.world.outcome.known else None,
-    "dies": lambda own: own.world.outcome.death if own.world.outcome.known else None,
-    "rhythm": lambda own: own.world.facts.get("signals", {}).get("rhythm"),
+    "age": lambda run: run.patient.age(),
+    "female": lambda run: run.chart.female,
+    "male": lambda run: not run.chart.female,
+    "years": lambda run: (run.patient.now - run.onset) / YEAR,
+    "years_to_index": lambda run: (INDEX_STARTS - run.patient.now) / YEAR,
+    "past": lambda run: run.patient.now < INDEX_STARTS,
+    "inpatient_at_index": lambda run: run.patient.index_kind == "IMP",
+    "days_left": lambda run: run.visit.end - run.patient.now if run.visit else 0.0,
+    "lives": lambda run: run.patient.outcome.alive if run.patient.outcome.known else None,
+    "dies": lambda run: run.patient.outcome.death if run.patient.outcome.known else None,
+    "rhythm": lambda run: run.patient.facts.get("signals", {}).get("rhythm"),
     "pam50": _subtype,
     **{gene: _tumour(gene) for gene in ("ESR1", "PGR", "ERBB2", "MKI67")},
     **{name: _trait(field) for name, field in TRAITS.items()},

@@ -71,8 +71,8 @@ class PatientSimulation:
 
     def profile_has(self, name: str) -> bool:
         """Whether the profile has the condition of that name."""
-        own = codes().conditions
-        return holds(name, {known for known, entry in own.items() if self.profile.has(entry.code)})
+        conditions = codes().conditions
+        return holds(name, {known for known, entry in conditions.items() if self.profile.has(entry.code)})
 
     def review_after(self, at: float) -> float:
         """The next regular visit; before the index visit they are counted back from it."""

@@ -23,7 +23,7 @@ from polyclinic.core.profile import seed_for
 from polyclinic.core.remarks import DataWarning
 from polyclinic.modalities.records import Records
 from polyclinic.modalities.records.corruption import corrupted, slip
-from polyclinic.modalities.records.formats.omop import COLUMNS
+from polyclinic.modalities.records.formats.omop import TABLES
 from polyclinic.modalities.records.rules.clinical import check
 from polyclinic.modalities.records.timeline import timeline_of
 
@@ -178,7 +178,7 @@ def test_every_patient_has_a_transaction(cohort: Path) -> None:
 
 
 def test_omop_holds_every_event(cohort: Path) -> None:
-    tables = {name: pq.read_table(cohort / "omop" / f"{name}.parquet") for name in COLUMNS}
+    tables = {name: pq.read_table(cohort / "omop" / f"{name}.parquet") for name in TABLES}
     resources = [r for record in sample() for r in record.facts["resources"]]
     kinds = Counter(r["resourceType"] for r in resources)
     parts = sum(len(r.get("component", [1])) for r in resources if r["resourceType"] == "Observation")
@@ -195,7 +195,7 @@ def test_omop_holds_every_event(cohort: Path) -> None:
     visits = set(tables["visit_occurrence"]["visit_occurrence_id"].to_pylist())
     for name, table in tables.items():
         assert table.schema.metadata[b"synthetic"] == b"true"
-        assert table.column_names == COLUMNS[name].split()
+        assert table.column_names == list(TABLES[name][1])
         assert set(table["person_id"].to_pylist()) <= people
         if name not in ("person", "death"):
             assert len(set(table[f"{name}_id"].to_pylist())) == table.num_rows

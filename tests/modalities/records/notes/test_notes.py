@@ -24,7 +24,7 @@ from polyclinic.modalities.records.case import Case
 from polyclinic.modalities.records.codes import codes
 from polyclinic.modalities.records.corruption import corrupted_note
 from polyclinic.modalities.records.data import NOTE_KINDS
-from polyclinic.modalities.records.metrics import misstatements
+from polyclinic.modalities.records.metrics import violations
 from polyclinic.modalities.records.notes.consistency import contradictions
 from polyclinic.modalities.records.notes.phrases import names, phrases
 from polyclinic.modalities.records.notes.reading import read_date
@@ -629,7 +629,7 @@ def test_the_clean_truth_is_beside_the_typing_errors(tmp_path: Path) -> None:
         for place in ("fhir", "fhir_truth")
     )
     assert delivered != truth
-    assert list(misstatements(folder)) == []
+    assert list(violations(folder)) == []
 
 
 def said(found: list[Assertion], source: str) -> dict[str, str]:
@@ -648,14 +648,14 @@ def test_assertions_are_read_from_the_words(tmp_path: Path) -> None:
             facts["signals"]["heart_rate"]
         )
         assert said(assertions, "text of the ECG report")["rhythm"] == facts["signals"]["rhythm"]
-        film = said(assertions, "text of the X-ray report")
-        assert film["chest findings"] == (", ".join(sorted(facts["imaging"]["findings"])) or "none")
-        assert film.get("X-ray view", profile.traits["chest_view"]) == profile.traits["chest_view"]
+        radiograph = said(assertions, "text of the X-ray report")
+        assert radiograph["chest findings"] == (", ".join(sorted(facts["imaging"]["findings"])) or "none")
+        assert radiograph.get("X-ray view", profile.traits["chest_view"]) == profile.traits["chest_view"]
         stay = said(assertions, "discharge summary")
         assert stay.get("sex", profile.sex) == profile.sex
         ages = [c for c in assertions if c.subject == "age"]
         assert all(a.agrees(b) for a in ages for b in ages)
-    assert list(misstatements(folder)) == []
+    assert list(violations(folder)) == []
 
 
 def test_a_forged_report_is_a_fault(tmp_path: Path) -> None:
@@ -668,7 +668,7 @@ def test_a_forged_report_is_a_fault(tmp_path: Path) -> None:
     patient = rows[0]["meta"]["patient"]
     assertions = [c for c in Records().assertions(folder, [patient])[patient] if c.subject == "heart rate"]
     assert not all(a.agrees(b) for a in assertions for b in assertions)
-    assert [patient] == sorted({owner for owner, _ in misstatements(folder)})
+    assert [patient] == sorted({owner for owner, _ in violations(folder)})
 
 
 def test_a_note_with_other_words_is_another_note() -> None:

@@ -1,16 +1,49 @@
-"""Discharge summaries and visit notes: one visit told section by section, in the order of its author."""
+"""notes_of(): the notes of one patient: reports of studies, and a summary of a visit section by section."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 from ....core.modality import Facts
+from ..data import NOTE_KINDS
 from ..formats.fhir import Writer
 from ..simulation.chart import INDEX, Visit
+from ..studies import tumour_place
 from . import history, measured
 from .course import course
 from .episode import Episode
 from .note_writer import NoteWriter
+from .radiology import radiology
+from .reports import ecg, genomics, pathology
 from .text import Note, Parts
+
+
+def notes_of(writer: Writer, facts: Mapping[str, Facts], seed: int) -> list[Note]:
+    """A patient's notes: a report a study, a summary of every stay, a note of an index visit without a stay.
+
+    They depend on the chart, the facts and the seed. Without age, sex or a calendar there are reports alone.
+    """
+    return sorted(_notes(writer, facts, seed), key=lambda note: NOTE_KINDS.index(note.kind))  # stable
+
+
+def _notes(writer: Writer, facts: Mapping[str, Facts], seed: int) -> Iterator[Note]:
+    profile, chart = writer.profile, writer.chart
+    written = {
+        resource["id"] for resource in writer.resources if resource["resourceType"] == "DiagnosticReport"
+    }
+    if None not in (profile.index_date, profile.age, profile.sex):
+        for visit in chart.visits:
+            if visit.is_stay or visit.key == INDEX:
+                yield summary(writer, facts, visit, seed)
+    if "imaging" in facts:
+        yield radiology(writer, facts["imaging"], seed)
+    if f"{profile.patient_id}-report-ecg" in written:
+        yield ecg(writer, facts["signals"], seed)
+    for report in chart.reports:
+        if report.kind == "pathology":
+            yield pathology(writer, report, seed)
+    if f"{profile.patient_id}-report-tumour-expression" in written:
+        yield genomics(writer, facts["omics"], *tumour_place(chart), seed)
+
 
 # The body of each section of configs/notes/summary.yaml; empty where there is nothing to say
 SECTIONS: Mapping[str, Callable[[Episode], Parts]] = {
@@ -35,7 +68,7 @@ def summary(writer: Writer, facts: Mapping[str, Facts], visit: Visit, seed: int)
     s = NoteWriter(writer, "summary", "medicine", f"{kind}-{visit.key}", seed)
     e = Episode(s, visit, facts if visit.key == INDEX else {})
     orders = s.book["orders/stay" if visit.is_stay else "orders/visit"]
-    names = orders[s.author.own(len(orders), "order")].text.split()
+    names = orders[s.author.habit(len(orders), "order")].text.split()
     title = s.usually("titles/visit" if not visit.is_stay else "titles/death" if e.dead else "titles/stay")
     parts = [p.upper() if isinstance(p, str) and s.author.heads == "UPPER" else p for p in title] + ["\n"]
     for name in names:
