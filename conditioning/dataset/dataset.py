@@ -1,6 +1,7 @@
 """Read a training folder: the records of a split, their patients, and the known profile fields."""
 
 from pathlib import Path
+from typing import Any
 
 from ...core.config import DatasetConfig
 from ...core.errors import InputError
@@ -13,7 +14,7 @@ from ...core.remarks import remark
 from ...core.tables import read_table
 from .dicom_rows import dicom_rows
 from .dicom_tags import FIELDS
-from .rows import Row, groups_of, require_column, value_of, values_of
+from .rows import Row, attempt, groups_of, require_column, require_fields, value_of, values_of
 from .split import is_in, require_apart
 
 
@@ -33,8 +34,7 @@ def read_training_set(config: DatasetConfig, root: Path, split: str, private: bo
     from_tags = FIELDS if config.dicom else ()
     fields = tuple(dict.fromkeys([*from_tags, *config.fields, *config.constants]))
     known = vocabulary_of(config, folder, name, private)
-    for wanted in fields:
-        known.field(wanted, f"{name}: fields")
+    require_fields(fields, known, f"{name}: fields")
     if config.dicom:
         rows = dicom_rows(config, config.dicom, folder, split, known)
     elif config.table:
@@ -44,7 +44,7 @@ def read_training_set(config: DatasetConfig, root: Path, split: str, private: bo
         options = {**config.options, "constants": constants}
         return TrainingSet(folder, source, (), (), fields, split, options, known)
     records = tuple(row.record for row in rows)
-    profiles = tuple(row.profile(known) for row in rows)
+    profiles = tuple(attempt(lambda row: row.profile(known), rows))
     return TrainingSet(folder, source, records, profiles, fields, split, config.options, known)
 
 
@@ -77,10 +77,9 @@ def table_rows(config: DatasetConfig, name: str, folder: Path, split: str, known
     """Rows of a table, one split. Raises InputError."""
     table, where = read_table(folder / name), str(folder / name)
     needed = [config.record, config.patient_id, *([config.split] if config.split else [])]
-    for column in [*needed, *config.groups.values()]:
-        require_column(table, column, where)
-    for field, mapping in config.fields.items():
-        require_column(table, mapping.column, where, field)
+    wanted = [(column, "") for column in [*needed, *config.groups.values()]]
+    wanted += [(mapping.column, field) for field, mapping in config.fields.items()]
+    attempt(lambda pair: require_column(table, pair[0], where, pair[1]), wanted)
     for column in {config.record, config.patient_id}:
         table = table.assign(**{column: require_ids(table[column], column, where)})
     if config.split:
@@ -90,13 +89,15 @@ def table_rows(config: DatasetConfig, name: str, folder: Path, split: str, known
         table = table[[is_in(split, p, config.test_share) for p in table[config.patient_id]]]
     if table.empty:
         raise InputError(f"{where}: no rows of split {getattr(config, split)!r}")
-    return [
-        Row(
+
+    def row_of(place: tuple[int, dict[Any, Any]]) -> Row:
+        number, cells = place
+        return Row(
             cells[config.record],
             cells[config.patient_id],
             {**config.constants, **values_of(cells, config, known, f"{where}, row {number}")},
             f"{where}, row {number}",
             groups_of(cells, config),
         )
-        for number, cells in zip(table.index + 2, table.to_dict("records"), strict=True)
-    ]
+
+    return attempt(row_of, zip(table.index + 2, table.to_dict("records"), strict=True))

@@ -1,18 +1,19 @@
 """One row of a training folder: the record, its patient, and the profile values of its cells."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from ...core.config import DatasetConfig, FieldMap
-from ...core.errors import InputError
+from ...core.errors import InputError, listed
 from ...core.fields import Field, Vocabulary
 from ...core.profile import PatientProfile, Value
 
 NOT_REPORTED = ("", "not reported", "unknown")
+Item, Made = TypeVar("Item"), TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,52 @@ class Row:
         return known.but(traits=self.groups) if self.groups else known
 
 
+class TableError(InputError):
+    """All that is wrong in a table, in one line."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__(problems[0] if len(problems) == 1 else _together(problems))
+        self.problems = problems
+
+
+def attempt(do: Callable[[Item], Made], items: Iterable[Item]) -> list[Made]:
+    """What `do` makes of each. Raises one InputError that names all, or ten, of the errors that it raises."""
+    made: list[Made] = []
+    problems: list[str] = []
+    for item in items:
+        try:
+            made.append(do(item))
+        except InputError as error:
+            problems += error.problems if isinstance(error, TableError) else [str(error)]
+    if problems:
+        raise TableError(problems)
+    return made
+
+
+def _together(problems: Sequence[str]) -> str:
+    """Several problems in one line; where all begin with the same file, it is named once."""
+    starts = {problem.partition(", row ")[0] for problem in problems}
+    start = starts.pop() if len(starts) == 1 else ""
+    if not start or not all(problem.startswith(f"{start}, row ") for problem in problems):
+        return f"{len(problems)} errors: {listed(problems)}"
+    short = [problem.removeprefix(f"{start}, ") for problem in problems]
+    return f"{start}: {len(short)} errors: {listed(short)}"
+
+
+def require_fields(names: Iterable[str], vocabulary: Vocabulary, where: str) -> None:
+    """Raises InputError for names that the vocabulary has not; several are named together, with those it has."""
+    unknown = [name for name in names if name not in vocabulary]
+    if len(unknown) == 1:
+        vocabulary.field(unknown[0], where)
+    if unknown:
+        raise InputError(
+            f"{where}: unknown fields or codes {', '.join(unknown)}; expected those of "
+            f"{', '.join(vocabulary.by_name)}, or declare them there: "
+            f"`declare: {{{unknown[0]}: {{kind: flag, label: TEXT}}, ...}}` (or kind: category, or number; "
+            "docs/how-to/fields.md)"
+        )
+
+
 def require_column(table: pd.DataFrame, column: str, where: str, field: str = "") -> None:
     """Raises InputError that names the columns there are, and how to name the one of a field."""
     if column not in table.columns:
@@ -43,12 +90,12 @@ def values_of(
     cells: Mapping[Any, Any], config: DatasetConfig, vocabulary: Vocabulary, where: str
 ) -> dict[str, Value]:
     """What a row's cells say by the config's fields; empty cells are left out. Raises InputError."""
-    values: dict[str, Value] = {}
-    for name, mapping in config.fields.items():
-        value = value_of(vocabulary.field(name, where), cells[mapping.column], mapping, where)
-        if value is not None:
-            values[name] = value
-    return values
+
+    def read(name: str) -> tuple[str, Value | None]:
+        mapping = config.fields[name]
+        return name, value_of(vocabulary.field(name, where), cells[mapping.column], mapping, where)
+
+    return {name: value for name, value in attempt(read, config.fields) if value is not None}
 
 
 def groups_of(cells: Mapping[Any, Any], config: DatasetConfig) -> dict[str, str]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from ...core.types import BoolArray, FloatArray
 from ..sample import Comparison, Sample
-from .membership import components, standard
+from .membership import components, standard, vary
 
 MOST = 600  # patients of each real group
 LEAST = 20
@@ -25,7 +25,7 @@ class Pair:
 
 
 def pair(first: Comparison, second: Comparison, seed: int) -> Pair | None:
-    """The patients whom both views know; None unless 20 members, 20 controls and 20 synthetic ones are."""
+    """The patients whom both views know; None unless 20 of each kind are, whose real records vary."""
     groups = []
     for name in ("train", "test", "synthetic"):
         one, two = getattr(first, name), getattr(second, name)
@@ -33,6 +33,8 @@ def pair(first: Comparison, second: Comparison, seed: int) -> Pair | None:
             return None
         order = np.random.default_rng(seed).permutation(len(both))[:MOST]
         groups.append([both[i] for i in order])
+    if not all(vary(own.train, own.test) for own in (first, second) if own.train and own.test):
+        return None
     member = np.repeat([True, False], [len(own) for own in groups[:2]])
     return Pair((_distances(first, groups, seed), _distances(second, groups, seed)), member)
 

@@ -12,12 +12,14 @@ from ..sample import Comparison, Sample, one_each
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+    from scipy.stats import gaussian_kde
 
 PATIENTS, SYNTHETIC = 600, 1000  # patients of each real group, synthetic rows, that are looked at
 ROWS = 4  # of a patient: the best of more would flatter those who have more
 CLIP = 8.0  # standard deviations
 NEAR, DENSE = 50, 8  # components that distances and densities are taken in
 OUTLYING = 0.2  # share of patients who are outliers
+NO_SPREAD = "the real records do not vary"
 NO_REFERENCE = "it needs real training and held-out records, give a reference folder"
 
 
@@ -44,7 +46,16 @@ def attack_data(comparison: Comparison, least: int) -> AttackData | str:
             f"it needs {least} real training, {least} real test and {least} synthetic patients, there are "
             f"{have[0]}, {have[1]} and {have[2]}"
         )
+    if not vary(comparison.train, comparison.test):
+        return NO_SPREAD
     return AttackData(comparison.view, comparison.synthetic, comparison.train, comparison.test)
+
+
+def vary(*groups: Sample) -> bool:
+    """Whether anything that all the groups have differs between their records."""
+    columns = [c for c in groups[0].inputs.columns if all(c in group.inputs.columns for group in groups)]
+    values = np.concatenate([group.inputs[columns].to_numpy(np.float64) for group in groups])
+    return bool((np.ptp(values, axis=0) > 1e-9).any())
 
 
 @dataclass(frozen=True)
@@ -160,6 +171,8 @@ def components(values: FloatArray, seed: int) -> FloatArray:
     """(row, component): at most 50 principal components, in order of variance."""
     from sklearn.decomposition import PCA
 
+    if not values.shape[1]:
+        return np.zeros((len(values), 1))
     size = min(NEAR, *values.shape)
     solver = "randomized" if min(values.shape) > 4 * NEAR else "full"
     return np.asarray(PCA(size, svd_solver=solver, random_state=seed).fit_transform(values), dtype=np.float64)
@@ -191,19 +204,28 @@ def by_density(embedding: Embedding) -> FloatArray:
 
     DOMIAS (van Breugel et al. 2023): a generator is overfitted where it is denser than the population is.
     """
-    from scipy.stats import gaussian_kde
-
     scores = np.empty(len(embedding.real))
     size = min(DENSE, embedding.real.shape[1])
     real, synthetic = embedding.real[:, :size], embedding.synthetic[:, :size]
-    # a little noise of its own, so that synthetic records without spread still have a density
-    jitter = 1e-3 * np.random.default_rng(0).standard_normal(synthetic.shape)
-    own = gaussian_kde((synthetic + jitter).T).logpdf(real.T)
+    own = _density(_jittered(synthetic)).logpdf(real.T)
     for half in (0, 1):
         rows = embedding.fold[embedding.patient] == half
-        other = gaussian_kde(real[embedding.reference(half)].T)
+        reference = real[embedding.reference(half)]
+        flat = np.linalg.matrix_rank(np.cov(reference.T)) < size
+        other = _density(_jittered(reference) if flat else reference)
         scores[rows] = own[rows] - other.logpdf(real[rows].T)
     return embedding.best(scores)
+
+
+def _jittered(rows: FloatArray) -> FloatArray:
+    """With a little noise, so that records that do not vary along some axis still have a density."""
+    return np.asarray(rows + 1e-3 * np.random.default_rng(0).standard_normal(rows.shape))
+
+
+def _density(rows: FloatArray) -> "gaussian_kde":
+    from scipy.stats import gaussian_kde
+
+    return gaussian_kde(rows.T)
 
 
 def outliers(embedding: Embedding, scores: FloatArray) -> FloatArray:

@@ -141,12 +141,17 @@ def recover_labels(
     test: Sample,
     seed: int,
 ) -> list[LabelRecovery]:
-    """Age, sex and the view's tasks (`classes` by task), as far as real and synthetic records know them."""
+    """Age, sex and the view's tasks (`classes` by task), as far as real and synthetic records know them.
+
+    Nothing is recovered from real records that do not vary.
+    """
     groups = (train, test, synthetic)
     known = [age_and_sex(group.profiles) | group.labels for group in groups]
     named = {AGE: (), SEX: ("men", "women"), **classes}
     columns = [c for c in test.inputs.columns if all(c in group.inputs.columns for group in groups)]
-    found = []
+    found: list[LabelRecovery] = []
+    if not (train.inputs[columns].nunique() > 1).any():
+        return found
     for label, words in named.items():
         truths = [own[label] for own in known]
         kept = _kept(truths, len(words)) if words else np.zeros(1, dtype=np.int64)
@@ -190,6 +195,8 @@ def predict_numbers(x: FloatArray, y: FloatArray, judge: FloatArray) -> FloatArr
 
     mean, sd = x.mean(0), x.std(0)
     keep = sd > 1e-9
+    if not keep.any():
+        return np.full((len(judge), 1), y.mean())
     scaled, asked = (np.clip((v[:, keep] - mean[keep]) / sd[keep], -8, 8) for v in (x, judge))
     model = RidgeCV(alphas=np.geomspace(0.01, 100, 9) * max(1, keep.sum()))
     return np.asarray(model.fit(scaled, y).predict(asked), dtype=np.float64)[:, None]

@@ -214,6 +214,9 @@ def _against_rows(
             _unmeasured(view, "synthetic and real records share no feature"), synthetic=who[0], real=who[1]
         )
     real = summarise(test.features)
+    if not real.names:
+        report = _unmeasured(view, f"no feature of the {len(test)} real test records varies")
+        return replace(report, synthetic=who[0], real=who[1])
     found, by_feature = _distances(synthetic, real, real_baseline(train, real, size, seed), test, seed)
     apart = c2st(synthetic, train, test, seed)
     tasks = [score for task in view.tasks for score in task_scores(task, synthetic, train, test, seed)]
