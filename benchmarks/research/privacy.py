@@ -41,6 +41,7 @@ from privacy_arms import (
     real_views,
     shipped,
 )
+from privacy_gaussian import gaussian_bound, gaussian_ceiling
 from privacy_peers import HEAD as PEERS_HEAD
 from privacy_peers import compared, peers
 from privacy_shadows import SHADOWS, Shadowed, lira, planted, too_long, trained
@@ -201,7 +202,7 @@ def audited(quick: bool, write: bool, only: str) -> Iterator[bool | None]:
         met = not found.refuted and found.ceiling > 0
         print(
             f"{name:36}{budget.epsilon:9.2f}{found.canaries:10}{found.guesses:9}{found.right:7}"
-            f"{found.lower_bound:8.2f}{found.ceiling:9.2f}{found.gaussian_bound:10.2f}{found.gaussian_ceiling:9.2f}"
+            f"{found.lower_bound:8.2f}{found.ceiling:9.2f}{gaussian_bound(found):10.2f}{gaussian_ceiling(found):9.2f}"
             f"  {'met' if met else 'MISSED'}",
             flush=True,
         )

@@ -45,23 +45,6 @@ class Audit:
         return self._epsilon(self.guesses)
 
     @property
-    def gaussian_bound(self) -> float:
-        """The same for a trainer that is a Gaussian mechanism, whose epsilon at one delta tells it at any other.
-
-        Nearer to the truth, but a statement on such mechanisms only.
-        """
-        return epsilon_of(
-            least_mu(self.canaries, self.guesses, self.right, self.confidence), self.claimed.delta
-        )
-
-    @property
-    def gaussian_ceiling(self) -> float:
-        """What gaussian_bound would be if every guess were right."""
-        return epsilon_of(
-            least_mu(self.canaries, self.guesses, self.guesses, self.confidence), self.claimed.delta
-        )
-
-    @property
     def refuted(self) -> bool:
         """Whether the claim is false, with the stated confidence."""
         return self.lower_bound > self.claimed.epsilon
@@ -131,55 +114,11 @@ def least_epsilon(
     canaries: int, guesses: int, right: int, delta: float, confidence: float = CONFIDENCE
 ) -> float:
     """The greatest epsilon that so many right guesses refute, 0 if they refute none."""
-    return _greatest(lambda epsilon: p_value(canaries, guesses, right, epsilon, delta) < 1 - confidence)
+    return greatest(lambda epsilon: p_value(canaries, guesses, right, epsilon, delta) < 1 - confidence)
 
 
-def least_mu(canaries: int, guesses: int, right: int, confidence: float = CONFIDENCE) -> float:
-    """The greatest mu such that so many right guesses refute mu-Gaussian privacy, 0 if they refute none.
-
-    mu is sensitivity over noise of the Gaussian mechanism (Dong, Roth and Su 2022).
-    """
-    return _greatest(lambda mu: not _possible(canaries, guesses, right, mu, 1 - confidence))
-
-
-def _possible(canaries: int, guesses: int, right: int, mu: float, chance: float) -> bool:
-    """Whether a mu-Gaussian mechanism may give `right` or more right guesses with at least that chance.
-
-    After Mahloujifar, Melis and Chaudhuri 2024. Let p_j be the chance of j right guesses. Turn one canary over: a
-    right guess becomes wrong, and j becomes j - 1. So for each t, by the trade-off function G and Jensen,
-    sum_{j >= t} j p_j / m <= 1 - G(sum_{j >= t} (r - j + 1) p_{j - 1} / m). Starting from p_right = chance, the
-    least mass that each t demands below it is added; if all of it comes to more than 1, there is no such distribution.
-    """
-    from scipy.special import ndtr, ndtri
-
-    hits, misses = right * chance / canaries, (guesses - right) * chance / canaries
-    whole = guesses / canaries
-    for t in range(right, 0, -1):
-        needed = float(ndtr(ndtri(hits) - mu))
-        if needed > misses:
-            mass = (needed - misses) * canaries / (guesses - t + 1)
-            misses = needed
-            hits += mass * (t - 1) / canaries
-        if hits + misses > whole:
-            return False
-    return True
-
-
-def epsilon_of(mu: float, delta: float) -> float:
-    """Epsilon of the Gaussian mechanism of sensitivity over noise mu at delta (Balle and Wang 2018, theorem 8)."""
-    from scipy.optimize import brentq
-    from scipy.special import log_ndtr
-
-    def excess(epsilon: float) -> float:
-        far = epsilon + log_ndtr(-epsilon / mu - mu / 2)
-        return float(np.exp(log_ndtr(-epsilon / mu + mu / 2)) - np.exp(far) - delta)
-
-    if mu <= 0 or excess(0.0) <= 0:
-        return 0.0
-    return float(brentq(excess, 0.0, mu * mu / 2 + mu * 40))
-
-
-def _greatest(refuted: Callable[[float], bool]) -> float:
+def greatest(refuted: Callable[[float], bool]) -> float:
+    """The greatest number that is refuted, by bisection; 0 if none is."""
     low, high = 0.0, 1.0
     if not refuted(low):
         return 0.0
