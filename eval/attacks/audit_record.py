@@ -89,17 +89,26 @@ def audits(cohort: object) -> list[Audited] | None:
     """A row for each weight file that drew a cohort, its table of profiles too; None if the cohort names none."""
     if not isinstance(cohort, Drawn):
         return None
-    there = weights.available()
-    used = {name: (there.get(name), sha) for name, sha in cohort.manifest.get("weights", {}).items()}
-    if table := cohort.manifest.get("population", {}).get("table"):
-        used["population"] = (Path(table["file"]), table["sha256"])
-    places = {*weights.folders(), *(path.parent for path, _ in used.values() if path is not None)}
+    used = weights_of(cohort.manifest)
+    places = {*weights.folders(), *(path.parent for _, path, _ in used if path is not None)}
     kept = on_file(sorted(places))
-    return [_row(name, path, sha, kept.get(sha)) for name, (path, sha) in used.items()]
+    return [_row(name, path, sha, kept.get(sha)) for name, path, sha in used]
+
+
+def weights_of(manifest: Mapping[str, Any]) -> list[tuple[str, Path | None, str]]:
+    """Name, file and hash of what drew a cohort, its table of profiles too; None if no file here has that hash."""
+    there = weights.available()
+    used = {name: (there.get(name), sha) for name, sha in manifest.get("weights", {}).items()}
+    if table := manifest.get("population", {}).get("table"):
+        used["population"] = (Path(table["file"]), table["sha256"])
+    return [
+        (name, path if path and path.is_file() and weights.digest(path) == sha else None, sha)
+        for name, (path, sha) in used.items()
+    ]
 
 
 def _row(name: str, path: Path | None, sha: str, found: Mapping[str, Any] | None) -> Audited:
-    if path is None or not path.is_file() or weights.digest(path) != sha:
+    if path is None:
         return Audited(name, sha, reason=UNKNOWN)
     claimed = weights.read_card(path).epsilon
     if claimed is None:

@@ -7,14 +7,12 @@ needs no TensorFlow) and answers until this process ends; nothing of this proces
 
 import atexit
 import os
-import pickle
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from functools import cache, partial
 from importlib.util import find_spec
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -25,8 +23,6 @@ Stays = Float32Array  # (stay, hour, channel), NaN where nothing was charted
 Scale = tuple[Float32Array, Float32Array]  # mean and deviation, (channel,)
 ABSENT = "pip install 'polyclinic[tsgm]'"
 WIDTH_FROM = 200  # real stays
-PATIENCE = 10.0  # seconds that the child has to end
-READY = "ready"
 SETTINGS = {
     "KERAS_BACKEND": "torch",
     "KERAS_TORCH_DEVICE": "cpu",
@@ -43,56 +39,35 @@ def missing() -> str | None:
 
 def ask(metric: str, real: Stays, other: Stays) -> float:
     """The metric (a key of METRICS) of `other` beside `real`, by the child; only where nothing is missing()."""
-    return float(_child().ask((metric, real, other)))
+    return _child().ask(metric, real, other)
 
 
 class _Child:
-    """A Python with tsgm that answers pickled questions on its standard streams; `fault` tells why it does not."""
+    """A process of its own that has tsgm, by loky, which does not run the caller's main module again.
+
+    `fault` tells why it does not answer.
+    """
 
     def __init__(self) -> None:
-        # not of multiprocessing: its children run the caller's main module again
-        command = [sys.executable, "-P", "-m", __name__]
-        environment = {**os.environ, **SETTINGS}
-        self._said = TemporaryFile()  # noqa: SIM115, closed with the child
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, env=environment
-        )
-        atexit.register(self.close)
-        self.fault = None if self._read() == READY else f"tsgm does not start ({self._last_line()})"
+        from joblib.externals.loky import ProcessPoolExecutor
 
-    def ask(self, question: Any) -> Any:
-        assert self._process.stdin is not None
-        pickle.dump(question, self._process.stdin)
-        self._process.stdin.flush()
-        answer = self._read()
-        if answer is None:
-            raise RuntimeError(f"tsgm broke off: {self._last_line()}")
-        return answer
+        self._home = (
+            TemporaryDirectory()
+        )  # neither the user's settings of Keras, nor a file written among them
+        settings = {**SETTINGS, "KERAS_HOME": self._home.name}
+        self._pool = ProcessPoolExecutor(1, initializer=_silence, env=settings)
+        atexit.register(self.close)
+        error = self._pool.submit(_start).exception()
+        self.fault = error and f"tsgm does not start ({type(error).__name__}: {error})"
 
     def close(self) -> None:
-        for stream in (self._process.stdin, self._process.stdout):
-            assert stream is not None
-            stream.close()
-        try:
-            self._process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._said.close()
+        """End the process."""
+        self._pool.shutdown()
+        self._home.cleanup()
 
-    def _read(self) -> Any:
-        """None where the child has ended."""
-        assert self._process.stdout is not None
-        try:
-            return pickle.load(self._process.stdout)
-        except EOFError:
-            return None
-
-    def _last_line(self) -> str:
-        self._process.wait(PATIENCE)
-        self._said.seek(0)
-        lines = self._said.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else f"exit status {self._process.returncode}"
+    def ask(self, metric: str, real: Stays, other: Stays) -> float:
+        """The answer; what goes wrong in the child is raised here."""
+        return float(self._pool.submit(_answer, metric, real, other).result())
 
 
 @cache
@@ -160,23 +135,15 @@ def distance(real: Stays, other: Stays) -> float:
 METRICS: dict[str, Callable[[Stays, Stays], float]] = {"mmd": mmd, "distance": distance}
 
 
-def _answer() -> None:
-    """Serve _Child until its end of the line closes."""
-    answers = sys.stdout.buffer
-    with TemporaryDirectory() as home:
-        os.environ["KERAS_HOME"] = home  # neither the user's settings, nor a file written among them
-        load()
-    found: Any = READY
-    while True:
-        pickle.dump(found, answers)
-        answers.flush()
-        try:
-            metric, real, other = pickle.load(sys.stdin.buffer)
-        except EOFError:
-            return
-        with redirect_stdout(sys.stderr):
-            found = METRICS[metric](real, other)
+def _silence() -> None:
+    """Warnings of the child's imports go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
-if __name__ == "__main__":
-    _answer()
+def _start() -> None:
+    load()
+
+
+def _answer(metric: str, real: Stays, other: Stays) -> float:
+    with redirect_stdout(sys.stderr):
+        return METRICS[metric](real, other)

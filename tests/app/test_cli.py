@@ -98,8 +98,8 @@ def with_file(home, argv, name, content=b""):
 def broken_ledger(home):
     book = Ledger(home / "ledger.jsonl")
     plan = PrivacyPlan(100, 0.1, 1.0, 10, 1e-3, 1.0)
-    book.charge("mine", "first", plan, None)
-    book.charge("mine", "second", replace(plan, steps=20), None)
+    book.charge_all("mine", {"first": plan}, None)
+    book.charge_all("mine", {"second": replace(plan, steps=20)}, None)
     book.path.write_text(book.path.read_text().splitlines()[1] + "\n")
     return ["ledger", book.path]
 
@@ -349,7 +349,7 @@ def test_an_overspent_budget_exits_3(tmp_path, run, monkeypatch):
     book, plan = Ledger(tmp_path / "ledger.jsonl"), PrivacyPlan(100, 0.1, 1.0, 10, 1e-3, 1.0)
     monkeypatch.setattr(
         "polyclinic.app.training.train",
-        lambda *args, **how: book.charge("mine", "again", plan, args[3].budgets()[1]),
+        lambda *args, **how: book.charge_all("mine", {"again": plan}, args[3].budgets()[1]),
     )
     code, _, err = run(*training(tmp_path, "--epsilon", 1, "--delta", 1e-3, "--limit", 0.01))
     assert code == 3
@@ -409,8 +409,8 @@ def test_an_interrupt_keeps_what_is_done_and_says_so(tmp_path, run, monkeypatch)
 
 def test_ledger_prints_runs_and_their_sum(tmp_path, run):
     book, plan = Ledger(tmp_path / "ledger.jsonl"), PrivacyPlan(100, 0.1, 1.0, 10, 1e-3, 1.0)
-    book.charge("mine", "imaging", plan, None)
-    book.charge("mine", "ecg", plan, None)
+    book.charge_all("mine", {"imaging": plan}, None)
+    book.charge_all("mine", {"ecg": plan}, None)
     code, out, _ = run("ledger", book.path)
     assert code == 0
     heads, *rows = out.splitlines()

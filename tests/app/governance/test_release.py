@@ -457,7 +457,7 @@ def test_the_ledger_is_told_whose_real_rows_were_looked_at_and_is_charged_nothin
     book = Ledger(place / "ledger.jsonl")
     plan = PrivacyPlan.once(300, 4.0, 1e-5, "a test")
     for population in ("ward+clinic", "elsewhere"):
-        book.charge(population, "training", plan, None)
+        book.charge_all(population, {"training": plan}, None)
     spent = {name: book.spent(name, 1e-5) for name in ("ward+clinic", "elsewhere")}
     people = tuple(PatientProfile(f"p{i // 2}") for i in range(6))
     rows = TrainingSet(
@@ -473,7 +473,7 @@ def test_the_ledger_is_told_whose_real_rows_were_looked_at_and_is_charged_nothin
         ("ward+clinic", "scores of cohort c.draw-2", 3),
     ]
     assert {name: book.spent(name, 1e-5) for name in spent} == spent
-    book.charge("ward+clinic", "more", plan, Budget(20.0, 1e-5))  # notes do not hinder accounting
+    book.charge_all("ward+clinic", {"more": plan}, Budget(20.0, 1e-5))  # notes do not hinder accounting
     (paper,) = certificate.read(place / "c.draw-2")["ledgers"]
     assert paper["entries"] == 5
     assert release(place / "c.draw-2", own).passed  # scores are not measured again, so nothing is noted again

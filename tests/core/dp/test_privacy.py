@@ -282,12 +282,12 @@ def test_accountants_agree(plans: list[PrivacyPlan]) -> None:
 def test_the_ledger_adds_up_and_refuses_the_last_straw(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
     once = PLAN.epsilon("prv")
-    ledger.charge("a", "first", PLAN, Budget(1.2 * once, 1e-3))
+    ledger.charge_all("a", {"first": PLAN}, Budget(1.2 * once, 1e-3))
     before = ledger.path.read_bytes()
     with pytest.raises(BudgetExceeded, match="limit"):
-        ledger.charge("a", "second", PLAN, Budget(1.2 * once, 1e-3))
+        ledger.charge_all("a", {"second": PLAN}, Budget(1.2 * once, 1e-3))
     assert ledger.path.read_bytes() == before
-    ledger.charge("b", "other people", PLAN, Budget(1.2 * once, 1e-3))
+    ledger.charge_all("b", {"other people": PLAN}, Budget(1.2 * once, 1e-3))
     assert ledger.spent("a", 1e-3, "prv") == pytest.approx(once)
     assert ledger.spent("a", 1e-3, "rdp") > once
     assert [e.population for e in ledger.entries()] == ["a", "b"]
@@ -297,7 +297,7 @@ def test_the_ledger_adds_up_and_refuses_the_last_straw(tmp_path: Path) -> None:
 def test_a_tampered_ledger_is_found(tmp_path: Path, fault: str) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
     for _ in range(3):
-        ledger.charge("a", "run", PLAN, None)
+        ledger.charge_all("a", {"run": PLAN}, None)
     lines = ledger.path.read_text().splitlines()
     if fault == "changed":
         lines[0] = json.dumps({**json.loads(lines[0]), "steps": 1})
@@ -318,7 +318,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 try:
     plan = PrivacyPlan(100, 0.3, 1.0, 40, 1e-3, 1.0)
-    Ledger(Path(sys.argv[1])).charge("a", "race", plan, Budget(float(sys.argv[2]), 1e-3))
+    Ledger(Path(sys.argv[1])).charge_all("a", {"race": plan}, Budget(float(sys.argv[2]), 1e-3))
 except BudgetExceeded:
     sys.exit(3)
 """

@@ -125,7 +125,7 @@ def test_without_tsgm_the_figures_are_not_measured(metric, monkeypatch: pytest.M
 
 def test_a_tsgm_that_does_not_start_is_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tsgm.py").write_text("raise AttributeError('no such thing in this pandas')")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
     child = tsgm_adapter._Child()
     child.close()
     assert child.fault == "tsgm does not start (AttributeError: no such thing in this pandas)"

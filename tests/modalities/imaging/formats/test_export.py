@@ -23,8 +23,7 @@ from polyclinic.core.errors import InputError
 from polyclinic.core.fields import BY_NAME
 from polyclinic.core.modality import Record
 from polyclinic.core.profile import PatientProfile, uid_for
-from polyclinic.modalities.imaging.export import ExportOptions, export, read
-from polyclinic.modalities.imaging.formats.compress import CODECS
+from polyclinic.modalities.imaging.export import CODECS, ExportOptions, export, read
 from polyclinic.modalities.imaging.formats.files import read_image
 from polyclinic.modalities.imaging.formats.iods import IODS, PLANES
 from polyclinic.modalities.imaging.formats.modules import REGIONS, UNPAIRED

@@ -13,8 +13,7 @@ from PIL import Image
 
 from polyclinic.core.modality import Record
 from polyclinic.core.profile import PatientProfile, seed_for, uid_for
-from polyclinic.modalities.imaging.export import ExportOptions, export
-from polyclinic.modalities.imaging.formats.compress import CODECS
+from polyclinic.modalities.imaging.export import CODECS, ExportOptions, export
 
 RNG = np.random.default_rng(0)
 IMAGES = {
