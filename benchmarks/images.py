@@ -29,7 +29,7 @@ from polyclinic.core.config import DatasetConfig, TrainConfig, load
 from polyclinic.core.dp.budget import Budget, noise_for
 from polyclinic.core.training.weights import find
 from polyclinic.core.training.weights import load as load_weights
-from polyclinic.eval.metrics.precision_recall import frechet, kernel_distance, prdc
+from polyclinic.eval.metrics.structured import frechet, kernel_distance, prdc
 from polyclinic.modalities.imaging.adapters import Trainable
 from polyclinic.modalities.imaging.data import read_images
 from polyclinic.modalities.imaging.gaussian_prior import GaussianPrior, PriorSettings, fit_private, fit_public

@@ -148,7 +148,6 @@ class MqttSink:
     """
 
     default_port: ClassVar = 1883
-    takes_prefix: ClassVar = True
     choices: ClassVar[Mapping[str, tuple[int, ...]]] = {"qos": (0, 1)}
 
     def __init__(self, address: Address, wait: bool, limit: int) -> None:

@@ -5,7 +5,6 @@ import contextlib
 import os
 import stat
 import sys
-from collections.abc import Mapping
 from typing import ClassVar
 
 from ...core.errors import InputError
@@ -19,9 +18,7 @@ TOGETHER = 64  # messages that are written at once
 class NdjsonSink:
     """See core.contracts.Sink. A file takes all at once; a pipe or terminal as much as its reader reads."""
 
-    default_port: ClassVar = 0
     takes_prefix: ClassVar = False
-    choices: ClassVar[Mapping[str, tuple[int, ...]]] = {}
 
     def __init__(self, address: Address, wait: bool, limit: int) -> None:
         self._queue = BoundedQueue(wait, limit)

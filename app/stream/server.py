@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, ClassVar
 
 from ...core.errors import InputError
@@ -27,7 +27,6 @@ class ServerSink:
 
     default_port: ClassVar = 8765
     takes_prefix: ClassVar = False
-    choices: ClassVar[Mapping[str, tuple[int, ...]]] = {}
 
     def __init__(self, address: Address, wait: bool, limit: int) -> None:
         self._address, self._broadcaster = address, Broadcaster(wait, limit)

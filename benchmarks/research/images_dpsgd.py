@@ -23,7 +23,7 @@ from images import DELTA, ENCODER, FID_UNIT, PNEUMONIA, Hospital, cnn_auroc, coo
 from polyclinic import PatientProfile
 from polyclinic.core.dp.budget import Budget
 from polyclinic.core.training.weights import find, load
-from polyclinic.eval.metrics.precision_recall import frechet
+from polyclinic.eval.metrics.structured import frechet
 from polyclinic.modalities.imaging.adapters import Trainable
 from polyclinic.modalities.imaging.generator import ImageGenerator
 

@@ -33,7 +33,7 @@ from sklearn.linear_model import LogisticRegression
 from polyclinic import Batch, PatientProfile, Record, seed_for
 from polyclinic.core.condition import select
 from polyclinic.core.training.weights import find, load, read_card
-from polyclinic.eval.metrics.precision_recall import frechet, prdc
+from polyclinic.eval.metrics.structured import frechet, prdc
 from polyclinic.modalities.imaging.gaussian_prior import PriorSettings, fit_public
 from polyclinic.modalities.imaging.generator import EMPHASIS, GUIDANCE, STEPS, ImageGenerator
 from polyclinic.modalities.imaging.histogram_matching import HistogramMatching, fit

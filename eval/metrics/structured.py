@@ -1,13 +1,14 @@
 """Metrics on whole records: time to an event, series, image features, similarity of images, genes."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from ...core.types import Float32Array, FloatArray
 from ..score import IMAGES, OMICS, TIME_SERIES
+from .distances import gaussian_frechet, scatter
 from .metric import EMBEDDING, EVENT, GENES, PIXELS, SERIES, Group, Metric
-from .precision_recall import NEIGHBOURS, frechet, kernel_distance, prdc
 from .tsgm_adapter import Stays, ask, missing
 
 Judge = Callable[[Group], float]
@@ -18,6 +19,7 @@ MODULES, LEAST_MODULE = 12, 20  # of genes
 PAIRS = 400  # of pictures held against each other
 STAYS = 200  # a side, held against each other
 TINY = 1e-6
+NEIGHBOURS = 5  # of an image, that its support reaches to
 
 
 # -- time to an event
@@ -77,6 +79,52 @@ def _series(group: Group) -> Stays:
 # -- images
 
 
+@dataclass(frozen=True)
+class Prdc:
+    """Shares in [0, 1], density may pass 1; each is best where real against real is.
+
+    precision: synthetic rows within the support of real ones; recall: real rows within that of synthetic
+    ones (Kynkaanniemi et al. 2019). density, coverage: the same, robust to outliers (Naeem et al. 2020).
+    """
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def frechet(real: FloatArray, synthetic: FloatArray) -> float:
+    """The FID of Heusel et al. 2017 in these features."""
+    return gaussian_frechet(real.mean(0) - synthetic.mean(0), scatter(real), scatter(synthetic).T)
+
+
+def kernel_distance(real: FloatArray, synthetic: FloatArray) -> float:
+    """Squared maximum mean discrepancy, unbiased, cubic kernel: the KID of Binkowski et al. 2018."""
+    from sklearn.metrics.pairwise import polynomial_kernel as kernel
+
+    def within(a: FloatArray) -> float:
+        k = kernel(a, a)
+        return float((k.sum() - np.trace(k)) / (len(a) * (len(a) - 1)))
+
+    return within(real) + within(synthetic) - 2 * float(kernel(real, synthetic).mean())
+
+
+def prdc(real: FloatArray, synthetic: FloatArray, neighbours: int = NEIGHBOURS) -> Prdc:
+    """Shares of each group that lie in the other's balls to the k-th neighbour."""
+    from scipy.spatial.distance import cdist
+
+    between = cdist(synthetic, real)
+    of_real = np.partition(cdist(real, real), neighbours, axis=1)[:, neighbours]
+    of_synthetic = np.partition(cdist(synthetic, synthetic), neighbours, axis=1)[:, neighbours]
+    inside = between <= of_real[None]
+    return Prdc(
+        float(inside.any(axis=1).mean()),
+        float((between <= of_synthetic[:, None]).any(axis=0).mean()),
+        float(inside.sum(axis=1).mean() / neighbours),
+        float((between.min(axis=0) <= of_real).mean()),
+    )
+
+
 def fid(real: Group) -> Judge:
     """Frechet distance in the features of the panel's net (Heusel et al. 2017)."""
     return lambda judged: frechet(real.values, judged.values)
@@ -88,7 +136,7 @@ def kid(real: Group) -> Judge:
 
 
 def prdc_figure(name: str) -> Callable[[Group], Judge]:
-    """One of precision, recall, density, coverage: see precision_recall.Prdc."""
+    """One of precision, recall, density, coverage: see Prdc."""
 
     def against(real: Group) -> Judge:
         def judge(judged: Group) -> float:

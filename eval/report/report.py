@@ -1,6 +1,7 @@
 """evaluate(): judge a cohort view by view, and its link, and write report.html and scores.json."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from io import BytesIO
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...core.capabilities import ClinicalRules
 from ...core.cohort.disk import refusals
 from ...core.errors import InputError
 from ...core.modality import Modality, TrainingSet, View
@@ -36,12 +38,12 @@ from ..metrics.tstr_models import unmeasured_task
 from ..profile import FULL, EvaluationProfile
 from ..reference import ViewReference, population, samples
 from ..results import FORMAT, VERSION, ViewResult
-from ..rules import rules
 from ..sample import Comparison, Sample, collect
 from ..score import NOT_MEASURED, Score, not_measured
 from .render import render
 
 DPI = 110
+NAMED = 20  # breaches of clinical rules that are listed in full
 
 Reference = Mapping[str, Sequence[tuple[TrainingSet, TrainingSet]]]
 
@@ -261,3 +263,29 @@ def _pictured(report: ViewResult, synthetic: Sample | None, test: Sample | None)
     file = BytesIO()
     figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
     return replace(report, picture=file.getvalue(), alt=alt, real_pictured=test is not None)
+
+
+def rules(cohort: CohortRecords, modalities: Sequence[Modality]) -> dict[str, Any]:
+    """How many patients were checked and which rules their records break, in plain JSON types."""
+    patients, counts, named = 0, Counter[str](), list[dict[str, str]]()
+    checked: dict[str, str] = {}
+    for modality in modalities:
+        if not isinstance(modality, ClinicalRules):
+            continue
+        checked |= modality.rule_names()
+        for patient in cohort.records(modality):
+            patients += 1
+            for rule, says in modality.breaches(patient.records[modality.name]):
+                counts[rule] += 1
+                if len(named) < NAMED:
+                    named.append({"patient_id": patient.profile.patient_id, "rule": rule, "says": says})
+    total = counts.total()
+    said = f"{total or 'No'} breaches of clinical rules in the records of {patients} patients."
+    return {
+        "patients": patients,
+        "violations": total,
+        "by_rule": dict(sorted(counts.items())),
+        "checked": checked if patients else {},
+        "first": named,
+        "in_words": said if patients else "Not measured: no record states rules.",
+    }

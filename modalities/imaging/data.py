@@ -1,7 +1,9 @@
 """Images of training folders as square 12-bit arrays of one size, read one at a time."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +13,11 @@ from ...core.config import Settings, parse
 from ...core.errors import InputError, listed
 from ...core.modality import TrainingSet
 from ...core.profile import PatientProfile
-from ...core.types import FloatArray
+from ...core.types import AnyArray, FloatArray
 from .burned_in import shows_text
 from .formats.files import frames
 from .formats.nifti import Plane, is_nifti
-from .formats.npz import archived
-from .frame import FULL_SCALE, Frame, Levels, Percentile, Slices, Window, grey, square
+from .frame import FULL_SCALE, Frame, Levels, Percentile, Slices, Window, grey, square, stretched
 from .stack import places
 
 __all__ = ["FULL_SCALE", "Options", "read_images", "read_slices", "to_unit"]
@@ -124,6 +125,39 @@ def _frames(data: TrainingSet, options: Options) -> Iterator[tuple[Frame, Patien
             f"{data.root}: {len(marked)} of {len(data)} images show burned-in text, which may name the patient: "
             f"{listed(marked)}; blacken it or leave these out, or set options: {{burned_in: ignore}} if it names nobody"
         )
+
+
+def archived(root: Path, pattern: str, drop: str | None, hold_out: int, split: str) -> Iterator[Frame]:
+    """The images of all npz files that match a pattern: (row, column) or (row, column, 3), 8 bits or 12.
+
+    Each image is a patient of its own. `drop` names a flag array whose true rows are left out; with `hold_out` every
+    so-manieth image is a test row, else all are in both splits. Raises InputError.
+    """
+    paths = sorted(root.glob(pattern))
+    if not paths:
+        raise InputError(f"{root}: no files {pattern!r}; expected npz files with an array `images`")
+    for path in paths:
+        images = _images(path, drop, hold_out, split)
+        white = np.iinfo(np.uint8).max if images.dtype == np.uint8 else FULL_SCALE
+        for image in images:
+            yield Frame(stretched(image, 0, white))
+
+
+def _images(path: Path, drop: str | None, hold_out: int, split: str) -> AnyArray:
+    try:
+        file = np.load(path)
+    except (OSError, ValueError, BadZipFile) as error:
+        raise InputError(f"{path}: cannot be read as npz ({error})") from None
+    with file as arrays:
+        if "images" not in arrays:
+            raise InputError(f"{path}: expected an array `images`, found {', '.join(arrays)}")
+        images = arrays["images"]
+        keep = np.ones(len(images), dtype=bool)
+        if drop and drop in arrays:
+            keep &= ~arrays[drop]
+        if hold_out:
+            keep &= (np.arange(len(images)) % hold_out == hold_out - 1) == (split == "test")
+        return images[keep]
 
 
 def to_unit(images: NDArray[np.uint16]) -> NDArray[np.uint8]:

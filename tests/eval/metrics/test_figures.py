@@ -23,8 +23,8 @@ from polyclinic.eval.metrics import (
     tstr,
 )
 from polyclinic.eval.metrics.metric import Group, compare
-from polyclinic.eval.metrics.precision_recall import frechet, kernel_distance
 from polyclinic.eval.metrics.registry import detailed_scores, metrics_of
+from polyclinic.eval.metrics.structured import frechet, kernel_distance
 from polyclinic.eval.metrics.tsgm_adapter import ABSENT
 from polyclinic.eval.profile import FULL, QUICK
 from polyclinic.eval.sample import Sample
