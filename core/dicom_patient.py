@@ -1,5 +1,7 @@
-"""What DICOM objects of all kinds share: how they begin, whose they are, and which ids they can hold."""
+"""What DICOM objects of all kinds share: how they begin, whose they are, which ids they hold, how they break."""
 
+import struct
+import zlib
 from typing import TYPE_CHECKING
 
 from .errors import InputError
@@ -71,3 +73,16 @@ def coded(value: str, scheme: str, meaning: str) -> "Dataset":
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
     return item
+
+
+def broken() -> tuple[type[Exception], ...]:
+    """What pydicom and its codecs raise for absent or broken tags, short data, and what no codec reads.
+
+    Tags are decoded when they are first looked at, so these come at any time.
+    """
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (
+        InvalidDicomError, BytesLengthException, AttributeError, ValueError, TypeError, LookupError,
+        NotImplementedError, RuntimeError, OSError, EOFError, struct.error, zlib.error,
+    )  # fmt: skip

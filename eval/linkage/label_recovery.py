@@ -9,7 +9,7 @@ import numpy as np
 
 from ...core.profile import PatientProfile
 from ...core.types import FloatArray, IntArray
-from ..metrics.classifier import LEAST_OF_CLASS, macro_auc, predict_classes
+from ..metrics.classifier import LEAST_OF_CLASS, macro_auc, predict_classes, standardised
 from ..sample import Sample, resample
 from ..score import AS_REAL, DIFFERENT, UNDECIDED, percentiles
 
@@ -193,12 +193,10 @@ def predict_numbers(x: FloatArray, y: FloatArray, judge: FloatArray) -> FloatArr
     """(row, 1) of a ridge regression on standardised features clipped at 8, its penalty by leave-one-out."""
     from sklearn.linear_model import RidgeCV
 
-    mean, sd = x.mean(0), x.std(0)
-    keep = sd > 1e-9
-    if not keep.any():
+    scaled, asked = standardised(x, judge)
+    if not scaled.shape[1]:
         return np.full((len(judge), 1), y.mean())
-    scaled, asked = (np.clip((v[:, keep] - mean[keep]) / sd[keep], -8, 8) for v in (x, judge))
-    model = RidgeCV(alphas=np.geomspace(0.01, 100, 9) * max(1, keep.sum()))
+    model = RidgeCV(alphas=np.geomspace(0.01, 100, 9) * max(1, scaled.shape[1]))
     return np.asarray(model.fit(scaled, y).predict(asked), dtype=np.float64)[:, None]
 
 

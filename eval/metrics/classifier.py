@@ -91,6 +91,14 @@ def c2st(synthetic: Sample, train: Sample, test: Sample, seed: int) -> Score:
     )
 
 
+def standardised(x: FloatArray, other: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Both in standard deviations of x, clipped at 8; features that are constant in x are left out."""
+    mean, sd = x.mean(0), x.std(0)
+    keep = sd > 1e-9
+    scaled, asked = (np.clip((v[:, keep] - mean[keep]) / sd[keep], -8, 8) for v in (x, other))
+    return scaled, asked
+
+
 def predict_classes(x: FloatArray, y: IntArray, judge: FloatArray) -> FloatArray:
     """(row, class) probabilities of a logistic regression on standardised features, clipped at 8.
 
@@ -99,13 +107,12 @@ def predict_classes(x: FloatArray, y: IntArray, judge: FloatArray) -> FloatArray
     """
     from sklearn.linear_model import LogisticRegression
 
-    mean, sd = x.mean(0), x.std(0)
-    keep = sd > 1e-9
-    scaled, asked = (np.clip((v[:, keep] - mean[keep]) / sd[keep], -8, 8) for v in (x, judge))
-    if len(scaled) < scaled.shape[1]:
+    scaled, asked = standardised(x, judge)
+    features = scaled.shape[1]
+    if len(scaled) < features:
         axes = np.linalg.svd(scaled, full_matrices=False)[2]
         scaled, asked = scaled @ axes.T, asked @ axes.T
-    model = LogisticRegression(C=1 / max(1, keep.sum()), max_iter=2000)
+    model = LogisticRegression(C=1 / max(1, features), max_iter=2000)
     return np.asarray(model.fit(scaled, y).predict_proba(asked), dtype=np.float64)
 
 

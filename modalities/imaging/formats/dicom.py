@@ -1,13 +1,12 @@
 """Read DICOM images as displayed: any modality, bit depth and colour model, frame by frame."""
 
-import struct
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ....core.dicom_patient import broken
 from ....core.errors import InputError, first_line
 from ....core.types import AnyArray, BoolArray, Float32Array
 from ..frame import Frame, Levels, Slices, stretched
@@ -40,19 +39,6 @@ DISPLAY = (
     "BitsAllocated",
 )  # fmt: skip
 SIGMOID_ENDS = 50  # window widths from the centre at which a window has long become black or white
-
-
-def broken() -> tuple[type[Exception], ...]:
-    """What pydicom and its codecs raise for absent or broken tags, short data, and what no codec reads.
-
-    Tags are decoded when they are first looked at, so these come at any time.
-    """
-    from pydicom.errors import BytesLengthException, InvalidDicomError
-
-    return (
-        InvalidDicomError, BytesLengthException, AttributeError, ValueError, TypeError, LookupError,
-        NotImplementedError, RuntimeError, OSError, EOFError, struct.error, zlib.error,
-    )  # fmt: skip
 
 
 def read_dataset(path: Path) -> "Dataset":

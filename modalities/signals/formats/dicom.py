@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ....core.dicom_patient import add_patient, check_id, coded, started
+from ....core.dicom_patient import add_patient, broken, check_id, coded, started
 from ....core.errors import InputError, first_line
 from ....core.modality import Record
 from ....core.profile import PatientProfile, study_begins
@@ -85,10 +85,7 @@ class DicomWaveforms:
 
         Leads are found by their MDC or SCPECG codes, else by their labels. Raises InputError.
         """
-        import struct
-
         from pydicom import dcmread
-        from pydicom.errors import BytesLengthException, InvalidDicomError
 
         if not path.is_file():
             raise InputError(f"{path}: no such file; expected a DICOM waveform")
@@ -97,14 +94,12 @@ class DicomWaveforms:
             if not dataset.get("WaveformSequence"):
                 raise InputError(f"{path}: expected a DICOM ECG, this object has no waveform")
             groups = [_signals(item) for item in dataset.WaveformSequence]
-        # what pydicom raises for absent or broken tags and short data
-        except (
-            InvalidDicomError, BytesLengthException, AttributeError, TypeError, LookupError, NotImplementedError,
-            OSError, EOFError, struct.error,
-        ) as error:  # fmt: skip
-            raise _unreadable(path, error) from None
-        except ValueError as error:
-            raise error if isinstance(error, InputError) else _unreadable(path, error) from None
+        except InputError:
+            raise
+        except broken() as error:
+            raise InputError(
+                f"{path}: expected a whole DICOM waveform, cannot read it ({first_line(error)})"
+            ) from None
         whole = [group for group in groups if set(LEADS) <= set(group.names)]
         return max(whole, key=_seconds, default=groups[0])
 
@@ -125,10 +120,6 @@ def dataset_of(record: Record, profile: PatientProfile) -> "Dataset":
 
 def _seconds(group: Tracing) -> float:
     return len(group.values[0]) / group.rates[0] if group.rates[0] > 0 else 0.0
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path}: expected a whole DICOM waveform, cannot read it ({first_line(error)})")
 
 
 def _signals(item: "Dataset") -> Tracing:
