@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -186,9 +186,6 @@ def _view(row: Mapping[str, Any]) -> ViewReference:
     real_baselines = tuple(
         RealBaseline(f["size"], tuple(f["ks"]), tuple(f["frechet"])) for f in row["real_baselines"]
     )
-    quoted = tuple(Score.from_dict(_as_quoted(score)) for score in row["quoted"])
+    scores = [Score.from_dict(score) for score in row["quoted"]]
+    quoted = tuple(replace(s, status=QUOTED) if s.status == MEASURED else s for s in scores)
     return ViewReference(real, real_baselines, row["population"], quoted)
-
-
-def _as_quoted(score: Mapping[str, Any]) -> dict[str, Any]:
-    return {**score, "status": QUOTED if score["status"] == MEASURED else score["status"]}

@@ -62,6 +62,9 @@ def ecg(head: Mapping[str, Any], leads: Leads, rate: int) -> bytes:
 
 def _observation(head: Mapping[str, Any], category: str, code: Any, parts: list[dict[str, Any]]) -> bytes:
     name = f"{head['ward']}/{head['bed']}/{head['signal']}/{head['seq']}"
+    issued = None
+    if "due" in head:
+        issued = datetime.fromtimestamp(head["due"], UTC).isoformat(timespec="milliseconds")
     resource = {
         "resourceType": "Observation",
         "meta": {"security": [HTEST], "tag": [HTEST]},
@@ -71,14 +74,10 @@ def _observation(head: Mapping[str, Any], category: str, code: Any, parts: list[
         "code": code,
         "subject": {"reference": f"Patient/{head['patient']}"},
         "effectiveDateTime": head.get("time"),
-        "issued": _instant(head["due"]) if "due" in head else None,
+        "issued": issued,
         "component": parts,
     }
     return encode({key: value for key, value in resource.items() if value is not None})
-
-
-def _instant(unix: float) -> str:
-    return datetime.fromtimestamp(unix, UTC).isoformat(timespec="milliseconds")
 
 
 def _concept(system: str, code: str, display: str = "") -> dict[str, Any]:

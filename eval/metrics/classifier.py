@@ -26,11 +26,6 @@ def auc(positive: FloatArray, negative: FloatArray) -> float:
     return float((ranks.sum() - n * (n + 1) / 2) / (n * m))
 
 
-def _wins(positive: FloatArray, negative: FloatArray) -> FloatArray:
-    wins = (positive[:, None] > negative) + 0.5 * (positive[:, None] == negative)
-    return np.asarray(wins, dtype=np.float64)
-
-
 def cross_fitted(real: FloatArray, synthetic: FloatArray, seed: int) -> tuple[FloatArray, FloatArray]:
     """Scores "is synthetic" of real and of synthetic rows, each from a forest that has not seen the row."""
     from sklearn.ensemble import RandomForestClassifier
@@ -56,7 +51,8 @@ def separation(a: Sample, b: Sample, size: int, seed: int) -> tuple[float, tuple
     means, draws = [], []
     for repeat in range(REPEATS):
         rows = one_each(a.patients, size, rng), one_each(b.patients, size, rng)
-        wins = _wins(*reversed(cross_fitted(x[rows[0]], y[rows[1]], seed + repeat)))
+        real, synthetic = cross_fitted(x[rows[0]], y[rows[1]], seed + repeat)
+        wins = (synthetic[:, None] > real) + 0.5 * (synthetic[:, None] == real)
         means.append(wins.mean())
         weights = rng.multinomial(size, np.full(size, 1 / size), size=(2, BOOTSTRAP)) / size
         draws.append(np.einsum("bi,ij,bj->b", weights[0], wins, weights[1], optimize=True))

@@ -59,7 +59,8 @@ def restrict(net: nn.Module, trainable: Trainable, rank: int) -> None:
     if trainable == "lora":
         for name, layer in list(net.named_modules()):
             if isinstance(layer, nn.Linear | nn.Conv2d) and not any(part in f"{name}." for part in PLAIN):
-                _put(net, name, Adapter(layer, min(rank, _width(layer))))
+                greatest = min(len(layer.weight), math.prod(layer.weight.shape[1:]))
+                _put(net, name, Adapter(layer, min(rank, greatest)))
 
 
 def merge(net: nn.Module) -> None:
@@ -67,11 +68,6 @@ def merge(net: nn.Module) -> None:
     for name, layer in list(net.named_modules()):
         if isinstance(layer, Adapter):
             _put(net, name, layer.merged())
-
-
-def _width(layer: nn.Linear | nn.Conv2d) -> int:
-    """The greatest rank that an update can have."""
-    return min(len(layer.weight), math.prod(layer.weight.shape[1:]))
 
 
 def _put(net: nn.Module, name: str, layer: nn.Module) -> None:

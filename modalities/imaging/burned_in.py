@@ -19,6 +19,7 @@ CONTRAST = 0.12  # of black to white, by which strokes must stand out from both 
 EDGE = 0.5  # share of the strongest stroke nearby that a pixel needs, so that neighbouring glyphs part
 NEARBY = 15  # pixels
 HEIGHT = (5, 40)  # pixels of a glyph
+GAP = 1.2  # heights between characters of a line: a word space and a dropped punctuation mark
 WIDEST = 9.0  # heights; of glyphs that run together
 SMALLEST, LARGEST = 100, 1536  # pixels of an image's sides, between which its scales are searched
 
@@ -79,7 +80,7 @@ def lines(found: list[Glyph]) -> list[int]:
         line, rest = [free[0]], []
         for place, glyph in enumerate(free[1:], start=1):
             last = line[-1]
-            if glyph.left - last.right > _gap(last, glyph):
+            if glyph.left - last.right > GAP * max(last.height, glyph.height):
                 rest += free[place:]
                 break
             (line if _follows(last, glyph) else rest).append(glyph)
@@ -100,11 +101,6 @@ def _characters(shape: BoolArray) -> int:
     strokes = np.median(np.count_nonzero(np.diff(body.astype(np.int8), axis=1, prepend=0) == 1, axis=1))
     several = int(strokes / 2 + 0.5)  # a character has about two upright strokes
     return several if fill <= 0.75 and several >= max(2, 0.4 * width / height) else 0
-
-
-def _gap(last: Glyph, glyph: Glyph) -> float:
-    """Pixels that may lie between characters of a line: a word space and a dropped punctuation mark."""
-    return 1.2 * max(last.height, glyph.height)
 
 
 def _follows(last: Glyph, glyph: Glyph) -> bool:

@@ -67,7 +67,7 @@ def write(records: Sequence[Record], profiles: Sequence[PatientProfile], folder:
         for record, profile in zip(records, profiles, strict=True)
     ]
     paths = [_save(folder / OBS, _with_outcomes(columns(known, {}), records))]
-    for assay in sorted({name for record in records for name in record.arrays if _is_assay(name, record)}):
+    for assay in sorted({n for record in records for n in record.arrays if f"{n}_var" in record.arrays}):
         rows = [i for i, record in enumerate(records) if assay in record.arrays]
         paths.append(_save(folder / f"{assay}.arrow", _table(assay, rows, [records[i] for i in rows])))
     return paths
@@ -112,10 +112,6 @@ def gather(pieces: Sequence[Path]) -> tuple["pa.Table", dict[str, AssayPieces]]:
         for name in sorted(files)
     }
     return obs, assays
-
-
-def _is_assay(name: str, record: Record) -> bool:
-    return f"{name}_var" in record.arrays
 
 
 def _table(assay: str, rows: Sequence[int], records: Sequence[Record]) -> "pa.Table":

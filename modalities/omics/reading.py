@@ -36,7 +36,9 @@ def read(folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
     arrays: dict[str, dict[str, AnyArray]] = {}
     facts: dict[str, dict[str, Any]] = {}
     for store in sorted((folder / "omics").glob("*.[zh]*")):
-        for assay in _assays(store):
+        with open_store(store) as root:
+            assays = sorted(root["mod"]) if "mod" in root else [store.stem]
+        for assay in assays:
             labels = _labels(store, assay, store.stat().st_mtime_ns)
             known = [patient for patient in patient_ids if patient in labels.rows]
             for array, values in _values(store, assay, [labels.rows[p] for p in known]).items():
@@ -51,18 +53,11 @@ def read(folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
                 about["pam50"] = labels.subtypes[place]
                 about |= {k: v[place] for k, v in labels.outcomes.items() if v[place] is not None}
                 if assay == "rna":
-                    about |= {m: float(record["rna"][i]) for m, i in _markers(labels.names)}
+                    about |= {
+                        m: float(record["rna"][labels.names == m][0]) for m in MARKERS if m in labels.names
+                    }
     wanted = [patient for patient in patient_ids if patient in arrays]
     return {patient: Record(arrays[patient], facts[patient]) for patient in wanted}
-
-
-def _markers(names: NDArray[np.str_]) -> list[tuple[str, int]]:
-    return [(m, int(np.flatnonzero(names == m)[0])) for m in MARKERS if m in names]
-
-
-def _assays(store: Path) -> list[str]:
-    with open_store(store) as root:
-        return sorted(root["mod"]) if "mod" in root else [store.stem]
 
 
 def _group(root: Any, assay: str) -> Any:

@@ -56,7 +56,10 @@ def add_study(dataset: Dataset, facts: Facts, profile: PatientProfile) -> None:
     dataset.AccessionNumber = f"SYN{token.hexdigest()}"
     dataset.ReferringPhysicianName = ""
     if facts["findings"]:
-        meanings = {code: _meaning(code) for code in facts["findings"]}
+        meanings = {
+            code: _text(BY_NAME[code].label if code in BY_NAME else f"ICD-10-CM {code}")
+            for code in facts["findings"]
+        }
         dataset.AdmittingDiagnosesDescription = [_text(meaning) for meaning in meanings.values()]
         dataset.AdmittingDiagnosesCodeSequence = [coded(c, "I10C", text) for c, text in meanings.items()]
     if facts.get("diagnoses"):
@@ -122,11 +125,6 @@ def add_pixels(dataset: Dataset, pixels: NDArray[np.uint8] | NDArray[np.uint16])
 def decimal(value: float) -> str:
     """A Decimal String of at most 16 characters."""
     return format_number_as_ds(float(value))
-
-
-def _meaning(code: str) -> str:
-    """What an ICD-10-CM code says, in the 64 characters that DICOM allows."""
-    return _text(BY_NAME[code].label if code in BY_NAME else f"ICD-10-CM {code}")
 
 
 def _text(value: str) -> str:

@@ -157,7 +157,8 @@ class MorphologyModel:
         the shift is a parametric bootstrap's, Efron and Tibshirani 1993, chapter 10).
         """
         error = remeasured - scores
-        bias, extra = np.median(error, axis=0), np.cov(_trimmed(error).T)
+        trimmed = np.clip(error, *np.quantile(error, [0.05, 0.95], axis=0))
+        bias, extra = np.median(error, axis=0), np.cov(trimmed.T)
         design = np.concatenate([code, np.ones((len(code), 1))], axis=1).astype(np.float64)
         penalty = ridge * np.eye(design.shape[1])
         penalty[-1, -1] = 1e-6
@@ -221,8 +222,3 @@ def as_correlation(matrix: FloatArray) -> FloatArray:
 def stored_floats(arrays: Mapping[str, FloatArray]) -> dict[str, Tensor]:
     """Arrays as a weight file keeps them."""
     return {name: from_numpy(value.astype(np.float32)).contiguous() for name, value in arrays.items()}
-
-
-def _trimmed(error: FloatArray) -> FloatArray:
-    """Rows of errors without the outermost twentieth on each side of each column."""
-    return np.clip(error, *np.quantile(error, [0.05, 0.95], axis=0))

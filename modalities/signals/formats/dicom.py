@@ -101,7 +101,8 @@ class DicomWaveforms:
                 f"{path}: expected a whole DICOM waveform, cannot read it ({first_line(error)})"
             ) from None
         whole = [group for group in groups if set(LEADS) <= set(group.names)]
-        return max(whole, key=_seconds, default=groups[0])
+        seconds = [len(own.values[0]) / own.rates[0] if own.rates[0] > 0 else 0.0 for own in whole]
+        return whole[int(np.argmax(seconds))] if whole else groups[0]
 
 
 def dataset_of(record: Record, profile: PatientProfile) -> "Dataset":
@@ -116,10 +117,6 @@ def dataset_of(record: Record, profile: PatientProfile) -> "Dataset":
     if marks := _marks(record):
         dataset.WaveformAnnotationSequence = marks
     return dataset
-
-
-def _seconds(group: Tracing) -> float:
-    return len(group.values[0]) / group.rates[0] if group.rates[0] > 0 else 0.0
 
 
 def _signals(item: "Dataset") -> Tracing:
