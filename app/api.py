@@ -5,7 +5,7 @@ Nothing heavy is imported before it is needed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,30 +52,24 @@ def generate_cohort(
     many patients of each class (`melanoma: 300 yes, 300 no`) in place of `patients`. `options` are settings of
     modalities, {modality: {key: value}}. `watermark` is a key file. `workers` processes draw, one a core by
     default, and `engine` runs them; the files depend on neither. `progress(done, all)` counts patients. Raises
-    InputError before anything
-    is written.
+    InputError before anything is written.
 
     >>> generate_cohort("icu", 2, out=folder / "two", seed=7, modalities=["signals"], workers=1)
     Cohort(folder=...)
     """
     from ..conditioning.population import Population
     from .cohort import Cohort
-    from .engines.generation import make
+    from .engines.generation import make, require_counts
 
+    require_counts(patients=patients)
     drawn = Population.load(population, fields)
-    number = _at_least_one("patients", drawn.number(_at_least_one("patients", patients)))
+    number = drawn.number(patients)
     make(
-        drawn, number or 0, seed, Path(out), modalities=modalities, options=options, workers=workers,
+        drawn, number, seed, Path(out), modalities=modalities, options=options, workers=workers,
         batch_size=batch_size, resume=resume, watermark=None if watermark is None else Path(watermark), engine=engine,
-        progress=lambda done: progress(done, number or 0),
+        progress=lambda done: progress(done, number),
     )  # fmt: skip
     return Cohort(Path(out))
-
-
-def _at_least_one(name: str, value: int | None) -> int | None:
-    if value is not None and value < 1:
-        raise InputError(f"--{name} must be 1 or more, got {value}")
-    return value
 
 
 def generate(
@@ -179,7 +173,7 @@ def train(
 class Evaluation:
     """What an evaluation found. `scores` is the content of scores.json (docs/reference), `report` the page to open."""
 
-    scores: Mapping[str, Any]
+    scores: Mapping[str, Any] = field(repr=False)
     report: Path
 
     def to_frame(self) -> "DataFrame":
@@ -241,7 +235,7 @@ def compare(
 
     >>> compare(folder / "nowhere", folder / "nowhere", folder / "compared")
     Traceback (most recent call last):
-    polyclinic.core.errors.InputError: ...: no such file; it describes the folder (DICOM files alone need none)
+    polyclinic.core.errors.InputError: ...: no such folder; expected the data to compare there
     """
     from ..eval.report.report import evaluate as judge
     from .compare import read_both

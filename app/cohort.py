@@ -64,7 +64,7 @@ class Cohort:
     def patients(self) -> "DataFrame":
         """One row a patient, by `patient_id`: age (years), height (cm), weight (kg), codes, measurements.
 
-        Columns are named as the fields are (docs/reference/fields.md); an unknown value is missing. `has_<modality>`
+        Columns are named as the fields are (docs/how-to/fields.md); an unknown value is missing. `has_<modality>`
         says whether the patient has such a record.
 
         >>> open_cohort(folder).patients[["age", "sex"]].shape
@@ -119,7 +119,7 @@ class Cohort:
     def omics(self, assay: str = "rna") -> "DataFrame":
         """One assay of all patients who have it: a row a patient, a column a gene or probe.
 
-        Values are those of the cohort's store: log2 expression of `rna` and `mirna`, beta values of `methylation`.
+        Values are those of the cohort's store: log2 expression of `rna` and `mirna`, beta values of `meth`.
 
         >>> open_cohort(folder).omics("rna").index.name
         'patient_id'
@@ -141,6 +141,8 @@ class Cohort:
         'Patient'
         """
         path = self.folder / FHIR / f"{resource_type}.ndjson"
+        if not path.parent.is_dir():
+            raise InputError(f"{self.folder}: has no health record; generate it with the modality records")
         if not path.is_file():
             known = ", ".join(sorted(p.stem for p in path.parent.glob("*.ndjson"))) or "none"
             raise InputError(f"{self.folder}: no FHIR {resource_type!r}; expected one of: {known}")
@@ -163,7 +165,7 @@ class Cohort:
         """
         from .dataset import CohortDataset
 
-        homes = self._homes(arrays)
+        homes = self._homes([arrays] if isinstance(arrays, str) else arrays)
         complete = self.patients[[f"has_{name}" for name in set(homes.values())]].all(axis=1)
         ids = list(map(str, self.patients.index[complete]))
         return CohortDataset(self.folder, homes, ids, self.modality, transform)

@@ -79,6 +79,8 @@ def read_both(
 
 
 def _described(folder: Path) -> tuple[str, DatasetConfig]:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected the data to compare there")
     found = describe(folder)
     if found is None:
         raise InputError(

@@ -96,7 +96,7 @@ class Population:
             raise InputError("say how many patients: --patients N, or --fields 'FIELD: N CLASS, N CLASS'")
         if asked is not None and counted and asked != counted:
             raise InputError(
-                f"--patients {asked}: the counts of {self.where} add up to {counted}; leave it out"
+                f"--patients {asked}: --fields (or `counts` in {self.where}) add up to {counted}; leave it out"
             )
         return counted if asked is None else asked
 

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -42,12 +42,17 @@ def make(
 
     `options` are modalities' own settings, by modality name; they go before those of the cohort YAML.
     `watermark` is a key file: records carry its mark. `engine` is an installed one, as `polyclinic.engines` names it.
-    `progress` gets how many patients are done. Raises
-    InputError before anything is written when the settings, the weights or the folder will not do.
+    `progress` gets how many patients are done. Raises InputError before anything is written when the settings,
+    the weights or the folder will not do.
     """
-    for name, value in (("patients", patients), ("workers", workers), ("batch-size", batch_size)):
-        if value is not None and value < 1:
-            raise InputError(f"--{name} must be 1 or more, got {value}")
+    require_counts(patients=patients, workers=workers, batch_size=batch_size)
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise InputError(f"--seed must be a whole number, got {seed!r}")
+    if isinstance(modalities, str):
+        raise InputError(f"modalities: expected a list of names, as [{modalities!r}], got {modalities!r}")
+    given = options or {}
+    if not isinstance(given, Mapping) or not all(isinstance(own, Mapping) for own in given.values()):
+        raise InputError(f"options: expected {{modality: {{key: value}}}}, got {options!r}")
     load("engines", engine)
     modalities = tuple(modalities) or tuple(sound("modalities"))
     common = {name: own for name, own in population.config.options.items() if name in modalities}
@@ -60,6 +65,14 @@ def make(
     if not cohort.complete:
         run(cohort, workers, batch_size, progress, watermark, engine)
     return cohort
+
+
+def require_counts(**counts: int | None) -> None:
+    """Raises InputError for a count that is no whole number of 1 or more; None is not set."""
+    for name, value in counts.items():
+        if value is not None and (not isinstance(value, int) or value < 1):
+            must = "1 or more" if isinstance(value, int) else "a whole number"
+            raise InputError(f"--{name.replace('_', '-')} must be {must}, got {value!r}")
 
 
 def header(

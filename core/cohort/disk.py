@@ -55,13 +55,17 @@ def is_empty(folder: Path, ignore: str = "") -> bool:
     return not folder.exists() or all(path.name == ignore for path in folder.iterdir())
 
 
-def require_new_file(path: Path, overwrite: bool = False) -> None:
-    """Raises InputError if a file is there already, or could not be written there."""
+def require_new_file(path: Path, overwrite: bool | None = None) -> None:
+    """Raises InputError if a file is there already, or could not be written there.
+
+    `overwrite` is None where the command has no such option.
+    """
     try:
         if path.is_dir():
             raise InputError(f"{path}: is a folder; expected the name of a new file")
         if path.exists() and not overwrite:
-            raise InputError(f"{path}: already there; choose another name, or allow it with --overwrite")
+            way = "delete it first" if overwrite is None else "allow it with --overwrite"
+            raise InputError(f"{path}: already there; choose another name, or {way}")
         if not path.parent.is_dir():
             raise InputError(f"{path.parent}: no such folder; make it first")
         with tempfile.TemporaryFile(dir=path.parent):

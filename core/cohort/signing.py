@@ -33,8 +33,9 @@ class Signer:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+        pem = _bytes(path)
         try:
-            private = load_pem_private_key(_bytes(path), _passphrase())
+            private = load_pem_private_key(pem, _passphrase())
         except (ValueError, TypeError, UnsupportedAlgorithm):
             raise InputError(
                 f"{path}: expected a private Ed25519 key in PEM, as `polyclinic keys` makes it; the passphrase "

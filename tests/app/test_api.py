@@ -108,12 +108,50 @@ def test_tables_and_arrays_are_those_of_the_records(cohort: pc.Cohort) -> None:
         (lambda c: pc.open_cohort(c.folder / "nowhere"), "no cohort there"),
         (lambda c: pc.generate([], patients=3), "leave it out"),
         (lambda c: pc.generate_cohort("icu", 0, out=c.folder / "x"), "--patients must be 1 or more, got 0"),
+        (
+            lambda c: pc.generate_cohort("icu", 2.5, out=c.folder / "x"),
+            "--patients must be a whole number, got 2.5",
+        ),
+        (
+            lambda c: pc.generate_cohort("icu", 2, out=c.folder / "x", seed="a"),
+            "--seed must be a whole number",
+        ),
+        (
+            lambda c: pc.generate_cohort("icu", 2, out=c.folder / "x", modalities="signals"),
+            "as \\['signals'\\]",
+        ),
+        (
+            lambda c: pc.generate_cohort("icu", 2, out=c.folder / "x", options={"signals.noise": 1}),
+            "{modality: {key",
+        ),
+        (
+            lambda c: pc.generate_cohort("icu", 2, out=c.folder / "x", options="signals.noise=1"),
+            "{modality: {key",
+        ),
+        (lambda c: pc.release(c, "internal", c.folder / "no.pem"), "no.pem: the key cannot be read"),
+        (lambda c: pc.compare(c.folder / "no", c.folder, c.folder / "y"), "no: no such folder"),
+        (
+            lambda c: pc.train("imaging", c.folder, c.folder / "w.safetensors", public=True, max_minutes=-1),
+            "--max-minutes must be above 0, got -1",
+        ),
     ],
 )
 def test_what_cannot_be_given_is_one_line(call: Any, message: str, cohort: pc.Cohort) -> None:
     with pytest.raises(pc.InputError, match=message) as caught:
         call(cohort)
     assert "\n" not in str(caught.value)
+
+
+def test_a_single_array_is_named_without_a_list(cohort: pc.Cohort) -> None:
+    assert set(cohort.dataset("ecg")[0]) == {"patient_id", "ecg"}
+
+
+def test_a_report_that_is_there_is_not_blamed_on_an_option_that_is_not(
+    cohort: pc.Cohort, tmp_path: Path
+) -> None:
+    (tmp_path / "report.html").write_text("mine")
+    with pytest.raises(pc.InputError, match="already there; choose another name, or delete it first"):
+        pc.evaluate(cohort, out=tmp_path, quick=True)
 
 
 # -- examples
