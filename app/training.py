@@ -1,6 +1,7 @@
 """Training folders wired to models: learn weights from them, or hold their test rows against a cohort."""
 
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..conditioning.dataset.dataset import read_training_set
 from ..conditioning.dataset.dicom_tags import ALL, is_dicom_folder
+from ..conditioning.dataset.dicom_tags import FIELDS as TAGS
 from ..conditioning.encoder import ProfileEncoder
 from ..conditioning.table.table_model import POPULATION
 from ..core.cohort.disk import require_new_file
@@ -101,13 +103,13 @@ def _learnt(
         raise InputError(f"--max-minutes must be above 0, got {minutes}")
     table = modality == POPULATION  # who the patients are is learnt too, though it has no records of its own
     learner = None if table else load_modality(modality)
-    settings = read_config(modality, data, config, out.stem)
+    private = privacy.epsilon is not None
+    settings = read_config(modality, data, config, out.stem, private)
     start = None if init is None else weights.load(_weight_file(init))
     if table and (start is not None or settings.model or how.get("resume") or len(settings.datasets) != 1):
         raise InputError(
             f"{POPULATION} is learnt at one go from one table: no --init, --resume or model settings"
         )
-    private = privacy.epsilon is not None
     sets = [] if table else [read_training_set(part, data, "train", private) for part in settings.datasets]
 
     from ..core.training.fit import Fit
@@ -151,11 +153,13 @@ def _declared(sets: Sequence[TrainingSet], start: weights.Weights | None) -> lis
     return list((before | found).values())
 
 
-def read_config(modality: str, data: Path, config: str | None, name: str) -> TrainConfig:
+def read_config(
+    modality: str, data: Path, config: str | None, name: str, private: bool = False
+) -> TrainConfig:
     """What to train: data/dataset.yaml where there is one, and the training YAML `config`, by name or path.
 
     The YAML gives the model, and the data sets too where the folder does not describe itself. A folder of
-    nothing but DICOM files does. Raises InputError.
+    nothing but DICOM files does. Without a YAML the model is the shipped one that fits. Raises InputError.
     """
     if not data.is_dir():
         raise InputError(f"{data}: no such folder; expected the training data there")
@@ -168,7 +172,8 @@ def read_config(modality: str, data: Path, config: str | None, name: str) -> Tra
                 f"{own}: no such file; write one that describes the folder, or give --config (a folder of nothing "
                 "but DICOM files needs neither)"
             )
-        return TrainConfig(modality=modality, name=name, datasets=datasets)
+        model = shipped_model(modality, datasets[0], private)
+        return TrainConfig(modality=modality, name=name, datasets=datasets, model=model)
     settings, path = load(TrainConfig, config, "train")
     if settings.modality != modality:
         raise InputError(f"{path}: is a training of {settings.modality!r}, asked for {modality!r}")
@@ -177,6 +182,32 @@ def read_config(modality: str, data: Path, config: str | None, name: str) -> Tra
             f"{path}: datasets: expected at least one, or a {own}, or a folder of nothing but DICOM files"
         )
     return settings.model_copy(update={"datasets": datasets})
+
+
+def shipped_model(modality: str, dataset: DatasetConfig, private: bool) -> dict[str, Any]:
+    """The model of the shipped training YAML for the folder's kind, fitted to its fields; which one, on stderr.
+
+    Empty for a modality that ships none. What the YAML says of its own data is left out: fields that the folder
+    does not map, the upsampler of chest X-rays.
+    """
+    kind = str(dataset.options.get("kind", {"signals": "ecg"}.get(modality, modality)))
+    for name in [f"{kind}_private", kind] if private else [kind]:
+        path = Path(str(files("polyclinic.configs"))) / "train" / f"{name}.yaml"
+        if not path.is_file() or (shipped := parse(TrainConfig, read_yaml(path), name)).modality != modality:
+            continue
+        known = {*(TAGS if dataset.dicom else ()), *dataset.fields, *dataset.constants}
+        model = {key: value for key, value in shipped.model.items() if key != "shows"}
+        if "steer" in model:
+            model["steer"] = [field for field in model["steer"] if field in known]
+        if (prior := model.get("prior")) and prior.get("by") not in known:
+            model["prior"] = {key: value for key, value in prior.items() if key != "by"}
+        if "training" in model:
+            model["training"] = {key: value for key, value in model["training"].items() if key != "compile"}
+        if kind == "vitals" and "hours" in dataset.options:
+            model["network"] = {**model["network"], "hours": dataset.options["hours"]}
+        print(f"polyclinic: no --config: the model is that of --config {name}", file=sys.stderr, flush=True)
+        return model
+    return {}
 
 
 def describe(data: Path) -> DatasetConfig | None:
@@ -190,8 +221,19 @@ def describe(data: Path) -> DatasetConfig | None:
 
 
 def _weight_file(init: str) -> Path:
+    """Of --init: a .safetensors file, else weights by name, though a file or folder of that name is there."""
     path = Path(init)
-    return path if path.suffix == ".safetensors" or path.exists() else weights.find(init)
+    if path.suffix == ".safetensors" or (path.is_file() and init not in weights.available()):
+        return path
+    found = weights.find(init)
+    if path.exists():
+        print(
+            f"polyclinic: --init {init}: the weights of that name, not the {'folder' if path.is_dir() else 'file'} "
+            f"{path}",
+            file=sys.stderr,
+            flush=True,
+        )
+    return found
 
 
 def references(data: Path) -> Mapping[str, list[tuple[TrainingSet, TrainingSet]]]:

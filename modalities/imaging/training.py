@@ -135,7 +135,8 @@ def train_flow(
         module.net.fit_source(scaled(images.pixels))
     elif settings.prior is not None:
         raise InputError(
-            "a private prior is one of public components: start from public weights, with --init"
+            "a private prior is one of public components: start from public weights of such images, "
+            "with --init (imaging_prior is the shipped one, of chest X-rays)"
         )
     restrict(module.net, training.trainable, training.rank)
     prior, outcome, spent = (_public if how.budget is None else _private)(

@@ -11,8 +11,9 @@ import yaml
 from PIL import Image
 
 from polyclinic import Batch, PatientProfile, ProfileEncoder, load_modality
-from polyclinic.app.training import Privacy, train
+from polyclinic.app.training import Privacy, _weight_file, read_config, train
 from polyclinic.core.errors import BudgetExceeded, InputError
+from polyclinic.core.remarks import DataWarning
 from polyclinic.core.training import weights
 from polyclinic.core.training.weights import read_card
 
@@ -229,3 +230,62 @@ def test_a_killed_training_goes_on(tmp_path: Path) -> None:
     assert list(checkpoints.rglob("*.ckpt"))
     card = read_card(learn("imaging", tmp_path, name="more", checkpoints=checkpoints, resume=True))
     assert card.steps == 3  # all steps were done already
+
+
+@pytest.mark.parametrize(
+    ("kind", "private", "named"),
+    [
+        ("imaging", False, "imaging"),
+        ("imaging", True, "imaging_private"),
+        ("ecg", False, "ecg"),
+        ("ecg", True, "ecg"),
+        ("vitals", False, "vitals"),
+        ("vitals", True, "vitals_private"),
+        ("omics", False, "omics"),
+        ("omics", True, "omics_private"),
+    ],
+)
+def test_without_a_config_the_shipped_model_that_fits_is_taken(
+    kind: str, private: bool, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    modality, make = MAKE[kind]
+    settings = read_config(modality, make(tmp_path / "data"), None, "mine", private)
+    assert capsys.readouterr().err == f"polyclinic: no --config: the model is that of --config {named}\n"
+    assert settings.name == "mine"
+    assert "shows" not in settings.model
+    if kind == "vitals":
+        assert settings.model["kind"] == "vitals"
+        assert settings.model["network"]["hours"] == 6  # as the folder says
+    if named == "imaging_private":
+        assert settings.model["prior"] == {"rank": 64}  # pneumonia is a field of the shipped set alone
+    if named == "omics_private":
+        assert settings.model["steer"] == ["age", "pam50"]
+
+
+def test_init_by_name_takes_the_weights_beside_a_folder_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _weight_file("imaging_prior") == weights.find("imaging_prior")
+    assert not capsys.readouterr().err
+    for make, word in ((Path.mkdir, "folder"), (Path.touch, "file")):
+        make(Path("imaging_prior"))
+        assert _weight_file("imaging_prior") == weights.find("imaging_prior")
+        assert f"not the {word} imaging_prior" in capsys.readouterr().err
+        Path("imaging_prior").rmdir() if word == "folder" else Path("imaging_prior").unlink()
+    Path("mine").touch()
+    assert _weight_file("mine") == Path("mine")
+    assert _weight_file("mine.safetensors") == Path("mine.safetensors")
+
+
+def test_a_training_that_the_minutes_end_keeps_its_checkpoints_until_resume_finishes_it(
+    tmp_path: Path,
+) -> None:
+    with pytest.warns(DataWarning, match="ended by --max-minutes"):
+        out = learn("omics", tmp_path, max_minutes=1e-6)
+    card = read_card(out)
+    assert 0 < card.steps < (card.planned_steps or 0) == 5
+    assert not card.complete
+    assert any("ended by --max-minutes" in line for line in card.reading)
+    assert read_card(learn("omics", tmp_path, resume=True, overwrite=True)).complete
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
