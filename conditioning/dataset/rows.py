@@ -13,7 +13,8 @@ from ...core.fields import Field, Vocabulary
 from ...core.profile import PatientProfile, Value
 
 NOT_REPORTED = ("", "not reported", "unknown")
-Item, Made = TypeVar("Item"), TypeVar("Made")
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
