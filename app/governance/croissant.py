@@ -31,6 +31,9 @@ def croissant(cohort: Cohort, certificate: Mapping[str, Any]) -> dict[str, Any]:
     Raises InputError if the table of patients cannot be read.
     """
     manifest = cohort.manifest
+    # of the data behind the weights, each once: what they ask may bind those who use the cohort
+    used = [data for card in certificate["weights"] for data in card.get("data", ())]
+    licences = list(dict.fromkeys(data["licence"] for data in used))
     name = f"polyclinic-{manifest['population']['name']}-{certificate['cohort']['manifest_sha256'][:12]}"
     return {
         "@context": json.loads(resources.files(__package__).joinpath("croissant_context.json").read_text()),
@@ -40,7 +43,7 @@ def croissant(cohort: Cohort, certificate: Mapping[str, Any]) -> dict[str, Any]:
         "description": " ".join(_about(cohort, certificate)),
         "version": "1.0.0",
         "datePublished": certificate["issued"][:10],
-        "license": _licences(certificate) or ["not stated"],
+        "license": licences or ["not stated"],
         "url": f"urn:sha256:{certificate['cohort']['manifest_sha256']}",
         "creator": {
             "@type": "sc:Organization",
@@ -86,11 +89,6 @@ def _about(cohort: Cohort, certificate: Mapping[str, Any]) -> list[str]:
         "No record is of a person: each was drawn by a model or written by rules, and every file says so.",
         f"Released under the policy “{certificate['policy']['name']}” on {certificate['issued'][:10]}.",
     ]
-
-
-def _licences(certificate: Mapping[str, Any]) -> list[str]:
-    """Of the data behind the weights, each once: what they ask may bind those who use the cohort."""
-    return list(dict.fromkeys(d["licence"] for card in certificate["weights"] for d in card.get("data", ())))
 
 
 def _distribution(manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
