@@ -131,6 +131,11 @@ def _learnt(
     else:
         declared = _declared(sets, start)
         learnt = learner.train(sets, ProfileEncoder([*FIELDS, *declared]), settings.model, fit, start)
+        if config is None and (name := shipped_model(modality, settings.datasets[0], private)[0]):
+            # not before: what is wrong with the data is one line alone
+            print(
+                f"polyclinic: no --config: the model is that of --config {name}", file=sys.stderr, flush=True
+            )
         from ..core.condition import field_of
 
         coded = {field_of(column) for column in learnt.card.columns}
@@ -172,7 +177,7 @@ def read_config(
                 f"{own}: no such file; write one that describes the folder, or give --config (a folder of nothing "
                 "but DICOM files needs neither)"
             )
-        model = shipped_model(modality, datasets[0], private)
+        _, model = shipped_model(modality, datasets[0], private)
         return TrainConfig(modality=modality, name=name, datasets=datasets, model=model)
     settings, path = load(TrainConfig, config, "train")
     if settings.modality != modality:
@@ -184,8 +189,8 @@ def read_config(
     return settings.model_copy(update={"datasets": datasets})
 
 
-def shipped_model(modality: str, dataset: DatasetConfig, private: bool) -> dict[str, Any]:
-    """The model of the shipped training YAML for the folder's kind, fitted to its fields; which one, on stderr.
+def shipped_model(modality: str, dataset: DatasetConfig, private: bool) -> tuple[str, dict[str, Any]]:
+    """Name and model of the shipped training YAML for the folder's kind, the model fitted to the folder's fields.
 
     Empty for a modality that ships none. What the YAML says of its own data is left out: fields that the folder
     does not map, the upsampler of chest X-rays.
@@ -205,9 +210,8 @@ def shipped_model(modality: str, dataset: DatasetConfig, private: bool) -> dict[
             model["training"] = {key: value for key, value in model["training"].items() if key != "compile"}
         if kind == "vitals" and "hours" in dataset.options:
             model["network"] = {**model["network"], "hours": dataset.options["hours"]}
-        print(f"polyclinic: no --config: the model is that of --config {name}", file=sys.stderr, flush=True)
-        return model
-    return {}
+        return name, model
+    return "", {}
 
 
 def describe(data: Path) -> DatasetConfig | None:

@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 
 from polyclinic import Batch, PatientProfile, ProfileEncoder, load_modality
-from polyclinic.app.training import Privacy, _weight_file, read_config, train
+from polyclinic.app.training import Privacy, _weight_file, read_config, shipped_model, train
 from polyclinic.core.errors import BudgetExceeded, InputError
 from polyclinic.core.remarks import DataWarning
 from polyclinic.core.training import weights
@@ -246,11 +246,11 @@ def test_a_killed_training_goes_on(tmp_path: Path) -> None:
     ],
 )
 def test_without_a_config_the_shipped_model_that_fits_is_taken(
-    kind: str, private: bool, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, private: bool, named: str, tmp_path: Path
 ) -> None:
     modality, make = MAKE[kind]
     settings = read_config(modality, make(tmp_path / "data"), None, "mine", private)
-    assert capsys.readouterr().err == f"polyclinic: no --config: the model is that of --config {named}\n"
+    assert shipped_model(modality, settings.datasets[0], private) == (named, settings.model)
     assert settings.name == "mine"
     assert "shows" not in settings.model
     if kind == "vitals":
