@@ -67,7 +67,7 @@ def conditional_normal(
     penalty = ridge * np.eye(design.shape[1])
     penalty[-1, -1] = 0
     line = np.linalg.solve(design.T @ design + penalty, design.T @ latent).T
-    covariance = np.cov((latent - design @ line.T).T)
+    covariance = np.atleast_2d(np.cov((latent - design @ line.T).T))
     covariance = (1 - shrink) * covariance + shrink * np.diag(np.diag(covariance))
     root = np.linalg.cholesky(covariance + 1e-6 * np.eye(len(covariance)))
     return line.astype(np.float64), root.astype(np.float64)

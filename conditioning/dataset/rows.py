@@ -84,6 +84,8 @@ def require_column(table: pd.DataFrame, column: str, where: str, field: str = ""
     if column not in table.columns:
         have = ", ".join(map(str, table.columns[:12]))
         hint = f"; `fields: {{{field}: {{column: NAME}}}}` says where {field} is" if field else ""
+        if column == "split":
+            hint = "; where the table has none, `split: null` with `test_share: 0.2` holds some patients out"
         raise InputError(f"{where}: no column {column!r}; the table has: {have}{hint}")
 
 

@@ -145,6 +145,7 @@ TABLES: dict[str, tuple[dict[str, list[Any]], dict[str, Any], str]] = {
     "named twice": ({"record": ["0", "0.dcm"]}, {}, "named twice"),
     "no split for all": ({"record": ["0"], "split": ["train"]}, {}, "4 images have no row, so no split"),
     "no such split column": ({"record": ["0"]}, {"split": "fold"}, "no column 'fold'"),
+    "no split column": ({"record": ["0"]}, {"split": "split"}, "`split: null` with `test_share: 0.2`"),
     "no record column": ({"file": ["0"]}, {}, "no column 'record'"),
     "no finding column": ({"record": ["0"]}, {"fields": FINDINGS}, "no column 'labels'"),
     "both sides": (
