@@ -150,15 +150,21 @@ def _parts(folder: Path, kind: str) -> list[Path]:
 def _resources(folder: Path, kind: str) -> Iterator[tuple[str, Resource]]:
     """(file and line, resource) of one type, over all its files. Raises InputError."""
     for path in _parts(folder, kind):
-        opened = gzip.open if path.suffix == ".gz" else open
+        opened, nulls = gzip.open if path.suffix == ".gz" else open, list[str]()
         try:
             with opened(path, "rt", encoding="utf-8-sig") as file:
                 for number, line in enumerate(file, 1):
                     if line.strip():
                         where = f"{path}, line {number}"
-                        yield where, _resource(line, kind, where)
+                        resource = _resource(line, kind, where)
+                        nulls += [f"line {number}, {key}" for key, value in resource.items() if value is None]
+                        yield where, resource
         except (OSError, EOFError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: cannot be read as NDJSON ({error})") from None
+        if nulls:
+            remark(
+                f"{path}: {len(nulls)} elements are null, which FHIR does not allow ({nulls[0]}); taken as absent"
+            )
 
 
 def _resource(line: str, kind: str, where: str) -> Resource:
