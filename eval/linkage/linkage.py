@@ -90,7 +90,9 @@ class Linkage:
                 f"Consistency {self.consistency:.2f} on {subjects} subjects: {failing} contradictory files."
             )
         if self.label_recovery is None:
-            said.append("Label recovery was not measured: it needs real records, give a reference folder.")
+            few = "too few patients have the rarest class of a label"
+            none = "it needs a reference folder whose real patients have labels"
+            said.append(f"Label recovery was not measured: {few if self.label_recoveries else none}.")
         else:
             near = [r for r in self.label_recoveries if r.judged]
             met = sum(r.met for r in near)

@@ -131,10 +131,11 @@ def shown(rows: Sequence[object]) -> list[str]:
 
 def headline(views: Sequence[ViewResult], patients: int) -> str:
     """The verdict in a few sentences."""
-    said = [f"{patients} synthetic patients, {len(views)} kinds of records."]
+    kinds = "one kind" if len(views) == 1 else f"{len(views)} kinds"
+    said = [f"{patients} synthetic patients, {kinds} of records."]
     answered = 0
     for question, sentence in (
-        ("c2st", "In {} of {} kinds a classifier hardly separates them from real ones."),
+        ("c2st", "In {} of {} a classifier hardly separates them from real ones."),
         ("tstr", "In {} of {} they train a model about as well as real records do."),
     ):
         found = [v for view in views if (v := view.verdict(question)) not in (NOT_MEASURED, UNDECIDED)]
