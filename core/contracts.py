@@ -15,11 +15,17 @@ from .types import FloatArray
 class Format(Protocol):
     """A further file format of one modality's records. Its entry point is named `<modality>.<name>`.
 
-    It is asked for with `--set <modality>.formats=[<name>]`. A class is made without arguments.
+    It is asked for with `--set <modality>.formats=[<name>]`. A class is made without arguments. It offers `write`
+    (PatientFormat), or `convert` (CohortFormat, for formats of records), or both.
     """
 
     name: str
     modality: str
+
+
+@runtime_checkable
+class PatientFormat(Protocol):
+    """A format that is written a slice of patients at a time."""
 
     def write(
         self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path
@@ -43,7 +49,7 @@ class ReadableFormat(Protocol):
 
 @runtime_checkable
 class CohortFormat(Protocol):
-    """Optional: a format that is also made once from the finished cohort, as tables of all patients are."""
+    """A format that is made once from the finished cohort, as tables of all patients are. Records alone have such."""
 
     def convert(self, folder: Path) -> list[Path]:
         """Write files below `folder`, which has the joined files of the cohort; the paths written."""

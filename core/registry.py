@@ -19,7 +19,7 @@ from importlib.metadata import EntryPoint, entry_points
 from inspect import isclass, signature
 from typing import Any
 
-from .contracts import Attack, Engine, Format, Metric, Sink, SinkFactory
+from .contracts import Attack, CohortFormat, Engine, Format, Metric, PatientFormat, Sink, SinkFactory
 from .errors import InputError
 from .fields import SHIPPED, Vocabulary
 from .modality import Modality
@@ -30,6 +30,7 @@ CONTRACTS: dict[str, type] = {
     "attacks": Attack, "fields": Mapping,
 }  # fmt: skip
 KINDS = tuple(CONTRACTS)
+_FORMS: dict[str, type] = {"write": PatientFormat, "convert": CohortFormat}
 _PLAIN = {"str": str, "bool": bool, "tuple[str, ...]": tuple}  # types of attributes that a contract names
 
 
@@ -107,6 +108,17 @@ def load_modality(name: str, options: Mapping[str, Any] | None = None) -> Modali
     return modality
 
 
+def load_format(modality: str, name: str) -> PatientFormat:
+    """The format of that name, for a modality that writes its files a slice of patients at a time.
+
+    Raises InputError as load() does, also for a format that has no `write`.
+    """
+    found = load("formats", f"{modality}.{name}")
+    if not isinstance(found, PatientFormat):
+        raise InputError(f"{modality}: formats: {name} cannot write patients (it has no `write`)")
+    return found
+
+
 def formats_of(modality: str) -> list[str]:
     """Names of the installed formats of a modality, ours and others', without loading them."""
     return [name.partition(".")[2] for name in names("formats") if name.partition(".")[0] == modality]
@@ -145,9 +157,19 @@ def _problems(kind: str, name: str, found: Any) -> list[str]:
     expected = name.partition(".")[2] if kind == "formats" else name
     if kind in ("modalities", "formats") and not problems and found.name != expected:
         problems.append(f"its name is {found.name!r}, expected {expected!r}")
+    if kind == "formats":
+        problems += _problems_of_format(found)
     if kind == "formats" and not problems and found.modality != name.partition(".")[0]:
         problems.append(f"its modality is {found.modality!r}, expected {name.partition('.')[0]!r}")
     return problems
+
+
+def _problems_of_format(found: Any) -> list[str]:
+    """A format has `write`, or `convert`, or both; what those lack that it has."""
+    asked = [contract for name, contract in _FORMS.items() if callable(getattr(found, name, None))]
+    if not asked:
+        return ["it has neither `write(records, profiles, folder)` nor `convert(folder)`"]
+    return [problem for contract in asked for problem in lacks(found, contract)]
 
 
 def lacks(thing: Any, contract: type) -> list[str]:

@@ -98,7 +98,7 @@ class Imaging:
         written = export(records, profiles, folder, self.options)
         for name in self.options.formats:
             if name != "dicom":
-                written += registry.load("formats", f"{self.name}.{name}").write(records, profiles, folder)
+                written += registry.load_format(self.name, name).write(records, profiles, folder)
         return written
 
     def assemble(self, pieces: Sequence[Path], folder: Path) -> list[Path]:

@@ -46,7 +46,7 @@ PLAIN = ExportOptions()
 
 
 class Dicom:
-    """DICOM files; see core.contracts.Format."""
+    """DICOM files; see core.contracts.PatientFormat."""
 
     name, modality = "dicom", "imaging"
 

@@ -103,7 +103,7 @@ class Omics:
         return list(self._format().assemble(pieces, folder, provenance_of(read_card(find(WEIGHTS)))))
 
     def _format(self) -> Any:
-        found = registry.load("formats", f"{self.name}.{self.options.format}")
+        found = registry.load_format(self.name, self.options.format)
         if not isinstance(found, JoiningFormat):
             raise InputError(f"omics: format: {found.name} cannot join all patients (it has no `assemble`)")
         return found

@@ -18,7 +18,7 @@ MUDATA = "mudata.zarr"
 
 
 class Zarr:
-    """An AnnData store (zarr v3) an assay; see core.contracts.Format and JoiningFormat."""
+    """An AnnData store (zarr v3) an assay; see core.contracts.PatientFormat and JoiningFormat."""
 
     name, modality = "zarr", "omics"
     write = staticmethod(write)

@@ -1,7 +1,6 @@
 """Records: the health record of the same patient as FHIR R4, stating the facts of the other modalities."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -9,6 +8,7 @@ from pydantic import Field, field_validator
 
 from ...core.assertions import Assertion
 from ...core.config import Settings, parse
+from ...core.contracts import PatientFormat
 from ...core.errors import InputError
 from ...core.modality import Conditioner, Record, TrainingSet, View
 from ...core.profile import PatientProfile
@@ -92,8 +92,11 @@ class Records:
         self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path
     ) -> list[Path]:
         """One piece below folder, of these patients in order: fhir/<Resource>.ndjson, notes/<kind>.jsonl, formats."""
-        written = [made.write(records, profiles, folder) for made in self._formats()]
-        return [*export.write_piece(records, folder), *chain.from_iterable(written)]
+        written = export.write_piece(records, folder)
+        for made in self._formats():
+            if isinstance(made, PatientFormat):
+                written += made.write(records, profiles, folder)
+        return written
 
     def assemble(self, pieces: Sequence[Path], folder: Path) -> list[Path]:
         """The pieces one after the other in the same files below folder, and the further formats.

@@ -11,11 +11,11 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from ...core.config import Settings
-from ...core.contracts import Format
+from ...core.contracts import PatientFormat
 from ...core.errors import InputError
 from ...core.modality import Record
 from ...core.profile import PatientProfile
-from ...core.registry import formats_of, load
+from ...core.registry import formats_of, load, load_format
 from ...core.types import Float32Array
 from .formats import CheckedFormat, TracingFormat
 from .formats.wfdb import WfdbFormat, tracing
@@ -63,8 +63,8 @@ def export(
     the profile and the options alone. Raises InputError before the first file is written: a patient whom a format has
     no room for.
     """
-    formats: list[Format] = [WfdbFormat(options.ecg_gain, options.together)]
-    formats += [load("formats", f"signals.{name}") for name in options.formats if name != "wfdb"]
+    formats: list[PatientFormat] = [WfdbFormat(options.ecg_gain, options.together)]
+    formats += [load_format("signals", name) for name in options.formats if name != "wfdb"]
     for format_ in formats:
         if isinstance(format_, CheckedFormat):
             for profile in profiles:

@@ -34,11 +34,27 @@ class Lines:
 
 class Alone(Lines):
     name, assemble = "alone", None
+
+class Finished:
+    name, modality = "finished", "records"
+
+    def convert(self, folder):
+        (folder / "finished").write_text("all")
+        return [folder / "finished"]
+
+class OfOne(Finished):
+    name, modality = "whole", "imaging"
+
+class Nothing:
+    name, modality = "nothing", "records"
 """
 POINTS = """[polyclinic.formats]
 imaging.raw = further:Raw
 omics.lines = further:Lines
 omics.alone = further:Alone
+records.finished = further:Finished
+imaging.whole = further:OfOne
+records.nothing = further:Nothing
 """
 PEOPLE = [
     PatientProfile("a", conditions={"C50.919": True}),
@@ -77,6 +93,22 @@ def test_tumours_are_joined_by_it(tmp_path: Path) -> None:
         piece.mkdir()
         omics.export([Record({}, {})], [person], piece)
     assert [path.read_text() for path in omics.assemble(pieces, tmp_path)] == ["a\nb\n"]
+
+
+def test_a_format_of_the_finished_cohort_needs_no_write(tmp_path: Path) -> None:
+    records = load_modality("records", {"formats": ["finished"]})
+    assert records.export([], [], tmp_path) == []
+    assert (tmp_path / "finished") in records.assemble([tmp_path], tmp_path)
+
+
+def test_formats_that_cannot_do_what_is_asked_are_refused(tmp_path: Path) -> None:
+    image = Record({"image": np.full((16, 16), 7, dtype=np.uint16)}, FACTS)
+    with pytest.raises(InputError, match="imaging: formats: whole cannot write patients"):
+        load_modality("imaging", {"formats": ["dicom", "whole"]}).export([image], PEOPLE[:1], tmp_path)
+    with pytest.raises(
+        InputError, match=r"neither `write\(records, profiles, folder\)` nor `convert\(folder\)`"
+    ):
+        load_modality("records", {"formats": ["nothing"]}).export([], [], tmp_path)
 
 
 def test_a_format_that_cannot_join_is_refused(tmp_path: Path) -> None:

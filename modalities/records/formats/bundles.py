@@ -11,7 +11,7 @@ from ..data import Resource, line
 
 
 class Bundles:
-    """fhir_bundles/<patient>.json of a cohort; see core.contracts.Format."""
+    """fhir_bundles/<patient>.json of a cohort; see core.contracts.PatientFormat."""
 
     name = "bundles"
     modality = "records"

@@ -5,8 +5,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ....core.modality import Record
-from ....core.profile import PatientProfile
 from ..data import FOLDER, Resource, parts_of, read_resources, value_at, whole_file
 
 _HEAD = {"id": "id", "patient": "subject.reference", "encounter": "encounter.reference"}
@@ -70,12 +68,6 @@ class CsvTables:
 
     name = "csv"
     modality = "records"
-
-    def write(
-        self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path
-    ) -> list[Path]:
-        """Nothing: the tables are those of the whole cohort."""
-        return []
 
     def convert(self, folder: Path) -> list[Path]:
         """csv/<table>.csv of the joined NDJSON files below folder, a line at a time; the paths."""

@@ -4,7 +4,7 @@ Source values are our codes; a standard concept id is given only where the bundl
 which is OMOP's word for "no matching concept". Ids are hashes of the FHIR ids, so they do not depend on order.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from functools import cache
 from hashlib import blake2b
@@ -12,8 +12,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ....core.modality import Record
-from ....core.profile import PatientProfile
 from ..case import moment
 from ..codes import codes
 from ..data import FOLDER, GENE_UNIT, Resource, parts_of, read_resources, value_at, whole_file
@@ -166,12 +164,6 @@ class Omop:
 
     name = "omop"
     modality = "records"
-
-    def write(
-        self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path
-    ) -> list[Path]:
-        """Nothing: the tables are those of the whole cohort."""
-        return []
 
     def convert(self, folder: Path) -> list[Path]:
         """omop/<table>.parquet of the joined NDJSON files below folder, ROWS rows in memory; the paths.
