@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..conditioning.dataset.dataset import read_training_set
+from ..core.capabilities import real_records
 from ..core.config import DatasetConfig
 from ..core.errors import InputError
 from ..core.modality import Modality, TrainingSet
@@ -45,7 +46,7 @@ class PlainFolder:
             return
         for start in range(0, len(self._rows), CHUNK):
             some = _at(self._rows, range(start, min(start + CHUNK, len(self._rows))))
-            for profile, record in zip(some.profiles, modality.load(some), strict=True):
+            for profile, record in real_records(modality, some):
                 yield Patient(profile, {modality.name: record})
 
 

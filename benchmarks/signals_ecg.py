@@ -23,9 +23,9 @@ from polyclinic.core.config import load as load_config
 from polyclinic.core.dp.budget import Budget
 from polyclinic.core.training.fit import Fit
 from polyclinic.core.training.weights import Weights, find, load
-from polyclinic.modalities.signals.data import read_ecgs
 from polyclinic.modalities.signals.ecg.model import train_ecg, usable
 from polyclinic.modalities.signals.ecg.sampler import EcgSampler
+from polyclinic.modalities.signals.ecg.windows import read_ecgs
 from polyclinic.modalities.signals.layout import RATE
 from polyclinic.modalities.signals.metrics import ecg_features
 

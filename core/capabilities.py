@@ -4,7 +4,7 @@ core.modality.Modality is what every modality must have. A capability is had by 
 declared. Whatever a modality lacks is left out where it would be used, which each Protocol says.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .assertions import Assertion
 from .cohort.watermark import Mark, Tally
 from .config import Settings
-from .modality import Record
+from .modality import Modality, Record, TrainingSet
 from .profile import PatientProfile
 
 
@@ -41,6 +41,23 @@ class Watermarking(Protocol):
     def marks(self, record: Record, mark: Mark, patient_id: str) -> Tally:
         """How far a record's arrays agree with the marks."""
         ...
+
+
+@runtime_checkable
+class Windowed(Protocol):
+    """Cuts long records of a training folder into several. Signals does; of others a row has one record."""
+
+    def windows(self, data: TrainingSet) -> Iterator[tuple[PatientProfile, Record]]:
+        """Every record of the rows, with its patient; see real_records."""
+        ...
+
+
+def real_records(modality: Modality, data: TrainingSet) -> Iterator[tuple[PatientProfile, Record]]:
+    """Every record of a training folder's rows, with its patient."""
+    if isinstance(modality, Windowed):
+        yield from modality.windows(data)
+    else:
+        yield from zip(data.profiles, modality.load(data), strict=True)
 
 
 @runtime_checkable
@@ -124,4 +141,13 @@ class Live(Protocol):
         ...
 
 
-CAPABILITIES = (Asserting, Watermarking, Searchable, ClinicalRules, SizedRecords, NamedColumns, Live)
+CAPABILITIES = (
+    Asserting,
+    Watermarking,
+    Windowed,
+    Searchable,
+    ClinicalRules,
+    SizedRecords,
+    NamedColumns,
+    Live,
+)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..core.capabilities import real_records
 from ..core.modality import Modality, Record, Rows, TrainingSet, View
 from ..core.profile import PatientProfile
 from ..core.types import FloatArray, IntArray
@@ -83,8 +84,8 @@ def collect(views: Sequence[View], pairs: Iterable[tuple[PatientProfile, Record]
                 own.append(_sample(view, rows, PICTURED - sum(len(part.shown) for part in own)))
     return [
         Sample(
-            features=pd.concat([p.features for p in own], ignore_index=True),
-            inputs=pd.concat([p.inputs for p in own], ignore_index=True),
+            features=pd.concat([p.features for p in own], ignore_index=True, join="inner"),
+            inputs=pd.concat([p.inputs for p in own], ignore_index=True, join="inner"),
             profiles=tuple(profile for p in own for profile in p.profiles),
             labels={t.name: np.concatenate([p.labels[t.name] for p in own]) for t in view.tasks},
             shown=[pair for p in own for pair in p.shown],
@@ -126,7 +127,7 @@ def real_rows(
         part = replace(
             part, records=tuple(part.records[i] for i in rows), profiles=tuple(part.profiles[i] for i in rows)
         )
-        for profile, record in zip(part.profiles, modality.load(part), strict=True):
+        for profile, record in real_records(modality, part):
             yield profile.but(patient_id=f"{part.source.name}/{profile.patient_id}"), record
 
 

@@ -46,7 +46,9 @@ def ecg(head: Mapping[str, Any], leads: Leads, rate: int) -> bytes:
     """A second of ECG, each lead a component of sampled data in microvolts; a lead that is off says so."""
     parts = []
     for name, row in leads.items():
-        code = _concept(MDC, str(ECG + NUMBER[name]), f"MDC_ECG_ELEC_POTL_{name.upper()}")
+        code = _concept(MDC, str(ECG), "MDC_ECG_ELEC_POTL") | {"text": name}
+        if name in NUMBER:
+            code = _concept(MDC, str(ECG + NUMBER[name]), f"MDC_ECG_ELEC_POTL_{name.upper()}")
         if row is None:
             reason = _concept(
                 "http://terminology.hl7.org/CodeSystem/data-absent-reason", OFF, "Not Performed"

@@ -127,7 +127,13 @@ def ecg(writer: Writer, facts: Facts) -> None:
         beats = facts.get("beats")
         counted = f" in {beats} beats" if beats is not None else ""
         shown_by = {"result": [{"reference": f"Observation/{r['id']}"} for r in results]}
-        writer.report("ecg", f"12-lead ECG: {', '.join(said)}{counted}.", at, visit, shown_by)
+        writer.report(
+            "ecg",
+            f"{len(facts.get('leads', range(12)))}-lead ECG: {', '.join(said)}{counted}.",
+            at,
+            visit,
+            shown_by,
+        )
 
 
 def pathology(writer: Writer, report: Report) -> None:

@@ -1,6 +1,6 @@
-"""Signals: 12-lead ECG and hourly vitals of a patient, one heart rate and rhythm in both, written as WFDB."""
+"""Signals: ECG and hourly vitals of a patient, one heart rate and rhythm in both, written as WFDB."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ class Config(Settings):
 
 
 class Signals:
-    """A 12-lead ECG, of 10 s if not asked for more, and the vitals of the first day."""
+    """An ECG, of 10 s if not asked for more, and the vitals of the first day."""
 
     name = "signals"
     after: tuple[str, ...] = ()
@@ -85,11 +85,22 @@ class Signals:
 
     def load(self, data: TrainingSet) -> list[Record]:
         """Real ECGs or vitals, as the folder's option `kind` says."""
-        from .data import read_ecgs, read_vitals
-
         if data.options.get("kind", ECG) == ECG:
+            from .ecg.windows import read_ecgs
+
             return read_ecgs(data)
+        from .data import read_vitals
+
         return read_vitals(data, int(data.options.get("hours", 24)))
+
+    def windows(self, data: TrainingSet) -> Iterator[tuple[PatientProfile, Record]]:
+        """Each patient's records, long ECGs cut into several; see core.capabilities.Windowed."""
+        if data.options.get("kind", ECG) == ECG:
+            from .ecg.windows import windows
+
+            yield from windows(data)
+        else:
+            yield from zip(data.profiles, self.load(data), strict=True)
 
     def export(
         self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path

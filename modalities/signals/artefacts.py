@@ -1,6 +1,6 @@
-"""What a recording adds to a heart: wander, muscle and mains noise at the electrodes, and electrodes that come off."""
+"""What a recording adds to an ECG: wander, muscle and mains noise at the electrodes, and electrodes that come off."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import count
 from typing import Literal
@@ -12,7 +12,8 @@ from ...core.config import Settings
 from ...core.modality import Record
 from ...core.profile import PatientProfile, seed_for
 from ...core.types import FloatArray
-from .layout import ELECTRODES, INDEPENDENT, RATE, lost_leads, twelve_leads
+from .layout import ELECTRODES, RATE
+from .leads import TWELVE, Leads, leads_of
 
 Episode = tuple[str, int, int]  # electrode that is off, first sample, sample after the last
 
@@ -76,7 +77,7 @@ class Artefacts:
     from which all leads follow; how many samples are taken at a time changes none of them.
     """
 
-    def __init__(self, noise: Noise, patient_id: str, seed: int) -> None:
+    def __init__(self, noise: Noise, patient_id: str, seed: int, leads: Leads = TWELVE) -> None:
         def stream(name: str) -> np.random.Generator:
             return np.random.Generator(np.random.PCG64(seed_for(seed, patient_id, f"artefact {name}")))
 
@@ -86,16 +87,18 @@ class Artefacts:
             for name, draw in SOURCES.items()
             if (level := getattr(noise, name))
         ]
-        self._block, self._used = np.zeros((len(WEIGHTS), BLOCK)), BLOCK
-        self._episodes = _episodes(stream("lead_off"), noise.lead_off)
+        self._weights = leads.from_eight(WEIGHTS)
+        self._block, self._used = np.zeros((len(self._weights), BLOCK)), BLOCK
+        self._episodes = _episodes(stream("lead_off"), noise.lead_off, leads.electrodes)
         self._off, self._seen = next(self._episodes, None), 0
 
     def take(self, samples: int) -> FloatArray:
-        """(8, sample) mV: the next noise of the free leads."""
-        out, have = np.zeros((len(WEIGHTS), samples)), 0
+        """(free lead, sample) mV: the next noise."""
+        out, have = np.zeros((len(self._weights), samples)), 0
         while self._sources and have < samples:
             if self._used == BLOCK:
-                self._block, self._used = WEIGHTS @ sum(level * next(own) for level, own in self._sources), 0
+                noise = sum(level * next(own) for level, own in self._sources)
+                self._block, self._used = self._weights @ noise, 0
             part = min(samples - have, BLOCK - self._used)
             out[:, have : have + part] = self._block[:, self._used : self._used + part]
             have, self._used = have + part, self._used + part
@@ -123,22 +126,23 @@ def add(record: Record, profile: PatientProfile, seed: int, noise: Noise, keep_c
     """
     if noise.silent or "ecg" not in record.arrays:
         return record
-    clean, artefacts = record.arrays["ecg"], Artefacts(noise, profile.patient_id, seed)
+    leads = leads_of(record)
+    clean, artefacts = record.arrays["ecg"], Artefacts(noise, profile.patient_id, seed, leads)
     samples = clean.shape[1]
     ecg = np.empty(clean.shape, dtype=np.float32)
     for first in range(0, samples, BLOCK):  # block by block, as an hour has many
-        free = clean[INDEPENDENT, first : first + BLOCK].astype(np.float64)
-        ecg[:, first : first + BLOCK] = twelve_leads(free + artefacts.take(free.shape[1]))
+        free = leads.free_of(clean[:, first : first + BLOCK].astype(np.float64))
+        ecg[:, first : first + BLOCK] = leads.drawn(free + artefacts.take(free.shape[1]))
     facts = {**record.facts, "noise": noise.facts()}
     if off := artefacts.off(samples):
         for electrode, first, end in off:
-            ecg[lost_leads(electrode), first:end] = noise.lost
+            ecg[leads.lost(electrode), first:end] = noise.lost
         facts["lead_off"] = [list(episode) for episode in off]
     beside = {"ecg_clean": clean} if keep_clean else {}
     return Record({**record.arrays, "ecg": ecg, **beside}, facts)
 
 
-def _episodes(rng: np.random.Generator, share: float) -> Iterator[Episode]:
+def _episodes(rng: np.random.Generator, share: float, electrodes: Sequence[str]) -> Iterator[Episode]:
     """Each time that an electrode is off, without end: a stationary Markov chain."""
     if not share:
         return
@@ -147,7 +151,7 @@ def _episodes(rng: np.random.Generator, share: float) -> Iterator[Episode]:
     while True:
         end = at + max(1, round(rng.exponential(stays[off]) * RATE))
         if off:
-            yield str(rng.choice(ELECTRODES)), at, end
+            yield str(rng.choice(electrodes)), at, end
         off, at = not off, end
 
 

@@ -1,4 +1,4 @@
-"""Training data: real ECGs with R peaks, hourly tables on a fixed grid, and the card of weights learnt on them."""
+"""Training data: hourly tables on a fixed grid, and the card of weights learnt on them."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -9,24 +9,7 @@ import numpy as np
 from ...core.modality import Record, TrainingSet
 from ...core.training.weights import Card, DataUsed
 from ...core.types import Float32Array
-from .export import read_ecg
-from .layout import CHANNELS, RATE, VITAL_FIELDS
-from .peaks import clean, r_peaks
-
-
-def read_ecgs(data: TrainingSet) -> list[Record]:
-    """Real ECGs of a training folder as records: 12 leads at 500 Hz, with R peaks and heart rate."""
-    raw = bool(data.options.get("raw_microvolts", False))
-    out = []
-    for name in data.records:
-        ecg = read_ecg(data.root / name, raw)
-        peaks = r_peaks(clean(ecg))
-        rate = float(60 * RATE / np.median(np.diff(peaks))) if len(peaks) > 2 else float("nan")
-        facts: dict[str, Any] = {"heart_rate": round(rate, 1), "beats": len(peaks), "baseline": {}}
-        if 20 < rate < 250:
-            facts["baseline"] = {"heart_rate": facts["heart_rate"]}
-        out.append(Record({"ecg": ecg, "r_peaks": peaks}, facts))
-    return out
+from .layout import CHANNELS, VITAL_FIELDS
 
 
 def read_vitals(data: TrainingSet, hours: int) -> list[Record]:

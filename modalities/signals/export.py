@@ -1,9 +1,11 @@
 """Files of a patient's signals: which formats a cohort gets, written, read back, and ECGs of training folders."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from unicodedata import normalize
 
@@ -16,12 +18,19 @@ from ...core.errors import InputError
 from ...core.modality import Record
 from ...core.profile import PatientProfile
 from ...core.registry import formats_of, load, load_format
-from ...core.types import Float32Array
+from ...core.types import Float32Array, FloatArray
 from .formats import CheckedFormat, TracingFormat
-from .formats.wfdb import WfdbFormat, tracing
-from .layout import ECG_GAIN, LEADS, RATE, Tracing
+from .formats.wfdb import WfdbFormat, signal_names, tracing
+from .layout import ECG_GAIN, RATE, Tracing
+from .leads import TWELVE, Leads, lead_name
 
 MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "\N{GREEK SMALL LETTER MU}v": 1e-3, "v": 1e3}
+SLOWEST = 50.0  # Hz
+# signals in volts that are no ECG, by how their names begin
+NO_LEAD = re.compile(
+    r"eeg|eog|emg|resp|pleth|ppg|abp|bp\b|cvp|pap|icp|art|flow|thor|abd|chest|status|event|mark",
+    re.IGNORECASE,
+)
 
 
 class ExportOptions(Settings):
@@ -58,7 +67,7 @@ def export(
 ) -> list[Path]:
     """Write wfdb/<patient>/ and the folders of the other formats below `folder`; the paths written.
 
-    "ecg" (and "ecg_clean") is (12, sample) mV at 500 Hz in whole microvolts, "r_peaks" (beat,) samples, "vitals"
+    "ecg" (and "ecg_clean") is (lead, sample) mV at 500 Hz in whole microvolts, "r_peaks" (beat,) samples, "vitals"
     (hour, 7) with NaN where nothing was charted. What a record lacks is not written. The bytes depend on the record,
     the profile and the options alone. Raises InputError before the first file is written: a patient whom a format has
     no room for.
@@ -81,29 +90,84 @@ def read(folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
     return WfdbFormat().read(folder, patient_ids)
 
 
-def read_ecg(path: Path, raw_microvolts: bool = False) -> Float32Array:
-    """(12, sample) float32 mV at 500 Hz of a WFDB, EDF (.edf) or DICOM file, leads I II III aVR aVL aVF V1..V6.
+def read_ecg(path: Path, raw_microvolts: bool = False, leads: Leads = TWELVE) -> Float32Array:
+    """(lead, sample) float32 mV at 500 Hz of a WFDB, EDF (.edf) or DICOM file; see open_ecg.
 
-    Leads are found by name whatever their case, other rates are resampled (polyphase). With
+    Other rates are resampled (polyphase). Raises InputError: invalid samples, and what open_ecg raises.
+    """
+    found = open_ecg(path, raw_microvolts, leads)
+    if np.isnan(found.values).any():
+        raise found.invalid()
+    return found.part(0, found.samples)
+
+
+@dataclass(frozen=True)
+class EcgFile:
+    """Leads of a file as they are stored: (lead, sample) mV at `rate` Hz, NaN where samples are marked invalid."""
+
+    path: Path
+    values: FloatArray
+    rate: float
+
+    @property
+    def samples(self) -> int:
+        """Of each lead."""
+        return self.values.shape[1]
+
+    @cached_property
+    def extremes(self) -> tuple[FloatArray, FloatArray]:
+        """(lead, 1) mV, the greatest and the least of each lead."""
+        known = np.where(np.isnan(self.values), 0.0, self.values)
+        return known.max(1, initial=-np.inf)[:, None], known.min(1, initial=np.inf)[:, None]
+
+    def part(self, begin: int, end: int) -> Float32Array:
+        """(lead, sample) mV at 500 Hz of these samples; a second on either side is resampled with them."""
+        if self.rate == RATE:
+            return np.asarray(self.values[:, begin:end], dtype=np.float32)
+        from scipy.signal import resample_poly
+
+        ratio = Fraction(RATE / self.rate).limit_denominator(1000)
+        margin = round(self.rate)
+        first, last = max(0, begin - margin), min(self.samples, end + margin)
+        if np.isnan(self.values[:, first:last]).any():
+            first, last = begin, end
+        whole = resample_poly(self.values[:, first:last], ratio.numerator, ratio.denominator, axis=1)
+        if (first, last) == (begin, end):
+            return np.asarray(whole, dtype=np.float32)
+        start = round((begin - first) * RATE / self.rate)
+        return np.asarray(whole[:, start : start + round((end - begin) * RATE / self.rate)], dtype=np.float32)
+
+    def invalid(self) -> InputError:
+        """What is said of a file whose samples are marked invalid."""
+        return InputError(
+            f"{self.path}: {int(np.isnan(self.values).sum())} samples are marked invalid; leave this record out of "
+            "the table"
+        )
+
+
+def open_ecg(path: Path, raw_microvolts: bool = False, leads: Leads = TWELVE) -> EcgFile:
+    """These leads of a WFDB, EDF (.edf) or DICOM file.
+
+    Leads are found by name, as people write them (leads.lead_name). With
     `raw_microvolts` the stored integers of WFDB are taken as microvolts: sets whose gains differ by lead break
     Einthoven's law in physical units. Raises InputError: missing, truncated or unreadable file, missing
-    lead, unknown unit, invalid samples.
+    lead, unknown unit, a rate that is too low.
     """
     found = _tracing(path, raw_microvolts)
-    named = Counter(name.strip().lower() for name in found.names)
-    if twice := [lead for lead in LEADS if named[lead.lower()] > 1]:
+    names = [lead_name(name) for name in found.names]
+    named = Counter(names)
+    if twice := [lead for lead in leads.names if named[lead] > 1]:
         raise InputError(
-            f"{path}: {', '.join(twice)} is there {named[twice[0].lower()]} times, so nobody knows which is meant; "
+            f"{path}: {', '.join(twice)} is there {named[twice[0]]} times, so nobody knows which is meant; "
             f"the record has: {', '.join(found.names)}"
         )
-    place = {name.strip().lower(): i for i, name in enumerate(found.names)}
-    if missing := [lead for lead in LEADS if lead.lower() not in place]:
+    if missing := [lead for lead in leads.names if lead not in named]:
         have = ", ".join(found.names)
         raise InputError(
-            f"{path}: expected a 12-lead ECG, missing {', '.join(missing)}; the record has: {have}"
+            f"{path}: expected {leads.article} {leads.title}, missing {', '.join(missing)}; the record has: {have}"
         )
-    order = [place[lead.lower()] for lead in LEADS]
-    units = [normalize("NFKC", found.units[i]).strip().lower() for i in order]
+    order = [names.index(lead) for lead in leads.names]
+    units = [_unit(found.units[i]) for i in order]
     if unknown := sorted(
         {found.units[i] for i, unit in zip(order, units, strict=True) if unit not in MILLIVOLTS}
     ):
@@ -114,15 +178,28 @@ def read_ecg(path: Path, raw_microvolts: bool = False) -> Float32Array:
         )
     if not 0 < rates[0] < np.inf:
         raise InputError(f"{path}: expected a sampling rate above 0 Hz, got {rates[0]:g}")
+    if rates[0] < SLOWEST:
+        raise InputError(
+            f"{path}: expected an ECG of {SLOWEST:g} Hz or more, got {rates[0]:g} Hz, too few to see a QRS complex"
+        )
     signal = np.stack([found.values[i] * MILLIVOLTS[unit] for i, unit in zip(order, units, strict=True)])
-    if invalid := int(np.isnan(signal).sum()):
-        raise InputError(f"{path}: {invalid} samples are marked invalid; leave this record out of the table")
-    if rates[0] != RATE:
-        from scipy.signal import resample_poly
+    return EcgFile(path, np.asarray(signal, dtype=np.float64), rates[0])
 
-        ratio = Fraction(RATE / rates[0]).limit_denominator(1000)
-        signal = resample_poly(signal, ratio.numerator, ratio.denominator, axis=1)
-    return np.asarray(signal, dtype=np.float32)
+
+def lead_names(path: Path) -> list[str]:
+    """The standard names, where there are, of a file's voltages that are not known to be of something else."""
+    other = next((reader for reader in _readers() if reader.holds(path)), None)
+    found = signal_names(path) if other is None else (lambda of: (of.names, of.units))(other.tracing(path))
+    pairs = zip(*found, strict=True)
+    return list(
+        dict.fromkeys(
+            lead_name(n) for n, unit in pairs if _unit(unit) in MILLIVOLTS and not NO_LEAD.match(n.strip())
+        )
+    )
+
+
+def _unit(text: str) -> str:
+    return normalize("NFKC", text).strip().lower()
 
 
 def _tracing(path: Path, raw: bool) -> Tracing:

@@ -64,25 +64,13 @@ def twelve_leads(independent: FloatArray) -> Float32Array:
     return millivolts(np.clip(np.concatenate([leads, chest]), -32000, 32000))
 
 
-def lost_leads(electrode: str) -> list[int]:
-    """Places of the leads that cannot be measured without this electrode.
-
-    Each limb electrode is part of Wilson's central terminal and of Goldberger's leads, so that only the bipolar lead
-    between the other two is left.
-    """
-    left = {"RA": "III", "LA": "II", "LL": "I"}
-    if electrode in left:
-        return [place for place, lead in enumerate(LEADS) if lead != left[electrode]]
-    return [LEADS.index(electrode)]
-
-
 def millivolts(steps: AnyArray) -> Float32Array:
     """Whole microvolts as float32 mV, the nearest float of each: what an ECG array holds."""
     return (steps / ECG_GAIN).astype(np.float32)
 
 
 def ecg_steps(ecg: NDArray[np.floating[Any]], gain: int = ECG_GAIN) -> NDArray[np.int16]:
-    """(12, sample) mV as the nearest of `gain` whole steps a mV."""
+    """(lead, sample) mV as the nearest of `gain` whole steps a mV."""
     steps = np.rint(ecg.astype(np.float64) * gain)
     assert np.abs(steps).max(initial=0) < -ABSENT, f"an ECG beyond {-ABSENT / gain:g} mV does not fit"
     return steps.astype(np.int16)
@@ -110,15 +98,6 @@ def beats_of(record: Record) -> list[tuple[int, str]]:
     """Sample of each R peak, and its WFDB code."""
     peaks = [int(n) for n in record.arrays.get("r_peaks", ())]
     return list(zip(peaks, record.facts.get("kinds", "N" * len(peaks)), strict=True))
-
-
-def lead_off(facts: Facts) -> list[tuple[int, int, str, list[int]]]:
-    """First sample, sample after the last, electrode with the leads it takes in words, and their places."""
-    out = []
-    for electrode, first, end in facts.get("lead_off", ()):
-        lost = lost_leads(electrode)
-        out.append((first, end, f"{electrode}: {' '.join(LEADS[place] for place in lost)}", lost))
-    return out
 
 
 def study_of(seed: int) -> dict[str, str]:

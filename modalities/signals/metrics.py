@@ -10,9 +10,10 @@ from ...core.modality import Record, Task, View
 from ...core.profile import PatientProfile
 from ...core.types import FloatArray, IntArray
 from .layout import CHANNELS, LEADS
+from .leads import Leads, leads_of
 from .peaks import BAND, SLOW, filtered, r_peaks
 from .pictures import draw_ecgs, draw_vitals
-from .time_metrics import ECG_PANELS, LEAST_PAIRS, VITALS_PANELS, correlation
+from .time_metrics import ECG_PANELS, LEAST_PAIRS, VITALS_PANELS, common_leads, correlation, spectrum_leads
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -29,36 +30,48 @@ USUAL = {"HR": 80.0, "O2Sat": 97.0, "Temp": 37.0, "SBP": 120.0, "MAP": 85.0, "DB
 
 
 def ecg_features(records: Sequence[Record]) -> "DataFrame":
-    """(record, feature) of 12-lead records (lead, sample) mV at 500 Hz; R peaks are detected in each."""
+    """(record, feature) of (lead, sample) mV at 500 Hz, in the leads that all have; R peaks are detected in each."""
     from pandas import DataFrame
 
-    rows = [_of_ecg(np.asarray(record.arrays["ecg"], dtype=np.float64)) for record in records]
+    common = common_leads(records)
+    if not common:
+        return DataFrame([rhythm_features(np.asarray(r.arrays["ecg"], dtype=np.float64)) for r in records])
+    rows = [
+        _of_ecg(np.asarray(r.arrays["ecg"], dtype=np.float64)[leads_of(r).places(common.names)], common)
+        for r in records
+    ]
     return DataFrame(rows).fillna(0.0)
 
 
-def _of_ecg(ecg: FloatArray) -> dict[str, float]:
+def _of_ecg(ecg: FloatArray, shown: Leads) -> dict[str, float]:
     """All features of one record, by name."""
     from scipy import signal
 
-    leads = filtered(ecg)
+    leads, names = filtered(ecg), shown.names
     peaks = r_peaks(leads, SLOW)
-    out = _rhythm(peaks) | _waves(leads, peaks)
-    for name, lead, cuts in zip(LEADS, leads, np.percentile(leads, [5, 95, 99.5], axis=1).T, strict=True):
+    out = _rhythm(peaks) | _waves(leads, peaks, shown)
+    for name, lead, cuts in zip(names, leads, np.percentile(leads, [5, 95, 99.5], axis=1).T, strict=True):
         out |= {f"{name} {p} % of amplitudes": c for p, c in zip((5, 95, 99.5), cuts, strict=True)}
         rough = lead - np.convolve(lead, np.full(9, 1 / 9), mode="same")
         calm = rough[: len(rough) // 25 * 25].reshape(-1, 25).std(1)  # stretches of 0.1 s
         out[f"{name} noise between beats"] = float(np.log10(np.percentile(calm, 20) + 1e-4))
-    for name in ("II", "V2", "V5"):
+    for name in spectrum_leads(shown):
         frequency, power = signal.welch(
-            leads[LEADS.index(name)], fs=SLOW, nperseg=min(4 * SLOW, leads.shape[1])
+            leads[names.index(name)], fs=SLOW, nperseg=min(4 * SLOW, leads.shape[1])
         )
         total = power.sum() + 1e-12
         for low, high in POWERS:
             part = power[(frequency >= low) & (frequency < high)].sum()
             out[f"{name} power {low}-{high} Hz"] = float(np.log10(part / total + 1e-6))
-    for a, b in PAIRS:
-        out[f"correlation of {a} and {b}"] = correlation(leads[LEADS.index(a)], leads[LEADS.index(b)], 0.0)
+    for a, b in _pairs(shown):
+        out[f"correlation of {a} and {b}"] = correlation(leads[names.index(a)], leads[names.index(b)], 0.0)
     return out
+
+
+def _pairs(leads: Leads) -> list[tuple[str, str]]:
+    """The leads that are compared: those of PAIRS, else each with the next."""
+    found = [pair for pair in PAIRS if set(pair) <= set(leads.names)]
+    return found or list(pairwise(leads.names))
 
 
 def rhythm_features(ecg: FloatArray) -> dict[str, float]:
@@ -77,8 +90,8 @@ def _rhythm(peaks: IntArray) -> dict[str, float]:
     return dict(zip(RHYTHM, map(float, values), strict=True))
 
 
-def _waves(leads: FloatArray, peaks: IntArray) -> dict[str, float]:
-    """P, R, S, ST, T of the median beat of each lead in mV, QRS width, axes, and how alike the beats are."""
+def _waves(leads: FloatArray, peaks: IntArray, shown: Leads) -> dict[str, float]:
+    """P, R, S, ST, T of the median beat of each lead in mV, QRS width, how alike beats are, and the axes if known."""
     inside = peaks[(peaks >= BEFORE) & (peaks < leads.shape[1] - AFTER)]
     beats = leads[:, inside[:, None] + np.arange(-BEFORE, AFTER)]  # (lead, beat, sample)
     if not len(inside):
@@ -99,9 +112,10 @@ def _waves(leads: FloatArray, peaks: IntArray) -> dict[str, float]:
         "ST": span(0.08, 0.10).mean(1),
         "T": _extreme(span(0.14, 0.44)),
     }.items():
-        out |= {f"{name} {wave} wave": float(v) for name, v in zip(LEADS, values, strict=True)}
-    for wave, area in {"QRS": span(-0.06, 0.06).sum(1), "T": span(0.14, 0.44).sum(1)}.items():
-        across, down = area[LEADS.index("I")], area[LEADS.index("aVF")]
+        out |= {f"{name} {wave} wave": float(v) for name, v in zip(shown.names, values, strict=True)}
+    areas = {"QRS": span(-0.06, 0.06).sum(1), "T": span(0.14, 0.44).sum(1)} if shown.has_axis else {}
+    for wave, area in areas.items():
+        across, down = shown.frontal(area)
         size = np.hypot(across, down) + 1e-9
         out |= {f"{wave} axis, left": float(across / size), f"{wave} axis, down": float(down / size)}
     speed = np.sqrt(np.square(np.gradient(beat, axis=1)).sum(0))[BEFORE - 40 : BEFORE + 40]
@@ -166,7 +180,7 @@ def _has(code: str) -> Callable[[PatientProfile, Record], float]:
 
 
 def views() -> list[View]:
-    """Two views: the 12-lead ECG, and the hourly vital signs."""
+    """Two views: the ECG, and the hourly vital signs."""
     return [
         View(
             name="ecg",
@@ -182,8 +196,9 @@ def views() -> list[View]:
             ),
             picture=draw_ecgs,
             panels=ECG_PANELS,
-            about=f"Each 10 s record is filtered to {BAND[0]:g}-{BAND[1]:g} Hz, its R peaks are detected, "
-            "and it is described by its rhythm, P, R, S, ST and T of the median beat in each lead, axes, "
+            about=f"Each record is filtered to {BAND[0]:g}-{BAND[1]:g} Hz, its R peaks are detected, "
+            "and it is described by its rhythm, P, R, S, ST and T of the median beat in each lead, axes (of two "
+            "limb leads or more), "
             "amplitudes, power in frequency bands, correlation of leads, and noise between beats.",
             blind=(
                 "baseline wander below 0.5 Hz and noise above 45 Hz, since all records are filtered alike",

@@ -1,4 +1,4 @@
-"""Pictures of signals: 12-lead ECGs on millimetre paper, vital signs of several patients over hours."""
+"""Pictures of signals: ECGs on millimetre paper, vital signs of several patients over hours."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,7 +6,8 @@ import numpy as np
 
 from ...core.modality import Record, Rows
 from ...core.types import FloatArray
-from .layout import CHANNELS, LEADS, RATE, VITALS_UNITS
+from .layout import CHANNELS, RATE, VITALS_UNITS
+from .leads import leads_of
 from .time_metrics import stacked
 
 if TYPE_CHECKING:
@@ -30,13 +31,15 @@ TINTS = ("#1b6ca8", "#d1495b", "#2e8b57", "#8e5ea2", "#c77d0a")
 def draw_ecgs(figure: "Figure", real: Rows, synthetic: Rows) -> str:
     """Sheets in the usual layout of 3 rows of 4 leads and a rhythm strip, real above synthetic.
 
-    Without real rows, two synthetic ones, the second with atrial fibrillation where there is one.
+    An ECG of fewer leads has a row a lead. Without real rows, two synthetic ones, the second with atrial fibrillation
+    where there is one.
     """
     first = [row for row in synthetic if not row[0].has("I48.91")] or list(synthetic)
     second = [row for row in synthetic if row[0].has("I48.91") and row is not first[0]] or list(first[1:])
     sheets = [("Real, held out", real[0])] if real else []
     sheets += [("Synthetic", row) for row in (first[0], *second[:1])]
-    tall = (len(LAYOUT) + 1) * ROW_MM + 12
+    rows = max(len(_rows(record)) for _, (_, record) in sheets)
+    tall = rows * ROW_MM + 12
     figure.set_size_inches(12.4, 12.4 * tall / (SECONDS * MM_S + 8) * len(sheets) + 0.3 * len(sheets))
     axes = np.atleast_1d(figure.subplots(len(sheets), 1))
     figure.subplots_adjust(
@@ -51,7 +54,15 @@ def draw_ecgs(figure: "Figure", real: Rows, synthetic: Rows) -> str:
         axis.set_title(title, loc="left", fontsize=13, fontweight="bold", pad=5)
         axis.set_title(more, loc="right", fontsize=10, pad=5)
     shown = ", ".join(title.split(",")[0].lower() for title, _ in sheets)
-    return f"12-lead ECGs on millimetre paper with a rhythm strip of lead II, from the top: {shown}."
+    title = leads_of(sheets[-1][1][1]).title
+    strip = " with a rhythm strip of lead II" if title == "12-lead ECG" else ""
+    return f"{title} on millimetre paper{strip}, from the top: {shown}."
+
+
+def _rows(record: Record) -> list[tuple[str, ...]]:
+    """The leads of each row of paper, one after the other."""
+    leads = leads_of(record)
+    return [*LAYOUT, ("II",)] if leads.standard else [(name,) for name in leads.names]
 
 
 def _sheet(axis: "Axes", record: Record, tall: float) -> None:
@@ -65,15 +76,12 @@ def _sheet(axis: "Axes", record: Record, tall: float) -> None:
         axis.hlines(np.arange(0, tall, step), -6, wide + 2, color=colour, linewidth=thick, zorder=0)
     for spine in axis.spines.values():
         spine.set_color(COARSE)
-    quarter = SECONDS / len(LAYOUT[0])
-    for r, names in enumerate(LAYOUT):
-        base = tall - 8 - (r + 0.55) * ROW_MM
+    place = {name: row for name, row in zip(leads_of(record).names, ecg, strict=True)}
+    for r, names in enumerate(_rows(record)):
+        base, part = tall - 8 - (r + 0.55) * ROW_MM, SECONDS / len(names)
         _pulse(axis, base)
         for c, name in enumerate(names):
-            _trace(axis, ecg[LEADS.index(name)], name, c * quarter, (c + 1) * quarter, base)
-    base = 0.45 * ROW_MM
-    _pulse(axis, base)
-    _trace(axis, ecg[LEADS.index("II")], "II", 0, SECONDS, base)
+            _trace(axis, place[name], name, c * part, (c + 1) * part, base)
 
 
 def _trace(axis: "Axes", lead: FloatArray, name: str, start: float, end: float, base: float) -> None:

@@ -8,19 +8,31 @@ import numpy as np
 
 from ...core.modality import Panel, Record
 from ...core.types import FloatArray, IntArray
-from .layout import CHANNELS, LEADS
+from .layout import CHANNELS
+from .leads import Leads, in_order, leads_of
 from .peaks import SLOW, filtered, r_peaks
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-SPECTRUM_LEADS = ("II", "V2", "V5")
+SPECTRUM_LEADS = ("II", "V2", "V5")  # where an ECG has them
 EDGES = (0.5, 1, 2, 3, 5, 7, 10, 14, 20, 30, 45)  # Hz
 LAGS_SECONDS = (0.04, 0.1, 0.2, 0.3, 0.4)
 LAGS_HOURS = (1, 2, 3, 4, 6)
 LEAST_BEATS = 5
 LEAST_PAIRS = 6  # of readings, for a correlation
 HOURS = 24
+
+
+def common_leads(records: Sequence[Record]) -> Leads:
+    """The leads that all of these records have."""
+    every = [leads_of(record).names for record in records]
+    return in_order([name for name in every[0] if all(name in names for names in every)])
+
+
+def spectrum_leads(leads: Leads) -> list[str]:
+    """Three leads whose spectrum and autocorrelation are measured: SPECTRUM_LEADS, or the first ones."""
+    return [name for name in SPECTRUM_LEADS if name in leads.names] or list(leads.names[:3])
 
 
 def heart_rate_variability(peaks: IntArray, rate: float) -> dict[str, float]:
@@ -48,19 +60,20 @@ def variability(records: Sequence[Record]) -> "DataFrame":
 
 
 def spectra(records: Sequence[Record]) -> "DataFrame":
-    """(record, band) log10 of the share of power in ten bands of three leads."""
+    """(record, band) log10 of the share of power in ten bands of three leads, or of those there are."""
     from pandas import DataFrame
     from scipy import signal
 
-    places = [LEADS.index(name) for name in SPECTRUM_LEADS]
+    chosen = spectrum_leads(common_leads(records))
     rows = []
     for record in records:
+        places = leads_of(record).places(chosen)
         leads = filtered(np.asarray(record.arrays["ecg"], dtype=np.float64)[places])
         frequency, power = signal.welch(leads, fs=SLOW, nperseg=min(4 * SLOW, leads.shape[1]))
         bands = np.digitize(frequency, EDGES)
         shares = np.stack([power[:, bands == b].sum(1) for b in range(1, len(EDGES))], axis=1)
         rows.append(np.log10(shares / (shares.sum(1, keepdims=True) + 1e-12) + 1e-6).ravel())
-    names = [f"{lead} {low:g}-{high:g} Hz" for lead in SPECTRUM_LEADS for low, high in pairwise(EDGES)]
+    names = [f"{lead} {low:g}-{high:g} Hz" for lead in chosen for low, high in pairwise(EDGES)]
     return DataFrame(np.stack(rows), columns=names)
 
 
@@ -68,14 +81,14 @@ def ecg_autocorrelation(records: Sequence[Record]) -> "DataFrame":
     """(record, lag) of three leads, in seconds, and one beat, the record's own median, later."""
     from pandas import DataFrame
 
-    rows = []
+    rows, chosen = [], spectrum_leads(common_leads(records))
     for record in records:
         leads = filtered(np.asarray(record.arrays["ecg"], dtype=np.float64))
         peaks = r_peaks(leads, SLOW)
         beat = int(np.median(np.diff(peaks))) if len(peaks) > 1 else 0
         row = {}
-        for name in SPECTRUM_LEADS:
-            lead = leads[LEADS.index(name)]
+        for name, place in zip(chosen, leads_of(record).places(chosen), strict=True):
+            lead = leads[place]
             for lag in LAGS_SECONDS:
                 row[f"{name} {lag:g} s"] = autocorrelation(lead, round(lag * SLOW))
             row[f"{name} one beat"] = autocorrelation(lead, beat) if beat else float("nan")

@@ -74,6 +74,7 @@ def _ecg(e: Episode) -> Parts:
     value, unit = heart_rate(s, float(facts["heart_rate"]))
     report = s.reference("DiagnosticReport", "report-ecg")
     words = s.word("procedures", "ecg")
+    words = words.replace("12-lead ", "") if "leads" in facts else words
     ecg = Mention(words, "PROCEDURE", s.codes.procedures["ecg"].code, SNOMED, report)
     rate: Parts = [value, " ", *unit]
     if (rhythm := facts.get("rhythm")) is None:

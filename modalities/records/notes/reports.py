@@ -23,7 +23,8 @@ def ecg(writer: Writer, facts: Facts, seed: int) -> Note:
     at, visit = INDEX_STARTS + 0.02, writer.chart.index_visit
     report = s.reference("DiagnosticReport", "report-ecg")
     code = s.codes.procedures["ecg"].code
-    parts = [*capital(s.usually("title", Mention("", "PROCEDURE", code, SNOMED, report))), "\n"]
+    title = "title_of_fewer_leads" if "leads" in facts else "title"
+    parts = [*capital(s.usually(title, Mention("", "PROCEDURE", code, SNOMED, report))), "\n"]
     parts += s.dated(at, report)
     reason = visit.reason if visit.reason in s.chart.present(at) else None
     who = s.who(at)

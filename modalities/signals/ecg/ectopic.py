@@ -11,7 +11,6 @@ from ....core.types import FloatArray
 from ..layout import RATE
 from .beats import INTERVALS, KNEE, KNOTS, USUAL_INTERVAL, Decomposed, padded, placing
 from .morphology import Basis, stored_floats
-from .noise import LEADS
 
 EARLY = 0.88  # of the usual interval: what comes sooner is premature
 COMPONENTS = 4
@@ -73,7 +72,18 @@ class EctopicModel:
         """(lead, knot) mV of the ventricular beat of a patient whose usual one is `beat`."""
         size = np.sqrt(np.square(beat).mean())
         shape = self.basis.values(self.spread * np.clip(rng.standard_normal(len(self.spread)), -1.5, 1.5))
-        return np.asarray(size * shape.reshape(LEADS, -1))
+        return np.asarray(size * shape.reshape(len(beat), -1))
+
+    def of_leads(self, weights: FloatArray) -> "EctopicModel":
+        """The same beats in leads that are sums of these, by `weights` (new lead, lead)."""
+
+        def turned(rows: FloatArray) -> FloatArray:
+            """(..., lead * knot) values."""
+            return np.asarray(
+                (weights @ rows.reshape(*rows.shape[:-1], weights.shape[1], -1)).reshape(*rows.shape[:-1], -1)
+            )
+
+        return EctopicModel(Basis(turned(self.basis.mean), turned(self.basis.axes)), self.spread)
 
     def tensors(self) -> dict[str, Tensor]:
         """For a weight file; `of` reads them."""

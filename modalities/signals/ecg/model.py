@@ -12,23 +12,29 @@ from torch import Tensor
 from ....core.condition import columns_of, select
 from ....core.config import Settings, parse
 from ....core.errors import InputError
+from ....core.fields import SHIPPED
 from ....core.modality import Conditioner, Record, TrainingSet
 from ....core.profile import PatientProfile
+from ....core.remarks import remark
 from ....core.training.fit import Fit
 from ....core.training.weights import Weights
 from ....core.types import FloatArray, IntArray
-from ..data import card, read_ecgs
-from ..layout import INDEPENDENT, RATE, SINUS
+from ..data import card
+from ..layout import RATE, SINUS
+from ..leads import Leads, in_order, noted
 from .beats import Decomposed, decompose, padded
 from .ectopic import EctopicModel, cut
 from .morphology import Morphology, MorphologyModel, MorphologySpace
 from .noise import measure
 from .private import adapt
+from .restriction import restricted
 from .rhythm import Beat, Variability
 from .sampler import PVC, RHYTHMS, EcgModel
 from .trace import blocks, first_samples
+from .windows import leads_of_folder, windows
 
 KIND = "Gaussian copula of time-aligned beats and noise"
+LEAST = 40  # patients
 
 
 class EcgTraining(Settings):
@@ -45,7 +51,9 @@ def usable(record: Record) -> bool:
 
 @dataclass(frozen=True)
 class _Records:
-    """Usable records of all sets, decomposed, with their profiles and the place of their set."""
+    """Usable records of all sets, decomposed, in leads that all have; their profiles and the place of their set."""
+
+    leads: Leads
 
     parts: list[Decomposed]
     profiles: list[PatientProfile]
@@ -53,15 +61,34 @@ class _Records:
 
     @classmethod
     def of(cls, data: Sequence[TrainingSet]) -> "_Records":
-        out = cls([], [], [])
+        leads = _shared([leads_of_folder(part) for part in data])
+        out, unusable = cls(leads, [], [], []), 0
         for place, part in enumerate(data):
-            for record, profile in zip(read_ecgs(part), part.profiles, strict=True):
-                if usable(record):
-                    leads = record.arrays["ecg"][list(INDEPENDENT)]
-                    out.parts.append(decompose(leads, record.arrays["r_peaks"]))
-                    out.profiles.append(profile.but(measurements=record.facts["baseline"]))
-                    out.devices.append(place)
+            asked = replace(part, options={**part.options, "leads": leads.names})
+            for profile, record in windows(asked):
+                if not usable(record):
+                    unusable += 1
+                    continue
+                out.parts.append(decompose(leads.free_of(record.arrays["ecg"]), record.arrays["r_peaks"]))
+                out.profiles.append(profile.but(measurements=record.facts["baseline"]))
+                out.devices.append(place)
+        if unusable:
+            remark(
+                f"{unusable} of {unusable + len(out.parts)} ECGs: too few beats were found, so they are left out"
+            )
         return out
+
+    @property
+    def patients(self) -> int:
+        """How many different patients there are."""
+        return len({(place, p.patient_id) for place, p in zip(self.devices, self.profiles, strict=True)})
+
+    def require(self, least: int) -> None:
+        """Raises InputError for fewer patients."""
+        if self.patients < least:
+            raise InputError(
+                f"{self.patients} patients have an ECG whose beats were found: expected {least} or more; add patients"
+            )
 
     def scored(self, space: MorphologySpace) -> FloatArray:
         """(record, score)."""
@@ -87,11 +114,8 @@ def train_ecg(
         raise InputError("public ECG weights are learnt from scratch; leave out --init")
     records = _Records.of(data)
     parts, profiles = records.parts, records.profiles
-    if len(parts) < 2 * max(shape.p, shape.qrs, shape.t, shape.noise):
-        raise InputError(
-            f"{len(parts)} records with regular beats: expected at least {2 * shape.qrs} for {shape.qrs} components; "
-            "add records, or lower model.network"
-        )
+    records.require(LEAST)
+    shape = shape.for_patients(records.patients)
     columns = columns_of(conditioner.columns, ["heart_rate", *(f for part in data for f in part.fields)])
     code = select(conditioner.encode(profiles), conditioner.columns, columns)
     counts = {"p": shape.p, "qrs": shape.qrs, "t": shape.t, "noise": shape.noise}
@@ -120,10 +144,20 @@ def train_ecg(
         {
             "network": shape.model_dump(), "rhythm": asdict(rhythm),
             "recorders": [part.source.name for part in data], "knows": [list(part.fields) for part in data],
+            **noted(records.leads),
         },
         {"records": float(len(parts)), "early_beats": float(len(early))},
     )  # fmt: skip
     return Weights(_halved(model.tensors() | ({} if ectopic is None else ectopic.tensors())), about)
+
+
+def _shared(folders: Sequence[Leads]) -> Leads:
+    """The leads of all folders. Raises InputError where they have none in common."""
+    shared = [name for name in folders[0].names if all(name in leads.names for leads in folders)]
+    if not shared:
+        each = "; ".join(", ".join(leads.names) for leads in folders)
+        raise InputError(f"the data sets have no lead in common: {each}")
+    return in_order(shared)
 
 
 def _rhythm(profile: PatientProfile) -> str:
@@ -144,6 +178,9 @@ def _train_private(
     if how.resume:
         raise InputError("private ECG training takes seconds and keeps no checkpoint; leave out --resume")
     records = _Records.of(data)
+    records.require(LEAST)
+    known = SHIPPED.declare(init.card.declared, "weights")
+    init = restricted(init, records.leads, conditioner, known, how.seed)
     code = select(conditioner.encode(records.profiles), conditioner.columns, init.card.columns)
     model, columns = MorphologyModel.of(init.tensors), len(init.card.columns)
     devices = len(init.card.model["recorders"])
@@ -159,7 +196,8 @@ def _train_private(
     kept = {name: tensor for name, tensor in init.tensors.items() if name.startswith("ectopic.")}
     about = card(
         f"{KIND}, private moments on a public model", "ecg", data, 2, time.monotonic() - began, init.card.columns,
-        {**init.card.model, "recorders": [name], "knows": [sorted({f for part in data for f in part.fields})]},
+        {**init.card.model, **noted(records.leads), "recorders": [name],
+         "knows": [sorted({f for part in data for f in part.fields})]},
         {}, spent, init.card.data,
     )  # fmt: skip
     return Weights(_halved(model.tensors()) | kept, about)

@@ -9,12 +9,11 @@ from torch import Tensor, from_numpy
 
 from ....core.types import Float32Array, FloatArray
 from .fiducials import TIMES, align, at_knots, even, locate, ordered, unalign
-from .noise import BANDS, LEADS, TEXTURE, UPPER, NoiseModel
+from .noise import BANDS, TEXTURE, NoiseModel
 
 QUANTILES = np.linspace(0.004, 0.996, 63)
 SMALLEST = 1e-3  # mV, the least size of a wave
 SIGNS = np.array([-1.0, -1.0, 1.0, 1.0])  # of the fiducial points
-UPPERS = len(UPPER[0])
 STORED = {  # field of the model: its name in weight files, below "heart."
     "regression": "line", "quantiles": "quantiles", "cholesky": "root", "limits": "limits", "bias": "bias",
     "reliability": "own",
@@ -49,10 +48,13 @@ class Basis:
     axes: FloatArray
 
     @classmethod
-    def of(cls, values: FloatArray, components: int) -> "Basis":
-        """Of (row, value)."""
+    def of(cls, values: FloatArray, components: int, kept: float = 1.0) -> "Basis":
+        """Of (row, value): as many components, or fewer that hold the share `kept` of the variance."""
         mean = values.mean(0)
-        axes = np.linalg.svd(values - mean, full_matrices=False)[2]
+        _, size, axes = np.linalg.svd(values - mean, full_matrices=False)
+        if kept < 1:
+            held = np.cumsum(np.square(size)) / max(float(np.square(size).sum()), 1e-12)
+            components = min(components, int(np.searchsorted(held, kept)) + 1)
         return cls(mean, axes[:components])
 
     def scores(self, values: FloatArray) -> FloatArray:
@@ -74,14 +76,24 @@ class MorphologySpace:
 
     bases: dict[str, Basis]
 
+    @property
+    def leads(self) -> int:
+        """How many leads a morphology has."""
+        return len(self.bases["qrs"].mean) // int((WAVES["qrs"] > 0).sum())
+
     @classmethod
     def of(
-        cls, beats: Sequence[FloatArray], noises: Sequence[NoiseModel], components: dict[str, int]
-    ) -> "MorphologySpace":
-        """Principal components of beats (lead, knot) mV and of noises, as many as `components` says by name."""
+        cls, beats: Sequence[FloatArray], noises: Sequence[NoiseModel], components: dict[str, int], kept: float = 1.0
+    ) -> "MorphologySpace":  # fmt: skip
+        """Principal components of beats (lead, knot) mV and of noises, as many as `components` says by name.
+
+        Fewer are taken where they hold the share `kept` of the variance.
+        """
         aligned, _ = _aligned(beats)
-        bases = {name: Basis.of(_sized(aligned, share)[1], components[name]) for name, share in WAVES.items()}
-        return cls(bases | {"noise": Basis.of(_log_covariances(noises), components["noise"])})
+        bases = {
+            name: Basis.of(_sized(aligned, share)[1], components[name], kept) for name, share in WAVES.items()
+        }
+        return cls(bases | {"noise": Basis.of(_log_covariances(noises), components["noise"], kept)})
 
     def scores(self, beats: Sequence[FloatArray], noises: Sequence[NoiseModel]) -> FloatArray:
         """(record, score)."""
@@ -95,17 +107,17 @@ class MorphologySpace:
 
     def morphology(self, scores: FloatArray) -> Morphology:
         """The morphology that (score,) numbers describe."""
-        beat = np.zeros((LEADS, len(TIMES)))
+        beat = np.zeros((self.leads, len(TIMES)))
         at = 0
         for name, share in WAVES.items():
             count = len(self.bases[name].axes)
-            shape = self.bases[name].values(scores[at + 1 : at + 1 + count]).reshape(LEADS, -1)
+            shape = self.bases[name].values(scores[at + 1 : at + 1 + count]).reshape(self.leads, -1)
             beat[:, share > 0] += np.exp(scores[at]) * shape / (np.sqrt(np.square(shape).mean()) + SMALLEST)
             at += 1 + count
         fiducials = ordered(SIGNS * np.exp(scores[at : at + 4]))
         at += 4
         count = len(self.bases["noise"].axes)
-        logs = self.bases["noise"].values(scores[at : at + count]).reshape(BANDS, UPPERS)
+        logs = self.bases["noise"].values(scores[at : at + count]).reshape(BANDS, -1)
         texture = scores[at + count : at + count + len(TEXTURE)]
         return Morphology(at_knots(unalign(beat, fiducials)), fiducials, NoiseModel(logs, texture))
 

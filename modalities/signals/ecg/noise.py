@@ -17,12 +17,10 @@ from ....core.types import BoolArray, Float32Array, FloatArray
 from ..layout import RATE
 from .beats import KNOTS, QRS, Decomposed, around, padded, placing
 
-LEADS = 8
 EDGES = np.array(
     [0.05, 0.25, 0.5, 0.8, 1.2, 2, 3.5, 6, 10, 15, 22, 32, 42, 49, 51, 65, 90, 130, 180, 250.1]
 )  # Hz
 BANDS = len(EDGES) - 1
-UPPER = np.triu_indices(LEADS)
 SLOW = 6.0  # Hz, below which quiet stretches are too short to measure in
 STEEPEST = 3.6  # Hz, below which power falls as the square of frequency within a band
 ROUGH = 12.0  # Hz, above which noise comes and goes from one tenth of a second to the next
@@ -36,7 +34,7 @@ TEXTURE = ("off the QRS", "common swing", "lead swing", "on the QRS", "beat size
 
 @dataclass(frozen=True)
 class NoiseModel:
-    """log_covariance (band, 36) of mV^2 a bin, upper triangles; texture: logarithms of the TEXTURE quantities.
+    """log_covariance (band, pair) of mV^2 a bin, upper triangles; texture: logarithms of the TEXTURE quantities.
 
     "off the QRS" and "on the QRS": size of what changes from beat to beat, by the beat's slope; "common swing", "lead
     swing": spread of the log level of fast noise over time; "beat size": spread of the QRS from beat to beat.
@@ -54,12 +52,26 @@ def slopes(beat: FloatArray) -> FloatArray:
     return np.maximum(size - np.quantile(size[:, WIDE], 1 / 3, axis=1, keepdims=True), 0.0)
 
 
+def upper_triangle(matrix: FloatArray) -> FloatArray:
+    """(..., lead, lead) symmetric to its upper triangles (..., pair)."""
+    rows, columns = np.triu_indices(matrix.shape[-1])
+    return np.asarray(matrix[..., rows, columns])
+
+
 def symmetric(upper: FloatArray) -> FloatArray:
-    """(..., 36) upper triangles to (..., 8, 8)."""
-    out = np.zeros((*upper.shape[:-1], LEADS, LEADS))
-    out[..., UPPER[0], UPPER[1]] = upper
-    out[..., UPPER[1], UPPER[0]] = upper
+    """(..., pair) upper triangles to (..., lead, lead)."""
+    leads = round((np.sqrt(8 * upper.shape[-1] + 1) - 1) / 2)
+    rows, columns = np.triu_indices(leads)
+    out = np.zeros((*upper.shape[:-1], leads, leads))
+    out[..., rows, columns] = upper
+    out[..., columns, rows] = upper
     return out
+
+
+def of_leads(noise: NoiseModel, weights: FloatArray) -> NoiseModel:
+    """The same noise in leads that are sums of these, by `weights` (new lead, lead)."""
+    covariance = weights @ _function(symmetric(noise.log_covariance), np.exp) @ weights.T
+    return NoiseModel(upper_triangle(_function(covariance, np.log)), noise.texture)
 
 
 def _function(matrix: FloatArray, of: "np.ufunc") -> FloatArray:
@@ -94,12 +106,12 @@ def measure(record: Decomposed) -> NoiseModel:
     size = record.scale[~record.odd].std() if (~record.odd).any() else 0.02
     off_qrs, on_qrs = np.sqrt(np.clip(off_qrs, 1e-4, 4)), np.sqrt(np.clip(on_qrs, 1e-6, 4))
     texture = np.log([off_qrs, *np.maximum(swing, 0.05), on_qrs, max(size, 0.004)])
-    return NoiseModel(_function(covariance, np.log)[:, UPPER[0], UPPER[1]], texture)
+    return NoiseModel(upper_triangle(_function(covariance, np.log)), texture)
 
 
 def _covariances(rest: FloatArray, calm: BoolArray) -> FloatArray:
     """(band, lead, lead) mV^2 a Fourier bin of unit-power windows; shrunk to the diagonal where bins are few."""
-    samples = rest.shape[1]
+    leads, samples = rest.shape
     fast = dsp.sosfiltfilt(dsp.butter(4, SLOW - 1, "high", fs=RATE, output="sos"), rest, axis=1)
     soft = np.convolve(calm, np.hanning(21) / np.hanning(21).sum(), "same")
     taper = dsp.windows.tukey(samples, 0.1)
@@ -107,13 +119,13 @@ def _covariances(rest: FloatArray, calm: BoolArray) -> FloatArray:
     low = np.fft.rfft(bridged * taper) / np.sqrt(np.square(taper).sum())
     high = np.fft.rfft(fast * soft) / np.sqrt(np.square(soft).sum() + 1e-9)
     hertz = np.fft.rfftfreq(samples, 1 / RATE)
-    out = np.empty((BANDS, LEADS, LEADS))
+    out = np.empty((BANDS, leads, leads))
     for b in range(BANDS):
         bins = (low if EDGES[b] < SLOW else high)[:, (hertz >= EDGES[b]) & (hertz < EDGES[b + 1])]
         count = max(bins.shape[1], 1)
         raw = (bins @ bins.conj().T).real / count
-        shrink = min(0.9, LEADS / (count + LEADS))
-        out[b] = (1 - shrink) * raw + shrink * np.diag(np.diag(raw)) + 1e-9 * np.eye(LEADS)
+        shrink = min(0.9, leads / (count + leads))
+        out[b] = (1 - shrink) * raw + shrink * np.diag(np.diag(raw)) + 1e-9 * np.eye(leads)
     return out
 
 
@@ -135,7 +147,7 @@ def _quietest(leads: FloatArray) -> FloatArray:
     fast = dsp.sosfiltfilt(dsp.butter(2, ROUGH, "high", fs=RATE, output="sos"), leads, axis=1)
     step = RATE // 10
     count = fast.shape[1] // step
-    power = np.square(fast)[:, : count * step].reshape(LEADS, count, step).mean(2)
+    power = np.square(fast)[:, : count * step].reshape(len(leads), count, step).mean(2)
     return np.asarray(np.quantile(np.log(power + 1e-9), 0.2, axis=1))
 
 
@@ -144,7 +156,7 @@ def _swing(fast: FloatArray, where: BoolArray) -> FloatArray:
     step = RATE // 10
     count = fast.shape[1] // step
     share = where[: count * step].reshape(count, step).sum(1)
-    power = (np.square(fast) * where)[:, : count * step].reshape(LEADS, count, step).sum(2)
+    power = (np.square(fast) * where)[:, : count * step].reshape(len(fast), count, step).sum(2)
     use = share >= min(0.8 * step, np.sort(share)[-min(8, count)])
     log = np.log(power[:, use] / np.maximum(share[use], 1) + 1e-9)
     log -= log.mean(1)[:, None]
@@ -176,7 +188,8 @@ def _block(
     hertz = np.fft.rfftfreq(BLOCK, 1 / RATE).astype(np.float64)
     edge = np.searchsorted(hertz, EDGES)
     tilt = _tilt(hertz, edge)
-    white = rng.standard_normal((LEADS, len(hertz), 2), dtype=np.float32).view(np.complex64)[..., 0]
+    leads = root.shape[-1]
+    white = rng.standard_normal((leads, len(hertz), 2), dtype=np.float32).view(np.complex64)[..., 0]
     for b in range(BANDS):
         band = slice(edge[b], edge[b + 1])
         white[:, band] = root[b] @ (white[:, band] * tilt[band])
@@ -186,10 +199,10 @@ def _block(
     slow = fft.irfft(white[:, :split], BLOCK) * size
     white[:, :split] = 0
     fast = fft.irfft(white, BLOCK) * size
-    swings = np.exp(swing[0] * _wave(rng, 1, 0.15) + swing[1] * _wave(rng, LEADS, 0.12))
+    swings = np.exp(swing[0] * _wave(rng, 1, 0.15) + swing[1] * _wave(rng, leads, 0.12))
     middle = slice(int(np.searchsorted(hertz, 12)), int(np.searchsorted(hertz, 70)))
-    unit = np.zeros((LEADS, middle.stop), dtype=np.complex64)
-    shape = (LEADS, middle.stop - middle.start, 2)
+    unit = np.zeros((leads, middle.stop), dtype=np.complex64)
+    shape = (leads, middle.stop - middle.start, 2)
     unit[:, middle] = rng.standard_normal(shape, dtype=np.float32).view(np.complex64)[..., 0]
     flat = fft.irfft(unit, BLOCK) * np.float32(BLOCK / np.sqrt(4 * shape[1]))
     return (slow + fast * swings) * window, flat * window

@@ -1,4 +1,4 @@
-"""Draw 12-lead ECGs from trained weights: records of a given length, and streams without end."""
+"""Draw ECGs from trained weights: records of a given length, and streams without end."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,8 @@ from ....core.modality import Batch, Record
 from ....core.profile import PatientProfile
 from ....core.training.weights import Weights
 from ....core.types import Float32Array, FloatArray
-from ..layout import FIBRILLATION, FLUTTER, LEFT_BLOCK, PACED, RATE, RIGHT_BLOCK, SINUS, twelve_leads
+from ..layout import FIBRILLATION, FLUTTER, LEFT_BLOCK, PACED, RATE, RIGHT_BLOCK, SINUS
+from ..leads import Leads, leads_in, noted
 from .atria import Flutter, Waves, conduction, fibrillatory, without_p
 from .ectopic import EctopicModel
 from .morphology import Morphology, MorphologyModel
@@ -51,6 +52,12 @@ class EcgModel(Settings):
     noise: int = 30
     seconds: float = 10.0
 
+    def for_patients(self, count: int) -> "EcgModel":
+        """No more components than half of the patients."""
+        most = count // 2
+        fewer = {name: min(getattr(self, name), most) for name in ("p", "qrs", "t", "noise")}
+        return self.model_copy(update=fewer)
+
 
 def rhythm_of(profile: PatientProfile) -> str:
     """The rhythm that a profile's conditions name. Raises InputError for two at once."""
@@ -65,8 +72,9 @@ def rhythm_of(profile: PatientProfile) -> str:
 
 @dataclass(frozen=True)
 class EcgSource:
-    """A patient's morphology, rhythm and `rate` a minute, from which traces are made; see trace.blocks."""
+    """A patient's morphology, rhythm and `rate` a minute, from which traces of `leads` are made; see trace.blocks."""
 
+    leads: Leads
     rng: np.random.Generator
     rate: float
     morphology: Morphology
@@ -78,12 +86,12 @@ class EcgSource:
     paroxysms: Paroxysms | None = None
 
     def blocks(self) -> Iterator[tuple[FloatArray, list[Beat]]]:
-        """(8, 5000) mV and the beats in it, without end."""
+        """(free lead, 5000) mV and the beats in it, without end."""
         return blocks(self.rng, self.morphology, self.beats, self.ventricular, self.atria, self.spikes)
 
-    def twelve_leads(self) -> Iterator[tuple[Float32Array, list[Beat]]]:
-        """(12, 5000) mV and the beats in it, without end."""
-        return ((twelve_leads(block), beats) for block, beats in self.blocks())
+    def traces(self) -> Iterator[tuple[Float32Array, list[Beat]]]:
+        """(lead, 5000) mV and the beats in it, without end."""
+        return ((self.leads.drawn(block), beats) for block, beats in self.blocks())
 
     def facts(self, seconds: float) -> dict[str, object]:
         """The rhythm of a record of that length, when it changes (sample, name), and whether by rule."""
@@ -96,7 +104,7 @@ class EcgSource:
 
 
 class EcgSampler:
-    """12-lead ECGs from trained weights, one row at a time, so that rows cannot touch each other.
+    """ECGs of the leads that trained weights know, one row at a time, so that rows cannot touch each other.
 
     `device` is an acquisition device of the weights, by default the first; `seconds` is the length of a record. Where
     fibrillation is `paroxysmal`, it comes and goes in episodes, by rule.
@@ -108,6 +116,7 @@ class EcgSampler:
     ) -> None:  # fmt: skip
         self.card, self.columns, self.paroxysmal = weights.card, columns, paroxysmal
         model = weights.card.model
+        self.leads = leads_in(model)
         self.seconds = seconds or EcgModel(**model["network"]).seconds
         self.rhythm = Variability(**model["rhythm"])
         devices = model["recorders"]
@@ -131,8 +140,8 @@ class EcgSampler:
     def stream(
         self, profile: PatientProfile, condition: Float32Array, seed: int
     ) -> Iterator[tuple[Float32Array, list[Beat]]]:
-        """(12, 5000) mV and the beats in it, ten seconds after ten seconds without end; `sample` is how it begins."""
-        return self.source(profile, condition, seed).twelve_leads()
+        """(lead, 5000) mV and the beats in it, ten seconds after ten seconds without end; `sample` is how it begins."""
+        return self.source(profile, condition, seed).traces()
 
     def source(
         self, profile: PatientProfile, condition: Float32Array, seed: int, rate_at: RateFunction | None = None
@@ -151,15 +160,17 @@ class EcgSampler:
             morphology = without_p(morphology)
         ectopy, ventricular = self._ectopy(rng, profile, morphology)
         spikes = Spikes(rng, float(morphology.fiducials[1])) if profile.has(PACEMAKER) else None
+        if spikes:
+            spikes.leads = self.leads.from_eight(spikes.leads)
         if rhythm == FLUTTER:
             waves, variable = conduction(rng, rate)
             flutter = Flutter(rng, waves, lambda time: rate_at(time, rate) if rate_at else rate, variable)
-            beats, atria = flutter.beats(), flutter.waves
-            return EcgSource(rng, rate, morphology, beats, ventricular, atria, rhythm, spikes)
+            beats, atria = flutter.beats(), self._of_leads(flutter.waves)
+            return EcgSource(self.leads, rng, rate, morphology, beats, ventricular, atria, rhythm, spikes)
         age = 60.0 if profile.age is None else profile.age
         intervals = PACED_RHYTHM if spikes else SINUS if in_episodes else rhythm
         beats = draw_beats(rng, rate, age, intervals, self.rhythm, self.seconds, ectopy)
-        source = EcgSource(rng, rate, morphology, beats, ventricular, None, rhythm, spikes)
+        source = EcgSource(self.leads, rng, rate, morphology, beats, ventricular, None, rhythm, spikes)
         if not in_episodes:
             return source
         rng = np.random.Generator(np.random.PCG64([seed, 6]))
@@ -167,7 +178,16 @@ class EcgSampler:
         beats = follow_rate(
             beats, rate, lambda time: rate_at(time, rate) if rate_at else rate, paroxysms.on, rng
         )
-        return replace(source, beats=beats, atria=fibrillatory(rng, paroxysms.on), paroxysms=paroxysms)
+        atria = self.fibrillatory(rng, paroxysms.on)
+        return replace(source, beats=beats, atria=atria, paroxysms=paroxysms)
+
+    def fibrillatory(self, rng: np.random.Generator, when: Callable[[float], bool]) -> Waves:
+        """See atria.fibrillatory: in the free leads of these weights."""
+        return self._of_leads(fibrillatory(rng, when))
+
+    def _of_leads(self, waves: Waves) -> Waves:
+        """Waves of I, II, V1 to V6 in the free leads."""
+        return lambda time: self.leads.from_eight(waves(time))
 
     def _code(self, condition: Float32Array) -> Float32Array:
         """(column,) of the weights. An unknown diagnosis is set to absent if the data of the device label it.
@@ -204,7 +224,7 @@ class EcgSampler:
 
     def _record(self, profile: PatientProfile, source: EcgSource) -> Record:
         samples = int(self.seconds * RATE)
-        ecg, beats = first_samples(source.twelve_leads(), samples)
+        ecg, beats = first_samples(source.traces(), samples)
         peaks = np.array([min(round(beat.at * RATE), samples - 1) for beat in beats], dtype=np.int64)
         shown = float(60 * RATE / np.median(np.diff(peaks))) if len(peaks) > 2 else 0.0
         usual = next((mark for name, mark in USUAL_BEATS.items() if profile.has(name)), NORMAL)
@@ -212,5 +232,6 @@ class EcgSampler:
             "heart_rate": round(shown, 1), **source.facts(self.seconds), "beats": len(peaks),
             "kinds": "".join(usual if beat.kind == NORMAL else beat.kind for beat in beats),
             "waves": [list(mark) for mark in marks(source.morphology, beats, samples)],
+            **noted(self.leads),
         }  # fmt: skip
         return Record({"ecg": ecg, "r_peaks": peaks}, facts)

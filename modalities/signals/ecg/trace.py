@@ -25,7 +25,7 @@ def blocks(
     rng: np.random.Generator, morphology: Morphology, beats: Iterator[Beat], ventricular: FloatArray | None = None,
     atria: Waves | None = None, spikes: Spikes | None = None,
 ) -> Iterator[tuple[FloatArray, list[Beat]]]:  # fmt: skip
-    """Pairs of (lead, STEP) mV and the beats whose R peaks lie in that block, from time 0 on.
+    """Pairs of (free lead, STEP) mV and the beats whose R peaks lie in that block, from time 0 on.
 
     `ventricular` (lead, knot) is the beat of kind V; all others have the shape of the morphology. `atria` are waves
     that go on between the beats. `spikes` are those of a pacemaker, ahead of the beats that do not come early.

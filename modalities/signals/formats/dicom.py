@@ -21,19 +21,20 @@ from ..layout import (
     Tracing,
     beats_of,
     ecg_steps,
-    lead_off,
     rhythms,
     taken,
 )
+from ..leads import Leads, lead_name, lead_off, leads_of
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 TWELVE_LEAD = "1.2.840.10008.5.1.4.1.1.9.1.1"
-GENERAL = "1.2.840.10008.5.1.4.1.1.9.1.2"
+GENERAL = "1.2.840.10008.5.1.4.1.1.9.1.2"  # of 1 to 24 channels
 LONGEST = 16384  # samples that a 12-lead ECG object may hold; a longer trace is a general ECG
 # Lead codes of context group 3001: the part after `2:` in MDC, after `5.6.3-9-` in SCPECG
 CODES = dict(zip(LEADS, ("1", "2", "61", "62", "63", "64", "3", "4", "5", "6", "7", "8"), strict=True))
+UNSPECIFIED = "0"  # a lead of another name
 SCHEMES = {"MDC": "2:", "SCPECG": "5.6.3-9-"}
 MOST_POSITIONS = 16000  # of an annotation: more 32-bit numbers than 64 kB do not fit an element
 BITS = {"SS": "i", "SB": "i", "US": "u", "UB": "u"}  # of Waveform Sample Interpretation
@@ -79,7 +80,7 @@ class DicomWaveforms:
             return file.read(132)[128:] == b"DICM"
 
     def tracing(self, path: Path) -> Tracing:
-        """Signals of the longest multiplex group of a DICOM waveform that has all 12 leads, else of its first group.
+        """Signals of the longest multiplex group of a DICOM waveform, of those that have all 12 leads if any has.
 
         A median beat, which many recorders put first, is shorter than the rhythm it was made of.
 
@@ -100,20 +101,21 @@ class DicomWaveforms:
             raise InputError(
                 f"{path}: expected a whole DICOM waveform, cannot read it ({first_line(error)})"
             ) from None
-        whole = [group for group in groups if set(LEADS) <= set(group.names)]
+        whole = [group for group in groups if set(LEADS) <= set(map(lead_name, group.names))] or groups
         seconds = [len(own.values[0]) / own.rates[0] if own.rates[0] > 0 else 0.0 for own in whole]
-        return whole[int(np.argmax(seconds))] if whole else groups[0]
+        return whole[int(np.argmax(seconds))]
 
 
 def dataset_of(record: Record, profile: PatientProfile) -> "Dataset":
-    """The whole object: 12 channels of 16 bits in steps of 1 uV; the same for the same arguments."""
+    """The whole object: a channel a lead, of 16 bits in steps of 1 uV; the same for the same arguments."""
+    leads = leads_of(record)
     steps = ecg_steps(record.arrays["ecg"])
-    kind = TWELVE_LEAD if steps.shape[1] <= LONGEST else GENERAL
+    kind = TWELVE_LEAD if leads.standard and steps.shape[1] <= LONGEST else GENERAL
     dataset = started(kind, record.facts["instance_uid"])
     add_patient(dataset, profile)
     _add_study(dataset, record, profile)
     dataset.AcquisitionContextSequence = []
-    dataset.WaveformSequence = [_group(steps)]
+    dataset.WaveformSequence = [_group(steps, leads)]
     if marks := _marks(record):
         dataset.WaveformAnnotationSequence = marks
     return dataset
@@ -155,7 +157,7 @@ def _add_study(dataset: "Dataset", record: Record, profile: PatientProfile) -> N
     dataset.StudyID = dataset.SeriesNumber = dataset.InstanceNumber = "1"
     dataset.AccessionNumber = dataset.ReferringPhysicianName = ""
     dataset.Modality = "ECG"
-    dataset.StudyDescription = dataset.SeriesDescription = "Synthetic 12-lead ECG"
+    dataset.StudyDescription = dataset.SeriesDescription = f"Synthetic {len(leads_of(record))}-lead ECG"
     dataset.Manufacturer, dataset.ManufacturerModelName = "Polyclinic", "Synthetic ECG generator"
     begun = study_begins(record.facts["study_uid"], profile.index_date)
     moment = taken(record.facts, profile.index_date)
@@ -165,7 +167,7 @@ def _add_study(dataset: "Dataset", record: Record, profile: PatientProfile) -> N
     dataset.AcquisitionDateTime = f"{moment:%Y%m%d%H%M%S}"
 
 
-def _group(steps: NDArray[np.int16]) -> "Dataset":
+def _group(steps: NDArray[np.int16], leads: Leads) -> "Dataset":
     """Waveform: one multiplex group, sample after sample of all channels."""
     from pydicom import Dataset
 
@@ -174,7 +176,7 @@ def _group(steps: NDArray[np.int16]) -> "Dataset":
     group.MultiplexGroupLabel = "SYNTHETIC"
     group.NumberOfWaveformChannels, group.NumberOfWaveformSamples = steps.shape
     group.SamplingFrequency = str(RATE)
-    group.ChannelDefinitionSequence = [_channel(number, lead) for number, lead in enumerate(LEADS, 1)]
+    group.ChannelDefinitionSequence = [_channel(number, lead) for number, lead in enumerate(leads.names, 1)]
     group.WaveformBitsAllocated = 16
     group.WaveformSampleInterpretation = "SS"
     group.WaveformData = steps.T.astype("<i2").tobytes()
@@ -187,8 +189,9 @@ def _channel(number: int, lead: str) -> "Dataset":
 
     channel = Dataset()
     channel.WaveformChannelNumber = str(number)
-    channel.ChannelLabel = lead
-    channel.ChannelSourceSequence = [coded(SCHEMES["MDC"] + CODES[lead], "MDC", f"Lead {lead}")]
+    channel.ChannelLabel = lead[:16]
+    meaning = f"Lead {lead}" if lead in CODES else "Unspecified lead"
+    channel.ChannelSourceSequence = [coded(SCHEMES["MDC"] + CODES.get(lead, UNSPECIFIED), "MDC", meaning)]
     channel.ChannelSensitivity = channel.ChannelSensitivityCorrectionFactor = "1"
     channel.ChannelSensitivityUnitsSequence = [coded("uV", "UCUM", "microvolt")]
     channel.ChannelBaseline = channel.ChannelSampleSkew = "0"

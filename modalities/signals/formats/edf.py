@@ -19,7 +19,6 @@ from ..layout import (
     BEDSIDE_RATE,
     CHANNELS,
     ECG_GAIN,
-    LEADS,
     RATE,
     VITALS_GAIN,
     VITALS_RATE,
@@ -27,11 +26,11 @@ from ..layout import (
     Tracing,
     beats_of,
     ecg_steps,
-    lead_off,
     rhythms,
     taken,
     vitals_steps,
 )
+from ..leads import lead_off, leads_of
 
 if TYPE_CHECKING:
     from edfio import Edf, EdfAnnotation, EdfSignal
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
 HOUR, MINUTE = 3600, 60  # s, a data record of vitals, by the hour and at the bedside
 EDF_UNITS = {"Cel": "degC"}  # of the EDF+ standard texts, where they differ from UCUM
 ROOM = 64  # characters of a patient id that the patient field takes beside sex and day of birth
+ROOM_OF_LABEL = 16  # characters
 PREFIXES = ("ECG", "EKG", "LEAD")  # that labels put before the name of a lead
 
 
@@ -143,8 +143,8 @@ def _ecg(record: Record, profile: PatientProfile, begun: datetime | None) -> "Ed
     samples = steps.shape[1]
     span = 1.0 if samples % RATE == 0 else samples / RATE
     signals = [
-        _signal(row, RATE, f"ECG {lead}", "uV", 1000 / ECG_GAIN)
-        for lead, row in zip(LEADS, steps, strict=True)
+        _signal(row, RATE, _label(lead), "uV", 1000 / ECG_GAIN)
+        for lead, row in zip(leads_of(record).names, steps, strict=True)
     ]
     return _file(signals, profile, begun, span, _marks(record))
 
@@ -207,6 +207,12 @@ def _marks(record: Record) -> list["EdfAnnotation"]:
         *(EdfAnnotation(n / RATE, None, BEATS[kind]) for n, kind in beats_of(record)),
         *(EdfAnnotation(first / RATE, (end - first) / RATE, text) for first, end, text in off),
     ]
+
+
+def _label(lead: str) -> str:
+    """`ECG II` for II; a name that begins with ECG, or leaves no room for it, stays as it is, cut to 16 characters."""
+    label = lead if lead.upper().startswith(PREFIXES) or len(lead) > ROOM_OF_LABEL - 4 else f"ECG {lead}"
+    return label.encode("ascii", "replace").decode()[:ROOM_OF_LABEL]
 
 
 def _lead(label: str) -> str:

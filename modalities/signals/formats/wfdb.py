@@ -1,4 +1,4 @@
-"""WFDB records: ecg (12 leads, beats, rhythm, waves), vitals (hourly), bedside (1 Hz); written and read."""
+"""WFDB records: ecg (its leads, beats, rhythm, waves), vitals (hourly), bedside (1 Hz); written and read."""
 
 import json
 import re
@@ -22,7 +22,6 @@ from ..layout import (
     ECG_GAIN,
     FIBRILLATION,
     FLUTTER,
-    LEADS,
     RATE,
     SINUS,
     STUDY,
@@ -34,10 +33,12 @@ from ..layout import (
     beats_of,
     ecg_steps,
     hour_taken,
-    lead_off,
     rhythms,
     vitals_steps,
 )
+from ..leads import Leads, lead_off, leads_of
+from ..leads import in_order as leads_named
+from ..leads import noted as noted_leads
 from ..vitals.bedside import BASIS
 
 RHYTHMS = {SINUS: "(N", FIBRILLATION: "(AFIB", FLUTTER: "(AFL"}  # WFDB rhythm marks
@@ -91,11 +92,11 @@ class WfdbFormat:
 
 
 def _write(record: Record, profile: PatientProfile, place: Path, gain: int, together: bool) -> list[Path]:
-    arrays, facts = record.arrays, record.facts
+    arrays, facts, leads = record.arrays, record.facts, leads_of(record)
     names = [name for name in ("ecg", "ecg_clean") if name in arrays]
     for name in names:
         notes = {} if name == "ecg_clean" else _notes(facts, NOTED)
-        _write_signals(name, RATE, _leads(arrays[name], gain), _comments(profile, notes), place)
+        _write_signals(name, RATE, _leads(arrays[name], gain, leads), _comments(profile, notes), place)
     if "ecg" in arrays:
         _write_marks(record, place)
     if len(arrays.get("vitals", ())):
@@ -112,7 +113,7 @@ def _write(record: Record, profile: PatientProfile, place: Path, gain: int, toge
                     steps=np.pad(lead.steps, (0, -samples % RATE), constant_values=ABSENT),
                     per_frame=RATE,
                 )
-                for lead in _leads(arrays["ecg"], gain)
+                for lead in _leads(arrays["ecg"], gain, leads)
             ] + _channels(np.tile(steps[hour], (-(-samples // RATE), 1)))
             _write_signals("all", 1, signals, _comments(profile, notes), place)
             names.append("all")
@@ -131,7 +132,7 @@ def _read(place: Path) -> Record | None:
         if (place / f"{name}.hea").exists():
             header = opened(place / name, physical=False)
             arrays[name] = (header.d_signal.T / np.array(header.adc_gain)[:, None]).astype(np.float32)
-            facts |= _noted(header.comments)
+            facts |= _noted(header.comments) | noted_leads(leads_named(header.sig_name))
     if "ecg" in arrays:
         if (marks := _annotations(place / "ecg", "atr")) is not None:
             _add_marks(marks, arrays, facts)
@@ -167,6 +168,24 @@ def tracing(path: Path, raw: bool) -> Tracing:
         tuple(record.fs * frame for frame in record.samps_per_frame),
         values,
     )
+
+
+def signal_names(path: Path) -> tuple[list[str], list[str]]:
+    """Names and units of a record's signals, from its header alone. Raises InputError."""
+    import wfdb
+
+    path = path.with_suffix("") if path.suffix in (".hea", ".dat") else path
+    words, segments = _record_line(path)
+    if words and "/" in words[0]:
+        whole = next((name for name, length, *_ in segments if name != "~" and int(length)), None)
+        return signal_names(path.with_name(whole)) if whole else ([], [])
+    try:
+        header = wfdb.rdheader(str(path))
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError) as error:
+        raise InputError(
+            f"{path}: expected the header of a WFDB record, cannot read it ({first_line(error)})"
+        ) from None
+    return list(map(str, header.sig_name or ())), list(map(str, header.units or ()))
 
 
 def opened(path: Path, physical: bool) -> Any:
@@ -240,8 +259,10 @@ def _joined(path: Path, segments: Sequence[list[str]], raw: bool) -> Tracing:
     return Tracing(first.names, first.units, first.rates, values)
 
 
-def _leads(ecg: Float32Array, gain: int) -> list[Signal]:
-    return [Signal(lead, "mV", gain, row) for lead, row in zip(LEADS, ecg_steps(ecg, gain), strict=True)]
+def _leads(ecg: Float32Array, gain: int, leads: Leads) -> list[Signal]:
+    return [
+        Signal(lead, "mV", gain, row) for lead, row in zip(leads.names, ecg_steps(ecg, gain), strict=True)
+    ]
 
 
 def _channels(steps: NDArray[np.int16]) -> list[Signal]:

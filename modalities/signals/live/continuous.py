@@ -12,11 +12,11 @@ from ....core.errors import InputError
 from ....core.modality import Batch
 from ....core.types import FloatArray
 from ..artefacts import Artefacts, Noise
-from ..ecg.atria import fibrillatory
 from ..ecg.rhythm import Beat, follow_rate
 from ..ecg.sampler import EcgSampler, EcgSource, RateFunction
 from ..ecg.trace import STEP
-from ..layout import FLUTTER, INDEPENDENT, RATE, lost_leads, twelve_leads
+from ..layout import FLUTTER, RATE
+from ..leads import Leads
 
 LOWPASS = firwin(41, 110, fs=RATE)  # before every second sample is left out
 
@@ -37,16 +37,16 @@ class ContinuousEcg:
         assert len(row) == 1
         source = sampler.source(row.profiles[0], row.condition[0], row.seeds[0], heart_rate)
         if heart_rate is not None:
-            source = _steered(source, row, heart_rate, fibrillates)
+            source = _steered(sampler, source, row, heart_rate, fibrillates)
         self._blocks = _recorded(rate, source, noise, row)
         self._rate, self._second = rate, 0
-        self._samples = np.empty((12, 0), dtype=np.int16)
+        self._samples = np.empty((len(source.leads), 0), dtype=np.int16)
         self._peaks: deque[int] = deque()
         self._ahead = int(np.random.default_rng([row.seeds[0], 4]).integers(STEP * rate // RATE))
         self._draw(rate)
 
     def take(self) -> tuple[NDArray[np.int16], list[int]]:
-        """The next second: (12, rate) whole microvolts, and the R peaks in it."""
+        """The next second: (lead, rate) whole microvolts, and the R peaks in it."""
         self._draw(self._rate + self._ahead)
         leads, self._samples = self._samples[:, : self._rate], self._samples[:, self._rate :]
         begin = self._second * self._rate
@@ -65,8 +65,9 @@ class ContinuousEcg:
 
 
 def _steered(
-    source: EcgSource, row: Batch, heart_rate: RateFunction, fibrillates: Callable[[float], bool] | None
-) -> EcgSource:
+    sampler: EcgSampler, source: EcgSource, row: Batch, heart_rate: RateFunction,
+    fibrillates: Callable[[float], bool] | None,
+) -> EcgSource:  # fmt: skip
     """The source at a rate that changes, and in fibrillation while a rule says so.
 
     Flutter follows by its conduction, and a rhythm that comes in episodes from beat to beat, already.
@@ -82,38 +83,41 @@ def _steered(
     rng, mean = np.random.default_rng([row.seeds[0], 5]), source.rate
     turn = fibrillates or (lambda time: False)
     beats = follow_rate(source.beats, mean, lambda time: heart_rate(time, mean), turn, rng)
-    return replace(source, beats=beats, atria=None if fibrillates is None else fibrillatory(rng, turn))
+    return replace(
+        source, beats=beats, atria=None if fibrillates is None else sampler.fibrillatory(rng, turn)
+    )
 
 
 def _recorded(
     rate: int, source: EcgSource, noise: Noise, row: Batch
 ) -> Iterator[tuple[NDArray[np.int16], list[Beat]]]:
-    """(12, sample) whole microvolts at `rate` Hz, noise and lost leads with them, with the beats of each block."""
+    """(lead, sample) whole microvolts at `rate` Hz, noise and lost leads with them, with the beats of each block."""
     if noise.silent:
-        yield from _at(rate, source.blocks())
+        yield from _at(rate, source.blocks(), source.leads)
         return
-    artefacts = Artefacts(noise, row.profiles[0].patient_id, row.seeds[0])
+    drawn = source.leads
+    artefacts = Artefacts(noise, row.profiles[0].patient_id, row.seeds[0], drawn)
     step, begin, lost = RATE // rate, 0, round(noise.lost * 1000)
-    for leads, beats in _at(rate, _noisy(source.blocks(), artefacts)):
+    for leads, beats in _at(rate, _noisy(source.blocks(), artefacts, drawn), drawn):
         for electrode, first, end in artefacts.off(step * leads.shape[1]):
             # of RATE Hz, of which every step-th sample is here
-            leads[lost_leads(electrode), -(-first // step) - begin : -(-end // step) - begin] = lost
+            leads[drawn.lost(electrode), -(-first // step) - begin : -(-end // step) - begin] = lost
         begin += leads.shape[1]
         yield leads, beats
 
 
 def _noisy(
-    blocks: Iterator[tuple[FloatArray, list[Beat]]], artefacts: Artefacts
+    blocks: Iterator[tuple[FloatArray, list[Beat]]], artefacts: Artefacts, leads: Leads
 ) -> Iterator[tuple[FloatArray, list[Beat]]]:
-    """(8, sample) mV with noise on top, which comes after a record's trace was rounded."""
+    """(free lead, sample) mV with noise on top, which comes after a record's trace was rounded."""
     for block, beats in blocks:
-        yield twelve_leads(block)[INDEPENDENT, :] + artefacts.take(block.shape[1]), beats
+        yield leads.free_of(leads.drawn(block)) + artefacts.take(block.shape[1]), beats
 
 
 def _at(
-    rate: int, blocks: Iterator[tuple[FloatArray, list[Beat]]]
+    rate: int, blocks: Iterator[tuple[FloatArray, list[Beat]]], leads: Leads
 ) -> Iterator[tuple[NDArray[np.int16], list[Beat]]]:
-    """(12, sample) whole microvolts at `rate` Hz of (8, sample) mV at RATE Hz, with the beats of each block."""
+    """(lead, sample) whole microvolts at `rate` Hz of (free lead, sample) mV at RATE Hz, with each block's beats."""
     history: FloatArray | None = None
     for block, beats in blocks:
         if rate < RATE:
@@ -122,4 +126,4 @@ def _at(
             whole = np.concatenate([before, block], axis=1)
             history = whole[:, -2 * half :]
             block = upfirdn(LOWPASS, whole, 1, RATE // rate, axis=1)[:, half : (whole.shape[1] + 1) // 2]
-        yield np.rint(twelve_leads(block) * 1000).astype(np.int16), beats
+        yield np.rint(leads.drawn(block) * 1000).astype(np.int16), beats

@@ -10,7 +10,8 @@ from ....core.config import Settings
 from ....core.modality import Batch, Record
 from ....core.profile import PatientProfile
 from ..artefacts import Noise
-from ..layout import CHANNELS, LEADS, RATE, VITALS_UNITS, lost_leads
+from ..layout import CHANNELS, RATE, VITALS_UNITS
+from ..leads import leads_of
 from .rules import AtrialFibrillation, LeadOff, Rule, Sepsis
 from .strip import RhythmState, Strip, free_leads
 from .vitals import LiveVitals, displayed
@@ -37,13 +38,13 @@ REPLAYED = {
     "origin": "beats of the patient's record, repeated",
     "rule_based": "length of each beat: that of the heart rate among the vitals",
 }
-Second = tuple[NDArray[np.int16], list[int]]  # (12, rate) whole microvolts, samples of the R peaks
+Second = tuple[NDArray[np.int16], list[int]]  # (lead, rate) whole microvolts, samples of the R peaks
 
 
 class Monitor:
     """A drawn record, live. Time goes forward: each second is asked for once, in order.
 
-    `record` has "vitals" (hour, 7) with NaN where not charted, "ecg" (12, sample) mV at 500 Hz and "r_peaks", or
+    `record` has "vitals" (hour, 7) with NaN where not charted, "ecg" (lead, sample) mV at 500 Hz and "r_peaks", or
     either. `origin` is the sampler and the row from which the record was drawn: the ECG goes on with that morphology.
     Where it is not known the record's own beats are repeated. `noise` is what was put on the record, and is put on what
     is drawn. `start` is the second of the chart at which the stream begins. Raises InputError: an ECG of too few beats,
@@ -65,7 +66,7 @@ class Monitor:
         self._vitals = LiveVitals(charted, seed, start, changes, str(record.facts.get("rhythm", "sinus")))
         known = np.isfinite(charted).any(0)
         self._shown = [name for name, there in zip(CHANNELS, known, strict=True) if there]
-        self._origin, self._noise = origin, noise or Noise()
+        self._origin, self._noise, self._leads = origin, noise or Noise(), leads_of(record)
         self._second: Callable[[], Second] | None = None
         if "ecg" in signals and "ecg" in arrays:
             if origin is None:
@@ -86,9 +87,9 @@ class Monitor:
         rows: list[NDArray[np.int16] | None] = list(leads)
         for rule in self._rules:
             if isinstance(rule, LeadOff) and rule.on(second):
-                for place in lost_leads(rule.electrode):
+                for place in self._leads.lost(rule.electrode):
                     rows[place] = None
-        return dict(zip(LEADS, rows, strict=True)), peaks
+        return dict(zip(self._leads.names, rows, strict=True)), peaks
 
     def _continued(self, sampler: "EcgSampler", row: Batch) -> Callable[[], Second]:
         from .continuous import ContinuousEcg
@@ -99,9 +100,9 @@ class Monitor:
         return ContinuousEcg(sampler, row, self.rate, self._noise, self._heart_rate, fibrillates).take
 
     def _replayed(self, record: Record, seed: int, where: str) -> Callable[[], Second]:
-        free = free_leads(record.arrays["ecg"], self.rate, RATE)
+        free = free_leads(record.arrays["ecg"], self.rate, RATE, self._leads)
         peaks = np.asarray(record.arrays.get("r_peaks", ()), dtype=np.int64) * self.rate // RATE
-        strip = Strip(free, peaks, self.rate, seed, where)
+        strip = Strip(free, peaks, self.rate, seed, where, self._leads)
 
         def state(time: float) -> RhythmState:
             return RhythmState(self._heart_rate(time, strip.mean_rate), self._fibrillates(time))
@@ -119,7 +120,7 @@ class Monitor:
     def describe(self) -> dict[str, Any]:
         """What the signals are and where they come from, in plain JSON types."""
         units = dict(zip(CHANNELS, VITALS_UNITS, strict=True))
-        trace: dict[str, Any] = {"rate": self.rate, "unit": "uV", "leads": list(LEADS)}
+        trace: dict[str, Any] = {"rate": self.rate, "unit": "uV", "leads": list(self._leads.names)}
         trace |= REPLAYED if self._origin is None else CONTINUED
         if not self._noise.silent:
             trace |= {"rule_based": f"{trace['rule_based']}; noise", "noise": self._noise.describe()}

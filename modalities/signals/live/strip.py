@@ -10,7 +10,7 @@ from ....core.errors import InputError
 from ....core.types import FloatArray, IntArray
 from ..ecg.atria import FIBRILLATORY, FIBRILLATORY_SIZE
 from ..ecg.rhythm import IRREGULAR
-from ..layout import INDEPENDENT, twelve_leads
+from ..leads import TWELVE, Leads
 
 BEFORE = 0.28  # s from the cut between two beats to the R peak: in the pause before the P wave
 QRS = 0.05  # s either side of the R peak that are never stretched
@@ -40,16 +40,17 @@ class Beat:
 class Strip:
     """An ECG that goes on from a short one, its beats in their order over and over, in constant memory.
 
-    `free` is (8, sample) microvolts of I, II, V1..V6 at `rate` Hz, `peaks` its R peaks. Beats are cut in the pause
+    `free` is (free lead, sample) microvolts of `leads` at `rate` Hz, `peaks` its R peaks. Beats are cut in the pause
     before the P wave. A beat keeps its share of irregularity and is stretched to the rate asked for: QRS not
     at all, ST and T by the root, the rest of the pause as needed. At the strip's rate it is the record itself.
     Raises InputError, naming `where`, when the strip has fewer than three whole beats.
     """
 
     def __init__(
-        self, free: NDArray[np.floating], peaks: IntArray, rate: int, seed: int, where: str = "ECG"
-    ) -> None:
-        self.rate = rate
+        self, free: NDArray[np.floating], peaks: IntArray, rate: int, seed: int, where: str = "ECG",
+        leads: Leads = TWELVE,
+    ) -> None:  # fmt: skip
+        self.rate, self._leads = rate, leads
         self._loop, self._beats = _loop(np.asarray(free, dtype=np.float64), peaks, rate, where)
         lengths = np.array([beat.length for beat in self._beats])
         self._share = lengths / lengths.mean()
@@ -61,7 +62,7 @@ class Strip:
         self._peaks: list[int] = []
 
     def take(self, count: int, state: Callable[[float], RhythmState]) -> tuple[NDArray[np.int16], list[int]]:
-        """The next `count` samples, (12, count) whole microvolts, and the R peaks among them.
+        """The next `count` samples, (lead, count) whole microvolts, and the R peaks among them.
 
         `state` gives the rhythm at a time in seconds since the first sample.
         """
@@ -76,10 +77,10 @@ class Strip:
         peaks = [peak for peak in self._peaks if peak < count]
         self._peaks = [peak - count for peak in self._peaks if peak >= count]
         self._waiting = [whole[:, count:]]
-        return np.rint(twelve_leads(whole[:, :count] / 1000) * 1000).astype(np.int16), peaks
+        return np.rint(self._leads.drawn(whole[:, :count] / 1000) * 1000).astype(np.int16), peaks
 
     def _beat(self, state: RhythmState) -> tuple[FloatArray, int]:
-        """(8, sample) the next beat, and the sample of its R peak."""
+        """(free lead, sample) the next beat, and the sample of its R peak."""
         beat, share = self._beats[self._next], self._share[self._next]
         self._next = (self._next + 1) % len(self._beats)
         if state.fibrillates:
@@ -104,12 +105,12 @@ class Strip:
             drawn[:, :atrial] = np.linspace(drawn[:, 0], drawn[:, atrial - 1], atrial, axis=1)
         time = (self._done + np.arange(drawn.shape[1])) / self.rate
         waves = np.sin(2 * np.pi * np.outer(FIBRILLATORY, time) + self._turn[:, None]).sum(0)
-        drawn += 1000 * FIBRILLATORY_SIZE[:, None] * waves
+        drawn += 1000 * self._leads.from_eight(FIBRILLATORY_SIZE)[:, None] * waves
 
 
-def free_leads(ecg: NDArray[np.floating], rate: int, stored: int) -> FloatArray:
-    """(12, sample) mV at `stored` Hz to (8, sample) microvolts of the free leads at `rate` Hz."""
-    free = np.asarray(ecg, dtype=np.float64)[list(INDEPENDENT)] * 1000
+def free_leads(ecg: NDArray[np.floating], rate: int, stored: int, leads: Leads = TWELVE) -> FloatArray:
+    """(lead, sample) mV at `stored` Hz to (free lead, sample) microvolts at `rate` Hz."""
+    free = leads.free_of(np.asarray(ecg, dtype=np.float64)) * 1000
     if rate == stored:
         return free
     from scipy.signal import resample_poly
@@ -118,7 +119,7 @@ def free_leads(ecg: NDArray[np.floating], rate: int, stored: int) -> FloatArray:
 
 
 def _loop(free: FloatArray, peaks: IntArray, rate: int, where: str) -> tuple[FloatArray, list[Beat]]:
-    """(8, sample) that may be repeated without a seam, and its beats."""
+    """(free lead, sample) that may be repeated without a seam, and its beats."""
     seam = round(SEAM * rate)
     if len(peaks) < FEWEST:
         raise InputError(f"{where}: expected an ECG of {FEWEST} marked beats or more, got {len(peaks)}")

@@ -45,9 +45,7 @@ def simulated(rng: np.random.Generator, level: float = 1e-6) -> Morphology:
     one = np.zeros((noises.BANDS, 8, 8)) + np.eye(8) * np.log(level * rng.uniform(0.5, 2))
     texture = np.log([0.05, 0.2, 0.4, 0.02, 0.02]) + 0.1 * rng.standard_normal(5)
     beat = made_up(rng)
-    return Morphology(
-        beat, ordered(locate(beat)), noises.NoiseModel(one[:, noises.UPPER[0], noises.UPPER[1]], texture)
-    )
+    return Morphology(beat, ordered(locate(beat)), noises.NoiseModel(noises.upper_triangle(one), texture))
 
 
 def steady(interval: float) -> Iterator[Beat]:

@@ -23,7 +23,8 @@ from polyclinic.core.pipeline import Patient, generate
 from polyclinic.core.training.weights import digest, find, load
 from polyclinic.modalities.signals.artefacts import BLOCK, Artefacts, Noise, add
 from polyclinic.modalities.signals.ecg.sampler import EcgSampler
-from polyclinic.modalities.signals.layout import ELECTRODES, LEADS, lost_leads
+from polyclinic.modalities.signals.layout import ELECTRODES, LEADS
+from polyclinic.modalities.signals.leads import TWELVE
 from polyclinic.modalities.signals.live.continuous import LOWPASS
 from polyclinic.modalities.signals.live.monitor import Monitor
 from polyclinic.modalities.signals.live.rules import RULES
@@ -163,7 +164,7 @@ def test_the_live_ecg_is_the_record_continued(origin: Origin, clean: Record, lev
     added = own.take(leads.shape[1])[1] * 1000
     lost = np.zeros(leads.shape, dtype=bool)
     for electrode, first, last in own.off(leads.shape[1]):
-        lost[lost_leads(electrode), first:last] = True
+        lost[TWELVE.lost(electrode), first:last] = True
     assert lost[:, end:].any()
     assert (leads[lost] == noise.lost * 1000).all()
     there = ~lost[1]
@@ -184,7 +185,7 @@ def test_at_half_the_rate_noise_is_filtered_and_the_same_leads_are_lost(
     smooth = lfilter(LOWPASS, 1, fast, axis=1)[:, delay:][:, ::2]
     lost = np.zeros(slow.shape, dtype=bool)
     for electrode, first, end in Artefacts(noise, "PC-0", 3).off(fast.shape[1]):
-        lost[lost_leads(electrode), -(-first // 2) : -(-end // 2)] = True
+        lost[TWELVE.lost(electrode), -(-first // 2) : -(-end // 2)] = True
     assert lost.any()
     assert (slow[lost] == 10_000).all()
     close = slow[:, 50 : smooth.shape[1]] - smooth[:, 50:]

