@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ..core.cohort.disk import write_atomic
 from ..core.errors import InputError
 from ..core.modality import Modality, TrainingSet
 from ..core.profile import PatientProfile
-from ..core.training.weights import write_atomic
 from .declared import with_declared
 from .metrics.distances import (
     LEAST,

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ... import __version__
-from ...core.cohort.chain import Chain
 from ...core.cohort.cohort import MANIFEST, Cohort
+from ...core.cohort.disk import write_atomic
 from ...core.cohort.journal import APPROVED, JUDGED, Event, Journal
 from ...core.cohort.signing import SIGNATURES, Signer, canonical, signed_by
 from ...core.dp.ledger import Ledger
 from ...core.errors import InputError
-from ...core.training.weights import digest, read_card, write_atomic
+from ...core.training.weights import digest, read_card
 from ...eval.attacks.audit_record import weights_of
 from ...eval.policy import Policy
 from ...eval.verdict import Verdict
@@ -187,7 +187,7 @@ def ledger_of(path: Path) -> dict[str, Any]:
         spent[population] = {"delta": delta, **{f"epsilon_{name}": value for name, value in epsilon.items()}}
     return {
         "sha256": digest(path),
-        "head": Chain(path, "ledger").head(),
+        "head": book.chain.head(),
         "entries": len(entries),
         "spent": spent,
     }

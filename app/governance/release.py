@@ -9,6 +9,7 @@ from typing import Any
 from ... import __version__
 from ...core.cohort import quarantine
 from ...core.cohort.cohort import MANIFEST, Cohort
+from ...core.cohort.disk import write_atomic
 from ...core.cohort.journal import APPROVED, EVALUATED, JUDGED, PURGED, RESAMPLED, Event, Journal
 from ...core.cohort.signing import Signer
 from ...core.cohort.watermark import Mark
@@ -16,7 +17,7 @@ from ...core.config import load
 from ...core.dp.ledger import Ledger
 from ...core.errors import InputError, Refused, listed
 from ...core.modality import TrainingSet
-from ...core.training.weights import digest, write_atomic
+from ...core.training.weights import digest
 from ...eval.gate import judge
 from ...eval.policy import Policy
 from ...eval.results import read_scores

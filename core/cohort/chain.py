@@ -1,16 +1,23 @@
-"""Chain: an append-only file of JSON lines, each with the hash of the one before, as ledger and journal are."""
+"""Chain: an append-only file of JSON lines, each with the hash of the one before, as ledger and journal are.
+
+A process that dies while it writes leaves a torn last line. That is no tampering: the line is remarked, and
+set aside in `FILE.torn` when the file is next written to. With `kept_head`, the hash of the last line stands in
+`FILE.head` too, so that a file that was emptied or cut at its end is seen as changed.
+"""
 
 import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ..errors import InputError
+from ..remarks import remark
+from .disk import write_atomic
 
 Line = dict[
     str, Any
@@ -35,25 +42,23 @@ class Held:
 
 
 class Chain:
-    """The file, and in one word what it is (ledger, journal) for messages."""
+    """The file, in one word what it is (ledger, journal) for messages, and whether its last hash stands beside it."""
 
-    def __init__(self, path: Path, what: str) -> None:
+    def __init__(self, path: Path, what: str, kept_head: bool = False) -> None:
         self.path, self.what = path, what
+        self.head_file = path.with_name(path.name + ".head") if kept_head else None
 
     def lines(self) -> list[Line]:
         """All lines, oldest first; none where there is no file. Raises InputError if one was changed or removed."""
-        return self._parse(self.path.read_bytes())[0] if self.path.exists() else []
+        return self._read()[0]
 
     def head(self, lines: int | None = None) -> str:
         """Hash of the last line, or of the last of the first `lines`: it stands for all before. Empty for none.
 
         Raises InputError as lines() does.
         """
-        if not self.path.exists():
-            return ""
-        content = self.path.read_bytes()
-        head = self._parse(content)[1]
-        return head if lines is None else _hash(content.decode().split("\n")[:-1][lines - 1 : lines])
+        _, head, texts = self._read()
+        return head if lines is None else _hash(texts[lines - 1 : lines])
 
     @contextmanager
     def held(self) -> Iterator[Held]:
@@ -63,38 +68,88 @@ class Chain:
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            file: IO[bytes] = self.path.open("a+b")
+            file = self.path.open("a+b", buffering=0)
         except OSError as error:
             raise InputError(f"{self.path}: the {self.what} cannot be written ({error.strerror})") from None
         with file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
-            held = Held(*self._parse(file.read()))
+            known = self._known_head()
+            content = file.read()
+            whole = content[: content.rfind(b"\n") + 1]
+            held = Held(*self._parse(content, known)[:2])
             yield held
-            file.write("".join(line + "\n" for line in held.added).encode())
-            file.flush()
-            os.fsync(file.fileno())
+            if not held.added:
+                return
+            try:
+                if torn := content[len(whole) :]:
+                    with self.path.with_name(self.path.name + ".torn").open("ab") as aside:
+                        aside.write(torn + b"\n")
+                    file.truncate(len(whole))
+                rest = "".join(line + "\n" for line in held.added).encode()
+                while rest:
+                    rest = rest[file.write(rest) :]
+                os.fsync(file.fileno())
+                if self.head_file is not None:
+                    state = {"lines": len(held.lines), "head": held.head}
+                    write_atomic(self.head_file, json.dumps(state).encode())
+            except OSError as error:
+                _cut(self.path, len(whole))
+                raise InputError(
+                    f"{self.path}: the {self.what} cannot be written ({error.strerror}); nothing was added to it"
+                ) from None
 
-    def _parse(self, content: bytes) -> tuple[list[Line], str]:
-        """Lines, and the hash of the last one. A line that is not written as we write it counts as changed."""
+    def _read(self) -> tuple[list[Line], str, list[str]]:
+        """Lines, the hash of the last one, and their texts, as they stand on the disk."""
+        known = self._known_head()  # first: another process may write meanwhile
+        return self._parse(self.path.read_bytes() if self.path.exists() else b"", known)
+
+    def _parse(self, content: bytes, known: tuple[int, str] | None) -> tuple[list[Line], str, list[str]]:
+        """As _read. A line that is not written as we write it counts as changed; one without its end as torn."""
         lines: list[Line] = []
         head = ""
-        *texts, rest = content.split(b"\n")
-        for number, text in enumerate([*texts, rest] if rest else texts, 1):
+        *texts, torn = content.split(b"\n")
+        for number, text in enumerate(texts, 1):
             try:
                 line = json.loads(text)
-                intact = (
-                    line["previous"] == head and json.dumps(line).encode() == text and number <= len(texts)
-                )
+                intact = line["previous"] == head and json.dumps(line).encode() == text
             except (ValueError, KeyError, TypeError):
                 intact = False
-            if not intact:
+            head = sha256(text).hexdigest()
+            if not intact or (known and number == known[0] and head != known[1]):
                 raise InputError(
                     f"{self.path}, line {number}: the chain is broken; the {self.what} was changed"
                 )
             lines.append(line)
-            head = sha256(text).hexdigest()
-        return lines, head
+        if known and len(lines) < known[0]:
+            raise InputError(
+                f"{self.path}: the chain is broken; it had {known[0]} lines and has {len(lines)}: the {self.what} was "
+                f"changed; put its last copy back ({self.head_file} has the hash of its last line)"
+            )
+        if torn:
+            remark(
+                f"{self.path}: its last line has no end: a process died while it wrote it; it counts for nothing"
+            )
+        return lines, head, [text.decode() for text in texts]
+
+    def _known_head(self) -> tuple[int, str] | None:
+        """Lines and last hash as they were noted after the last writing; None where nothing was."""
+        if self.head_file is None or not self.head_file.exists():
+            return None
+        try:
+            state = json.loads(self.head_file.read_text(encoding="utf-8"))
+            return int(state["lines"]), str(state["head"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise InputError(
+                f"{self.head_file}: damaged; expected the number of lines and the last hash of the {self.what}. "
+                "Compare the file with its last copy, then delete this one"
+            ) from None
+
+
+def _cut(path: Path, size: int) -> None:
+    """The file as long as it was, where the disk lets us."""
+    with suppress(OSError):
+        os.truncate(path, size)
 
 
 def _hash(texts: list[str]) -> str:

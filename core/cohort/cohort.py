@@ -19,9 +19,9 @@ from ..errors import InputError
 from ..modality import Modality
 from ..pipeline import Patient
 from ..profile import PatientProfile
-from ..training.weights import digest, write_atomic
+from ..training.weights import digest
 from . import patients_table
-from .disk import is_empty, new_folder, refusals, require_room
+from .disk import is_empty, new_folder, refusals, require_room, write_atomic
 from .labels import write_labels
 
 FORMAT = "polyclinic-cohort"

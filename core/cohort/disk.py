@@ -72,3 +72,14 @@ def require_new_file(path: Path, overwrite: bool | None = None) -> None:
             pass
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file in one step: it is there whole, or not at all, and holds what it held before where that fails."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

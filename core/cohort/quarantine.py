@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Refused, listed
-from ..training.weights import write_atomic
+from .disk import write_atomic
 from .journal import JUDGED, Journal
 
 QUARANTINE = "quarantine.json"

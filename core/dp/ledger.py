@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cohort.chain import Chain, Line
+from ..cohort.disk import write_atomic
 from ..errors import BudgetExceeded, InputError
 from .budget import DP_SGD, Budget, PrivacyPlan, compose
 
@@ -57,7 +58,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.chain = Chain(path, "ledger")
+        self.chain = Chain(path, "ledger", kept_head=True)
 
     def entries(self) -> list[Entry]:
         """All entries, oldest first. Raises InputError if a line was changed or removed."""
@@ -86,21 +87,21 @@ class Ledger:
         booked = [Entry.of(population, purpose, plan, run) for purpose, plan in plans.items()]
         with self.chain.held() as held:
             before = self._parse(held.lines)
-            if run and (own := [entry for entry in before if entry.run == run]):
-                if own != booked:
-                    raise InputError(
-                        f"{self.path}: run {run} was booked with another plan or population; "
-                        "resume it with the data and settings it had, or start anew without --resume"
-                    )
-                return own
-            if limit is not None:
-                total = compose([*_paid(before, population), *plans.values()], limit.delta, "prv")
+            own = [entry for entry in before if entry.run == run] if run else []
+            if own != booked[: len(own)]:  # fewer: the process died while it wrote them
+                raise InputError(
+                    f"{self.path}: run {run} was booked with another plan or population; "
+                    "resume it with the data and settings it had, or start anew without --resume"
+                )
+            if limit is not None and len(own) < len(booked):
+                new = [entry.plan() for entry in booked[len(own) :]]
+                total = compose([*_paid(before, population), *new], limit.delta, "prv")
                 if total > limit.epsilon:
                     raise BudgetExceeded(
                         f"{population}: this run would bring the total to epsilon {total:.2f} "
                         f"(delta {limit.delta:g}), the limit is {limit.epsilon:g}; {self.path} lists what was spent"
                     )
-            for entry in booked:
+            for entry in booked[len(own) :]:
                 held.append(asdict(entry))
         return booked
 
@@ -185,14 +186,14 @@ def _run(how: "Fit", plans: Mapping[str, PrivacyPlan]) -> str:
     run = secrets.token_hex(8)
     how.folder.mkdir(parents=True, exist_ok=True)
     values = {"run": run, "steps": {purpose: plan.steps for purpose, plan in plans.items()}}
-    (how.folder / RUN_FILE).write_text(json.dumps(values), encoding="utf-8")
+    write_atomic(how.folder / RUN_FILE, json.dumps(values).encode())
     return run
 
 
 def _put_back(file: Path, before: bytes | None) -> None:
     """A refused run leaves no trace: the run that was there can still be resumed."""
     if before is not None:
-        file.write_bytes(before)
+        write_atomic(file, before)
         return
     file.unlink(missing_ok=True)
     if not any(file.parent.iterdir()):
@@ -217,7 +218,7 @@ def end_run(folder: Path) -> None:
     if current_run(folder):
         file = folder / RUN_FILE
         values = json.loads(file.read_text(encoding="utf-8"))
-        file.write_text(json.dumps({**values, "ended": True}), encoding="utf-8")
+        write_atomic(file, json.dumps({**values, "ended": True}).encode())
 
 
 def booked_steps(how: "Fit", purpose: str) -> int | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError
 
+from ..cohort.disk import write_atomic
 from ..config import Settings
 from ..errors import InputError
 from ..fields import Declaration
@@ -104,17 +105,6 @@ def halves(prefix: str, arrays: Mapping[str, FloatArray | Float32Array]) -> dict
     import torch
 
     return {f"{prefix}.{name}": torch.from_numpy(array).half() for name, array in arrays.items()}
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file in one step: it is there whole, or not at all."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def read_card(path: Path) -> Card:

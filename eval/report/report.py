@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from ...core.capabilities import ClinicalRules
-from ...core.cohort.disk import refusals
+from ...core.cohort.disk import refusals, write_atomic
 from ...core.errors import InputError
 from ...core.modality import Modality, TrainingSet, View
-from ...core.training.weights import write_atomic
 from .. import reference as references
 from ..attacks.attack import attack
 from ..cohort import CohortRecords, EvaluatedCohort, Subset

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.utils.data import Dataset, Subset, TensorDataset
 
+from ...core.cohort.disk import write_atomic
 from ...core.condition import columns_of, select
 from ...core.config import Settings, parse
 from ...core.dp.budget import PrivacyPlan, noise_for
@@ -25,7 +26,7 @@ from ...core.remarks import remark
 from ...core.training.fit import Outcome
 from ...core.training.planning import plan as plan_run
 from ...core.training.trainer import fit as run
-from ...core.training.weights import Card, Weights, figures, halves, write_atomic
+from ...core.training.weights import Card, Weights, figures, halves
 from ...core.types import BoolArray, Float32Array, FloatArray, IntArray
 from . import features, histogram_matching, stack, upsampler
 from .adapters import merge, restrict

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...core.cohort.disk import write_atomic
 from ...core.contracts import CohortFormat
 from ...core.errors import InputError
 from ...core.modality import Record
-from ...core.training.weights import write_atomic
 from .data import FOLDER, NOTE_KINDS, NOTES, TRUE_NOTES, TRUTH, TYPES, line, whole_file
 
 _FHIR = tuple(f"{kind}.ndjson" for kind in TYPES)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ....core.cohort.disk import write_atomic
 from ....core.modality import Record
 from ....core.profile import PatientProfile
-from ....core.training.weights import write_atomic
 from ..data import Resource, line
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch.utils.data import TensorDataset
 
+from ....core.cohort.disk import write_atomic
 from ....core.condition import select
 from ....core.dp.budget import Budget, PrivacyPlan, noise_for
 from ....core.dp.dp_statistics import clip, sum_of_squares, symmetric_noise
@@ -24,7 +25,6 @@ from ....core.modality import Conditioner
 from ....core.training.fit import Fit, Outcome
 from ....core.training.planning import plan as plan_run
 from ....core.training.trainer import fit
-from ....core.training.weights import write_atomic
 from ....core.types import Float32Array, FloatArray
 from ..ecg.private import one_each
 from ..layout import CHANNELS
