@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import InputError, Refused, listed
+from ..core.limits import require
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -59,9 +60,9 @@ def generate_cohort(
     """
     from ..conditioning.population import Population
     from .cohort import Cohort
-    from .engines.generation import make, require_counts
+    from .engines.generation import make
 
-    require_counts(patients=patients)
+    require(patients=patients, seed=seed, workers=workers, batch_size=batch_size)
     drawn = Population.load(population, fields)
     number = drawn.number(patients)
     make(
@@ -98,6 +99,7 @@ def generate(
     from ..core.pipeline import generate as draw
     from ..core.registry import load_modality, sound, vocabulary
 
+    require(patients=patients, seed=seed, batch_size=batch_size)
     chosen = [load_modality(m) if isinstance(m, str) else m for m in modalities or tuple(sound("modalities"))]
     known = vocabulary()
     if isinstance(profiles, str):
@@ -159,6 +161,10 @@ def train(
     """
     from . import training
 
+    require(
+        epsilon=epsilon, delta=delta, limit=limit, seed=seed,
+        max_minutes=fit.get("max_minutes"), devices=fit.get("devices"),
+    )  # fmt: skip
     path = Path(out or f"{modality}.safetensors")
     book = path.parent / "ledger.jsonl" if ledger is None else Path(ledger)
     privacy = training.Privacy.asked(public, epsilon, delta, book, limit)
@@ -273,6 +279,7 @@ def release(
     from .governance.release import ReleaseContext
     from .governance.release import release as run
 
+    require(regenerate=regenerate, workers=workers)
     books = tuple(Path(path) for path in ledgers)
     context = ReleaseContext.load(
         policy, Path(key), None if reference is None else Path(reference), books,
@@ -308,11 +315,12 @@ def stream(
 
     >>> stream("icu", "-", patients=1, seconds=0)
     Traceback (most recent call last):
-    polyclinic.core.errors.InputError: --seconds must be above 0, got 0
+    polyclinic.core.errors.InputError: --seconds must be a number above 0 and at most 1e+09, got 0
     """
     from .cohort import Cohort
     from .stream.command import StreamRequest, stream_live
 
+    require(patients=patients, seed=seed, seconds=seconds)
     folder = source.folder if isinstance(source, Cohort) else Path(source)
     named = isinstance(source, str) and not folder.is_dir()
     request = StreamRequest(

@@ -99,8 +99,6 @@ def _learnt(
 ) -> tuple[weights.Weights, Path]:  # fmt: skip
     """What train() saves, and the folder of its checkpoints."""
     require_new_file(out, overwrite)
-    if (minutes := how.get("max_minutes")) is not None and not minutes > 0:
-        raise InputError(f"--max-minutes must be above 0, got {minutes}")
     table = modality == POPULATION  # who the patients are is learnt too, though it has no records of its own
     learner = None if table else load_modality(modality)
     private = privacy.epsilon is not None

@@ -16,7 +16,7 @@ from .remarks import remark
 class Settings(BaseModel):
     """Base of all settings: frozen, and strict about keys. `renamed`: what keys of earlier versions are called now."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     renamed: ClassVar[Mapping[str, str]] = {}
 
     @model_validator(mode="before")

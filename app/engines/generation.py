@@ -12,6 +12,7 @@ from ...core.capabilities import SizedRecords
 from ...core.cohort.cohort import SLICE, Cohort
 from ...core.cohort.watermark import Mark
 from ...core.errors import InputError
+from ...core.limits import require
 from ...core.modality import Modality
 from ...core.registry import load, sound
 from ...core.training import weights
@@ -45,9 +46,7 @@ def make(
     `progress` gets how many patients are done. Raises InputError before anything is written when the settings,
     the weights or the folder will not do.
     """
-    require_counts(patients=patients, workers=workers, batch_size=batch_size)
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise InputError(f"--seed must be a whole number, got {seed!r}")
+    require(patients=patients, workers=workers, batch_size=batch_size, seed=seed)
     if isinstance(modalities, str):
         raise InputError(f"modalities: expected a list of names, as [{modalities!r}], got {modalities!r}")
     given = options or {}
@@ -65,14 +64,6 @@ def make(
     if not cohort.complete:
         run(cohort, workers, batch_size, progress, watermark, engine)
     return cohort
-
-
-def require_counts(**counts: int | None) -> None:
-    """Raises InputError for a count that is no whole number of 1 or more; None is not set."""
-    for name, value in counts.items():
-        if value is not None and (not isinstance(value, int) or value < 1):
-            must = "1 or more" if isinstance(value, int) else "a whole number"
-            raise InputError(f"--{name.replace('_', '-')} must be {must}, got {value!r}")
 
 
 def header(

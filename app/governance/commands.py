@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ...core.errors import InputError, Refused, listed
+from ...core.limits import require
 
 Folder = Annotated[Path, typer.Argument(help="Folder of a finished cohort.")]
 Policy = Annotated[
@@ -56,6 +57,7 @@ def release(
     from .release import ReleaseContext
     from .release import release as run
 
+    require(regenerate=regenerate, workers=workers)
     context = ReleaseContext.load(policy, key, reference, tuple(ledger or ()), watermark_key)
     outcome = run(cohort, context, regenerate=regenerate, workers=workers, progress=_say)
     if outcome.unmeasured:

@@ -208,8 +208,6 @@ def release(
     they are, in quarantine.
     Raises InputError and Refused.
     """
-    if regenerate < 0:
-        raise InputError(f"--regenerate must be 0 or more, got {regenerate}")
     first = Cohort.open(folder)
     first.require_complete()
     outcome = context.decide(first, progress)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import InputError
+from ...core.limits import require
 from .address import LOOPBACK, Address, make_sink, parse_address
 from .run import Pace, Tally, run
 from .ward import MODALITY, SIGNALS, Ward, WardRequest, ward_of_cohort, ward_of_population
@@ -40,8 +41,7 @@ def stream_live(request: StreamRequest, report: Callable[[str], None]) -> Tally:
     address, speed, start = parse_address(request.to), _speed(request.speed), _start(request.start)
     if request.when_full not in ("", "drop", "wait"):
         raise InputError(f"--when-full: expected drop or wait, got {request.when_full!r}")
-    if request.seconds is not None and not request.seconds > 0:
-        raise InputError(f"--seconds must be above 0, got {request.seconds:g}")
+    require(patients=request.patients, seed=request.seed, seconds=request.seconds)
     wait = request.when_full == "wait" or (not request.when_full and speed is None)
     ward = _ward(request, address, start)
     if address.scheme in ("ws", "sse") and address.host not in (LOOPBACK, "localhost", "::1"):
@@ -61,8 +61,6 @@ def _ward(request: StreamRequest, address: Address, start: int) -> Ward:
     ward_request = WardRequest(
         request.patients, request.seed, signals, address.rate, start, request.scenario, options
     )
-    if request.patients is not None and request.patients < 1:
-        raise InputError(f"--patients must be 1 or more, got {request.patients}")
     if (request.folder is None) == (request.cohort is None):
         raise InputError("expected either the folder of a cohort or --cohort NAME")
     if other := sorted(set(request.options) - {MODALITY}):

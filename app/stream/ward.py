@@ -13,6 +13,7 @@ from ...core.capabilities import Live, LiveSource
 from ...core.cohort.cohort import Cohort
 from ...core.cohort.quarantine import require_free
 from ...core.errors import InputError
+from ...core.limits import require
 from ...core.modality import Batch, Modality, Record
 from ...core.pipeline import Patient, generate
 from ...core.profile import PatientProfile, seed_for
@@ -138,8 +139,7 @@ def _ward(
     name: str, modality: Modality, patients: Iterable[Patient], number: int, request: WardRequest,
     drawing: Drawing | None = None,
 ) -> Ward:  # fmt: skip
-    if number < 1:
-        raise InputError(f"--patients must be 1 or more, got {number}")
+    require(patients=number)
     if not isinstance(modality, Live):
         raise InputError(f"the modality {MODALITY!r} that is installed cannot be streamed")
     scenario = Scenario()

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from ...core.cohort.disk import write_atomic
 from ...core.errors import InputError
 from ...core.training import weights
 from .privacy_audit import Audit
@@ -67,7 +68,7 @@ def write(found: Audit, path: Path, trainer: str) -> Path:
     """Keep an audit beside the weight file `path` whose trainer it was; `trainer` says what was run. The file."""
     body = {"format": FORMAT, "version": VERSION, "trainer": trainer, **found.to_dict(weights.digest(path))}
     file = path.with_suffix(ENDING)
-    weights.write_atomic(file, (json.dumps(body, indent=1) + "\n").encode())
+    write_atomic(file, (json.dumps(body, indent=1) + "\n").encode())
     return file
 
 
