@@ -9,6 +9,7 @@ from pydantic import field_validator
 from ...core import registry
 from ...core.assertions import Assertion
 from ...core.config import parse
+from ...core.identity import changed
 from ...core.modality import Conditioner, Generator, Record, TrainingSet, View
 from ...core.profile import PatientProfile
 from ...core.training.weights import Weights, find, load, read_card
@@ -65,8 +66,9 @@ class Imaging:
         """The shipped or user's weights of these names."""
         from .generator import ImageGenerator
 
+        files = {"compression": self.options.compression}
         flow, *finer = (load(find(name)) for name in self.weights())
-        return ImageGenerator(flow, columns, finer[0] if finer else None, self.options.iod)
+        return ImageGenerator(flow, columns, finer[0] if finer else None, self.options.iod, files)
 
     def train(
         self,
@@ -118,7 +120,7 @@ class Imaging:
     def mark(self, record: Record, mark: "Mark", patient_id: str) -> Record:
         """With a watermark in the parity of the grey (or colour) levels; none moves by more than one."""
         image = mark.put(record.arrays["image"], patient_id, "image")
-        return Record({**record.arrays, "image": image}, record.facts)
+        return changed(Record({**record.arrays, "image": image}, record.facts))
 
     def marks(self, record: Record, mark: "Mark", patient_id: str) -> "Tally":
         """How far a record agrees with a watermark."""

@@ -6,20 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...core.assertions import (  # fmt: skip
-    AGE,
-    FINDINGS,
-    IMAGE,
-    PATIENT,
-    SEX,
-    STUDY_DATE,
-    VIEW,
-    Assertion,
-    findings,
-)
+from ...core.assertions import AGE, IMAGE, PATIENT, SEX, STUDY_DATE, VIEW, Assertion
 from ...core.names import MARK
 from .burned_in import shows_text
-from .formats.dicom import read_dataset, stored_pixels
+from .formats.dicom import frames_of, read_dataset
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -52,8 +42,6 @@ def _of(dataset: "Dataset") -> Iterator[Assertion]:
         yield Assertion.of(STUDY_DATE, SOURCE, f"{day[:4]}-{day[4:6]}-{day[6:8]}")
     if view := str(dataset.get("ViewPosition") or ""):
         yield Assertion.of(VIEW, SOURCE, view)
-    codes = [str(item.CodeValue) for item in dataset.get("AdmittingDiagnosesCodeSequence") or []]
-    yield Assertion.of(FINDINGS, SOURCE, findings(codes))
     yield Assertion.of(IMAGE, SOURCE, " ".join(str(dataset[uid].value) for uid in UIDS))
 
 
@@ -69,7 +57,8 @@ def identifiers(folder: Path, patient_ids: Sequence[str]) -> Iterator[tuple[str,
                 yield where, "a patient's name that is not an invented one"
             if str(dataset.get("PatientID", patient_id)) != patient_id:
                 yield where, "a patient id that is not the cohort's"
-            pixels = stored_pixels(dataset, path).astype(np.float32)
-            values = pixels.mean(2) if pixels.ndim == 3 else pixels
-            if shows_text(values / max(1.0, float(values.max()))):
+            pixels = frames_of(dataset, path, several=True).astype(np.float32)
+            colour = int(dataset.get("SamplesPerPixel", 1)) > 1
+            planes = [pixels.mean(2)] if colour else pixels.reshape(-1, *pixels.shape[-2:])
+            if any(shows_text(plane / max(1.0, float(plane.max()))) for plane in planes):
                 yield where, "text burned into the pixels"

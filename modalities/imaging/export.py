@@ -11,7 +11,8 @@ from ...core.dicom_patient import check_id
 from ...core.errors import InputError
 from ...core.modality import Record
 from ...core.profile import PatientProfile
-from .formats.dicom import height_of, read_dataset, stored_pixels
+from .formats.dicom import frames_of, height_of, read_dataset
+from .formats.kinds import KINDS, Iod
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -39,7 +40,7 @@ class ExportOptions(Settings):
     """How images are written: lossless compression, and the kind of object (None: what each record says)."""
 
     compression: Compression = "none"
-    iod: Literal["DX", "CR", "CT", "MR", "SC"] | None = None
+    iod: Iod | None = None
 
 
 PLAIN = ExportOptions()
@@ -72,23 +73,24 @@ def export(
 ) -> list[Path]:
     """Write dicom/<patient>/<study_uid>/<series_uid>/<instance_uid>.dcm below folder; the paths written.
 
-    Each record holds "image": (row, column) uint16 of 12 bits, (slice, row, column) of the same for CT and
-    MR, a file a slice, or (row, column, 3) uint8 RGB for SC. The bytes depend on the record, the profile
-    and the options alone. What the profile does not know is empty where DICOM permits, else absent.
-    Findings stand in Admitting Diagnoses Code Sequence. Raises InputError before the first file is
-    written: an object that cannot hold the image, an encoder that is not installed, an id DICOM has no room for.
+    Each record holds "image": (row, column) uint16 of 12 bits or uint8, (slice, row, column) of the former, or
+    (row, column, 3) uint8 RGB; formats.kinds says which object holds what. The bytes depend on the record, the
+    profile and the options alone. What the profile does not know is empty where DICOM permits, else absent.
+    Raises InputError before the first file is written: an object that cannot hold the image, an encoder that is
+    not installed, an id DICOM has no room for, no date where the object needs one.
     """
-    from .formats.iods import dataset_of, kind_of, plane_shape, slices
+    from .formats.iods import check_date, dataset_of, kind_of, plane_shape, slices
 
     check(options.compression, [side for record in records for side in plane_shape(record)])
     kinds = [kind_of(record, options.iod) for record in records]
-    for profile in profiles:
+    for profile, kind in zip(profiles, kinds, strict=True):
         check_id(profile.patient_id)
+        check_date(kind, profile)
     paths = []
     for record, profile, kind in zip(records, profiles, kinds, strict=True):
         place = folder / "dicom" / profile.patient_id / record.facts["study_uid"] / record.facts["series_uid"]
         place.mkdir(parents=True, exist_ok=True)
-        for part in slices(record):
+        for part in slices(record, kind):
             dataset = dataset_of(part, record, profile, kind)
             compress(dataset, options.compression)
             path = place / f"{part.uid}.dcm"
@@ -127,11 +129,9 @@ def _record(home: Path, paths: Sequence[Path]) -> Record:
                     f"{home}: a slice does not say where it lies; expected orientation and position"
                 )
             files.sort(key=lambda file: heights[file[0]] or 0.0)
-            image = np.stack([stored_pixels(dataset, path) for path, dataset in files])
-        else:
-            image = stored_pixels(files[0][1], paths[0])
-        series = {"slices": expected} if expected > 1 else {}
-        return Record({"image": image}, _facts(files[0][1], files[0][0]) | series)
+        facts = _facts(files[0][1], files[0][0]) | ({"slices": expected} if expected > 1 else {})
+        planes = [frames_of(dataset, path, KINDS[facts["iod"]].frames) for path, dataset in files]
+        return Record({"image": np.stack(planes) if expected > 1 else planes[0]}, facts)
     except AttributeError as error:
         raise InputError(
             f"{paths[0]}: expected a DICOM file of a cohort, a tag is missing ({error})"
@@ -139,38 +139,74 @@ def _record(home: Path, paths: Sequence[Path]) -> Record:
 
 
 def _facts(dataset: "Dataset", path: Path) -> dict[str, Any]:
-    from .formats.iods import GREYS, IODS, PLANES
+    from .formats.sections import GREYS, PLANES
 
-    kinds = {iod.sop_class: name for name, iod in IODS.items()}
-    if dataset.SOPClassUID not in kinds:
-        raise InputError(f"{path}: expected {', '.join(IODS)}, got {dataset.SOPClassUID.name}")
+    names = {kind.sop_class: name for name, kind in KINDS.items()}
+    if dataset.SOPClassUID not in names:
+        raise InputError(f"{path}: expected {', '.join(KINDS)}, got {dataset.SOPClassUID.name}")
     facts: dict[str, Any] = {
-        "findings": [str(item.CodeValue) for item in dataset.get("AdmittingDiagnosesCodeSequence") or []],
-        "view": str(dataset.get("ViewPosition") or "") or None,
-        "body_part": str(dataset.BodyPartExamined),
+        "view": _view(dataset),
+        "body_part": _region(dataset),
         "study_uid": str(dataset.StudyInstanceUID),
         "series_uid": str(dataset.SeriesInstanceUID),
         "instance_uid": str(dataset.SOPInstanceUID),
-        "pixel_spacing_mm": float(dataset.PixelSpacing[0]),
+        "pixel_spacing_mm": _spacing(dataset),
         "derivation": str(dataset.DerivationDescription),
-        "iod": kinds[dataset.SOPClassUID],
+        "iod": names[dataset.SOPClassUID],
     }
-    if reasons := dataset.get("ReasonForVisitCodeSequence"):
-        facts["diagnoses"] = [
-            [str(item.CodingSchemeDesignator), str(item.CodeValue), str(item.CodeMeaning)] for item in reasons
-        ]
+    sequences = {
+        "admitting_diagnoses": "AdmittingDiagnosesCodeSequence",
+        "diagnoses": "ReasonForVisitCodeSequence",
+    }
+    for name, sequence in sequences.items():
+        if items := dataset.get(sequence):
+            facts[name] = [
+                [str(item.CodingSchemeDesignator), str(item.CodeValue), str(item.CodeMeaning)]
+                for item in items
+            ]
+    if (side := str(dataset.get("ImageLaterality") or dataset.get("Laterality") or "U")) != "U":
+        facts["laterality"] = side
     if facts["iod"] == "CT":
         low, slope = float(dataset.RescaleIntercept), float(dataset.RescaleSlope)
         facts["hounsfield"] = [low, round(low + slope * (GREYS - 1), 6)]
     if dataset.get("SliceThickness"):
         facts["slice_spacing_mm"] = float(dataset.SliceThickness)
-    if IODS[facts["iod"]].series:
-        names: dict[tuple[float, ...], str] = {across + down: name for name, (across, down) in PLANES.items()}
-        axes = tuple(map(float, dataset.ImageOrientationPatient))
-        if axes not in names:
+    detector = (dataset.get("DetectorInformationSequence") or [dataset])[0]
+    if direction := detector.get("ImageOrientationPatient"):
+        planes: dict[tuple[float, ...], str] = {
+            across + down: name for name, (across, down) in PLANES.items()
+        }
+        if (axes := tuple(map(float, direction))) not in planes:
             raise InputError(f"{path}: expected {', '.join(PLANES)} slices, got orientation {axes}")
-        facts["plane"] = names[axes]
+        facts["plane"] = planes[axes]
     return facts
+
+
+def _view(dataset: "Dataset") -> str | None:
+    """View Position, or of a mammogram our name of the view's code."""
+    from .formats.projections import BREAST_VIEWS
+
+    if position := str(dataset.get("ViewPosition") or ""):
+        return position
+    stated = [str(item.CodeValue) for item in dataset.get("ViewCodeSequence") or []]
+    return next((view for view, (code, _, _) in BREAST_VIEWS.items() if code in stated), None)
+
+
+def _region(dataset: "Dataset") -> str:
+    """Body Part Examined; of a region that is coded alone, our name of the code."""
+    from .formats.modules import REGIONS
+
+    if not dataset.get("BodyPartExamined") and (codes := dataset.get("AnatomicRegionSequence")):
+        named = {code: region for region, (code, _, _) in REGIONS.items()}
+        return named.get(str(codes[0].CodeValue), str(codes[0].CodeMeaning).upper())
+    return str(dataset.BodyPartExamined)
+
+
+def _spacing(dataset: "Dataset") -> float:
+    """Side of a pixel in mm."""
+    if regions := dataset.get("SequenceOfUltrasoundRegions"):
+        return round(float(regions[0].PhysicalDeltaX) * 10, 6)  # from cm
+    return float(dataset.PixelSpacing[0])
 
 
 def check(compression: Compression, sides: Sequence[int]) -> None:
@@ -195,4 +231,8 @@ def compress(dataset: "Dataset", compression: Compression) -> None:
     """Compress the pixels in place, every bit kept; UIDs and all other tags stay."""
     if compression != "none":
         codec = CODECS[compression]
+        if compression == "j2k" and dataset.SamplesPerPixel == 3:
+            dataset.PhotometricInterpretation = (
+                "YBR_RCT"  # the reversible transform, which objects of colour want
+            )
         dataset.compress(codec.syntax, encoding_plugin=codec.encoder, generate_instance_uid=False)

@@ -1,6 +1,6 @@
 """Draw X-rays from trained weights: the Gaussian prior, the flow, the public upsampler."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,11 +8,13 @@ import torch
 
 from ...core.condition import field_of, select
 from ...core.fields import BY_NAME, Field
+from ...core.identity import identified
 from ...core.modality import Batch, Record
-from ...core.profile import PatientProfile, uid_for
+from ...core.profile import PatientProfile
 from ...core.training.weights import Weights, restore
 from ...core.types import AnyArray, Float32Array
 from . import gaussian_prior, histogram_matching, stack
+from .formats.kinds import KINDS, check_kind, default_kind, stored
 from .frame import FULL_SCALE
 from .gaussian_prior import GaussianPrior
 from .histogram_matching import HistogramMatching
@@ -28,7 +30,8 @@ EMPHASIS = {"sex": 1.5, "chest_view": 1.5}
 class ImageGenerator:
     """Draws images from the weights of a flow, and four times as fine with those of an upsampler.
 
-    iod is the kind of DICOM object that records ask for; None is what the card says.
+    iod is the kind of DICOM object that records ask for; None is what the card says. settings are those of the
+    files, which UIDs follow. Raises InputError where the object cannot hold the images.
     """
 
     def __init__(
@@ -37,11 +40,14 @@ class ImageGenerator:
         columns: Sequence[str],
         upsampler: Weights | None = None,
         iod: str | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.card, self.columns = weights.card, columns
         self.shape = network_of(weights.card)
         self.shows = Shows(**weights.card.model.get("shows", {}))
-        self.iod = iod or self.shows.iod or ("SC" if self.shape.channels > 1 else "DX")
+        self.iod = iod or self.shows.iod or default_kind(self.shape.channels > 1)
+        check_kind(self.iod, self.shape.channels > 1, self.shows.slices, self.shows.body_part)
+        self.settings = settings or {}
         self.net = Denoiser(len(weights.card.columns), self.shape)
         restore(self.net, Weights(network_tensors(weights), weights.card))
         self.prior = None
@@ -61,13 +67,17 @@ class ImageGenerator:
         """
         images = self.draw(batch)
         stacks = images.reshape(len(batch), self.shows.slices, *images.shape[1:])
-        return [
-            Record(
-                {"image": levels(planes[0]) if len(planes) == 1 else np.stack([levels(p) for p in planes])},
-                self._facts(profile, seed, planes.shape[-1]) | self._background(profile, batch.declared),
-            )
-            for planes, profile, seed in zip(stacks, batch.profiles, batch.seeds, strict=True)
-        ]
+        rows = zip(stacks, batch.profiles, batch.seeds, strict=True)
+        return [self._record(planes, profile, seed, batch.declared) for planes, profile, seed in rows]
+
+    def _record(
+        self, planes: Float32Array, profile: PatientProfile, seed: int, declared: Sequence[Field]
+    ) -> Record:
+        grey = [stored(levels(plane), self.iod) for plane in planes]
+        study = {"iod": self.iod, "body_part": self.shows.body_part, **self._background(profile, declared)}
+        facts = {**self._facts(profile, planes.shape[-1]), **study}
+        record = Record({"image": grey[0] if len(grey) == 1 else np.stack(grey)}, facts)
+        return identified(record, profile, seed, study, self.settings)
 
     def draw(self, batch: Batch) -> Float32Array:
         """(row, channel, y, x) in [-1, 1]; of a series, (row and slice, channel, y, x), slice by slice."""
@@ -111,38 +121,44 @@ class ImageGenerator:
         return fine[0].float().clamp(-1, 1).numpy()
 
     def _background(self, profile: PatientProfile, declared: Sequence[Field]) -> dict[str, Any]:
-        """Coded diagnoses that the patient has and that the image was not drawn by: those would give its label away."""
-        drawn = {field_of(column) for column in self.card.columns}
-        has = [f for f in declared if f.kind == "flag" and profile.has(f.name) and f.name not in drawn]
-        schemes = {"icd10cm": "I10C", "snomed": "SCT"}
-        coded = [
-            [scheme, field.codes[system], field.label.replace("\\", "/")[:64].strip()]
-            for field in has
-            for system, scheme in schemes.items()
-            if system in field.codes and field.name not in BY_NAME
-        ]
-        return {"diagnoses": coded} if coded else {}
+        """Coded diagnoses that the patient has and that the image was not drawn by: those would give its label away.
 
-    def _facts(self, profile: PatientProfile, seed: int, size: int) -> dict[str, Any]:
+        What ships is an admitting diagnosis, what was declared a reason for the visit.
+        """
+        drawn = {field_of(column) for column in self.card.columns}
+        facts = {}
+        for name, fields in (("admitting_diagnoses", BY_NAME.values()), ("diagnoses", declared)):
+            has = [f for f in fields if f.kind == "flag" and profile.has(f.name) and f.name not in drawn]
+            codes = [
+                [scheme, field.codes[system], field.label.replace("\\", "/")[:64].strip()]
+                for field in has
+                if name == "admitting_diagnoses" or field.name not in BY_NAME
+                for system, scheme in (("icd10cm", "I10C"), ("snomed", "SCT"))
+                if system in field.codes
+            ]
+            if codes:
+                facts[name] = codes
+        return facts
+
+    def _facts(self, profile: PatientProfile, size: int) -> dict[str, Any]:
         series: dict[str, Any] = {}
-        if self.iod in ("CT", "MR"):
+        holds = KINDS[self.iod]
+        if holds.series and (self.shows.slices > 1 or not holds.frames):
             series["plane"] = self.shows.plane
             if self.shows.slice_spacing_mm:
                 series["slice_spacing_mm"] = self.shows.slice_spacing_mm
         if self.iod == "CT" and self.shows.hounsfield:
             series["hounsfield"] = list(self.shows.hounsfield)
+        if self.shows.laterality:
+            series["laterality"] = self.shows.laterality
         noun = "image"
         if self.shows.slices > 1:
-            series["slices"] = self.shows.slices
+            if not holds.frames:
+                series["slices"] = self.shows.slices
             noun = f"series of {self.shows.slices} slices"
         return {
             "findings": [code for code in WORDS if profile.has(code)],
-            "view": profile.traits.get("chest_view"),
-            "body_part": self.shows.body_part,
-            "iod": self.iod,
-            "study_uid": uid_for(seed, "study"),
-            "series_uid": uid_for(seed, "series"),
-            "instance_uid": uid_for(seed, "instance"),
+            "view": self.shows.view or profile.traits.get("chest_view"),
             "pixel_spacing_mm": round(self.shows.extent_mm / size, 4),
             "derivation": f"Synthetic {noun} drawn by a diffusion model at {self.shape.size} x {self.shape.size}"
             f" pixels (weights {self.card.name}, {self.card.privacy}){self.finer}",

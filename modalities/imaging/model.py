@@ -17,6 +17,7 @@ from ...core.training.weights import Card, Weights
 from ...core.types import Float32Array
 from . import gaussian_prior, histogram_matching
 from .adapters import Trainable
+from .formats.kinds import Iod, check_kind
 from .stack import turned
 
 GROUPS = 16  # of channels that are normalised together
@@ -86,11 +87,12 @@ class Shows(Settings):
 
     `iod` is DX for grey images and SC for RGB ones unless said. `extent_mm` is the side of the field of view;
     `upsampler` names public weights that draw these images four times as fine. With more than one of `slices`
-    a series is drawn, of this many at this distance along the normal of their plane. `hounsfield` are a CT's
-    black and white.
+    a volume is drawn, of this many at this distance along the normal of their plane. `hounsfield` are a CT's
+    black and white. `view` is that of mammograms. `laterality` is the side of a body part that is one of a pair;
+    that of a mammogram or a fundus photograph is read off the image unless said.
     """
 
-    iod: Literal["DX", "CR", "CT", "MR", "SC"] | None = None
+    iod: Iod | None = None
     body_part: str = "CHEST"
     extent_mm: float = 360.0
     upsampler: str | None = None
@@ -98,11 +100,15 @@ class Shows(Settings):
     slice_spacing_mm: float | None = Field(default=None, gt=0)
     plane: Literal["axial", "coronal", "sagittal"] = "axial"
     hounsfield: tuple[float, float] | None = None
+    view: Literal["MLO", "CC", "ML", "LM"] | None = None
+    laterality: Literal["L", "R"] | None = None
 
     @model_validator(mode="after")
     def _holds_slices(self) -> "Shows":
-        if self.slices > 1 and self.iod not in ("CT", "MR"):
-            raise ValueError(f"a series of {self.slices} slices is written as iod CT or MR")
+        if self.slices > 1 and self.iod is None:
+            raise ValueError(f"a series of {self.slices} slices needs an iod; expected CT, MR, PT or NM")
+        if self.iod is not None:
+            check_kind(self.iod, colour=False, slices=self.slices, body_part=self.body_part)
         if self.slices > 1 and self.slice_spacing_mm is None:
             raise ValueError(f"a series of {self.slices} slices needs slice_spacing_mm")
         return self

@@ -30,6 +30,7 @@ from ...core.training.weights import Card, Weights, figures, halves
 from ...core.types import BoolArray, Float32Array, FloatArray, IntArray
 from . import features, histogram_matching, stack, upsampler
 from .adapters import merge, restrict
+from .formats.kinds import check_kind
 from .gaussian_prior import (
     MEAN_SHARE,
     STORED,
@@ -107,8 +108,10 @@ def train_flow(
         if (given := network_of(init.card)) != shape:
             raise InputError(f"--init {init.card.name}: its network is {given!r}, expected {shape!r}")
     shows = settings.shows
-    if shape.channels > 1 and (shows.iod not in (None, "SC") or shows.upsampler):
-        raise InputError("model.shows: RGB images are written as SC, and are not enlarged; leave both out")
+    if shape.channels > 1 and shows.upsampler:
+        raise InputError("model.shows.upsampler: RGB images are not enlarged; leave it out")
+    if shows.iod is not None:
+        check_kind(shows.iod, shape.channels > 1, shows.slices, shows.body_part)
     if shows.slices > 1 and settings.prior is not None and how.budget is not None:
         raise InputError(
             "model.prior: a private prior does not know a slice's place; leave it out, or shows.slices"

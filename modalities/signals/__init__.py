@@ -9,6 +9,7 @@ from pydantic import Field
 from ...core.assertions import Assertion
 from ...core.config import Settings, parse
 from ...core.errors import InputError
+from ...core.identity import changed
 from ...core.modality import Batch, Conditioner, Generator, Record, TrainingSet, View
 from ...core.profile import PatientProfile
 from ...core.training.weights import Weights, find, load
@@ -163,7 +164,7 @@ class Signals:
             raise InputError(
                 f"signals.ecg_gain: a watermark needs {ECG_GAIN} steps a mV, got {self.options.ecg_gain}"
             )
-        return watermark.mark(record, mark, patient_id)
+        return changed(watermark.mark(record, mark, patient_id))
 
     def marks(self, record: Record, mark: "Mark", patient_id: str) -> "Tally":
         """How far a record agrees with a watermark."""

@@ -8,10 +8,11 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
+from ...core.identity import identified
 from ...core.modality import Batch, Generator, Record
+from ...core.profile import PatientProfile
 from .artefacts import Noise, add
 from .export import ExportOptions
-from .layout import study_of
 from .vitals.bedside import bedside
 from .vitals.trajectory import Kind, Trajectory
 
@@ -63,11 +64,12 @@ class Acquisition:
     def sample(self, batch: Batch) -> list[Record]:
         """Row i from its own seed; without options the generator's own records."""
         rows = zip(self.drawn.sample(batch), batch.profiles, batch.seeds, strict=True)
-        noisy = [(add(r, p, s, self.options.noise, self.options.clean), s) for r, p, s in rows]
-        made = [(with_bedside(record, seed, self.options.bedside), seed) for record, seed in noisy]
-        if not self.options.dated:
-            return [record for record, _ in made]
-        return [replace(record, facts={**record.facts, **study_of(seed)}) for record, seed in made]
+        return [self._recorded(record, profile, seed) for record, profile, seed in rows]
+
+    def _recorded(self, drawn: Record, profile: PatientProfile, seed: int) -> Record:
+        noisy = add(drawn, profile, seed, self.options.noise, self.options.clean)
+        record = with_bedside(noisy, seed, self.options.bedside)
+        return identified(record, profile, seed, {}, {}) if self.options.dated else record
 
 
 def with_bedside(record: Record, seed: int, hours: int) -> Record:

@@ -53,6 +53,16 @@ def read_dataset(path: Path) -> "Dataset":
         raise InputError(f"{path}: expected a DICOM file, cannot read it ({first_line(error)})") from None
 
 
+def frames_of(dataset: "Dataset", path: Path, several: bool) -> AnyArray:
+    """Stored values: (frame, row, column) of an object that may hold `several` frames and does, else one image's."""
+    if not several:
+        return stored_pixels(dataset, path)
+    try:
+        return dataset.pixel_array
+    except broken() as error:
+        raise _unreadable(path, error) from None
+
+
 def stored_pixels(dataset: "Dataset", path: Path) -> AnyArray:
     """(row, column) or (row, column, 3) stored values of a single-frame image. Raises InputError with the path."""
     require_single(dataset, path)

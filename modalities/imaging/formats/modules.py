@@ -1,28 +1,33 @@
 """DICOM modules of every image object: study, series, equipment, body part, image, pixels."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
 
-import numpy as np
-from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.valuerep import format_number_as_ds
 
+from .... import __version__
 from ....core.dicom_patient import coded
-from ....core.fields import BY_NAME
 from ....core.modality import Facts
 from ....core.profile import PatientProfile, study_begins
+from ....core.types import AnyArray
+from .kinds import is_colour
 
 BITS = 12
+GREYS = 1 << BITS
 SYNTHETIC = "SYNTHETIC image: drawn by a model, not an image of a person"
 # Body Part Examined (PS3.16 annex L) -> its code
 REGIONS = {
     "ABDOMEN": ("818981001", "SCT", "Abdomen"),
     "ABDOMENPELVIS": ("818982008", "SCT", "Abdomen and Pelvis"),
     "BRAIN": ("12738006", "SCT", "Brain"),
+    "BREAST": ("76752008", "SCT", "Breast"),
     "CHEST": ("816094009", "SCT", "Chest"),
     "CHESTABDPELVIS": ("416775004", "SCT", "Chest, Abdomen and Pelvis"),
     "CSPINE": ("122494005", "SCT", "Cervical spine"),
+    "EYE": ("81745001", "SCT", "Eye"),
     "HEAD": ("69536005", "SCT", "Head"),
     "HEART": ("80891009", "SCT", "Heart"),
     "LSPINE": ("122496007", "SCT", "Lumbar spine"),
@@ -30,6 +35,7 @@ REGIONS = {
     "PANCREAS": ("15776009", "SCT", "Pancreas"),
     "PELVIS": ("816092008", "SCT", "Pelvis"),
     "PROSTATE": ("41216001", "SCT", "Prostate"),
+    "SKIN": ("39937001", "SCT", "Skin"),
     "SKULL": ("89546000", "SCT", "Skull"),
     "SPINE": ("421060004", "SCT", "Spine"),
     "TSPINE": ("122495006", "SCT", "Thoracic spine"),
@@ -43,7 +49,20 @@ _MORE_UNPAIRED = (
     "PHARYNX RECTUM SCALP SPLEEN SSPINE STERNUM STOMACH THYMUS THYROID TLSPINE TONGUE TRACHEA UTERUS "
     "VAGINA VULVA"
 )
-UNPAIRED = frozenset((*REGIONS, *_MORE_UNPAIRED.split()))
+UNPAIRED = frozenset((*REGIONS, *_MORE_UNPAIRED.split())) - {"BREAST", "EYE"}
+CODE_ONLY = frozenset(
+    {"SKIN"}
+)  # no defined term of Body Part Examined, and readers take it for one of a pair
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One instance of a record: its pixels, its place (from 0) among `count`, its UID."""
+
+    pixels: AnyArray
+    place: int
+    count: int
+    uid: str
 
 
 def add_study(dataset: Dataset, facts: Facts, profile: PatientProfile) -> None:
@@ -55,19 +74,12 @@ def add_study(dataset: Dataset, facts: Facts, profile: PatientProfile) -> None:
     dataset.SeriesNumber = "1"
     dataset.AccessionNumber = f"SYN{token.hexdigest()}"
     dataset.ReferringPhysicianName = ""
-    if facts["findings"]:
-        meanings = {
-            code: _text(BY_NAME[code].label if code in BY_NAME else f"ICD-10-CM {code}")
-            for code in facts["findings"]
-        }
-        dataset.AdmittingDiagnosesDescription = [_text(meaning) for meaning in meanings.values()]
-        dataset.AdmittingDiagnosesCodeSequence = [coded(c, "I10C", text) for c, text in meanings.items()]
-    if facts.get("diagnoses"):
-        labels = dict.fromkeys(_text(label) for _, _, label in facts["diagnoses"])
-        dataset.ReasonForVisit = _text(", ".join(labels))
-        dataset.ReasonForVisitCodeSequence = [
-            coded(code, scheme, _text(label)) for scheme, code, label in facts["diagnoses"]
-        ]
+    if admitted := _codes(facts.get("admitting_diagnoses", ())):
+        dataset.AdmittingDiagnosesDescription = [str(item.CodeMeaning) for item in admitted]
+        dataset.AdmittingDiagnosesCodeSequence = admitted
+    if reasons := _codes(facts.get("diagnoses", ())):
+        dataset.ReasonForVisit = _text(", ".join(dict.fromkeys(str(item.CodeMeaning) for item in reasons)))
+        dataset.ReasonForVisitCodeSequence = reasons
     if profile.index_date is None:
         dataset.StudyDate = dataset.StudyTime = ""
         return
@@ -78,48 +90,85 @@ def add_study(dataset: Dataset, facts: Facts, profile: PatientProfile) -> None:
         setattr(dataset, f"{name}Time", f"{moment:%H%M%S}")
 
 
-def add_equipment(dataset: Dataset) -> None:
-    """General Equipment."""
+def _codes(diagnoses: Sequence[Sequence[str]]) -> list[Dataset]:
+    """Items of a code sequence from (scheme, code, label) each."""
+    return [coded(code, scheme, _text(label)) for scheme, code, label in diagnoses]
+
+
+def add_equipment(dataset: Dataset, modality: str) -> None:
+    """General and Enhanced General Equipment."""
     dataset.Manufacturer = "Polyclinic"
     dataset.ManufacturerModelName = "Synthetic image generator"
+    dataset.InstitutionName = "Synthetic Polyclinic"
+    dataset.StationName = f"SYNTHETIC-{modality}"
+    dataset.DeviceSerialNumber = "SYNTHETIC"
+    dataset.SoftwareVersions = f"polyclinic {__version__}"
 
 
 def add_region(dataset: Dataset, region: str) -> None:
-    """Body Part Examined, its code where we know one, and an empty side where it may be one of a pair."""
-    dataset.BodyPartExamined = region
+    """Body Part Examined, and its code where we know one."""
+    if region in CODE_ONLY:
+        dataset.ImageLaterality = "U"  # unpaired
+    else:
+        dataset.BodyPartExamined = region
     if region in REGIONS:
         dataset.AnatomicRegionSequence = [coded(*REGIONS[region])]
-    if region not in UNPAIRED:
-        dataset.Laterality = ""
 
 
 def add_image(dataset: Dataset, facts: Facts, kinds: tuple[str, ...]) -> None:
-    """General Image: what it is, how it was made, how wide its pixels are."""
+    """General Image: what it is, how it was made."""
     assert len(facts["derivation"]) <= 1024, "Derivation Description has room for 1024 characters"
     dataset.ImageType = ["DERIVED", *kinds]
     dataset.DerivationDescription = facts["derivation"]
     dataset.ImageComments = SYNTHETIC
     dataset.LossyImageCompression = "00"
     dataset.BurnedInAnnotation = "NO"
+
+
+def add_spacing(dataset: Dataset, facts: Facts) -> None:
+    """Pixel Spacing: how wide and high pixels are in the patient."""
     dataset.PixelSpacing = [decimal(facts["pixel_spacing_mm"])] * 2
 
 
-def add_pixels(dataset: Dataset, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
-    """Image Pixel: (row, column) uint16 of 12 bits, or (row, column, 3) uint8."""
-    colour = pixels.ndim == 3
-    stored = 8 if colour else BITS
+def add_pixels(dataset: Dataset, pixels: AnyArray, bits: int) -> None:
+    """Image Pixel: (row, column) or (frame, row, column) grey of so many bits, or (row, column, 3) uint8."""
+    colour = is_colour(pixels)
+    stored = 8 if colour else bits
     dataset.SamplesPerPixel = 3 if colour else 1
     dataset.PhotometricInterpretation = "RGB" if colour else "MONOCHROME2"
     if colour:
         dataset.PlanarConfiguration = 0
-    dataset.Rows, dataset.Columns = pixels.shape[:2]
+    dataset.Rows, dataset.Columns = pixels.shape[:2] if colour else pixels.shape[-2:]
     dataset.BitsAllocated = pixels.itemsize * 8
     dataset.BitsStored = stored
     dataset.HighBit = stored - 1
     dataset.PixelRepresentation = 0
     data = pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
     dataset.PixelData = data + b"\0" * (len(data) % 2)
-    dataset["PixelData"].VR = "OB" if colour else "OW"
+    dataset["PixelData"].VR = "OB" if pixels.itemsize == 1 else "OW"
+
+
+def add_rescale(dataset: Dataset, intercept: float, slope: float, unit: str | None) -> None:
+    """Modality LUT: unit = slope * stored + intercept."""
+    dataset.RescaleIntercept = decimal(intercept)
+    dataset.RescaleSlope = decimal(slope)
+    if unit is not None:
+        dataset.RescaleType = unit
+
+
+def add_windows(dataset: Dataset, windows: Mapping[str, tuple[float, float]]) -> None:
+    """VOI LUT, linear: center and width by name; the first window is the one shown."""
+    dataset.WindowCenter = [decimal(center) for center, _ in windows.values()]
+    dataset.WindowWidth = [decimal(width) for _, width in windows.values()]
+    dataset.WindowCenterWidthExplanation = list(windows)
+    dataset.VOILUTFunction = "LINEAR"
+
+
+def add_window_of_all(dataset: Dataset) -> None:
+    """VOI LUT of a grey image: one window from black to white."""
+    if dataset.SamplesPerPixel == 1:
+        greys = 256 if dataset.BitsStored == 8 else GREYS
+        add_windows(dataset, {"ALL": (greys // 2, greys)})
 
 
 def decimal(value: float) -> str:

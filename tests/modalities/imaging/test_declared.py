@@ -55,7 +55,22 @@ def test_a_declared_diagnosis_is_the_reason_of_those_who_have_it(
     }  # fmt: skip
     assert ill.ReasonForVisit == "Melanoma"
     assert "ReasonForVisitCodeSequence" not in well
-    assert [r.facts for r in modality.read(tmp_path, ["a", "b"]).values()] == [r.facts for r in records]
+    stated = [{name: v for name, v in r.facts.items() if name != "findings"} for r in records]
+    assert [r.facts for r in modality.read(tmp_path, ["a", "b"]).values()] == stated
+
+
+def test_what_an_image_was_drawn_by_stands_nowhere_in_its_tags(
+    tmp_path: Path, generator: ImageGenerator, encoder: ProfileEncoder
+) -> None:
+    """The shipped weights draw effusion and cardiomegaly, and know nothing of hypertension."""
+    (person,) = people = (PatientProfile("a", 50, "F", conditions={"J90": True, "I51.7": True, "I10": True}),)
+    records = generator.sample(Batch(people, encoder.encode(people), (1,)))
+    assert set(records[0].facts["findings"]) == {"J90", "I51.7"}  # of which the report speaks
+    (path,) = load_modality("imaging").export(records, people, tmp_path)
+    tags = pydicom.dcmread(path)
+    assert [item.CodeValue for item in tags.AdmittingDiagnosesCodeSequence] == ["I10"]
+    assert not {"J90", "I51.7"} & set(str(tags).replace("'", " ").split())
+    assert person.has("J90")
 
 
 def test_what_an_image_was_drawn_by_is_not_given_away(

@@ -242,7 +242,7 @@ def test_noise_turns_smoothly_and_keeps_its_variance() -> None:
 
 
 def test_series_that_cannot_be_are_refused() -> None:
-    with pytest.raises(InputError, match="a series of 5 slices is written as iod CT or MR"):
+    with pytest.raises(InputError, match="iod: DX holds one image, got 5 slices; expected CT, MR, PT or NM"):
         parse(Shows, {"iod": "DX", "slices": 5}, "model.shows")
     with pytest.raises(InputError, match="a series of 5 slices needs slice_spacing_mm"):
         parse(Shows, {"iod": "MR", "slices": 5}, "model.shows")
@@ -252,7 +252,8 @@ def test_series_that_cannot_be_are_refused() -> None:
     ("data", "model", "message"),
     [
         (pictures, {"shows": SERIES}, "model.shows.slices: 5 slices .* no image lies in a stack"),
-        (pictures, {"network": {**NETWORK, "channels": 3}, "shows": {"iod": "DX"}}, "RGB images are written as SC"),
+        (pictures, {"network": {**NETWORK, "channels": 3}, "shows": {"iod": "DX"}}, "DX holds grey images, got RGB"),
+        (pictures, {"network": {**NETWORK, "channels": 3}, "shows": {"upsampler": "up"}}, "RGB images are not enl"),
         (volumes, {"shows": SERIES, "prior": {"rank": 4}}, "does not know a slice's place"),
         (volumes, {"prior": {"rank": 4, "mixture": 2}}, "a private prior has one normal a class"),
     ],
