@@ -1,6 +1,5 @@
 """Cohort: a finished cohort on disk as tables and arrays, for notebooks and for training."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.capabilities import NamedColumns
 from ..core.cohort.cohort import PATIENTS
 from ..core.cohort.cohort import Cohort as CohortFolder
+from ..core.config import read_json
 from ..core.errors import InputError
 from ..core.modality import Modality, Record
 from ..core.types import AnyArray, Float32Array
@@ -202,4 +202,4 @@ class Cohort:
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8") as file:
         for line in file:
-            yield json.loads(line)
+            yield read_json(line)

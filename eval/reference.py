@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core.cohort.disk import write_atomic
+from ..core.config import read_json
 from ..core.errors import InputError
 from ..core.modality import Modality, TrainingSet
 from ..core.profile import PatientProfile
@@ -156,7 +157,7 @@ def folder() -> Path:
 def read(path: Path) -> dict[str, ViewReference]:
     """View name -> reference. Raises InputError if the file is damaged or of another version."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path.read_text(encoding="utf-8"))
         found = content["format"], content.get("format_version", 1)
         if found != (FORMAT, VERSION):
             raise InputError(

@@ -1,11 +1,11 @@
 """Results: what was found about one view of a cohort, and the format of scores.json."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..core.config import read_json
 from ..core.errors import InputError
 from ..core.modality import View
 from .score import AS_REAL, CLOSE, DIFFERENT, NOT_MEASURED, QUESTIONS, UNDECIDED, Score
@@ -52,7 +52,7 @@ class ViewResult:
 def read_scores(path: Path) -> dict[str, Any]:
     """The content of a scores.json. Raises InputError if it is none, or of another format_version."""
     try:
-        scores: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        scores: dict[str, Any] = read_json(path.read_text(encoding="utf-8"))
         found = scores["format"], scores.get("format_version", 1)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a scores.json ({type(error).__name__}: {error})") from None

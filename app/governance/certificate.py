@@ -13,6 +13,7 @@ from ...core.cohort.cohort import MANIFEST, Cohort
 from ...core.cohort.disk import write_atomic
 from ...core.cohort.journal import APPROVED, JUDGED, Event, Journal
 from ...core.cohort.signing import SIGNATURES, Signer, canonical, signed_by
+from ...core.config import read_json
 from ...core.dp.ledger import Ledger
 from ...core.errors import InputError
 from ...core.training.weights import digest, read_card
@@ -115,7 +116,7 @@ def read(folder: Path) -> dict[str, Any]:
     except OSError:
         raise InputError(f"{path}: no certificate there; polyclinic release writes one") from None
     try:
-        certificate: dict[str, Any] = json.loads(content)
+        certificate: dict[str, Any] = read_json(content)
         version = certificate["format"], certificate["version"]
     except (ValueError, TypeError, KeyError):
         raise InputError(f"{path}: changed since it was signed") from None
@@ -126,7 +127,7 @@ def read(folder: Path) -> dict[str, Any]:
         )
     sealed = folder / ENVELOPE
     try:
-        envelope = json.loads(sealed.read_bytes())
+        envelope = read_json(sealed.read_bytes())
         whole = sealed.read_bytes() == _bytes(
             {
                 "payloadType": PAYLOAD_TYPE,

@@ -1,7 +1,6 @@
 """A FHIR R4 bulk export as one row a patient: sex, age, conditions and first observations by code."""
 
 import gzip
-import json
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date
@@ -11,6 +10,7 @@ from urllib.parse import parse_qs
 
 import pandas as pd
 
+from ...core.config import read_json
 from ...core.errors import InputError
 from ...core.remarks import remark
 
@@ -169,7 +169,7 @@ def _resources(folder: Path, kind: str) -> Iterator[tuple[str, Resource]]:
 
 def _resource(line: str, kind: str, where: str) -> Resource:
     try:
-        resource = json.loads(line)
+        resource = read_json(line)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not JSON ({error})") from None
     if not isinstance(resource, dict):

@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from ..config import read_json
 from ..errors import InputError
 from ..remarks import remark
 from .disk import write_atomic
@@ -111,7 +112,7 @@ class Chain:
         *texts, torn = content.split(b"\n")
         for number, text in enumerate(texts, 1):
             try:
-                line = json.loads(text)
+                line = read_json(text)
                 intact = line["previous"] == head and json.dumps(line).encode() == text
             except (ValueError, KeyError, TypeError):
                 intact = False
@@ -137,7 +138,7 @@ class Chain:
         if self.head_file is None or not self.head_file.exists():
             return None
         try:
-            state = json.loads(self.head_file.read_text(encoding="utf-8"))
+            state = read_json(self.head_file.read_text(encoding="utf-8"))
             return int(state["lines"]), str(state["head"])
         except (OSError, ValueError, KeyError, TypeError):
             raise InputError(

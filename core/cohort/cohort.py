@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ..config import read_json
 from ..errors import InputError
 from ..modality import Modality
 from ..pipeline import Patient
@@ -56,7 +57,7 @@ class Cohort:
         """A cohort on disk, finished or not. Raises InputError."""
         path = Path(folder) / MANIFEST
         try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
+            manifest = read_json(path.read_text(encoding="utf-8"))
             kind, version = manifest["format"], manifest["format_version"]
         except OSError:
             raise InputError(f"{folder}: no cohort there (expected a folder with {MANIFEST})") from None
@@ -275,7 +276,7 @@ class Cohort:
         path = self.folder / PENDING / f"{_slice_name(number)}.json"
         if not path.exists():
             return None
-        part: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        part: dict[str, Any] = read_json(path.read_text(encoding="utf-8"))
         return part
 
     def _listed(self, place: Path) -> Files:

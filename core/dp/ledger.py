@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..cohort.chain import Chain, Line
 from ..cohort.disk import write_atomic
+from ..config import read_json
 from ..errors import BudgetExceeded, InputError
 from .budget import DP_SGD, Budget, PrivacyPlan, compose
 
@@ -206,7 +207,7 @@ def current_run(folder: Path) -> str:
     if not file.exists():
         return ""
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = read_json(file.read_text(encoding="utf-8"))
         ended, run = bool(values.get("ended")), str(values["run"])
     except (ValueError, KeyError, AttributeError):
         raise InputError(f"{file}: damaged; start anew without --resume") from None
@@ -217,7 +218,7 @@ def end_run(folder: Path) -> None:
     """Note that the run in a folder has ended, so that it can only be read from its checkpoint."""
     if current_run(folder):
         file = folder / RUN_FILE
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = read_json(file.read_text(encoding="utf-8"))
         write_atomic(file, json.dumps({**values, "ended": True}).encode())
 
 
@@ -225,6 +226,6 @@ def booked_steps(how: "Fit", purpose: str) -> int | None:
     """The steps that the run in how.folder was charged for, if how.resume goes on with it."""
     if not (how.resume and current_run(how.folder)):
         return None
-    values = json.loads((how.folder / RUN_FILE).read_text(encoding="utf-8"))
+    values = read_json((how.folder / RUN_FILE).read_text(encoding="utf-8"))
     steps = values.get("steps", {}).get(purpose)
     return None if steps is None else int(steps)

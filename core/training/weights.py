@@ -1,6 +1,5 @@
 """Weights on disk: one safetensors file a model, its card in the file's own metadata."""
 
-import json
 import math
 import os
 import struct
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, ValidationError
 
 from ..cohort.disk import write_atomic
-from ..config import Settings
+from ..config import Settings, read_json
 from ..errors import InputError
 from ..fields import Declaration
 from ..fields import Field as ProfileField
@@ -114,7 +113,7 @@ def read_card(path: Path) -> Card:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > 10_000_000:
                 raise ValueError("header too long")
-            header = json.loads(file.read(length))
+            header = read_json(file.read(length))
         return Card.model_validate_json(header["__metadata__"][METADATA_KEY])
     except FileNotFoundError:
         raise InputError(f"{path}: no such weight file") from None

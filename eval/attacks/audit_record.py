@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from ...core.cohort.disk import write_atomic
+from ...core.config import read_json
 from ...core.errors import InputError
 from ...core.training import weights
 from .privacy_audit import Audit
@@ -77,7 +78,7 @@ def on_file(folders: Iterable[Path]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for path in (p for folder in folders for p in sorted(folder.glob(f"*{ENDING}"))):
         try:
-            body = json.loads(path.read_text(encoding="utf-8"))
+            body = read_json(path.read_text(encoding="utf-8"))
             if (body["format"], body["version"]) != (FORMAT, VERSION):
                 raise ValueError("another format")
             found.setdefault(body["weights"], body)

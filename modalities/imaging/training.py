@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, Subset, TensorDataset
 
 from ...core.cohort.disk import write_atomic
 from ...core.condition import columns_of, select
-from ...core.config import Settings, parse
+from ...core.config import Settings, parse, read_json
 from ...core.dp.budget import PrivacyPlan, noise_for
 from ...core.dp.ledger import pay
 from ...core.errors import InputError
@@ -299,7 +299,7 @@ def released(path: Path) -> GaussianPrior | None:
     """The prior that an earlier part of this run released, if it came that far."""
     if not path.exists():
         return None
-    kept = json.loads(path.read_text(encoding="utf-8"))
+    kept = read_json(path.read_text(encoding="utf-8"))
     return GaussianPrior.restore(kept["header"], {k: np.asarray(v) for k, v in kept["arrays"].items()})
 
 

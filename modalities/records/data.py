@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ...core.config import read_json
 from ...core.errors import InputError
 from .codes import UCUM, Entry
 
@@ -186,7 +187,7 @@ def read_resources(path: Path, of: Container[str] | None = None) -> Iterator[Res
                 if of is not None and (ids := OWNERS.findall(line)) and not any(i in of for i in ids):
                     continue
                 try:
-                    resource = json.loads(line)
+                    resource = read_json(line)
                 except json.JSONDecodeError as error:
                     raise InputError(
                         f"{path}, line {number}: expected one JSON resource, got {error.msg}; "

@@ -1,0 +1,60 @@
+"""Files that people write: a key twice, numbers and nesting beyond all measure, and what is no file."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polyclinic.core.config import read_json, read_yaml
+from polyclinic.core.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: 1\nb: 2\na: 3\n", "the key 'a' stands there twice.*line 3"),
+        ("outer: {a: 1, a: 2}", "the key 'a' stands there twice"),
+        ("- {1: x, 1: y}", "the key 1 stands there twice"),
+        ("a: " + "9" * 5000, "digits"),
+        ("[" * 3000 + "]" * 3000, "not valid YAML"),
+        ("a: 2024-13-45", "not valid YAML.*month"),
+        ("a: [1", "not valid YAML"),
+    ],
+)
+def test_yaml_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "dataset.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=said) as refused:
+        read_yaml(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_only_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for path in (tmp_path, tmp_path / "pipe.yaml", Path("/dev/zero")):
+        with pytest.raises(InputError, match="expected a YAML file"):
+            read_yaml(path)
+
+
+@given(st.dictionaries(st.text(st.characters(codec="ascii", categories=["L"]), min_size=1), st.integers()))
+def test_a_mapping_is_read_as_it_stands(
+    tmp_path_factory: pytest.TempPathFactory, values: dict[str, int]
+) -> None:
+    path = tmp_path_factory.mktemp("yaml") / "a.yaml"
+    path.write_text("x: 1\n" + "".join(f'"k{key}": {value}\n' for key, value in values.items()))
+    assert read_yaml(path) == {"x": 1, **{f"k{key}": value for key, value in values.items()}}
+
+
+def test_a_merged_mapping_may_say_a_key_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("base: &b {a: 1, c: 3}\nown: {<<: *b, a: 2}\n")
+    assert read_yaml(path)["own"] == {"a": 2, "c": 3}
+
+
+def test_json_that_is_nested_too_deeply_is_a_value_error() -> None:
+    assert read_json('{"a": [1]}') == {"a": [1]}
+    for text in ("[" * 200_000, '{"a":' * 100_000, "9" * 5000, "{"):
+        with pytest.raises(ValueError, match=r"nested too deeply|digits|Expecting"):
+            read_json(text)
