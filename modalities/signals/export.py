@@ -26,6 +26,7 @@ from .leads import TWELVE, Leads, lead_name
 
 MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "\N{GREEK SMALL LETTER MU}v": 1e-3, "v": 1e3}
 SLOWEST = 50.0  # Hz
+FAR = 0.8  # of the greatest distance from the middle of a trace: an end at which an amplifier may be
 # signals in volts that are no ECG, by how their names begin
 NO_LEAD = re.compile(
     r"eeg|eog|emg|resp|pleth|ppg|abp|bp\b|cvp|pap|icp|art|flow|thor|abd|chest|status|event|mark",
@@ -115,10 +116,13 @@ class EcgFile:
         return self.values.shape[1]
 
     @cached_property
-    def extremes(self) -> tuple[FloatArray, FloatArray]:
-        """(lead, 1) mV, the greatest and the least of each lead."""
+    def ends(self) -> tuple[FloatArray, FloatArray]:
+        """(lead, 1) mV, the greatest and the least of each lead; NaN for one that is near the middle of the trace."""
         known = np.where(np.isnan(self.values), 0.0, self.values)
-        return known.max(1, initial=-np.inf)[:, None], known.min(1, initial=np.inf)[:, None]
+        middle = np.median(known, axis=1, keepdims=True)
+        high, low = known.max(1, keepdims=True), known.min(1, keepdims=True)
+        far = FAR * np.maximum(high - middle, middle - low)
+        return np.where(high - middle >= far, high, np.nan), np.where(middle - low >= far, low, np.nan)
 
     def part(self, begin: int, end: int) -> Float32Array:
         """(lead, sample) mV at 500 Hz of these samples; a second on either side is resampled with them."""

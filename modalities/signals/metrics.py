@@ -184,7 +184,7 @@ def views() -> list[View]:
     return [
         View(
             name="ecg",
-            title="12-lead ECG",
+            title="ECG",
             needs="ecg",
             features=ecg_features,
             tasks=(

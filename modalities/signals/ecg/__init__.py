@@ -1,1 +1,1 @@
-"""The 12-lead ECG: rhythm, morphology, noise, the sampler and its training."""
+"""The ECG: rhythm, morphology, noise, the sampler and its training."""

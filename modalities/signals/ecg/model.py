@@ -34,7 +34,7 @@ from .trace import blocks, first_samples
 from .windows import leads_of_folder, windows
 
 KIND = "Gaussian copula of time-aligned beats and noise"
-LEAST = 40  # patients
+LEAST = 40  # patients of a private training
 
 
 class EcgTraining(Settings):
@@ -114,8 +114,8 @@ def train_ecg(
         raise InputError("public ECG weights are learnt from scratch; leave out --init")
     records = _Records.of(data)
     parts, profiles = records.parts, records.profiles
-    records.require(LEAST)
     shape = shape.for_patients(records.patients)
+    records.require(shape.patients_needed)
     columns = columns_of(conditioner.columns, ["heart_rate", *(f for part in data for f in part.fields)])
     code = select(conditioner.encode(profiles), conditioner.columns, columns)
     counts = {"p": shape.p, "qrs": shape.qrs, "t": shape.t, "noise": shape.noise}

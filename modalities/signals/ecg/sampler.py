@@ -40,6 +40,7 @@ USUAL_BEATS = {PACEMAKER: PACED, "I44.7": LEFT_BLOCK, "I45.10": RIGHT_BLOCK}
 RateFunction = Callable[
     [float, float], float
 ]  # time in s and the record's rate to the rate then, both a minute
+FEWEST = 20  # components to which a model is cut down where patients are few
 BY_RULE = "rule-based"  # of what no data teach
 
 
@@ -53,10 +54,15 @@ class EcgModel(Settings):
     seconds: float = 10.0
 
     def for_patients(self, count: int) -> "EcgModel":
-        """No more components than half of the patients."""
-        most = count // 2
+        """No more components than half of the patients, but 20 where the model has them."""
+        most = max(count // 2, FEWEST)
         fewer = {name: min(getattr(self, name), most) for name in ("p", "qrs", "t", "noise")}
         return self.model_copy(update=fewer)
+
+    @property
+    def patients_needed(self) -> int:
+        """Two a component."""
+        return 2 * max(self.p, self.qrs, self.t, self.noise)
 
 
 def rhythm_of(profile: PatientProfile) -> str:

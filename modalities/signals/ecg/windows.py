@@ -20,7 +20,7 @@ from ..leads import MOST, TWELVE, Leads, in_order, lead_name, noted
 from ..peaks import clean, r_peaks
 
 STILL = 2.0  # s without any change: nothing is connected
-CLIPPED = 0.1  # s at the record's greatest or least value: the amplifier was at its end
+CLIPPED = 0.1  # s at the record's value that is farthest from its middle: the amplifier was at its end
 TRIES = 5  # windows looked at, for each that is wanted
 COARSE = 100  # Hz; of less a QRS has few samples
 
@@ -74,8 +74,11 @@ def leads_of_folder(data: TrainingSet) -> Leads:
         )
     leads = in_order(shared[:MOST])
     more = [name for name in found if name not in leads.names]
-    left = f"; left out, since not all files have them: {', '.join(more[:MOST])}" if more else ""
-    remark(f"{data.source.name}: the {len(leads)} leads that all files share: {', '.join(leads.names)}{left}")
+    if more:
+        remark(
+            f"{data.source.name}: the leads that all files share are {', '.join(leads.names)}; left out: "
+            f"{', '.join(more[:MOST])}"
+        )
     return leads
 
 
@@ -179,8 +182,7 @@ def _fault(found: EcgFile, begin: int, end: int, of_all: bool = False) -> str | 
     still = _longest(np.diff(values, axis=1) == 0)
     if enough(run >= STILL * found.rate for run in still):
         return "that are flat"
-    high, low = found.extremes
-    wall = np.maximum(_longest(values == high), _longest(values == low))
+    wall = np.max([_longest(values == end) for end in found.ends], axis=0)
     if enough(run >= max(3, CLIPPED * found.rate) for run in wall):
         return "that are clipped"
     return None
