@@ -183,9 +183,7 @@ def test_the_leads_that_all_files_share_are_learnt(tmp_path: Path) -> None:
     write(tmp_path / "r1", trace(np.random.default_rng(0), 12, 250, ("V1", "II")), ("V1", "II"), 250)
     with remarks(lambda text: None) as said:
         assert leads_of_folder(data).names == ("II",)
-    assert "the leads that all files share are II; left out: V5, V1" in "".join(
-        said
-    )
+    assert "the leads that all files share are II; left out: V5, V1" in "".join(said)
     chosen = replace(data, options={"leads": ["ECG V5"]})
     with pytest.raises(
         InputError, match=r"r1: expected a 1-lead ECG \(V5\), missing V5; the record has: V1, II"
