@@ -120,6 +120,8 @@ def _learnt(
         budget=budget,
         ledger=privacy.ledger,
         limit=limit,
+        people=tuple(dict.fromkeys(p.patient_id for part in sets for p in part.profiles)),
+        population=_stated_population(settings.datasets),
         **how,
     )
     if learner is None:
@@ -140,6 +142,13 @@ def _learnt(
         noted = {field.name: Declaration(**field.declaration()) for field in declared if field.name in coded}
         learnt = replace(learnt, card=learnt.card.model_copy(update={"declared": noted}))
     return replace(learnt, card=learnt.card.model_copy(update={"name": settings.name})), folder
+
+
+def _stated_population(parts: Sequence[DatasetConfig]) -> str:
+    """The name under which a ledger books the patients, if a data set states one."""
+    return (
+        "+".join(part.population or part.name for part in parts) if any(p.population for p in parts) else ""
+    )
 
 
 def _declared(sets: Sequence[TrainingSet], start: weights.Weights | None) -> list[Field]:

@@ -54,11 +54,13 @@ class DatasetConfig(Settings):
     `dicom` is a pattern of DICOM files whose tags say who the patients are, so that a table is not needed;
     `keep` chooses among them by tag. `test_share` is the share of patients held out where no split is given.
     `groups` names columns of the table that tell a patient's origin: evaluate shows errors by them; not learnt.
+    `population` is the name under which a ledger books these people; `name` if it is not said.
     `declare` adds fields to the vocabulary (core.fields.Declaration); one that `fields` and `constants` do not
     mention is read from the column of its name.
     """
 
     name: str = ""
+    population: str = ""
     licence: str = "not stated"
     citation: str = ""
     path: str = "."

@@ -75,7 +75,8 @@ def learn_table(config: DatasetConfig, root: Path, fit: "Fit") -> "Weights":
                 f"{name}: {patients} patients are too few for {len(columns)} columns at epsilon "
                 f"{fit.budget.epsilon:g}; raise epsilon, or learn fewer columns"
             )
-        said = pay(replace(fit, precision="32-true"), plans, name)
+        people = tuple(map(str, table[config.patient_id]))
+        said = pay(replace(fit, precision="32-true", people=people), plans, name)
     # noise has a separate source: with a known seed it could be subtracted
     entropy = np.random.default_rng(secrets.randbits(128))
     if charged:

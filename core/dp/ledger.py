@@ -12,7 +12,9 @@ from ..cohort.chain import Chain, Line
 from ..cohort.disk import write_atomic
 from ..config import read_json
 from ..errors import BudgetExceeded, InputError
+from ..remarks import remark
 from .budget import DP_SGD, Budget, PrivacyPlan, compose
+from .population_identity import SAME, is_near, key_of, overlap, plain, sketch
 
 if TYPE_CHECKING:
     from ..training.fit import Fit
@@ -37,13 +39,14 @@ class Entry:
     mode: str = DP_SGD
     run: str = ""
     failure: float = 0.0
+    people: str = ""  # sketch of the patients' ids, see population_identity
 
     @classmethod
-    def of(cls, population: str, purpose: str, plan: PrivacyPlan, run: str = "") -> "Entry":
+    def of(cls, population: str, purpose: str, plan: PrivacyPlan, run: str = "", people: str = "") -> "Entry":
         """The entry of a planned mechanism."""
         return cls(
             population, purpose, plan.patients, plan.sample_rate, plan.noise_multiplier, plan.steps, plan.delta,
-            round(plan.epsilon("rdp"), 4), round(plan.epsilon("prv"), 4), plan.mode, run, plan.failure,
+            round(plan.epsilon("rdp"), 4), round(plan.epsilon("prv"), 4), plan.mode, run, plan.failure, people,
         )  # fmt: skip
 
     def plan(self) -> PrivacyPlan:
@@ -77,17 +80,23 @@ class Ledger:
                 held.append(asdict(entry))
 
     def charge_all(
-        self, population: str, plans: Mapping[str, PrivacyPlan], limit: Budget | None, run: str = ""
-    ) -> list[Entry]:
+        self, population: str, plans: Mapping[str, PrivacyPlan], limit: Budget | None, run: str = "",
+        people: Sequence[str] = (), stated: bool = False,
+    ) -> list[Entry]:  # fmt: skip
         """Book mechanisms by purpose before they run: all of them, or none.
+
+        `people` are the patients' ids. A new name for people who were charged under another one is refused, unless the
+        name is `stated`: then it is remarked.
 
         A run that is there already, with the same mechanisms on the same population, is not booked again.
         Raises BudgetExceeded when the population's total (PRV) would pass the limit, and InputError when
         the run is there with other mechanisms.
         """
-        booked = [Entry.of(population, purpose, plan, run) for purpose, plan in plans.items()]
+        drawn = sketch(people, key_of(self.path)) if people else ""
+        booked = [Entry.of(population, purpose, plan, run, drawn) for purpose, plan in plans.items()]
         with self.chain.held() as held:
             before = self._parse(held.lines)
+            self._require_new_people(booked[0], before, stated)
             own = [entry for entry in before if entry.run == run] if run else []
             if own != booked[: len(own)]:  # fewer: the process died while it wrote them
                 raise InputError(
@@ -105,6 +114,33 @@ class Ledger:
             for entry in booked[len(own) :]:
                 held.append(asdict(entry))
         return booked
+
+    def _require_new_people(self, new: Entry, before: Sequence[Entry], stated: bool) -> None:
+        """Raises InputError for a population that seems to be one of the ledger's under another name."""
+        charged = {entry.population: entry for entry in before if entry.steps}
+        if new.population in charged:
+            return
+        for name, entry in charged.items():
+            alike = plain(name) == plain(new.population)
+            shared = overlap(new.people, entry.people, (new.patients, entry.patients))
+            if not alike and shared < SAME:
+                if is_near(name, new.population):
+                    remark(
+                        f"{self.path}: {new.population!r} is booked apart from {name!r}, which it nearly is"
+                    )
+                continue
+            why = (
+                "differs only in case, spaces or signs"
+                if alike
+                else f"has {shared:.0%} of the patients' ids too"
+            )
+            said = f"{self.path}: {new.population!r} would get a budget of its own, but {name!r} there {why}"
+            if not stated:
+                raise InputError(
+                    f"{said}; state in dataset.yaml whose budget it is: `population: {name}` if they are the same "
+                    "people, or a `population:` of its own"
+                )
+            remark(said)
 
     def _parse(self, lines: Sequence[Line]) -> list[Entry]:
         try:
@@ -148,7 +184,9 @@ def pay(
         before = file.read_bytes() if file.exists() else None
         run = _run(how, named)
         try:
-            Ledger(how.ledger).charge_all(population, named, how.limit, run)
+            Ledger(how.ledger).charge_all(
+                how.population or population, named, how.limit, run, how.people, stated=bool(how.population)
+            )
         except (BudgetExceeded, InputError):
             _put_back(file, before)
             raise

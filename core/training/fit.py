@@ -15,7 +15,8 @@ class Fit:
     on with `resume`, for as many minutes again. `budget` is
     None for public data; with one, the run is charged to `ledger` before it starts, and refused when
     the population's total would pass `limit`. `folder` keeps checkpoints; a run with `resume` goes on
-    from the newest one there.
+    from the newest one there. `people` are the patients' ids, and `population` is the name under which the ledger
+    books them where the data state one.
     """
 
     folder: Path
@@ -28,6 +29,8 @@ class Fit:
     budget: Budget | None = None
     ledger: Path | None = None
     limit: Budget | None = None
+    people: tuple[str, ...] = ()
+    population: str = ""
     progress: bool = field(default_factory=lambda: sys.stderr.isatty())
 
 
