@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ....core.condition import columns_of, select
+from ....core.condition import columns_of, field_of, select
 from ....core.config import Settings, parse
 from ....core.errors import InputError
 from ....core.fields import SHIPPED
@@ -179,28 +179,38 @@ def _train_private(
         raise InputError("private ECG training takes seconds and keeps no checkpoint; leave out --resume")
     records = _Records.of(data)
     records.require(LEAST)
-    known = SHIPPED.declare(init.card.declared, "weights")
-    init = restricted(init, records.leads, conditioner, known, how.seed)
-    code = select(conditioner.encode(records.profiles), conditioner.columns, init.card.columns)
-    model, columns = MorphologyModel.of(init.tensors), len(init.card.columns)
+    vocabulary = SHIPPED.declare(init.card.declared, "weights")
+    init = restricted(init, records.leads, conditioner, vocabulary, how.seed)
+    columns, more = len(init.card.columns), _unknown(conditioner.columns, data, init.card.columns)
+    known = [*init.card.columns, *more]
+    fresh = [place for place, name in enumerate(known) if place >= columns and not name.endswith("?")]
+    code = select(conditioner.encode(records.profiles), conditioner.columns, known)
+    model = MorphologyModel.of(init.tensors)
     devices = len(init.card.model["recorders"])
     # of the devices only the first is kept: it stands for the hospital's
     model = replace(
         model, regression=np.delete(model.regression, range(columns + 1, columns + devices), axis=0)
     )
+    model = replace(model, regression=np.insert(model.regression, [columns] * len(more), 0.0, axis=0))
     name = "+".join(part.source.name for part in data)
     model, spent = adapt(
         model, records.scored(model.space), np.concatenate([code, np.ones((len(code), 1))], axis=1),
-        [profile.patient_id for profile in records.profiles], how, name,
+        [profile.patient_id for profile in records.profiles], how, name, fresh,
     )  # fmt: skip
     kept = {name: tensor for name, tensor in init.tensors.items() if name.startswith("ectopic.")}
     about = card(
-        f"{KIND}, private moments on a public model", "ecg", data, 2, time.monotonic() - began, init.card.columns,
+        f"{KIND}, private moments on a public model", "ecg", data, 2, time.monotonic() - began, known,
         {**init.card.model, **noted(records.leads), "recorders": [name],
          "knows": [sorted({f for part in data for f in part.fields})]},
         {}, spent, init.card.data,
     )  # fmt: skip
     return Weights(_halved(model.tensors()) | kept, about)
+
+
+def _unknown(columns: Sequence[str], data: Sequence[TrainingSet], before: Sequence[str]) -> list[str]:
+    """Columns of fields that the data know and the weights to start from do not."""
+    coded = set(map(field_of, before))
+    return columns_of(columns, [name for part in data for name in part.fields if name not in coded])
 
 
 def _redrawn(part: Decomposed, morphology: Morphology, seed: int) -> tuple[FloatArray, IntArray]:
