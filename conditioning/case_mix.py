@@ -174,15 +174,9 @@ class CaseMix:
         if self.table is None:
             return {}
         draws = draws or self.table.given(self.evidence(criteria))
-        columns, tabled = self.table.columns, self.tabled
-        codes, places = draws.codes(np.column_stack([u[f"{TABLE}{column.name}"] for column in columns]))
-        return {
-            column.name: column.decode(
-                codes[:, k], places[:, k], criteria.ranges.get(column.name, (-np.inf, np.inf))
-            )
-            for k, column in enumerate(columns)
-            if column.name in tabled
-        }
+        uniforms = np.column_stack([u[f"{TABLE}{column.name}"] for column in self.table.columns])
+        drawn, tabled = self.table.values(draws, uniforms, criteria.ranges), self.tabled
+        return {name: values for name, values in drawn.items() if name in tabled}
 
     def _ages(self, u: FloatArray, criteria: Criteria) -> FloatArray:
         years = self.config.age

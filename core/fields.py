@@ -317,13 +317,10 @@ class Vocabulary:
 HOMES = {"flag": "conditions", "number": "measurements", "category": "traits"}  # where a profile keeps a kind
 
 
-def _shipped() -> Vocabulary:
-    listed = read_yaml(shipped() / "fields.yaml")
-    return Vocabulary(
-        [Field.of(name, Declaration(**entry), declared=False) for name, entry in listed.items()]
-    )
-
-
-SHIPPED = _shipped()
+_LISTED = read_yaml(shipped() / "fields.yaml")
+CONSTRAINTS: tuple[str, ...] = tuple(_LISTED.pop("constraints"))  # between fields, as `systolic > diastolic`
+SHIPPED = Vocabulary(
+    [Field.of(name, Declaration(**entry), declared=False) for name, entry in _LISTED.items()]
+)
 FIELDS, BY_NAME = SHIPPED.fields, SHIPPED.by_name
 BREAST_CANCER = ("C50.919", "C50.929")

@@ -11,6 +11,7 @@ from ...core.errors import InputError, listed
 from ...core.fields import class_of
 from ...core.profile import Value
 from ...core.types import IntArray
+from ..dataset.rows import attempt
 from .domain import OTHER, Column, ColumnConfig
 
 _TRUTH = {"true": 1, "1": 1, "1.0": 1, "yes": 1, "false": 0, "0": 0, "0.0": 0, "no": 0}
@@ -23,14 +24,15 @@ def encode(
     extra: Mapping[str, ColumnConfig],
     where: str,
 ) -> IntArray:
-    """Codes of a raw table, (row, column). Raises InputError naming the column and the cell."""
-    coded = np.empty((len(table), len(columns)), dtype=np.int64)
-    for at, column in enumerate(columns):
+    """Codes of a raw table, (row, column). Raises one InputError for all columns and cells that will not do."""
+
+    def coded(column: Column) -> IntArray:
         mapping, config = fields.get(column.name), extra.get(column.name, ColumnConfig())
         places, values = distinct(table, column.name, mapping, config, where)
         at_column = f"{where}: {source_of(column.name, mapping, config)}"
-        coded[:, at] = np.array([_code_of(v, column, mapping, at_column) for v in values])[places]
-    return coded
+        return np.array(attempt(lambda v: _code_of(v, column, mapping, at_column), values))[places]
+
+    return np.array(attempt(coded, columns), dtype=np.int64).reshape(len(columns), len(table)).T.copy()
 
 
 def source_of(name: str, mapping: FieldMap | None, config: ColumnConfig) -> str:
@@ -51,7 +53,7 @@ def distinct(
     places, cells = pd.factorize(table[source], use_na_sentinel=True)
     found = [str(cell) for cell in cells]
     texts: list[str | None] = [*found, None] if (places < 0).any() else [*found]
-    values = [_value_of(text, mapping, config, f"{where}: {source}") for text in texts]
+    values = attempt(lambda text: _value_of(text, mapping, config, f"{where}: {source}"), texts)
     return np.where(places < 0, len(found), places), values
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -14,9 +14,13 @@ from ...core.config import FieldMap, Settings
 from ...core.errors import InputError
 from ...core.fields import SHIPPED, Field, Vocabulary
 from ...core.types import AnyArray, FloatArray, IntArray
+from ..physiology import QUANTITIES
 
 BINS = 20  # of a profile's number, over its public range, where a dataset.yaml gives none
 OTHER = "other"
+_FIRST = (0.0, 0.001, 0.004, 0.016)
+# of a bin's patients, finer towards its ends; between them numbers are drawn evenly
+PARTS = (*_FIRST, *(k / 16 for k in range(1, 16)), *(1 - part for part in reversed(_FIRST)))
 ABSENT = ("absent", "present")
 DOMAINS = ("levels", "bins", "patterns", "charged")  # the ways to say which values a column has
 
@@ -73,7 +77,12 @@ class ColumnConfig(Settings):
 
 @dataclass(frozen=True)
 class Column:
-    """A column and its levels; where cells may be empty the last code stands for that."""
+    """A column and its levels; where cells may be empty the last code stands for that.
+
+    `curves` say how a number lies within each bin (see shape.py) at PARTS of its patients, evenly
+    where there are none. A `closed` column
+    holds the upper edge of its last bin, which is the end of a public range.
+    """
 
     name: str
     kind: Literal["words", "number", "condition"]
@@ -81,6 +90,15 @@ class Column:
     edges: tuple[float, ...] = ()
     decimals: int = 0
     missing: bool = True
+    curves: tuple[tuple[float, ...], ...] = ()
+    closed: bool = False
+
+    @property
+    def ends(self) -> FloatArray:
+        """The edges of the bins as numbers are drawn between them, before they are rounded down."""
+        ends = np.array(self.edges, dtype=np.float64)
+        ends[-1] += 10.0**-self.decimals * self.closed
+        return ends
 
     @property
     def size(self) -> int:
@@ -97,18 +115,46 @@ class Column:
         """
         if self.kind == "number":
             known = np.minimum(codes, len(self.edges) - 2)
-            low = np.clip(np.array(self.edges[:-1])[known], *within)
-            high = np.clip(np.array(self.edges[1:])[known], *within)
             scale = 10.0**self.decimals
+            step = 1 / scale
+            last = within[1] + step * (self.closed and within[1] < np.inf)
+            low, high = np.clip(self.ends[:-1], within[0], last), np.clip(self.ends[1:], within[0], last)
+            if self.curves:
+                first, final = self._parts_below(low)[known], self._parts_below(high)[known]
+                numbers = self._placed(known, first + places * (final - first))
+            else:
+                numbers = low[known] + places * (high - low)[known]
             # a hair more, so that an edge such as 0.3 is not rounded below itself
-            values = np.floor((low + places * (high - low)) * scale + 1e-9) / scale
-            drawn = values.astype(object)
+            values = np.floor(numbers * scale + 1e-9) / scale
+            drawn = np.round(np.minimum(values, min(self.edges[-1], within[1])), self.decimals).astype(object)
         elif self.kind == "condition":
             drawn = np.array([False, True, None], dtype=object)[codes]
         else:
             return np.array([*self.levels, None], dtype=object)[codes]
         drawn[codes == len(self.levels)] = None
         return drawn
+
+    def _knots(self) -> FloatArray:
+        """Where PARTS of each bin's patients end, as parts of its width, (bin, knot)."""
+        inner = np.array(self.curves, dtype=np.float64)
+        return np.concatenate([np.zeros((len(inner), 1)), inner, np.ones((len(inner), 1))], axis=1)
+
+    def _parts_below(self, numbers: FloatArray) -> FloatArray:
+        """One number a bin: the part of the bin's patients that lies under it."""
+        widths = (numbers - self.ends[:-1]) / np.diff(self.ends)
+        if not self.curves:
+            return np.clip(widths, 0.0, 1.0)
+        knots = self._knots()
+        return np.array([np.interp(width, row, PARTS) for width, row in zip(widths, knots, strict=True)])
+
+    def _placed(self, bins: IntArray, parts: FloatArray) -> FloatArray:
+        """Numbers by bin, and by the part of the bin's patients under them."""
+        knots = self._knots()
+        steps = np.array(PARTS)
+        knot = np.clip(np.searchsorted(steps, parts, "right") - 1, 0, len(steps) - 2)
+        along = np.clip((parts - steps[knot]) / np.diff(steps)[knot], 0.0, 1.0)
+        first, last = knots[bins, knot], knots[bins, knot + 1]
+        return np.asarray(self.ends[bins] + (first + along * (last - first)) * np.diff(self.ends)[bins])
 
     def weights(self, wanted: Any, where: str) -> FloatArray:
         """How much of each level fits: a value (None: missing), a list of them, or a range of numbers.
@@ -118,8 +164,9 @@ class Column:
         fits = np.zeros(self.size)
         if self.kind == "number" and wanted is not None:
             low, high = span(wanted, where)
-            for code, (a, b) in enumerate(pairwise(self.edges)):
-                fits[code] = max(0.0, min(b, high) - max(a, low)) / (b - a)
+            bins = len(self.levels)
+            fits[:bins] = self._parts_below(np.full(bins, high)) - self._parts_below(np.full(bins, low))
+            for code, (a, b) in enumerate(pairwise(self.ends)):
                 fits[code] = max(fits[code], float(a <= low == high < b))
         else:
             for one in wanted if isinstance(wanted, list) else [wanted]:
@@ -177,12 +224,23 @@ def _field_column(known: Field, config: ColumnConfig, where: str) -> Column:
         return Column(name, "words", known.classes, missing=config.missing)
     if known.kind == "flag":
         return Column(name, "condition", ABSENT, missing=config.missing)
-    edges = tuple(config.bins or np.linspace(known.low, known.high, BINS + 1).tolist())
+    edges = tuple(config.bins or _public_edges(known))
     if not known.low <= edges[0] < edges[-1] <= known.high:
         raise InputError(
             f"{where}: options.columns.{name}.bins: must lie in {known.low:g} to {known.high:g} {known.unit}"
         )
-    return _number(name, edges, known.decimals, config.missing)
+    closed = edges[-1] == known.high
+    return replace(_number(name, edges, known.decimals, config.missing), closed=closed)
+
+
+def _public_edges(known: Field) -> list[float]:
+    """Equal bins over the public range; of what clinics see on a logarithmic scale (physiology.yaml), equal ratios."""
+    quantity = QUANTITIES.get(known.name)
+    if quantity is None or not quantity.log:
+        even = np.round(np.linspace(known.low, known.high, BINS + 1), known.decimals)
+        return sorted({float(edge) for edge in even})
+    inner = np.round(np.geomspace(quantity.low, quantity.high, BINS - 1), known.decimals)
+    return sorted({known.low, *(float(edge) for edge in inner if known.low < edge < known.high), known.high})
 
 
 def _other_column(name: str, config: ColumnConfig, where: str) -> Column:

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,18 +11,26 @@ import numpy as np
 from pydantic import Field as Setting
 
 from ...core.config import DatasetConfig, Settings, parse
-from ...core.errors import InputError
-from ...core.fields import Declaration, Vocabulary
+from ...core.errors import InputError, listed
+from ...core.fields import CONSTRAINTS, Declaration, Vocabulary
 from ...core.registry import vocabulary
+from ...core.remarks import remark
+from ...core.types import IntArray
 from ..dataset.dataset import vocabulary_of
 from ..dataset.profile_tables import read_patients
+from ..dataset.rows import attempt, require_fields
 from .cells import encode, source_of
+from .constraints import Constraint, possible_levels
+from .coupling import couplings
 from .domain import Charged, Column, ColumnConfig, columns_of
-from .mechanism import ROUNDS, learn, mechanisms, shares
+from .mechanism import ROUNDS, learn, mechanisms, rounds_for, shares
 from .private_domain import SHARE, charged_columns, failures, learn_domains, unlearnt
+from .shape import curves
 from .table_model import POPULATION, TableModel
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ...core.dp.budget import Budget, PrivacyPlan
     from ...core.training.fit import Fit
     from ...core.training.weights import Weights
@@ -31,17 +39,23 @@ ENOUGH = 20.0  # patients for each standard deviation of noise on a column's cou
 
 
 class TableOptions(Settings):
-    """`options` of a dataset.yaml for a table of patients: other columns, and how profile fields are binned."""
+    """`options` of a dataset.yaml for a table of patients: other columns, bins of profile fields, and constraints.
+
+    A constraint is `COLUMN > COLUMN` or `COLUMN > NUMBER` (or <, >=, <=). Those of configs/fields.yaml hold by
+    themselves between the fields that a table has.
+    """
 
     modality: str = POPULATION
     columns: dict[str, ColumnConfig] = Setting(default_factory=dict)
+    constraints: list[str] = Setting(default_factory=list)
 
 
 def learn_table(config: DatasetConfig, root: Path, fit: "Fit") -> "Weights":
     """The joint distribution of a table's profile fields and other columns, one row a patient.
 
     With fit.budget the run is charged before any count is taken: 1 + 2 ROUNDS Gaussian mechanisms on all
-    patients, and one more where domains are charged. Raises InputError before that for a folder or a budget
+    patients (two where patients are few), and one more where domains are charged.
+    Raises InputError before that for a folder or a budget
     that will not do, and BudgetExceeded.
     """
     from ...core.dp.ledger import end_run, pay
@@ -60,15 +74,17 @@ def learn_table(config: DatasetConfig, root: Path, fit: "Fit") -> "Weights":
         source_of(c.name, config.fields.get(c.name), domains.get(c.name, ColumnConfig())) for c in columns
     ]
     table, rows = read_patients(config, root, sources)
+    _name_unused(table, {*sources, config.patient_id, config.split, *config.groups.values()}, where)
     # what cannot be read is refused here, before anything is charged
     codes = encode(table, columns, config.fields, domains, name)
     patients = len(codes)
+    constraints = _constraints(options.constraints, columns, where)
     said: dict[str, Any] = {"privacy": "public"}
     failure = failures(charged, fit.budget.delta if fit.budget else 0.0)
     noise = [0.0] * (1 + len(mechanisms()))
     if fit.budget is not None:
         fit.budget.check(patients)
-        plans = _plans(fit.budget, patients, charged, sum(failure.values()))
+        plans = _plans(fit.budget, patients, len(columns), charged, sum(failure.values()))
         noise = [0.0] * (not charged) + [plan.noise_multiplier for plan in plans.values()]
         if patients < ENOUGH * noise[1] * len(columns) ** 0.5:
             raise InputError(
@@ -83,8 +99,7 @@ def learn_table(config: DatasetConfig, root: Path, fit: "Fit") -> "Weights":
         domains |= learn_domains(table, charged, config.fields, noise[0], failure, entropy, name)
         columns = columns_of(config.fields, domains, where, known)
         codes = encode(table, columns, config.fields, domains, name)
-    learnt = learn(codes, [column.size for column in columns], noise[1:], entropy)
-    model = TableModel(columns, learnt)
+    model = _modelled(columns, codes, noise[1:], entropy, constraints, where)
     end_run(fit.folder)
     used = DataUsed(
         name=name, licence=config.licence, citation=config.citation, rows=rows, patients=patients,
@@ -99,6 +114,48 @@ def learn_table(config: DatasetConfig, root: Path, fit: "Fit") -> "Weights":
     return model.save(card)
 
 
+def _name_unused(table: "pd.DataFrame", used: Collection[str | None], where: str) -> None:
+    """Say which columns of the table are not learnt."""
+    if extra := [str(name) for name in table.columns if name not in used]:
+        remark(
+            f"{where}: columns that are not learnt, since neither fields nor options.columns name them: {listed(extra)}"
+        )
+
+
+def _constraints(given: Sequence[str], columns: Sequence[Column], where: str) -> list[Constraint]:
+    """The declared constraints and the vocabulary's own. Raises InputError."""
+    key = f"{where}: options.constraints"
+    found = attempt(lambda text: Constraint.parse(text, columns, key), given)
+    numbers = {column.name for column in columns if column.kind == "number"}
+    for text in CONSTRAINTS:
+        if {text.split()[0], text.split()[2]} <= numbers:
+            found.append(Constraint.parse(text, columns, "fields.yaml"))
+    possible_levels(found, columns, key)
+    return found
+
+
+def _modelled(
+    columns: Sequence[Column],
+    codes: IntArray,
+    noise: Sequence[float],
+    rng: np.random.Generator,
+    constraints: Sequence[Constraint],
+    where: str,
+) -> TableModel:
+    """The table's model: learnt levels, then by post-processing shapes within bins and couplings of ranks."""
+    numbers = {k: column.edges for k, column in enumerate(columns) if column.kind == "number"}
+    possible = possible_levels(constraints, columns, where)
+    learnt = learn(codes, [column.size for column in columns], noise, rng, numbers, possible)
+    model = TableModel(columns, learnt)
+    shaped = list(columns)
+    for k in numbers:
+        shares = model.level_shares(k)[: len(columns[k].levels)]
+        shaped[k] = replace(columns[k], curves=curves(columns[k].ends.tolist(), shares))
+    bins = {k: len(ends) - 1 for k, ends in numbers.items()}
+    coupled = couplings(model.order, bins, model.pair_shares()) if len(bins) > 1 else ()
+    return TableModel(shaped, learnt, couplings=coupled, constraints=constraints)
+
+
 def _declared(
     config: DatasetConfig, root: Path, extra: Mapping[str, ColumnConfig], private: bool
 ) -> tuple[Vocabulary, dict[str, ColumnConfig]]:
@@ -108,6 +165,7 @@ def _declared(
     """
     where, domains = f"{root}: dataset.yaml", dict(extra)
     known = vocabulary().declare(config.declare, where)
+    require_fields(config.fields, known, where)
     ranges = {}
     for field in known.declared:
         if field.settled or field.name not in config.fields:
@@ -133,15 +191,19 @@ def _declaration(known: Vocabulary, column: Column) -> Declaration:
 
 
 def _plans(
-    budget: "Budget", patients: int, charged: Collection[str], failure: float
+    budget: "Budget", patients: int, columns: int, charged: Collection[str], failure: float
 ) -> dict[str, "PrivacyPlan"]:
     """The mechanisms by purpose: the domains', if any are charged, and those of mechanisms()."""
     from ...core.dp.budget import PrivacyPlan, noise_for
 
     domains = SHARE if charged else 0.0
     parts = {f"domains of {', '.join(charged)}": domains} if charged else {}
-    parts |= {what: (1 - domains) * share for what, share in zip(mechanisms(), shares(), strict=True)}
-    noise = noise_for(replace(budget, delta=budget.delta - failure), list(parts.values()))
+    without = replace(budget, delta=budget.delta - failure)
+    rounds = rounds_for(patients, columns, noise_for(without, [1.0])[0])
+    parts |= {
+        what: (1 - domains) * share for what, share in zip(mechanisms(rounds), shares(rounds), strict=True)
+    }
+    noise = noise_for(without, list(parts.values()))
     plans = {
         f"{POPULATION}: {what}": PrivacyPlan.once(patients, multiplier, budget.delta, what)
         for what, multiplier in zip(parts, noise, strict=True)

@@ -7,19 +7,28 @@ scores in place of the exponential mechanism, so that every cost is a Gaussian o
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod, sqrt
+from types import MappingProxyType
 
 import numpy as np
 
-from ...core.types import FloatArray, IntArray
-from .estimation import Measurement, fit
+from ...core.types import BoolArray, FloatArray, IntArray
+from .association import clear_pairs, features, measure
+from .estimation import Measurement, fit, together
 from .junction_tree import Columns, JunctionTree, total_cells, triangulated
+from .shape import denoised, nearest_shares
 
-ROUNDS = 4  # the first grows a tree over all columns, each later one adds at most as many pairs as columns
+ROUNDS = 4  # the first grows a forest over the columns, each later one adds at most as many pairs as columns
 SINGLES, SCORES = 0.1, 0.08  # shares of the budget; the rest measures pairs
+FEW_SINGLES = 0.45  # of columns, where patients are few for the noise; the rest measures associations
+FEW_BINS = 8  # groups of bins of a number there
+SCARCE = 0.002  # and so they are where the noise of a column's counts is such a share of the patients
 CELLS = 1_000_000  # numbers that the model may hold, of which each round may fill its part
 STEPS = 100  # of each fit
+COARSE = (
+    0.04  # total variation of noise that a pair of numbers may have; their bins are merged until it is so
+)
 MERGED = 6.0  # levels fewer than so many standard deviations of noise are modelled as one
 SHORTLIST = 60  # pairs whose growth of the model is worked out
 THRIFT = 0.25  # a pair's gain counts by the cells it adds, to this power
@@ -29,16 +38,28 @@ MEAN_DEVIATION = sqrt(2 / np.pi)  # E|z| of a normal
 Scores = Mapping[Columns, float]
 
 
-def mechanisms() -> list[str]:
+def rounds_for(patients: int, columns: int, noise_multiplier: float) -> int:
+    """How many rounds suit a table, from what is public: with few patients none, but the associations of all pairs.
+
+    noise_multiplier is that of the whole budget, spent at once.
+    """
+    return 0 if noise_multiplier * sqrt(columns) > SCARCE * patients else ROUNDS
+
+
+def mechanisms(rounds: int = ROUNDS) -> list[str]:
     """What each mechanism releases, in order."""
-    rounds = [(f"misfit of all pairs, round {k}", f"chosen pairs, round {k}") for k in range(1, ROUNDS + 1)]
-    return ["columns", *(name for pair in rounds for name in pair)]
+    if rounds == 0:
+        return ["columns", "associations of all pairs"]
+    pairs = [(f"misfit of all pairs, round {k}", f"chosen pairs, round {k}") for k in range(1, rounds + 1)]
+    return ["columns", *(name for pair in pairs for name in pair)]
 
 
-def shares() -> list[float]:
+def shares(rounds: int = ROUNDS) -> list[float]:
     """Each mechanism's share of the budget, fixed beforehand."""
+    if rounds == 0:
+        return [FEW_SINGLES, 1 - FEW_SINGLES]
     pairs = 1 - SINGLES - SCORES
-    return [SINGLES, *(share for _ in range(ROUNDS) for share in (SCORES / ROUNDS, pairs / ROUNDS))]
+    return [SINGLES, *(share for _ in range(rounds) for share in (SCORES / rounds, pairs / rounds))]
 
 
 @dataclass(frozen=True)
@@ -100,6 +121,16 @@ class _PrivateTable:
             # without noise (public data) a share is still a sample's
             self.measured[group] = Measurement(shares, (max(noise, 1.0) / patients) ** 2)
 
+    def denoise(self, edges: Mapping[int, Sequence[float]]) -> None:
+        """What is measured of single columns with less noise: post-processing, see shape.py."""
+        for column in range(len(self.sizes)):
+            before = self.measured[column,]
+            shares = before.shares.copy()
+            if column in edges:
+                bins = len(edges[column]) - 1
+                shares[:bins] = denoised(edges[column], shares[:bins], before.variance)
+            self.measured[column,] = replace(before, shares=nearest_shares(shares))
+
     def errors(self, model: Mapping[Columns, FloatArray], noise_multiplier: float) -> dict[Columns, float]:
         """One Gaussian mechanism: total variation between counts and model of every pair of columns.
 
@@ -116,26 +147,39 @@ def learn(
     sizes: Sequence[int],
     noise_multipliers: Sequence[float],
     rng: np.random.Generator,
+    edges: Mapping[int, Sequence[float]] = MappingProxyType({}),
+    possible: Mapping[Columns, BoolArray] = MappingProxyType({}),
 ) -> GraphicalModel:
     """The distribution of a table of codes (patient, column), one row a patient, each code below its size.
 
-    noise_multipliers belong to mechanisms(); 0 learns without privacy. rng draws the noise.
+    noise_multipliers belong to mechanisms(), whose number of rounds they say; 0 learns without privacy. rng draws
+    the noise. `edges` are those of the bins of the columns of numbers, whose codes come before that of missing.
+    `possible` says of
+    some columns or pairs which levels, or which together, there can be: public knowledge.
     """
     first, *rest = noise_multipliers
+    rounds = len(rest) // 2
     private = _PrivateTable(codes, list(sizes), rng)
     private.measure([(column,) for column in range(len(sizes))], first)
-    merges = tuple(_merge(private.measured[column,]) for column in range(len(sizes)))
+    bins = {column: len(ends) - 1 for column, ends in edges.items()}
+    private.denoise(edges)
+    most = most_bins(len(codes), rest[1] * sqrt(len(sizes))) if rounds else FEW_BINS
+    merges = tuple(
+        _merge(private.measured[column,], bins.get(column, 0), most) for column in range(len(sizes))
+    )
     private = _merged(private, merges)
+    for key, one in private.measured.items():
+        private.measured[key] = replace(one, prior=np.log(np.maximum(one.shares, sqrt(one.variance) / 10)))
+    fixed = {columns: _log_possible(allowed, columns, merges) for columns, allowed in possible.items()}
+    if rounds == 0:
+        return GraphicalModel(merges, _associated(private, merges, bins, fixed, rest[0]))
     factors = {key: np.log(np.maximum(m.shares, sqrt(m.variance))) for key, m in private.measured.items()}
     groups: list[Columns] = []
     for number, (on_scores, on_pairs) in enumerate(zip(rest[::2], rest[1::2], strict=True)):
-        tree = JunctionTree(private.sizes, groups)
-        model = tree.two_way(tree.potentials(factors))
-        scores = private.errors(model, on_scores)
-        if number == 0:
-            chosen = _spanning_forest(scores, private.sizes)
-        else:
-            chosen = _select_pairs(scores, groups, private, on_pairs, CELLS * (number + 1) / ROUNDS)
+        tree = JunctionTree(private.sizes, [*groups, *fixed])
+        model = tree.two_way(tree.potentials(together(factors, fixed)))
+        scores = _excess(private.errors(model, on_scores), model, len(codes))
+        chosen = _select_pairs(scores, groups, [*fixed], private, on_pairs, CELLS * (number + 1) / rounds)
         if not chosen:
             break
         groups += chosen
@@ -145,19 +189,83 @@ def learn(
             least = sqrt(measurement.variance)
             ratio = np.maximum(measurement.shares, least) / np.maximum(model[pair], least)
             factors[pair] = np.log(ratio) * (1.0 if number == 0 else 0.5)
-        factors = fit(JunctionTree(private.sizes, groups), private.measured, factors, STEPS)
-    return GraphicalModel(merges, factors)
+        tree = JunctionTree(private.sizes, [*groups, *fixed])
+        factors = fit(tree, private.measured, factors, STEPS, fixed)
+    return GraphicalModel(merges, together(factors, fixed))
 
 
-def _merge(measurement: Measurement) -> LevelMerge:
-    """Levels too rare to tell from noise become one group; within it they keep their noisy shares."""
+def _log_possible(allowed: BoolArray, columns: Columns, merges: Sequence[LevelMerge]) -> FloatArray:
+    """0 for merged levels that can be (together), minus infinity for those of which none can."""
+    merged = allowed.astype(float)
+    for axis, column in enumerate(columns):
+        onto = np.eye(merges[column].size)[merges[column].group]  # (level, group)
+        merged = np.moveaxis(np.tensordot(merged, onto, (axis, 0)), -1, axis)
+    return np.where(merged > 0, 0.0, -np.inf)
+
+
+def _associated(
+    private: _PrivateTable,
+    merges: Sequence[LevelMerge],
+    bins: Mapping[int, int],
+    fixed: Mapping[Columns, FloatArray],
+    noise_multiplier: float,
+) -> dict[Columns, FloatArray]:
+    """The factors of columns and of the pairs whose association is clear."""
+    alone = [private.measured[k,].shares for k in range(len(private.sizes))]
+    groups = [int(merge.group[bins[k] - 1]) + 1 if k in bins else 0 for k, merge in enumerate(merges)]
+    bases = [features(shares, ordered) for shares, ordered in zip(alone, groups, strict=True)]
+    found = measure(private.codes, bases, alone, noise_multiplier, private.rng)
+    chosen = clear_pairs(found, private.sizes, [*fixed])
+    measured = {**private.measured, **chosen}
+    start = {key: np.log(np.maximum(m.shares, sqrt(m.variance))) for key, m in private.measured.items()}
+    fitted = fit(JunctionTree(private.sizes, [*chosen, *fixed]), measured, start, STEPS, fixed)
+    return together({key: measured[key].factor(numbers) for key, numbers in fitted.items()}, fixed)
+
+
+def most_bins(patients: int, noise: float) -> int:
+    """Groups of bins of a number, so that noise on the counts of two numbers' cells varies them by COARSE at most."""
+    return max(3, int(sqrt(2 * COARSE * patients / (MEAN_DEVIATION * noise)))) if noise else 10**6
+
+
+def _excess(scores: Scores, model: Mapping[Columns, FloatArray], patients: int) -> dict[Columns, float]:
+    """The scores less what a sample of so many patients differs from the model by chance."""
+    return {
+        pair: score - MEAN_DEVIATION / 2 * float(np.sqrt(model[pair] * (1 - model[pair]) / patients).sum())
+        for pair, score in scores.items()
+    }
+
+
+def _merge(measurement: Measurement, bins: int, most: int) -> LevelMerge:
+    """Levels too rare to tell from noise become one group; within it they keep their noisy shares.
+
+    Of a number, neighbouring bins are merged, the emptiest first, until none is rare and there are `most` at most.
+    """
     least = sqrt(measurement.variance)
     rare = measurement.shares < MERGED * least
-    if rare.sum() < 2 or rare.all():
-        rare[:] = False
-    group = np.where(rare, (~rare).sum(), np.cumsum(~rare) - 1)
-    weight = np.where(rare, np.maximum(measurement.shares, least / 10), 1.0)
+    if bins:
+        group = _neighbours(measurement.shares, bins, MERGED * least, most)
+        weight = np.maximum(measurement.shares, least / 10)
+    else:
+        if rare.sum() < 2 or rare.all():
+            rare[:] = False
+        group = np.where(rare, (~rare).sum(), np.cumsum(~rare) - 1)
+        weight = np.where(rare, np.maximum(measurement.shares, least / 10), 1.0)
     return LevelMerge(group, weight / np.bincount(group, weight)[group])
+
+
+def _neighbours(shares: FloatArray, bins: int, least: float, most: int) -> IntArray:
+    """Groups of neighbouring bins; codes after them, such as that of missing, stay alone."""
+    starts = list(range(bins))
+    masses = [max(float(share), 0.0) for share in shares[:bins]]
+    while len(masses) > 1 and (min(masses) < least or len(masses) > most):
+        small = int(np.argmin(masses))
+        sides = [side for side in (small - 1, small + 1) if 0 <= side < len(masses)]
+        other = min(sides, key=lambda side: masses[side])
+        left = min(small, other)
+        masses[left] += masses.pop(left + 1)
+        starts.pop(left + 1)
+    group = np.searchsorted(starts, np.arange(bins), "right") - 1
+    return np.concatenate([group, len(starts) + np.arange(len(shares) - bins)])
 
 
 def _merged(private: _PrivateTable, merges: Sequence[LevelMerge]) -> _PrivateTable:
@@ -172,6 +280,31 @@ def _merged(private: _PrivateTable, merges: Sequence[LevelMerge]) -> _PrivateTab
     return _PrivateTable(codes, [merge.size for merge in merges], private.rng, measured)
 
 
+def _select_pairs(
+    scores: Scores,
+    groups: Sequence[Columns],
+    held: Sequence[Columns],
+    private: _PrivateTable,
+    noise_multiplier: float,
+    limit: float,
+) -> list[Columns]:
+    """Pairs that gain most by being measured, at first a forest, while the junction tree stays small.
+
+    The more pairs share a round, the more noise each has: they are as many as gain most together.
+    """
+    unit = noise_multiplier * MEAN_DEVIATION / 2 / len(private.codes)
+    cells = {pair: prod(private.sizes[column] for column in pair) for pair in scores}
+    chosen = (
+        _spanning_forest(scores, private.sizes)
+        if not groups
+        else _promising(scores, groups, held, private, unit * sqrt(len(private.sizes)), limit)
+    )
+    # noise on pair p of k goes with sqrt(sum of cells^(2/3)) * cells_p^(2/3), see measure()
+    roots = np.array([cells[pair] ** (2 / 3) for pair in chosen])
+    gains = np.cumsum([scores[pair] for pair in chosen]) - unit * np.cumsum(roots) ** 1.5
+    return chosen[: int(np.argmax(gains)) + 1] if len(gains) and gains.max() > 0 else []
+
+
 def _spanning_forest(scores: Scores, sizes: Sequence[int]) -> list[Columns]:
     """The spanning tree of most dependence (Chow and Liu 1968), leaving out pairs that no model could hold."""
     joined = list(range(len(sizes)))
@@ -183,24 +316,28 @@ def _spanning_forest(scores: Scores, sizes: Sequence[int]) -> list[Columns]:
     return chosen
 
 
-def _select_pairs(
-    scores: Scores, groups: Sequence[Columns], private: _PrivateTable, noise_multiplier: float, limit: float
+def _promising(
+    scores: Scores,
+    groups: Sequence[Columns],
+    others: Sequence[Columns],
+    private: _PrivateTable,
+    unit: float,
+    limit: float,
 ) -> list[Columns]:
-    """Pairs that gain most by being measured, as many as columns, while the junction tree stays small."""
+    """Pairs whose score is over their noise, as many as columns; each round the best for the cells that it adds."""
     most = len(private.sizes)
-    noise = noise_multiplier * sqrt(most) * MEAN_DEVIATION / 2 / len(private.codes)
 
     def gain(pair: Columns) -> float:
-        return scores[pair] - noise * prod(private.sizes[column] for column in pair)
+        return scores[pair] - unit * prod(private.sizes[column] for column in pair)
 
     promising = sorted((p for p in scores if p not in groups and gain(p) > 0), key=gain, reverse=True)[
         :SHORTLIST
     ]
     chosen: list[Columns] = []
-    held = total_cells(private.sizes, triangulated(private.sizes, groups))
+    held = total_cells(private.sizes, triangulated(private.sizes, [*others, *groups]))
     while promising and len(chosen) < most:
         grown = {
-            pair: total_cells(private.sizes, triangulated(private.sizes, [*groups, *chosen, pair]))
+            pair: total_cells(private.sizes, triangulated(private.sizes, [*others, *groups, *chosen, pair]))
             for pair in promising
         }
         promising = [pair for pair in promising if grown[pair] <= limit]

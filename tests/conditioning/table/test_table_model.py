@@ -282,6 +282,16 @@ def test_cells_that_cannot_be_are_refused(cells, message):
         encode(table(**cells), columns_of(FIELDS, EXTRA, "t"), FIELDS, EXTRA, "t")
 
 
+def test_all_that_is_wrong_in_a_table_is_said_at_once():
+    cells = table(g=["x", "m", "f"], years=["old", "1", "2"], code=["41", None, "5"])
+    with pytest.raises(
+        InputError, match=r"3 errors: .*g is 'x'.*years must be a number.*code has an empty cell"
+    ):
+        encode(
+            cells.drop(columns="dose").assign(dose="1"), columns_of(FIELDS, EXTRA, "t"), FIELDS, EXTRA, "t"
+        )
+
+
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
