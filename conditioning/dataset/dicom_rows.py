@@ -24,7 +24,8 @@ def dicom_rows(config: DatasetConfig, pattern: str, folder: Path, split: str, kn
     Files without a row have the values of their tags. Raises InputError: see dicom_tags.read_tags and match;
     an image without a patient id in either; a file without a row where the table gives the split.
     """
-    images = read_tags(folder, pattern, config.keep, besides=("dataset.yaml", config.table or ""))
+    besides = ("dataset.yaml", config.table or "", str(config.options.get("exclude", "")))
+    images = read_tags(folder, pattern, config.keep, besides=besides)
     cells: list[Mapping[Any, Any]] = [NO_CELLS] * len(images)
     by_table, where = False, str(folder)
     if config.table:

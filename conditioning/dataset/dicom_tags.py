@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ...core.errors import InputError, first_line, listed
 from ...core.fields import BY_NAME
 from ...core.profile import Value
+from ...core.progress import counted
 from ...core.remarks import remark
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ FIELDS = (
     "chest_view",
 )  # profile fields that tags may hold; the others need a table
 ALL = "**/*"
+MANY = 50  # files that are not DICOM, from which a folder is of another kind
 CATALOGUE = "DICOMDIR"
 # One model learns one kind of image: these must not vary within a folder, unless `keep` says how they may.
 KIND = ("Modality", "BodyPartExamined", "PresentationIntentType")
@@ -54,14 +56,26 @@ class TaggedImage:
 
 
 def is_dicom_folder(folder: Path) -> bool:
-    """Whether there are files below and all are DICOM, hidden ones and the DICOMDIR catalogue aside."""
-    found = False
+    """Whether there are files below and all are DICOM, hidden ones and the DICOMDIR catalogue aside.
+
+    Raises InputError naming the others where most are DICOM: a stray file is no other kind of folder.
+    """
+    found, others = 0, list[Path]()
     for place, _, names in os.walk(folder):
-        for name in filter(_counts, names):
-            if not _is_dicom(Path(place, name)):
-                return False
-            found = True
-    return found
+        for path in (Path(place, name) for name in names if _counts(name)):
+            if _is_dicom(path):
+                found += 1
+            else:
+                others.append(path)
+        if len(others) > found + MANY:
+            return False
+    if others and found > len(others):
+        named = [path.relative_to(folder).as_posix() for path in sorted(others)]
+        raise InputError(
+            f"{folder}: {found} DICOM files and {len(others)} of another kind: {listed(named)}; "
+            "move them away, or add a dataset.yaml with dicom: PATTERN"
+        )
+    return found > 0 and not others
 
 
 def read_tags(
@@ -81,7 +95,7 @@ def read_tags(
     kinds = {name: Counter[str]() for name in KIND}
     strange: Counter[str] = Counter()
     paths = [path for path in _paths(folder, pattern) if path.relative_to(folder).as_posix() not in besides]
-    for path in paths:
+    for path in counted(paths, len(paths), "read the tags of", "files"):
         record = path.relative_to(folder).as_posix()
         try:
             tags = _read(path, (*TAGS, *wanted))

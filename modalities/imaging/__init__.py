@@ -84,14 +84,16 @@ class Imaging:
         return train(data, conditioner, config, fit, init)
 
     def load(self, data: TrainingSet) -> list[Record]:
-        """Real X-rays at the working size."""
+        """Real images at the working size."""
+        return [record for _, record in self.windows(data)]
+
+    def windows(self, data: TrainingSet) -> Iterator[tuple[PatientProfile, Record]]:
+        """Each image with its patient: a file may have several slices or be left out; see Windowed."""
         from .data import options_of, read_images
 
         pixels, profiles = read_images(data, options_of(data).size)
-        return [
-            Record({"image": image[0]}, {"findings": [c for c in FINDINGS if profile.has(c)]})
-            for image, profile in zip(pixels, profiles, strict=True)
-        ]
+        for image, profile in zip(pixels, profiles, strict=True):
+            yield profile, Record({"image": image[0]}, {"findings": [c for c in FINDINGS if profile.has(c)]})
 
     def export(
         self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path

@@ -13,6 +13,8 @@ from ...core.config import Settings, parse
 from ...core.errors import InputError, listed
 from ...core.modality import TrainingSet
 from ...core.profile import PatientProfile
+from ...core.progress import counted
+from ...core.remarks import remark
 from ...core.types import AnyArray, FloatArray
 from .burned_in import shows_text
 from .formats.files import frames
@@ -27,7 +29,8 @@ class Options(Settings):
     """The `options` of an imaging dataset.yaml.
 
     How files are read: `window` or `percentiles` (black and white, in place of those of the files), `plane` of
-    NIfTI volumes, `slices` of each file, `burned_in` text. Archives: `npz`, `drop` and `hold_out`. What the
+    NIfTI volumes, `slices` of each file, `burned_in` text, `burned_in_list` (where files that show some are listed),
+    `exclude` (a list of files to leave out). Archives: `npz`, `drop` and `hold_out`. What the
     set is for: `modality`, `reference`, `size`, `repeat`, `prior` (whether the Gaussian prior is fitted to it).
     """
 
@@ -36,6 +39,8 @@ class Options(Settings):
     plane: Plane = "axial"
     slices: Slices = Slices()
     burned_in: Literal["refuse", "ignore"] = "refuse"
+    burned_in_list: Path = Path("flagged.txt")
+    exclude: Path | None = None
     npz: str | None = None
     drop: str | None = None
     hold_out: int = Field(default=0, ge=0)
@@ -104,7 +109,8 @@ def _frames(data: TrainingSet, options: Options) -> Iterator[tuple[Frame, Patien
     levels = Levels(window=options.window, percentiles=options.percentiles)
     unreadable: list[str] = []
     marked: list[str] = []
-    for record, profile in zip(data.records, data.profiles, strict=True):
+    rows = _kept(data, options.exclude)
+    for record, profile in counted(rows, len(rows), "read", "images"):
         path, text = data.root / record, False
         searched = options.burned_in == "refuse" and not is_nifti(path)  # nobody prints on volumes
         try:
@@ -118,13 +124,48 @@ def _frames(data: TrainingSet, options: Options) -> Iterator[tuple[Frame, Patien
             marked.append(record)
     if unreadable:
         raise InputError(
-            f"{data.root}: {len(unreadable)} of {len(data)} files cannot be read: {listed(unreadable)}"
+            f"{data.root}: {len(unreadable)} of {len(rows)} files cannot be read: {listed(unreadable)}"
         )
     if marked:
+        where = _written(options.burned_in_list, data.root, marked)
         raise InputError(
-            f"{data.root}: {len(marked)} of {len(data)} images show burned-in text, which may name the patient: "
-            f"{listed(marked)}; blacken it or leave these out, or set options: {{burned_in: ignore}} if it names nobody"
+            f"{data.root}: {len(marked)} of {len(rows)} images show burned-in text, which may name the patient: "
+            f"{listed(marked)}{where}; blacken it, leave these out by options: "
+            f"{{exclude: {options.burned_in_list.absolute()}}}, or set {{burned_in: ignore}} if it names nobody"
         )
+
+
+def _written(path: Path, root: Path, marked: list[str]) -> str:
+    """Write the list of flagged files, beside those of this folder that it holds; how to say where it is."""
+    try:
+        before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        before = [name for name in before if name and (root / name).is_file()]
+        path.write_text("".join(f"{name}\n" for name in dict.fromkeys([*before, *marked])), encoding="utf-8")
+    except OSError as error:
+        return f" (the list of all cannot be written to {path.absolute()}: {error.strerror})"
+    return f" (all of them are in {path.absolute()})"
+
+
+def _kept(data: TrainingSet, exclude: Path | None) -> list[tuple[str, PatientProfile]]:
+    """Rows without those of the exclusion list: a file of records, one a line, below the folder or as a whole path.
+
+    Raises InputError: no list, lines that name no file, nothing left.
+    """
+    rows = list(zip(data.records, data.profiles, strict=True))
+    if exclude is None:
+        return rows
+    path = data.root / exclude
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; options: exclude names a list of images, one a line")
+    named = {line.strip() for line in path.read_text(encoding="utf-8").splitlines()} - {""}
+    if strange := sorted(name for name in named if not (data.root / name).is_file()):
+        raise InputError(f"{path}: {len(strange)} lines name no file in {data.root}: {listed(strange)}")
+    kept = [row for row in rows if row[0] not in named]
+    if not kept:
+        raise InputError(f"{path}: leaves none of {len(rows)} images")
+    if len(kept) < len(rows):
+        remark(f"{data.root}: {len(rows) - len(kept)} of {len(rows)} images left out by {path.name}")
+    return kept
 
 
 def archived(root: Path, pattern: str, drop: str | None, hold_out: int, split: str) -> Iterator[Frame]:

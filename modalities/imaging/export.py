@@ -139,7 +139,8 @@ def _record(home: Path, paths: Sequence[Path]) -> Record:
 
 
 def _facts(dataset: "Dataset", path: Path) -> dict[str, Any]:
-    from .formats.sections import GREYS, PLANES
+    from .formats.modules import GREYS
+    from .formats.sections import PLANES
 
     names = {kind.sop_class: name for name, kind in KINDS.items()}
     if dataset.SOPClassUID not in names:

@@ -198,6 +198,20 @@ def test_cr_and_dx_are_one_kind_and_an_unknown_part_mixes_with_any(tmp_path: Pat
     assert len(read(tmp_path)) == 2
 
 
+def test_a_stray_file_among_dicom_is_named(tmp_path: Path) -> None:
+    for i in range(3):
+        radiograph(tmp_path / f"{i}.dcm", f"P{i}")
+    assert is_dicom_folder(tmp_path)
+    (tmp_path / "notes.txt").write_text("seen")
+    with pytest.raises(
+        InputError, match=r"3 DICOM files and 1 of another kind: notes.txt; move them away, or add"
+    ):
+        is_dicom_folder(tmp_path)
+    for i in range(4):
+        (tmp_path / f"{i}.png").write_bytes(b"a picture")
+    assert not is_dicom_folder(tmp_path)
+
+
 def test_what_is_no_image_is_left_out_and_what_cannot_be_read_is_listed(tmp_path: Path) -> None:
     radiograph(tmp_path / "image", "P")
     radiograph(
@@ -233,7 +247,8 @@ def test_a_folder_of_dicom_alone_needs_no_dataset_yaml(tmp_path: Path) -> None:
     assert len(test) > 0
     (tmp_path / "pacs" / "notes.txt").write_text("x")
     with pytest.raises(
-        InputError, match=r"dataset\.yaml: no such file; write one .* nothing but DICOM files"
+        InputError,
+        match=r"40 DICOM files and 1 of another kind: notes.txt; move them away, or add a dataset\.yaml",
     ):
         read_config("imaging", tmp_path / "pacs", None, "x")
 

@@ -37,6 +37,7 @@ from pydicom.uid import (
 from polyclinic.core.errors import InputError
 from polyclinic.core.modality import DatasetSource, TrainingSet
 from polyclinic.core.profile import PatientProfile
+from polyclinic.core.remarks import DataWarning
 from polyclinic.modalities.imaging.burned_in import shows_text
 from polyclinic.modalities.imaging.data import read_images
 from polyclinic.modalities.imaging.formats.files import frames, read_image
@@ -561,7 +562,61 @@ def test_side_markers_are_no_text(mark: str, size: int) -> None:
     assert not shows_text(written(film(), mark, size, (8, 8)).astype(np.float32) / 255)
 
 
-def test_burned_in_text_refuses_the_set_unless_it_is_ignored(tmp_path: Path) -> None:
+def test_flagged_images_are_listed_in_a_file_and_left_out_by_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    records = [f"{i:02}.png" for i in range(13)]
+    for i, name in enumerate(records):
+        picture = written(film(), "DOE^JANE 12.04.1953", 14, (4, 4)) if i else np.asarray(film())
+        Image.fromarray(picture).save(tmp_path / name)
+    with pytest.raises(
+        InputError, match=r"12 of 13 images show .*and 2 more \(all of them are in .*/flagged.txt\)"
+    ):
+        read_images(a_set(tmp_path, records), 16)
+    assert (tmp_path / "flagged.txt").read_text().split() == records[1:]
+    with pytest.warns(DataWarning, match=r"12 of 13 images left out by flagged.txt"):
+        assert len(read_images(a_set(tmp_path, records, exclude="flagged.txt"), 16)[0]) == 1
+    (tmp_path / "flagged.txt").write_text("\n".join(records[2:]))
+    with pytest.warns(DataWarning), pytest.raises(InputError, match=r"1 of 2 images show burned-in text"):
+        read_images(a_set(tmp_path, records, exclude="flagged.txt", burned_in_list="others.txt"), 16)
+    assert (tmp_path / "others.txt").read_text() == "01.png\n"
+    (tmp_path / "flagged.txt").write_text("\n".join([*records, "14.png"]))
+    with pytest.raises(InputError, match=r"flagged.txt: 1 lines name no file in .*: 14.png"):
+        read_images(a_set(tmp_path, records, exclude="flagged.txt"), 16)
+    with pytest.raises(InputError, match=r"absent.txt: no such file; options: exclude names"):
+        read_images(a_set(tmp_path, records, exclude="absent.txt"), 16)
+
+
+def test_hair_rulers_and_edges_are_no_text() -> None:
+    """Made up: dark hairs across skin, a ruler at the edge and one inside, the rim of a skull."""
+    random = np.random.default_rng(0)
+    flagged = 0
+    for turn in range(20):
+        skin = Image.fromarray(np.full((256, 256), 190, np.uint8))
+        draw = ImageDraw.Draw(skin)
+        for _ in range(60 if turn % 2 else 0):
+            x, y, dx, dy = random.integers(0, 256, 4)
+            draw.line((x, y, x + dx // 3 - 40, y + dy // 3 - 40), fill=int(random.integers(60, 120)), width=2)
+        for tick in range(0, 256, 12):
+            draw.line((tick, 240, tick, 256), fill=20, width=3)
+            draw.line((tick, 100, tick, 112 if tick % 60 else 118), fill=30, width=2)
+        draw.ellipse((30, 30, 220, 220), outline=240, width=5)
+        flagged += shows_text(np.asarray(skin, dtype=np.float32) / 255)
+    assert flagged == 0
+
+
+def test_text_on_skin_is_found() -> None:
+    skin = Image.fromarray(np.full((512, 512), 190, np.uint8))
+    for text in ("DOE^JANE 12.04.1953", "ID 8841-2230", "15/03/2021 10:42:17"):
+        for size in (12, 20, 32):
+            assert shows_text(written(skin, text, size, (8, 8)).astype(np.float32) / 255), (text, size)
+
+
+def test_burned_in_text_refuses_the_set_unless_it_is_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     Image.fromarray(written(film(), "DOE^JANE 12.04.1953", 14, (4, 4))).save(tmp_path / "named.png")
     film().save(tmp_path / "plain.png")
     stored = np.asarray(film())
