@@ -210,7 +210,9 @@ def shipped_model(modality: str, dataset: DatasetConfig, private: bool) -> tuple
         known = {*(TAGS if dataset.dicom else ()), *dataset.fields, *dataset.constants}
         model = {key: value for key, value in shipped.model.items() if key != "shows"}
         if "steer" in model:
-            model["steer"] = [field for field in model["steer"] if field in known]
+            steer = [field for field in model.pop("steer") if field in known]
+            if "pam50" in steer:  # else these are not the shipped fields: all that the folder maps steer
+                model["steer"] = steer
         if (prior := model.get("prior")) and prior.get("by") not in known:
             model["prior"] = {key: value for key, value in prior.items() if key != "by"}
         if "training" in model:

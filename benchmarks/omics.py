@@ -29,10 +29,10 @@ from polyclinic.core.dp.budget import Budget
 from polyclinic.core.modality import TrainingSet
 from polyclinic.core.training.fit import Fit
 from polyclinic.core.training.weights import Weights, find, load
+from polyclinic.modalities.omics.classes import SUBTYPES
 from polyclinic.modalities.omics.data import read_assays, read_survival
 from polyclinic.modalities.omics.generator import OmicsGenerator
 from polyclinic.modalities.omics.model import Config, train
-from polyclinic.modalities.omics.tumours import SUBTYPES
 
 DELTA = 1e-4
 # name: (bar at public, epsilon 10, epsilon 1), and whether less is better

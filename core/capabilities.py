@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .assertions import Assertion
 from .cohort.watermark import Mark, Tally
 from .config import Settings
-from .modality import Modality, Record, TrainingSet
+from .modality import Modality, Record, TrainingSet, View
 from .profile import PatientProfile
 
 
@@ -104,6 +104,15 @@ class NamedColumns(Protocol):
         ...
 
 
+@runtime_checkable
+class ViewsOfData(Protocol):
+    """Looks at real data by what they hold; others have the same views for all data. Omics of ours does."""
+
+    def views_of(self, data: Sequence[TrainingSet]) -> list[View]:
+        """What eval may measure where real data are given. Raises InputError."""
+        ...
+
+
 class LiveSource(Protocol):
     """One patient's signals; each second is asked for once, in order. modalities.signals.live.Monitor is ours."""
 
@@ -149,5 +158,6 @@ CAPABILITIES = (
     ClinicalRules,
     SizedRecords,
     NamedColumns,
+    ViewsOfData,
     Live,
 )

@@ -2,15 +2,23 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 from typing import Any
 
+from ..core.capabilities import ViewsOfData
 from ..core.fields import Field
-from ..core.modality import Record, Task, TrainingSet, View
+from ..core.modality import Modality, Record, Task, TrainingSet, View
 from ..core.profile import PatientProfile, Value
 from .metrics.classifier import LEAST_OF_CLASS
+
+
+def views_of(modality: Modality, pairs: Sequence[tuple[TrainingSet, TrainingSet]] | None) -> list[View]:
+    """The views of a modality, by its real data where it looks at these, with a task for every declared field."""
+    if pairs and isinstance(modality, ViewsOfData):
+        return with_declared(modality.views_of([train for train, _ in pairs]), pairs)
+    return with_declared(modality.views(), pairs)
 
 
 def with_declared(
@@ -22,7 +30,13 @@ def with_declared(
         for field in train.vocabulary.declared:
             if field.name in train.fields and field.settled and (task := _task(field, train, test)):
                 found.setdefault(field.name, task)
-    return [replace(view, tasks=(*view.tasks, *found.values())) for view in views]
+    return [replace(view, tasks=(*view.tasks, *_beyond(view, found.values()))) for view in views]
+
+
+def _beyond(view: View, found: Iterable[Task]) -> list[Task]:
+    """The tasks of fields that the view has no task of."""
+    own = {task.field for task in view.tasks}
+    return [task for task in found if task.field not in own]
 
 
 def _task(field: Field, train: TrainingSet, test: TrainingSet) -> Task | None:

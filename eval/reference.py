@@ -14,7 +14,7 @@ from ..core.config import read_json
 from ..core.errors import InputError
 from ..core.modality import Modality, TrainingSet
 from ..core.profile import PatientProfile
-from .declared import with_declared
+from .declared import views_of
 from .metrics.distances import (
     LEAST,
     PROBABILITIES,
@@ -84,7 +84,7 @@ def samples(
                 f"{test.root}: {len(both)} patients are in both splits, for example {min(both)}; "
                 f"expected a split by patient"
             )
-    views = with_declared(modality.views(), pairs)
+    views = views_of(modality, pairs)
     learnt = collect(views, real_rows(modality, [train for train, _ in pairs if len(train)], seed, most))
     judged = collect(views, real_rows(modality, [test for _, test in pairs if len(test)], seed, most))
     return list(zip(learnt, judged, strict=True))
@@ -102,7 +102,7 @@ def aggregate(
     if a view's test split has fewer than 20 patients, or its train split too few for any real baseline.
     """
     views: dict[str, Any] = {}
-    for view, (train, test) in zip(modality.views(), samples(modality, pairs, seed), strict=True):
+    for view, (train, test) in zip(views_of(modality, pairs), samples(modality, pairs, seed), strict=True):
         if train is None or test is None:
             continue
         if test.patient_count < LEAST_PATIENTS:

@@ -36,8 +36,9 @@ from polyclinic.modalities.imaging.gaussian_prior import (
     fit_private,
 )
 from polyclinic.modalities.omics import private
+from polyclinic.modalities.omics.classes import SUBTYPES
 from polyclinic.modalities.omics.modules import PAM50
-from polyclinic.modalities.omics.tumours import SUBTYPES, Layout, Tumours
+from polyclinic.modalities.omics.tumours import Layout, Tumours
 from polyclinic.modalities.signals.ecg import private as ecg_private
 from polyclinic.modalities.signals.ecg.morphology import QUANTILES, MorphologyModel, MorphologySpace
 

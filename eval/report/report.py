@@ -17,7 +17,7 @@ from ...core.modality import Modality, TrainingSet, View
 from .. import reference as references
 from ..attacks.attack import attack
 from ..cohort import CohortRecords, EvaluatedCohort, Subset
-from ..declared import with_declared
+from ..declared import views_of
 from ..linkage.linkage import linkage
 from ..metrics.classifier import C2ST_TITLE, c2st
 from ..metrics.distances import (
@@ -136,7 +136,7 @@ def comparisons_of(
     profile: EvaluationProfile = FULL,
 ) -> list[Comparison]:
     """The rows of each view of a modality: synthetic ones, and where there are pairs real ones."""
-    views = with_declared(modality.views(), pairs)
+    views = views_of(modality, pairs)
     if not views:
         return []
     # without real rows there is nothing to hold a closer look against

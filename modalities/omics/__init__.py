@@ -1,4 +1,4 @@
-"""Omics: RNA, microRNA and methylation of a tumour, drawn by a conditional VAE, written as AnnData."""
+"""Omics: expression, microRNA, methylation, proteins of a sample, drawn by a conditional VAE, written as AnnData."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ class Options(Settings):
 
 
 class Omics:
-    """RNA, microRNA and methylation of a breast tumour."""
+    """Assays of one sample a patient: those that the weights have learnt."""
 
     name = "omics"
     after: tuple[str, ...] = ()
@@ -44,17 +44,21 @@ class Omics:
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         self.options = parse(Options, dict(options or {}), "omics")
         there = available().get(WEIGHTS)
-        self._anybody = there is not None and "pam50?" not in read_card(there).columns
-        if self._anybody:
-            self.indication = "every patient has the assays that the weights in force have learnt"
+        self._fields: tuple[str, ...] = BREAST_CANCER
+        if there is not None:
+            card = read_card(there)
+            # cards of version 0.1 do not say: with PAM50 they are of breast cancer, else of anybody
+            usual = BREAST_CANCER if "pam50?" in card.columns else ()
+            self._fields = tuple(card.model.get("indicated", usual))
+            self.indication = _indication(self._fields, list(card.model.get("assays", ())))
         if self.options.format not in (known := registry.formats_of(self.name)):
             raise InputError(
                 f"omics: format: {self.options.format!r} is not installed; expected one of: {', '.join(known)}"
             )
 
     def indicated(self, profile: PatientProfile) -> bool:
-        """Where there is a tumour of the breast, if the weights are of such tumours (PAM50); else anybody."""
-        return self._anybody or any(profile.has(code) for code in BREAST_CANCER)
+        """Who has one of the conditions that the card names; everybody where it names none."""
+        return not self._fields or any(profile.has(code) for code in self._fields)
 
     def weights(self) -> list[str]:
         """One file."""
@@ -85,7 +89,7 @@ class Omics:
         return train(data, conditioner, settings, fit)
 
     def load(self, data: TrainingSet) -> list[Record]:
-        """Real tumours."""
+        """Real samples."""
         from .data import records_of
 
         return records_of(data)
@@ -109,7 +113,7 @@ class Omics:
         return found
 
     def read(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
-        """Tumours of a cohort."""
+        """Samples of a cohort."""
         from .reading import read
 
         return read(folder, patient_ids)
@@ -133,7 +137,26 @@ class Omics:
         return watermark.marks(record, mark, patient_id)
 
     def views(self) -> list[View]:
-        """Expression and subtype."""
-        from .metrics import views
+        """What the weights in force have learnt: RNA, or else each assay, and its classes."""
+        from .metrics import Shown, views
 
-        return views()
+        card = read_card(find(WEIGHTS))
+        return views(Shown.of_card(card.model, card.columns))
+
+    def views_of(self, data: Sequence[TrainingSet]) -> list[View]:
+        """What real data have; see core.capabilities.ViewsOfData."""
+        from .metrics import Shown, views
+
+        return views(Shown.of_data(data))
+
+
+def _indication(fields: Sequence[str], assays: Sequence[str]) -> str:
+    """Who has a sample, in one sentence."""
+    if tuple(fields) == BREAST_CANCER:
+        return Omics.indication
+    measured = (
+        f"the assays {', '.join(assays)}" if assays else "the assays that the weights in force have learnt"
+    )
+    if not fields:
+        return f"every patient has {measured}"
+    return f"patients with {' or '.join(fields)} have {measured}; nobody else has"

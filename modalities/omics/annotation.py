@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...core.training.weights import Card
+from .classes import PAM50, Classes
 from .genes import ensembl_ids
 
 if TYPE_CHECKING:
@@ -18,18 +19,27 @@ MEANINGS = {  # assay -> unit, what an exact zero means
     "meth": ("M-value: log2(beta / (1 - beta)) of the gene's mean beta", "beta = 0.5"),
 }
 UNKNOWN_MEANING = ("that of the data learnt from", "that of the data learnt from")
+KINDS = {  # what the data learnt from had -> unit, what an exact zero means
+    "log2": ("log2, as in the data learnt from", "exactly 0.0 = not detected"),
+    "counts": ("log2(counts per million + 1)", "exactly 0.0 = not detected"),
+    "intensities": ("log2 of the intensity", "exactly 0.0 = not detected"),
+    "beta": ("M-value: log2(beta / (1 - beta))", "beta = 0.5"),
+    "centred": ("log ratio or z-score, as in the data learnt from", "the middle"),
+}
 COUNTS_MEANING = "read counts, negative binomial about the shares of the log2 expression"
 SYNTHETIC = "SYNTHETIC: drawn by a model, not measured on a person"
 LICENCE = (
     "synthetic data; the cohort's manifest.json names the weights, and their cards the data and licences"
 )
-ALWAYS = ("age", "sex", "pam50")  # fields that obs has, known or not
+ALWAYS = ("age", "sex")  # fields that obs has, known or not, with that of the classes
+CLASSES, BREAST_MARKERS, VALUES = "classes", "breast_markers", "values"  # of provenance
 
 
-def obs_of(table: "pa.Table") -> "pd.DataFrame":
+def obs_of(table: "pa.Table", classes: str = PAM50.field) -> "pd.DataFrame":
     """Profile fields by name: words as categories, conditions as bool, numbers as float64; the index is the id.
 
-    Unknown is NaN (NA in a condition). A field that nobody has is left out, but for age, sex and pam50.
+    Unknown is NaN (NA in a condition). A field that nobody has is left out, but for age, sex and the field of the
+    classes ("" for none).
     """
     import pandas as pd
     import pyarrow as pa
@@ -37,9 +47,10 @@ def obs_of(table: "pa.Table") -> "pd.DataFrame":
     ids = np.array(table["patient_id"].to_pylist(), dtype=object)
     nobody = pa.chunked_array([pa.nulls(len(ids), pa.string())])
     values: dict[str, Any] = {"patient_id": ids}
-    for name in [*ALWAYS, *sorted(set(table.column_names) - {*ALWAYS, "patient_id"})]:
+    always = [*ALWAYS, *([classes] if classes else [])]
+    for name in [*always, *sorted(set(table.column_names) - {*always, "patient_id"})]:
         column = table[name] if name in table.column_names else nobody
-        if name in ALWAYS or column.null_count < len(ids):
+        if name in always or column.null_count < len(ids):
             values[name] = _series(column)
     return pd.DataFrame(values, index=pd.Index(ids, dtype=object))
 
@@ -60,16 +71,31 @@ def var_of(symbols: Sequence[str], ids: Sequence[str], prefix: str = "") -> "pd.
 
 def uns_of(assay: str, provenance: Mapping[str, Any], counted: bool = False) -> dict[str, Any]:
     """That it is synthetic, unit and zero, the model's provenance, and the licence."""
-    unit, zero = MEANINGS.get(assay, UNKNOWN_MEANING)
+    rest = {key: value for key, value in provenance.items() if key != VALUES}
+    kinds: Mapping[str, str] = provenance.get(VALUES, {})
+    unit, zero = KINDS[kinds[assay]] if assay in kinds else MEANINGS.get(assay, UNKNOWN_MEANING)
     about = {"synthetic": True, "statement": SYNTHETIC, "assay": assay, "unit": unit, "zero": zero}
     counts = {"counts": COUNTS_MEANING} if counted else {}
-    return {**about, **counts, "generator": "Polyclinic", "licence": LICENCE, **provenance}
+    return {**about, **counts, "generator": "Polyclinic", "licence": LICENCE, **rest}
 
 
 def provenance_of(card: Card) -> dict[str, Any]:
-    """Of the weights' card: the model, its privacy, and the data it learnt from with their licences."""
+    """Of the weights' card: the model, its privacy, and the data it learnt from with their licences.
+
+    Also the field of the classes, whether the marker genes of breast cancer are stated, and what the values of each
+    assay are, which cards of version 0.1 do not say.
+    """
     limits = {"epsilon": card.epsilon, "delta": card.delta}
+    about: dict[str, Any] = {}
+    if "classes" in card.model:
+        classes = Classes.of_card(card.model, card.columns)
+        about = {
+            CLASSES: classes.field,
+            BREAST_MARKERS: card.model["breast"],
+            VALUES: dict(card.model["values"]),
+        }
     return {
+        **about,
         "model": card.name,
         "model_kind": card.kind,
         "model_version": card.version,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .annotation import SYNTHETIC, obs_of, uns_of, var_of
+from .annotation import CLASSES, SYNTHETIC, obs_of, uns_of, var_of
+from .classes import PAM50
 from .pieces import COUNTS, VALUES, AssayPieces, gather, write
 from .store import create, name_dimensions, write_parts, write_rows
 
@@ -53,7 +54,7 @@ def assemble(
     of patients. The bytes do not depend on how the patients were cut into pieces.
     """
     table, assays = gather(pieces)
-    obs = obs_of(table)
+    obs = obs_of(table, str((provenance or {}).get(CLASSES, PAM50.field)))
     place = folder / "omics"
     place.mkdir(parents=True, exist_ok=True)
     if form == "mudata":

@@ -11,11 +11,12 @@ from ...core.modality import Batch, Record
 from ...core.profile import PatientProfile, seed_for
 from ...core.training.weights import Weights, restore
 from ...core.types import Float32Array, IntArray
+from .classes import Classes
 from .data import MARKERS
 from .latent_prior import LatentPrior
 from .marginals import Marginals
 from .survival import Survival
-from .tumours import SUBTYPES, Layout, linear_columns
+from .tumours import Layout
 from .vae import Decoder
 
 BLOCK = 32  # rows of a matrix product: always as many, so that a row's bits do not depend on its companions
@@ -36,7 +37,8 @@ class Sampler:
                 "train them again"
             ) from None
         self.columns = card.columns
-        self.linear = linear_columns(self.columns)
+        self.classes = Classes.of_card(card.model, card.columns)
+        self.linear = self.classes.covariates(self.columns)
         self.masks = [self.columns.index(f"{field_of(self.columns[i])}?") for i in self.linear]
         self.decoder = Decoder(self.layout.features, len(self.columns), shape["latent"], shape["width"])
         restore(self.decoder, weights, "decoder.")
@@ -83,7 +85,7 @@ class Sampler:
 
 
 class OmicsGenerator:
-    """Tumours from trained weights; a subtype that the profile leaves open is drawn by the training shares.
+    """Samples from trained weights; a class that the profile leaves open is drawn by the training shares.
 
     `assays` are those to draw, default all that the weights have. Raises InputError for one they lack.
     """
@@ -99,25 +101,25 @@ class OmicsGenerator:
         self.assays = tuple(assays) or tuple(symbols)
         self.symbols = {name: np.array(symbols[name]) for name in self.assays}
         rna = list(symbols.get("rna", ()))
-        self.markers = {m: rna.index(m) for m in MARKERS if m in rna} if "rna" in self.assays else {}
+        marked = "rna" in self.assays and weights.card.model.get("breast", True)
+        self.markers = {m: rna.index(m) for m in MARKERS if m in rna} if marked else {}
 
     def sample(self, batch: Batch) -> list[Record]:
         """One tumour a row."""
         if not len(batch):
             return []
         code = select(batch.condition, self.columns, self.sampler.columns)
-        subtype = []
+        classes, subtype = self.sampler.classes, []
         for row, (profile, seed) in enumerate(zip(batch.profiles, batch.seeds, strict=True)):
-            subtype.append(self._subtype(profile.traits.get("pam50"), seed))
-            for column in (f"pam50={SUBTYPES[subtype[row]]}", "pam50?"):
+            subtype.append(self._subtype(classes.place(profile), seed))
+            for column, value in classes.encoded(subtype[row]).items():
                 if column in self.sampler.columns:
-                    code[row, self.sampler.columns.index(column)] = 1.0
+                    code[row, self.sampler.columns.index(column)] = value
         scores = self.sampler.scores(subtype, code, batch.seeds, self.assays)
         slices = self.sampler.layout.slices()
         values = {
             name: self.sampler.marginals.of(slices[name]).to_values(found) for name, found in scores.items()
         }
-        has_subtype = "pam50?" in self.sampler.columns
         return [
             Record(
                 {
@@ -126,7 +128,7 @@ class OmicsGenerator:
                     for k, a in ((name, values[name][row]), (f"{name}_var", self.symbols[name]))
                 },
                 {
-                    "pam50": SUBTYPES[subtype[row]] if has_subtype else None,
+                    **classes.facts(subtype[row]),
                     **{m: round(float(values["rna"][row, i]), 3) for m, i in self.markers.items()},
                     **self._outcome(batch.profiles[row], subtype[row], batch.seeds[row]),
                 },
@@ -142,11 +144,11 @@ class OmicsGenerator:
         months, died = self.sampler.survival.draw(profile.age, stage, subtype, _rng(seed, "survival"))
         return {"os_months": months, "os_event": died}
 
-    def _subtype(self, asked: str | None, seed: int) -> int:
-        if asked is not None:
-            return SUBTYPES.index(asked)
+    def _subtype(self, asked: int, seed: int) -> int:
+        if asked >= 0:
+            return asked
         shares = self.sampler.prior.shares
-        return int(_rng(seed, "subtype").choice(len(SUBTYPES), p=shares / shares.sum()))
+        return int(_rng(seed, "subtype").choice(len(shares), p=shares / shares.sum()))
 
 
 def _rng(seed: int, stream: str) -> np.random.Generator:

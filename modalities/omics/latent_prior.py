@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...core.types import BoolArray, FloatArray, IntArray
-from .tumours import SUBTYPES
+from .classes import SUBTYPES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,26 +40,31 @@ class LatentPrior:
     blur: FloatArray
 
     @classmethod
-    def fit(cls, latent: FloatArray, covariates: FloatArray, subtype: IntArray, blur: float) -> "LatentPrior":
-        """Of (row, latent) codes, their covariates (row, column) and subtype; -1 is unknown."""
+    def fit(
+        cls,
+        latent: FloatArray,
+        covariates: FloatArray,
+        subtype: IntArray,
+        blur: float,
+        classes: int = len(SUBTYPES),
+    ) -> "LatentPrior":
+        """Of (row, latent) codes, their covariates (row, column) and subtype, one of `classes`; -1 is unknown."""
         middle = covariates.mean(0)
         away = covariates - middle
         inner = away - _by_subtype(away, subtype)
         within = latent - _by_subtype(latent, subtype)
         line = np.linalg.solve(inner.T @ inner + RIDGE * np.eye(covariates.shape[1]), inner.T @ within).T
         rest = latent - away @ line.T
-        centre = np.stack(
-            [rest[(subtype == k) | ~(subtype == k).any()].mean(0) for k in range(len(SUBTYPES))]
-        )
+        centre = np.stack([rest[(subtype == k) | ~(subtype == k).any()].mean(0) for k in range(classes)])
         departures = rest - np.concatenate([centre, rest.mean(0, keepdims=True)])[subtype]
         common = departures.T @ departures / len(rest)
         roots = []
-        for k in range(len(SUBTYPES)):
+        for k in range(classes):
             rows = departures[subtype == k]
             covariance = (rows.T @ rows + POOL * common) / (len(rows) + POOL)
             roots.append(np.linalg.cholesky(covariance + 1e-6 * np.eye(len(covariance))))
-        counts = np.array([(subtype == k).sum() for k in range(len(SUBTYPES))], dtype=np.float64)
-        shares = counts / counts.sum() if counts.any() else np.full(len(SUBTYPES), 1 / len(SUBTYPES))
+        counts = np.array([(subtype == k).sum() for k in range(classes)], dtype=np.float64)
+        shares = counts / counts.sum() if counts.any() else np.full(classes, 1 / classes)
         kept = subtype >= 0 if blur < 1 else np.zeros(len(rest), dtype=bool)
         return cls(
             shares, centre, np.stack(roots), line, middle, departures[kept],

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 TEXT = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 PACKED = (".gz", ".bz2", ".xz", ".zip")
 BLOCK = 1024  # rows of a dense matrix read at once
+Values = Literal["log2", "counts", "intensities", "beta", "centred"]  # what the numbers of an assay are
 
 
 class Source(Settings):
@@ -32,7 +33,7 @@ class Source(Settings):
     """
 
     file: str
-    values: Literal["log2", "counts"] = "log2"
+    values: Values = "log2"
     key: str | None = None
     layer: str | None = None
     modality: str | None = None

@@ -23,18 +23,28 @@ from ...core.types import FloatArray
 from .generator import Sampler
 from .latent_prior import LatentPrior
 from .marginals import Marginals
-from .private import MOST_NOISE, RELEASES, SURVIVAL, Mechanisms, Moments, learn, noise_limit, noise_of
+from .private import (
+    MOST_NOISE,
+    RELEASES,
+    SURVIVAL,
+    Mechanisms,
+    Moments,
+    learn,
+    modules_of,
+    noise_limit,
+    noise_of,
+)
 from .scales import Public
-from .survival import NORM, Survival, fit_sums, rows_of
+from .survival import NORM, PAM50, Expected, Survival, fit_sums, rows_of
 from .survival import fit as fit_survival
-from .tumours import SUBTYPES, Tumours, linear_columns, read_tumours
+from .tumours import Tumours, read_tumours
 from .vae import Network, OmicsVae, Training
 
 if TYPE_CHECKING:
     from ...core.dp.budget import Budget
 
 CALIBRATION = 4000  # tumours drawn to see which scores a model gives
-LEAST_PATIENTS = 20  # of public data, for marginals to mean anything
+LEAST_PATIENTS = 60  # for marginals and classes to mean anything
 
 
 class Config(Settings):
@@ -52,12 +62,12 @@ class Config(Settings):
 def train(data: Sequence[TrainingSet], conditioner: Conditioner, config: Config, how: Fit) -> Weights:
     """Weights from all rows of the sets. Raises InputError: too few patients, or what read_tumours refuses."""
     tumours = read_tumours(data, conditioner, config.assays, config.steer)
-    if how.budget is not None:
-        return _privately(tumours, data, how, how.budget)
     if len(tumours.patients) < LEAST_PATIENTS:
         raise InputError(
-            f"omics: {len(tumours.patients)} patients are too few to learn from; at least {LEAST_PATIENTS} are needed"
+            f"omics: {len(tumours.patients)} patients are too few to learn from; {LEAST_PATIENTS} patients would do"
         )
+    if how.budget is not None:
+        return _privately(tumours, data, how, how.budget)
     return _publicly(tumours, data, config, how)
 
 
@@ -80,18 +90,20 @@ def _publicly(tumours: Tumours, data: Sequence[TrainingSet], config: Config, how
     factors, values, spread = residue(left, config.network.factors)
     prior = LatentPrior.fit(
         np.concatenate([latent.double().numpy(), values], axis=1),
-        tumours.code[:, linear_columns(tumours.columns)].astype(np.float64), tumours.subtype, config.network.blur,
+        tumours.code[:, tumours.linear].astype(np.float64), tumours.subtype, config.network.blur, len(tumours.classes),
     )  # fmt: skip
     tensors = {f"decoder.{k}": v for k, v in module.decoder.state_dict().items()} | prior.tensors()
     tensors |= {"factors": torch.from_numpy(factors), "spread": torch.from_numpy(spread)}
     if tumours.followed is not None:
-        tensors |= _survival(fit_survival(tumours.profiles, tumours.subtype, tumours.followed))
+        tensors |= _survival(
+            fit_survival(tumours.profiles, tumours.subtype, tumours.followed, _expected(tumours))
+        )
     codes = (
         ""
         if config.network.blur == 1
         else "holds a latent code of each training patient: for public data only"
     )
-    counts = np.bincount(tumours.subtype[tumours.subtype >= 0], minlength=len(SUBTYPES))
+    counts = np.bincount(tumours.subtype[tumours.subtype >= 0], minlength=len(tumours.classes))
     card = _card(
         tumours, data, config.network.width, config.network.latent, counts / max(1, counts.sum()),
         kind="conditional VAE with its aggregated posterior", privacy="public", steps=outcome.steps,
@@ -124,13 +136,18 @@ def _calibrated(
     rng = np.random.default_rng(seed)
     rows = rng.choice(len(tumours.patients), CALIBRATION)
     subtype = np.where(
-        tumours.subtype >= 0, tumours.subtype, rng.integers(len(SUBTYPES), size=len(tumours.subtype))
+        tumours.subtype >= 0, tumours.subtype, rng.integers(len(tumours.classes), size=len(tumours.subtype))
     )
     scores = sampler.scores(
         subtype[rows], tumours.code[rows], rng.integers(1 << 62, size=CALIBRATION).tolist()
     )
     whole = np.concatenate([scores[name] for name in tumours.layout.symbols], axis=1)
     return Weights(tensors | halves("marginals", vars(marginals.calibrated(whole))), card)
+
+
+def _expected(tumours: Tumours) -> Expected:
+    """What is publicly known of the classes' survival."""
+    return PAM50 if tumours.classes.field == "pam50" else Expected.nothing(len(tumours.classes))
 
 
 def _survival(model: Survival) -> dict[str, Tensor]:
@@ -144,12 +161,13 @@ def _privately(tumours: Tumours, data: Sequence[TrainingSet], how: Fit, budget: 
     count = len(tumours.patients)
     budget.check(count)
     survival = tumours.followed is not None
-    if (limit := noise_limit(budget, survival)) > MOST_NOISE * count:
+    modules = bool(modules_of(tumours, detail=False))
+    if (limit := noise_limit(budget, survival, modules)) > MOST_NOISE * count:
         raise InputError(
             f"epsilon {budget.epsilon:g} at delta {budget.delta:g}: {count} patients are too few, the noise would "
-            f"hide the subtypes; {int(np.ceil(limit / MOST_NOISE))} patients would do, or a larger epsilon"
+            f"hide the classes; {int(np.ceil(limit / MOST_NOISE))} patients would do, or a larger epsilon"
         )
-    detail, noise = noise_of(budget, count, survival)
+    detail, noise = noise_of(budget, count, survival, modules)
     releases = [*RELEASES, *[SURVIVAL] * survival]
     plans = {
         what: PrivacyPlan.once(count, multiplier, budget.delta, what)
@@ -162,11 +180,13 @@ def _privately(tumours: Tumours, data: Sequence[TrainingSet], how: Fit, budget: 
     moments = learn(tumours, mechanisms)
     tensors = _of_moments(moments, tumours)
     if tumours.followed is not None:
-        rows = rows_of(tumours.profiles, tumours.subtype, tumours.followed)
-        tensors |= _survival(fit_sums(*mechanisms.sum(rows, NORM, releases.index(SURVIVAL)), count))
+        known = _expected(tumours)
+        rows = rows_of(tumours.profiles, tumours.subtype, tumours.followed, known)
+        tensors |= _survival(fit_sums(*mechanisms.sum(rows, NORM, releases.index(SURVIVAL)), count, known))
+    basis = "public gene modules" if modules else "random projections and classes"
     card = _card(
         tumours, data, 0, moments.loadings.shape[1], moments.factors.shares,
-        kind="private moments of public gene modules", steps=len(releases),
+        kind=f"private moments of {basis}", steps=len(releases),
         seconds=round(time.monotonic() - began, 1), **paid,
     )  # fmt: skip
     return Weights(tensors, card)
@@ -174,7 +194,7 @@ def _privately(tumours: Tumours, data: Sequence[TrainingSet], how: Fit, budget: 
 
 def _of_moments(moments: Moments, tumours: Tumours) -> dict[str, Tensor]:
     """Tensors of a generator whose decoder is a line; all post-processing."""
-    public, factors = Public.of(tumours.layout), moments.factors
+    public, factors = Public.of(tumours), moments.factors
     marginals = Marginals.normal(
         moments.location, moments.spread, moments.undetected, public.low, public.high
     )
@@ -206,6 +226,12 @@ def _card(
     model = {
         "decoder": {"latent": latent, "width": width},
         "assays": {name: list(features) for name, features in tumours.layout.symbols.items()},
-        "subtype_shares": dict(zip(SUBTYPES, np.round(shares, 4).tolist(), strict=True)),
+        "values": dict(tumours.kinds),
+        "classes": tumours.classes.for_card(),
+        "subtype_shares": dict(zip(tumours.classes.names, np.round(shares, 4).tolist(), strict=True)),
+        "breast": tumours.breast,
+        "tumour": tumours.tumour,
+        "indicated": list(tumours.indicated),
+        "survival": tumours.followed is not None,
     }
     return Card(name="omics", modality="omics", data=used, columns=list(tumours.columns), model=model, **more)

@@ -17,13 +17,14 @@ from ...core.cohort.patients_table import columns
 from ...core.modality import Record
 from ...core.profile import PatientProfile
 from ...core.types import AnyArray, IntArray
+from .classes import drawn
+from .data import MARKERS, OUTCOMES
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 OBS = "obs.arrow"
 VALUES, COUNTS = "values", "counts"
-OUTCOMES = {"os_months": "double", "os_event": "bool"}  # facts that obs has as columns -> arrow type
 TOGETHER = 256  # tables of pieces joined at once; thousands of tiny ones cost more memory than their rows
 
 
@@ -59,13 +60,18 @@ def write(records: Sequence[Record], profiles: Sequence[PatientProfile], folder:
 
     An assay is a pair of arrays "<assay>", (feature,) float32, and "<assay>_var", (feature,) names, with
     "<assay>_id", (feature,) identifiers, and "<assay>_counts", (feature,) int32, where there are any. All
-    records of an assay have the same features. A subtype that the profile leaves open is the record's; overall
+    records of an assay have the same features. A class that the profile leaves open is the record's; overall
     survival always is.
     """
-    known = [
-        profile.but(traits={"pam50": record.facts["pam50"]}) if record.facts.get("pam50") else profile
-        for record, profile in zip(records, profiles, strict=True)
-    ]
+    known = []
+    for record, profile in zip(records, profiles, strict=True):
+        own = drawn(record.facts, (*MARKERS, *OUTCOMES))
+        known.append(
+            profile.but(
+                traits={name: value for name, value in own.items() if isinstance(value, str)},
+                conditions={name: value for name, value in own.items() if isinstance(value, bool)},
+            )
+        )
     paths = [_save(folder / OBS, _with_outcomes(columns(known, {}), records))]
     for assay in sorted({n for record in records for n in record.arrays if f"{n}_var" in record.arrays}):
         rows = [i for i, record in enumerate(records) if assay in record.arrays]

@@ -1,7 +1,8 @@
-"""Private moments: all that a private omics model takes from patients' tumours, in four Gaussian mechanisms.
+"""Private moments: all that a private omics model takes from patients' samples, in four Gaussian mechanisms.
 
 Each is one sum over patients of a clipped vector, plus noise: feature means; feature spreads and shares not
-detected; second moments of subtype and scores of public gene modules; products of every feature with the scores.
+detected; second moments of class and scores; products of every feature with the scores. The scores of breast cancers
+are those of public gene modules; the scores of other samples are random projections, their class and covariates.
 All else is post-processing. The second moments are those of Dwork et al. 2014 (Analyze Gauss).
 """
 
@@ -15,22 +16,23 @@ from ...core.dp.budget import Budget, noise_for
 from ...core.types import BoolArray, FloatArray
 from .modules import MEMBER, members
 from .scales import Public
-from .tumours import SUBTYPES, Layout, Tumours, linear_columns
+from .tumours import Layout, Tumours
 
 # What is released, and each part's share of the budget, fixed beforehand. The products hold most numbers, and a
 # large budget goes to them; under a small one they drown anyway, and what names the subtype comes first.
 RELEASES = (
     "feature means",
     "feature spreads and shares not detected",
-    "second moments of subtype and gene modules",
-    "products of features and gene modules",
+    "second moments of class and scores",
+    "products of features and scores",
 )
 DETAILED = (0.17, 0.03, 0.15, 0.65)
 COARSE = (0.45, 0.02, 0.25, 0.28)
+PROJECTED = (0.10, 0.03, 0.40, 0.47)  # of data without public modules, whose scores are many
 SURVIVAL = "deaths and follow-up by age, stage and subtype"  # a fifth release, of data that have survival
 SURVIVAL_SHARE = 0.05  # relative to the others' 1
 ENOUGH = 0.004  # noise on a mean over patients of numbers up to 1, below which small modules are distinct
-MOST_NOISE = 0.03  # the same, above which even the subtypes are hidden
+MOST_NOISE = 0.03  # the same, above which even the classes are hidden
 COUNT_WEIGHT = 0.15  # of the count of patients with an assay, relative to all its features
 COVARIATE_WEIGHT = 0.5  # of age, stage, ... relative to the subtype
 MEAN_WEIGHT = 0.25  # of the second release of a feature's mean, relative to its products
@@ -42,6 +44,11 @@ FACTOR_GAIN = 1.3  # of the factors in the products, which are cut there, too
 LEAST_EMPHASIS = 0.05  # factors with less are left to what the literature expects
 LEAST_SPREAD = 0.4  # of a feature, in usual spreads
 LEAST_RESIDUE = 0.15  # variance that no module explains
+# Of data without public modules: random projections of the features; weights of class and covariates in the second
+# moments, relative to the projections; lengths that they have among the scores, which say what is emphasised.
+PROJECTIONS = 64
+HOT_PART, LINE_PART = 0.4, 0.4
+CLASS_LENGTH, LINE_LENGTH = 0.6, 0.6
 MEAN_DEVIATION = float(np.sqrt(2 / np.pi))  # E|z| of a normal
 
 
@@ -88,17 +95,21 @@ class Mechanisms:
         return total + deviation * self.rng.standard_normal(total.shape), deviation
 
 
-def noise_of(budget: Budget, patients: int, survival: bool = False) -> tuple[bool, list[float]]:
+def noise_of(
+    budget: Budget, patients: int, survival: bool = False, modules: bool = True
+) -> tuple[bool, list[float]]:
     """Whether small modules are distinct under the budget, and the noise multiplier of each release."""
     extra = (SURVIVAL_SHARE,) * survival
+    if not modules:
+        return False, noise_for(budget, PROJECTED + extra)
     noise = noise_for(budget, DETAILED + extra)
     detail = noise[2] < ENOUGH * patients
     return detail, noise if detail else noise_for(budget, COARSE + extra)
 
 
-def noise_limit(budget: Budget, survival: bool = False) -> float:
-    """The noise multiplier that hides the subtypes of too few patients: see MOST_NOISE."""
-    return noise_for(budget, COARSE + (SURVIVAL_SHARE,) * survival)[2]
+def noise_limit(budget: Budget, survival: bool = False, modules: bool = True) -> float:
+    """The noise multiplier that hides the classes of too few patients: see MOST_NOISE."""
+    return noise_for(budget, (COARSE if modules else PROJECTED) + (SURVIVAL_SHARE,) * survival)[2]
 
 
 def clipped(rows: FloatArray, norm: float) -> FloatArray:
@@ -112,44 +123,71 @@ def learn(data: Tumours, noise: Mechanisms) -> Moments:
 
     A patient who lacks an assay adds nothing to its sums.
     """
-    public = Public.of(data.layout)
+    public = Public.of(data)
     present = ~np.isnan(data.values)
     values = np.nan_to_num(data.values.astype(np.float64))
     location, error, patients = _means(values, present, data.layout, public, noise)
     spread, undetected = _spreads(values, present, data.layout, public, location, error, patients, noise)
     standard = np.where(present, np.clip((values - location) / spread, -3, 3), 0.0)
-    scores = module_scores(standard, data, noise.detail)
-    centre, basis, emphasis, factors = _factors(data, scores, noise)
+    modules = modules_of(data, noise.detail)
+    if modules:
+        scores = module_scores(standard, data, noise.detail)
+        gram, deviation = _moments_of_modules(data, scores, noise)
+    else:
+        scores, gram, deviation = _moments_of_projections(data, projections(standard, present), noise)
+    centre, basis, emphasis, factors = _factors(data, gram, deviation, scores.shape[1])
     drawn = (scores - centre) @ basis
-    prior = expected(data.layout, basis, noise.detail)
+    prior = expected(data.layout, modules, basis)
     loadings, shift = _loadings(standard, drawn, emphasis, prior, data.layout, public, error, patients, noise)
     residue = np.sqrt(np.maximum(LEAST_RESIDUE, 1 - np.square(loadings).sum(1)))
     return Moments(location + spread * shift, spread, undetected, loadings, residue, factors)
 
 
+def modules_of(data: Tumours, detail: bool) -> dict[str, dict[str, list[int]]]:
+    """Places of the features of each public gene module in each assay; empty unless breast cancers have some."""
+    if not data.breast:
+        return {}
+    found = {name: members(name, features, detail) for name, features in data.layout.symbols.items()}
+    return found if any(found.values()) else {}
+
+
 def module_scores(standard: FloatArray, data: Tumours, detail: bool) -> FloatArray:
     """(patient, score): means of each module's standardised features in the first assay that has modules.
 
-    A patient's scores together are no longer than 1. Without any module the subtype serves.
+    A patient's scores together are no longer than 1.
     """
-    for name, place in data.layout.slices().items():
-        if found := members(name, data.layout.symbols[name], detail):
-            features = standard[:, place]
-            scores = np.stack([features[:, genes].mean(1) for genes in found.values()], axis=1)
-            return clipped(scores * (SCORE_GAIN[detail] / np.sqrt(len(found))), 1.0)
-    return _hot(data)[:, :-1]
+    name, found = next((name, own) for name, own in modules_of(data, detail).items() if own)
+    features = standard[:, data.layout.slices()[name]]
+    scores = np.stack([features[:, genes].mean(1) for genes in found.values()], axis=1)
+    return clipped(scores * (SCORE_GAIN[detail] / np.sqrt(len(found))), 1.0)
 
 
-def expected(layout: Layout, basis: FloatArray, detail: bool) -> FloatArray:
+def projections(standard: FloatArray, present: BoolArray) -> FloatArray:
+    """(patient, projection): random projections of all standardised features, together no longer than 1.
+
+    They keep most of what the strongest components of the features say (Johnson and Lindenstrauss 1984; Halko et
+    al. 2011), and no patient bears on their choice.
+    """
+    count = min(PROJECTIONS, standard.shape[1])
+    axes = np.random.default_rng(0).standard_normal((standard.shape[1], count)) / np.sqrt(count)
+    return clipped(standard @ axes / np.sqrt(np.maximum(present.sum(1, keepdims=True), 1)), 1.0)
+
+
+def covariates(data: Tumours) -> FloatArray:
+    """(patient, covariate) of the linear model, no longer than the square root of how many fields they are of."""
+    fields = len({field_of(data.columns[i]) for i in data.linear})
+    return clipped(data.code[:, data.linear].astype(np.float64), float(np.sqrt(fields)))
+
+
+def expected(layout: Layout, modules: dict[str, dict[str, list[int]]], basis: FloatArray) -> FloatArray:
     """(feature, factor) loadings that the literature makes one expect: a module's features follow its score."""
     loadings = np.zeros((layout.features, basis.shape[1]))
-    found = {name: members(name, features, detail) for name, features in layout.symbols.items()}
-    scores = list(next((modules for modules in found.values() if modules), {}))
+    scores = list(next((own for own in modules.values() if own), {}))
     if scores:
         directions = np.linalg.inv(basis)  # (factor, score)
         directions /= np.linalg.norm(directions, axis=0)
         for name, place in layout.slices().items():
-            for module, genes in found[name].items():
+            for module, genes in modules[name].items():
                 if module in scores:
                     rows = place.start + np.array(genes)
                     loadings[rows] = MEMBER[name] * directions[:, scores.index(module)]
@@ -157,8 +195,8 @@ def expected(layout: Layout, basis: FloatArray, detail: bool) -> FloatArray:
 
 
 def _hot(data: Tumours) -> FloatArray:
-    """(patient, subtype) with a last column for "unknown"."""
-    return np.asarray(np.eye(len(SUBTYPES) + 1)[data.subtype])
+    """(patient, class) with a last column for "unknown"."""
+    return np.asarray(np.eye(len(data.classes) + 1)[data.subtype])
 
 
 def _means(
@@ -201,41 +239,78 @@ def _spreads(
     return public.unit * spread, np.where(share > 3 * fault, np.clip(share, 0, 0.95), 0.0)
 
 
+def _moments_of_modules(data: Tumours, scores: FloatArray, noise: Mechanisms) -> tuple[FloatArray, float]:
+    """Second moments of class, covariates and module scores, and the deviation of their noise."""
+    lines = covariates(data) * COVARIATE_WEIGHT
+    rows = np.concatenate([_hot(data), lines, scores], axis=1)
+    fields = len({field_of(data.columns[i]) for i in data.linear})
+    return _second_moments(rows, 2 + COVARIATE_WEIGHT**2 * fields, noise)
+
+
+def _moments_of_projections(
+    data: Tumours, projected: FloatArray, noise: Mechanisms
+) -> tuple[FloatArray, FloatArray, float]:
+    """Scores, and the second moments of class, covariates and scores, with the deviation of the scores' noise.
+
+    The scores are the projections, the classes and the covariates, in proportions that cost nothing, since each is
+    released once.
+    """
+    hot, lines = _hot(data), covariates(data)
+    fields = max(1, len({field_of(data.columns[i]) for i in data.linear}))
+    weights = np.repeat(
+        [HOT_PART, LINE_PART / np.sqrt(fields), 1.0], [hot.shape[1], lines.shape[1], projected.shape[1]]
+    )
+    rows = np.concatenate([hot, lines, projected], axis=1) * weights
+    noisy, deviation = _second_moments(rows, 1 + HOT_PART**2 + LINE_PART**2, noise)
+    several, width = len(data.classes), lines.shape[1]
+    noisy = _possible(noisy, several + 1)
+    design, known = np.eye(len(weights)), several + 1 + width
+    design[several + 1 : known] *= COVARIATE_WEIGHT
+    # columns of the scores: projections, classes about their middle, covariates
+    middle = np.eye(several + 1)[:, : several if several > 1 else 0]
+    middle[:several] -= 1 / several
+    scored = np.zeros((projected.shape[1] + middle.shape[1] + width, len(weights)))
+    scored[: projected.shape[1], known:] = np.eye(projected.shape[1])
+    scored[projected.shape[1] :][: middle.shape[1], : several + 1] = middle.T * CLASS_LENGTH
+    scored[projected.shape[1] + middle.shape[1] :, several + 1 : known] = (
+        np.eye(width) * LINE_LENGTH / np.sqrt(fields)
+    )
+    scores = np.concatenate([hot, lines, projected], axis=1) @ scored.T
+    both = np.concatenate([design[:known], scored]) / weights
+    return scores, both @ noisy @ both.T, deviation
+
+
 def _factors(
-    data: Tumours, scores: FloatArray, noise: Mechanisms
+    data: Tumours, noisy: FloatArray, deviation: float, width: int
 ) -> tuple[FloatArray, FloatArray, FloatArray, Factors]:
     """Centre of the scores, the basis (score, factor) that makes factors of them, their emphasis and distribution.
 
-    The emphasis (factor,) says how much of a patient's length each factor may take up in the products: the
-    more, the more of the scores' variance it has.
+    noisy: second moments of class, covariates and the `width` scores. The emphasis (factor,) says how much of a
+    patient's length each factor may take up in the products: the more, the more of the scores' variance it has.
     """
-    places = linear_columns(data.columns)
-    fields = len({field_of(data.columns[i]) for i in places})
-    lines = clipped(data.code[:, places].astype(np.float64), float(np.sqrt(fields))) * COVARIATE_WEIGHT
-    rows = np.concatenate([_hot(data), lines, scores], axis=1)
-    noisy, deviation = _second_moments(rows, 2 + COVARIATE_WEIGHT**2 * fields, noise)
-    gram = _possible(noisy)
-    n, known = len(rows), len(rows[0]) - len(scores[0])
-    design, classes = slice(0, known), slice(0, len(SUBTYPES) + 1)
+    gram = _possible(noisy, len(data.classes) + 1)
+    n, known = len(data.patients), len(gram) - width
+    several = len(data.classes)
+    design, classes = slice(0, known), slice(0, several + 1)
     centre = gram[classes, known:].sum(0) / n
     covariance = gram[known:, known:] / n - np.outer(centre, centre)
     values, vectors = np.linalg.eigh(covariance)
     values = np.maximum(values, deviation / n)
     basis = vectors / np.sqrt(values)
     emphasis = values**EMPHASIS
-    sums = np.diag(gram)[classes] @ np.eye(len(SUBTYPES) + 1, known)
-    sums[len(SUBTYPES) + 1 :] = gram[classes, len(SUBTYPES) + 1 : known].sum(0)
+    sums = np.diag(gram)[classes] @ np.eye(several + 1, known)
+    sums[several + 1 :] = gram[classes, several + 1 : known].sum(0)
     cross = (gram[design, known:] - np.outer(sums, centre)) @ basis
     ridge = max(1.0, deviation)
     line = np.linalg.solve(gram[design, design] + ridge * np.eye(known), cross)
     explained = line.T @ (2 * cross - gram[design, design] @ line) / n
     within, axes = np.linalg.eigh(np.eye(len(basis)) - (explained + explained.T) / 2)
-    counts = np.maximum(np.diag(gram)[: len(SUBTYPES)], 0.005 * n)
-    middle = sums[len(SUBTYPES) + 1 :] / n
+    counts = np.maximum(np.diag(gram)[:several], 0.005 * n)
+    middle = sums[several + 1 :] / n
     factors = Factors(
         shares=counts / counts.sum(),
-        centres=line[: len(SUBTYPES)] + middle @ line[len(SUBTYPES) + 1 :],  # at the middle, not at code 0
-        line=line[len(SUBTYPES) + 1 :].T * COVARIATE_WEIGHT,
+        centres=line[:several] + middle @ line[several + 1 :],  # at the middle, not at code 0
+        line=line[several + 1 :].T * COVARIATE_WEIGHT,
         middle=middle / COVARIATE_WEIGHT,
         root=axes * np.sqrt(np.clip(within, 0.05, 1.0)),
     )
@@ -252,10 +327,9 @@ def _second_moments(rows: FloatArray, square: float, noise: Mechanisms) -> tuple
     return gram + np.triu(gram, 1).T, deviation
 
 
-def _possible(gram: FloatArray) -> FloatArray:
-    """The nearest matrix of second moments: nobody has two subtypes, and no direction a negative variance."""
+def _possible(gram: FloatArray, classes: int) -> FloatArray:
+    """The nearest matrix of second moments: nobody has two classes, and no direction a negative variance."""
     both = gram.copy()
-    classes = len(SUBTYPES) + 1
     both[:classes, :classes] *= np.eye(classes)
     values, vectors = np.linalg.eigh(both)
     return np.asarray((vectors * np.maximum(values, 0)) @ vectors.T)

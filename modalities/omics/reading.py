@@ -13,19 +13,24 @@ from ...core.errors import InputError
 from ...core.modality import Record
 from ...core.tables import open_store
 from ...core.types import AnyArray
-from .data import MARKERS
-from .pieces import COUNTS, OUTCOMES
+from .annotation import BREAST_MARKERS, CLASSES
+from .classes import PAM50
+from .data import MARKERS, OUTCOMES
+from .pieces import COUNTS
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Of an assay on disk: each patient's row, subtypes, survival by fact, names and identifiers of the features."""
+    """Of an assay on disk: each patient's row, facts by name, names and identifiers of the features.
+
+    marked: whether the marker genes are facts.
+    """
 
     rows: dict[str, int]
-    subtypes: list[str | None]
-    outcomes: dict[str, list[Any]]
+    facts: dict[str, list[Any]]
     names: NDArray[np.str_]
     ids: NDArray[np.str_] | None
+    marked: bool
 
 
 def read(folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
@@ -50,9 +55,9 @@ def read(folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
                 if labels.ids is not None:
                     record[f"{assay}_id"] = labels.ids
                 place = labels.rows[patient]
-                about["pam50"] = labels.subtypes[place]
-                about |= {k: v[place] for k, v in labels.outcomes.items() if v[place] is not None}
-                if assay == "rna":
+                stated = {k: v[place] for k, v in labels.facts.items()}
+                about |= {k: v for k, v in stated.items() if v is not None or k not in OUTCOMES}
+                if assay == "rna" and labels.marked:
                     about |= {
                         m: float(record["rna"][labels.names == m][0]) for m in MARKERS if m in labels.names
                     }
@@ -73,11 +78,13 @@ def _labels(store: Path, assay: str, stamp: int) -> Labels:
         group = _group(root, assay)
         obs, var = group["obs"], read_elem(group["var"])
         patients = [str(patient) for patient in read_elem(obs["patient_id"])]
-        subtypes = [x if isinstance(x, str) else None for x in read_elem(obs["pam50"])]
-        outcomes = {name: _known(read_elem(obs[name])) for name in OUTCOMES if name in obs}
+        about = read_elem(group["uns"])
+        field = str(about.get(CLASSES, PAM50.field))
+        facts = {name: _known(read_elem(obs[name])) for name in (field, *OUTCOMES) if name in obs}
     names = np.array([str(value) for value in var["symbol"]])
     ids = np.array([str(value) for value in var["source_id"]]) if "source_id" in var.columns else None
-    return Labels({patient: row for row, patient in enumerate(patients)}, subtypes, outcomes, names, ids)
+    marked = bool(about.get(BREAST_MARKERS, True))
+    return Labels({patient: row for row, patient in enumerate(patients)}, facts, names, ids, marked)
 
 
 def _known(column: Any) -> list[Any]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...core.types import FloatArray
 from .modules import KNOWN
-from .tumours import Layout
+from .tumours import Tumours
 
 KNOWN_WEIGHT = (
     2.0  # of genes of the modules, which are few and separate subtypes: half the noise of other genes
@@ -17,6 +17,11 @@ SCALES = {  # assay -> the values of Public's fields, the same for all its featu
     "meth": (0.0, 0.8, 1.8, -7.0, 7.0, 0.5),
 }
 OTHER = (5.0, 2.0, 2.0, -10.0, 25.0, 0.6)
+KINDS = {  # of values that the data set says to be of this kind, whatever the assay is called
+    "beta": SCALES["meth"],
+    "centred": (0.0, 1.0, 0.8, -16.0, 16.0, 0.6),
+    "intensities": (7.0, 1.5, 1.8, 0.0, 20.0, 0.6),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,10 +39,10 @@ class Public:
     weight: FloatArray
 
     @classmethod
-    def of(cls, layout: Layout) -> "Public":
-        """From the names of assays and features alone."""
-        features = [(assay, gene) for assay, genes in layout.symbols.items() for gene in genes]
-        table = np.array([SCALES.get(assay, OTHER) for assay, _ in features])
-        middle, unit, between, low, high, weight = table.T
-        known = [assay == "rna" and gene in KNOWN for assay, gene in features]
+    def of(cls, data: Tumours) -> "Public":
+        """From the names of assays and features alone, and what the data set states."""
+        features = [(assay, gene) for assay, genes in data.layout.symbols.items() for gene in genes]
+        scales = {a: KINDS.get(data.kinds.get(a, ""), SCALES.get(a, OTHER)) for a in data.layout.symbols}
+        middle, unit, between, low, high, weight = np.array([scales[assay] for assay, _ in features]).T
+        known = [data.breast and assay == "rna" and gene in KNOWN for assay, gene in features]
         return cls(middle, unit, between, low, high, weight * np.where(known, KNOWN_WEIGHT, 1.0))

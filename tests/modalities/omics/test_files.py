@@ -137,7 +137,7 @@ def test_counts_become_log2_per_million_and_zero_stays_zero(tmp_path: Path, sour
 def test_a_patient_may_lack_an_assay(tmp_path: Path) -> None:
     FRAME.to_csv(tmp_path / "rna.csv")
     FRAME[2:5].to_csv(tmp_path / "meth.csv")
-    data = training_set(tmp_path, {"assays": {"rna": "rna.csv", "meth": "meth.csv"}})
+    data = training_set(tmp_path, {"assays": {"rna": "rna.csv", "meth": "meth.csv"}, "tumour": "C50.9"})
     assays = read_assays(data)
     assert assays["meth"].present.tolist() == [False, False, True, True, True, False, False]
     assert np.isnan(assays["meth"].values[0]).all()

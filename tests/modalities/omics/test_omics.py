@@ -17,6 +17,7 @@ from polyclinic.core.dp.ledger import Ledger
 from polyclinic.core.errors import InputError
 from polyclinic.core.training.weights import Weights, load
 from polyclinic.modalities.omics import private
+from polyclinic.modalities.omics.classes import SUBTYPES
 from polyclinic.modalities.omics.followup import FollowUp
 from polyclinic.modalities.omics.generator import BLOCK, OmicsGenerator
 from polyclinic.modalities.omics.latent_prior import LatentPrior
@@ -25,7 +26,7 @@ from polyclinic.modalities.omics.model import residue
 from polyclinic.modalities.omics.modules import RNA, members
 from polyclinic.modalities.omics.private import Mechanisms, clipped, learn, shrunk, shrunk_together
 from polyclinic.modalities.omics.survival import DECADES, LATE, NORM, Survival, fit, fit_sums, rows_of
-from polyclinic.modalities.omics.tumours import SUBTYPES, Layout, Tumours
+from polyclinic.modalities.omics.tumours import Layout, Tumours
 
 GENES = [f"{gene}" for names in RNA.values() for gene in names.split()[:8]]
 GENES = list(dict.fromkeys([*GENES, *(f"G{i}" for i in range(40))]))
