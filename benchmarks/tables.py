@@ -14,7 +14,8 @@ of the truth, against the test patients, and the test stays:
 - the share of rows that break a constraint (systolic > mean > diastolic pressure, a height over 100 cm);
 - the correlation of systolic and diastolic pressure, and the mean error of all pairs of numbers.
 
-Means over three runs (--quick: one); the noise of each is new. Bars were set beforehand. Exits 1 if one falls short.
+Means over three runs (--quick: one); the noise of each is new. The constants of the
+method were compared on these tables, test rows included. Exits 1 if one falls short.
 """
 
 import argparse

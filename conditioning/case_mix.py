@@ -26,7 +26,7 @@ from .physiology import QUANTITIES, normal_places, truncated_normal
 from .table.table_model import Draws, TableModel
 
 PROBE = 20_000  # patients on whom shares are calibrated
-BY_RULE = ("height", "weight", "diastolic")  # follow from other values, whatever a table says
+BODY = ("height", "weight", "diastolic")  # follow from other values where a table does not have them
 TABLE = "table/"  # what a table column's uniform numbers are called
 
 
@@ -72,9 +72,9 @@ class CaseMix:
 
     def _drawn(self, name: str) -> bool:
         known = self.vocabulary.by_name.get(name)
-        if known is None or name in BY_RULE:
+        if known is None:
             return False
-        return name in ("age", "sex", *QUANTITIES) or known.kind == "flag" or known.declared
+        return name in ("age", "sex", *QUANTITIES, *BODY) or known.kind == "flag" or known.declared
 
     def draw(
         self,

@@ -148,13 +148,16 @@ def draw_values(
     the conditions do, so that the very septic are at once fast, hot, hypotensive and high in lactate.
     """
     severe = fixed.get(SEVERITY, severity(u[SEVERITY]))
-    height = HEIGHT.draw(u["height"], age, sex, conditions)
+    height = float(fixed.get("height", HEIGHT.draw(u["height"], age, sex, conditions)))
     index = BODY_MASS_INDEX.draw(u["bmi"], age, sex, conditions)
-    values = {"height": height, "weight": index * (height / 100) ** 2}
+    values = {"height": height, "weight": float(fixed.get("weight", index * (height / 100) ** 2))}
     for name, quantity in QUANTITIES.items():
         drawn = quantity.draw(u[name], age, sex, conditions, severe)
         values[name] = float(fixed.get(name, drawn))
-    values["diastolic"] = values["systolic"] * DIASTOLIC_SHARE.draw(u["diastolic"], age, sex, conditions)
+    share = DIASTOLIC_SHARE.draw(u["diastolic"], age, sex, conditions)
+    if "diastolic" in fixed and "systolic" not in fixed:
+        values["systolic"] = fixed["diastolic"] / share
+    values["diastolic"] = float(fixed.get("diastolic", values["systolic"] * share))
     known = {name: BY_NAME[name] for name in values}
     return {
         name: round(min(max(value, known[name].low), known[name].high), known[name].decimals)

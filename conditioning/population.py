@@ -14,7 +14,7 @@ from ..core.fields import BREAST_CANCER, BY_NAME
 from ..core.profile import PatientProfile, seed_for
 from ..core.registry import vocabulary
 from ..core.training.weights import digest
-from .case_mix import TABLE, CaseMix, open_table
+from .case_mix import BODY, TABLE, CaseMix, open_table
 from .design.cohort_config import CohortConfig, parse_counts
 from .design.criteria import ATRIAL, FROM_HEART_RATE, Criteria, Known
 from .design.design import CANDIDATES, Design, effective_share
@@ -180,7 +180,7 @@ class Population:
             if not (code in batch.unknown and batch.unknown[code][0])
         }
         drawn = {name: values[0] for name, values in batch.values.items() if not _unknown(values[0])}
-        fixed = {name: float(value) for name, value in drawn.items() if name in QUANTITIES}
+        fixed = {name: float(value) for name, value in drawn.items() if name in (*QUANTITIES, *BODY)}
         fixed |= {name: twin[name] for name in twin if name in QUANTITIES or name == SEVERITY}
         values = draw_values(age, sex, conditions, u, fixed)
         regular = not any(conditions.get(code, False) for code in ATRIAL)
@@ -204,7 +204,7 @@ class Population:
                 **{
                     name: float(x)
                     for name, x in drawn.items()
-                    if name not in QUANTITIES and not isinstance(x, str)
+                    if name not in (*QUANTITIES, *BODY) and not isinstance(x, str)
                 },
             },
             traits={

@@ -16,7 +16,7 @@ from ...core.limits import require
 from ...core.modality import Modality
 from ...core.registry import load, sound
 from ...core.training import weights
-from .job import Job, Options, choose, chosen_of
+from .job import Job, Options, choose, chosen_of, named_from
 
 # what the bytes of a file may depend on, besides the settings
 SOFTWARE = (
@@ -57,7 +57,7 @@ def make(
     common = {name: own for name, own in population.config.options.items() if name in modalities}
     options = {**common, **{name: {**common.get(name, {}), **own} for name, own in (options or {}).items()}}
     chosen = choose(modalities, options)
-    settings = header(population, chosen, patients, seed, options)
+    settings = header(population, chosen, patients, seed, out, options)
     if watermark is not None:
         settings["watermark"] = {"key": Mark.load(watermark).fingerprint}
     cohort = (Cohort.resume if resume else Cohort.create)(out, settings)
@@ -71,16 +71,20 @@ def header(
     modalities: Sequence[Modality],
     patients: int,
     seed: int,
+    folder: Path,
     options: Options | None = None,
 ) -> dict[str, Any]:
-    """What a cohort's bytes depend on, for its manifest. Raises InputError if weights are missing."""
+    """What a cohort's bytes depend on, for the manifest in its folder. Raises InputError if weights are missing.
+
+    A learnt table is named by its path from the folder on, never by an absolute one, and by its hash.
+    """
     own = {name: {"options": dict(chosen)} for name, chosen in (options or {}).items() if chosen}
     used = sorted({name for m in modalities for name in m.weights()})
     labels = {"labels": list(population.labels)} if population.labels else {}
     return {
         "seed": seed,
         "patients": patients,
-        "population": population.config.model_dump(mode="json"),
+        "population": named_from(population.config, folder).model_dump(mode="json"),
         **labels,
         "modalities": {
             m.name: {"indication": m.indication, "weights": m.weights(), **_size(m), **own.get(m.name, {})}

@@ -1,5 +1,6 @@
 """Job: what an engine is given, slices of a cohort to draw; all but the folder is read from the cohort's manifest."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -105,7 +106,18 @@ def chosen_of(cohort: Cohort) -> list[Modality]:
     return choose(list(noted), {name: own["options"] for name, own in noted.items() if "options" in own})
 
 
+def named_from(config: CohortConfig, folder: Path) -> CohortConfig:
+    """The config with its learnt table's file named from a folder on."""
+    if config.table is None:
+        return config
+    file = Path(os.path.relpath(Path(config.table.file).resolve(), folder.resolve())).as_posix()
+    return config.model_copy(update={"table": config.table.model_copy(update={"file": file})})
+
+
 def population_of(cohort: Cohort) -> Population:
     """Who a cohort's patients are, from its manifest."""
     config = parse(CohortConfig, cohort.manifest["population"], f"{cohort.folder}: manifest: population")
+    if config.table is not None:  # named from the folder on
+        file = str((cohort.folder / config.table.file).resolve())
+        config = config.model_copy(update={"table": config.table.model_copy(update={"file": file})})
     return Population(config, str(cohort.folder))

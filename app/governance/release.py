@@ -252,12 +252,14 @@ def resample(
     """
     same = {key: cohort.manifest[key] for key in ("seed", "patients", "population", "weights", "software")}
     options = {n: own["options"] for n, own in cohort.manifest["modalities"].items() if "options" in own}
-    settings = header(population_of(cohort), chosen_of(cohort), cohort.patients, int(same["seed"]), options)
+    population, chosen, seed = population_of(cohort), chosen_of(cohort), int(same["seed"])
+    settings = header(population, chosen, cohort.patients, seed, cohort.folder, options)
     for key, there in same.items():
         if settings[key] != there:
             raise InputError(
                 f"{cohort.folder}: cannot draw again, the {key} in force differ from those of its manifest"
             )
+    settings = header(population, chosen, cohort.patients, seed, out, options)
     if mark := cohort.manifest.get("watermark"):
         Mark.named(mark["key"], watermark)
         settings["watermark"] = mark

@@ -74,7 +74,9 @@ def learn_table(config: DatasetConfig, root: Path, fit: "Fit") -> "Weights":
         source_of(c.name, config.fields.get(c.name), domains.get(c.name, ColumnConfig())) for c in columns
     ]
     table, rows = read_patients(config, root, sources)
-    _name_unused(table, {*sources, config.patient_id, config.split, *config.groups.values()}, where)
+    _name_unused(
+        table, {*sources, config.patient_id, config.split, config.record, *config.groups.values()}, where
+    )
     # what cannot be read is refused here, before anything is charged
     codes = encode(table, columns, config.fields, domains, name)
     patients = len(codes)

@@ -9,7 +9,9 @@ import pytest
 import yaml
 from scipy.stats import norm
 
+from polyclinic.app.engines.job import named_from
 from polyclinic.app.training import Privacy, train
+from polyclinic.conditioning.population import Population
 from polyclinic.conditioning.table.association import features
 from polyclinic.conditioning.table.association import measure as associations
 from polyclinic.conditioning.table.constraints import Constraint, enforce, possible_levels
@@ -182,6 +184,25 @@ def test_drawn_rows_obey_and_go_together(learnt):
     pd.testing.assert_frame_equal(learnt[0].sample(7, 1).astype(float), drawn.head(7))
     close = learnt[0].sample(300, 2, {"systolic": [80, 99], "diastolic": [81, 99]}).astype(float)
     assert (close["systolic"] > close["diastolic"]).all()
+
+
+def test_profiles_take_body_size_and_pressures_from_the_table(learnt, tmp_path: Path):
+    days = {"first": "2024-01-01", "last": "2024-12-31"}
+    config = {"name": "mine", "index_date": days, "age": {"mean": 60, "sd": 12}}
+    config["table"] = str(learnt[1] / "t.safetensors")
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config))
+    population = Population.load(str(tmp_path / "mine.yaml"))
+    drawn = list(population.draw(400, 1))
+    pressures = np.array([[p.measurements["systolic"], p.measurements["diastolic"]] for p in drawn])
+    assert (pressures[:, 0] > pressures[:, 1]).all()
+    assert pressures[:, 1].mean() == pytest.approx(80, abs=3)
+    assert min(p.height or 0 for p in drawn) > 150
+    assert drawn[3] == population.patient(3, 1)
+    named = named_from(population.config, tmp_path / "cohort").table
+    assert named is not None
+    assert not Path(named.file).is_absolute()
+    assert (tmp_path / "cohort" / named.file).resolve() == (learnt[1] / "t.safetensors").resolve()
+    assert len(named.sha256) == 64
 
 
 def test_a_constraint_on_no_column_is_refused(learnt, tmp_path: Path):
