@@ -91,7 +91,7 @@ def vitals() -> tuple[Any, tuple[Any, ...]]:
     from polyclinic import ProfileEncoder
     from polyclinic.core.condition import columns_of
     from polyclinic.core.config import TrainConfig, load
-    from polyclinic.modalities.signals.layout import VITAL_FIELDS
+    from polyclinic.modalities.signals.channels import VITAL_FIELDS
     from polyclinic.modalities.signals.vitals.network import VitalsModel
     from polyclinic.modalities.signals.vitals.private import public_stays
     from polyclinic.modalities.signals.vitals.training import VitalsTrainer, VitalsTraining

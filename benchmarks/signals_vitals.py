@@ -34,7 +34,7 @@ from polyclinic import Batch, PatientProfile, ProfileEncoder, seed_for
 from polyclinic.core.training.weights import Weights, find
 from polyclinic.core.training.weights import load as load_weights
 from polyclinic.eval.metrics.tsgm_adapter import METRICS, ask, missing
-from polyclinic.modalities.signals.layout import CHANNELS, VITAL_FIELDS
+from polyclinic.modalities.signals.channels import CHANNELS, VITAL_FIELDS
 from polyclinic.modalities.signals.vitals.model import VitalsSampler
 from polyclinic.modalities.signals.vitals.trajectory import SEPSIS
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from polyclinic import PatientProfile, Record
 from polyclinic.conditioning.dataset.dataset import read_training_set
 from polyclinic.core.config import TrainConfig, load
+from polyclinic.modalities.signals.channels import CHANNELS
 from polyclinic.modalities.signals.data import read_vitals
-from polyclinic.modalities.signals.layout import CHANNELS
 from polyclinic.modalities.signals.metrics import vitals_features
 from polyclinic.modalities.signals.vitals.trajectory import SEPSIS
 

@@ -14,7 +14,8 @@ from ...core.modality import Batch, Conditioner, Generator, Record, TrainingSet,
 from ...core.profile import PatientProfile
 from ...core.training.weights import Weights, find, load
 from .acquisition import Acquisition, SignalsOptions
-from .layout import CHANNELS, ECG_GAIN, LEADS
+from .channels import CHANNELS
+from .layout import ECG_GAIN, LEADS
 
 if TYPE_CHECKING:
     from ...core.cohort.watermark import Mark, Tally
@@ -64,8 +65,9 @@ class Signals:
 
         how = self.options
         drawn = SignalsGenerator(
-            load(find(ECG)), load(find(VITALS)), columns, how.device, how.stay, how.seconds, how.paroxysmal
-        )
+            load(find(ECG)), load(find(VITALS)), columns, how.device, how.stay, how.seconds, how.paroxysmal,
+            how.levels,
+        )  # fmt: skip
         return Acquisition(drawn, how)
 
     def train(
@@ -92,7 +94,7 @@ class Signals:
             return read_ecgs(data)
         from .data import read_vitals
 
-        return read_vitals(data, int(data.options.get("hours", 24)))
+        return read_vitals(data)
 
     def windows(self, data: TrainingSet) -> Iterator[tuple[PatientProfile, Record]]:
         """Each patient's records, long ECGs cut into several; see core.capabilities.Windowed."""

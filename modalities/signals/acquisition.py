@@ -8,13 +8,15 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
+from ...core.errors import InputError
 from ...core.identity import identified
 from ...core.modality import Batch, Generator, Record
 from ...core.profile import PatientProfile
 from .artefacts import Noise, add
+from .channels import VITALS, channels_of, step_of
 from .export import ExportOptions
 from .vitals.bedside import bedside
-from .vitals.trajectory import Kind, Trajectory
+from .vitals.trajectory import Kind, Levels, Trajectory
 
 HOURS = 24  # of a chart
 LONG = 60  # s of an ECG in which an episode of fibrillation has room
@@ -25,7 +27,9 @@ class SignalsOptions(ExportOptions):
 
     `device` is the acquisition device: a data set of the ECG weights. `seconds` is the length of an ECG; with
     `paroxysmal` patients of atrial fibrillation have it in episodes, which takes an ECG of a minute or more.
-    `trajectory` is that of all stays, with the `onset` of a sepsis in hours. `bedside` is the number of hours that are
+    `trajectory` is that of all stays, with the `onset` of a sepsis in hours. `levels` says where the medians of
+    a stay come from: the `profile`, as with the shipped weights, or the `chart` as it was learnt, as with weights of
+    other data. `bedside` is the number of hours that are
     also written with one reading a second. `clean` adds the trace without its noise.
     """
 
@@ -35,6 +39,7 @@ class SignalsOptions(ExportOptions):
     paroxysmal: bool = False
     trajectory: Kind = "profile"
     onset: float | None = Field(default=None, ge=0, le=HOURS)
+    levels: Levels | None = None
     bedside: int = Field(default=0, ge=0, le=HOURS)
     noise: Noise = Noise()
     clean: bool = False
@@ -79,6 +84,11 @@ def with_bedside(record: Record, seed: int, hours: int) -> Record:
     """
     if "vitals" not in record.arrays or not hours:
         return record
+    if channels_of(record.facts) != VITALS or step_of(record.facts) != 1:
+        raise InputError(
+            "signals.bedside: made up from the seven hourly vital signs, and the weights in force draw other channels; "
+            "leave bedside out"
+        )
     vitals = record.arrays["vitals"]
     if not (hours := min(hours, int(record.facts.get("hours", len(vitals))))):
         return record

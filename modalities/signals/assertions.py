@@ -14,11 +14,13 @@ from ...core.assertions import (
     SEX,
     SINUS,
     STUDY_DATE,
+    VITALS,
     Assertion,
 )
 from ...core.modality import Record
+from .channels import channels_of
 from .export import read
-from .layout import CHANNELS, RATE, VITAL_FIELDS
+from .layout import RATE
 from .metrics import rhythm_features
 
 HEADERS = {"ecg": "ECG header", "vitals": "vitals header"}
@@ -69,8 +71,8 @@ def _trace(record: Record) -> Iterator[Assertion]:
 
 
 def _day(record: Record) -> Iterator[Assertion]:
-    for field, channel in VITAL_FIELDS.items():
-        table = record.arrays.get("vitals", np.full((1, len(CHANNELS)), np.nan))
-        readings = table[:, CHANNELS.index(channel)]
-        if np.isfinite(readings).any():
-            yield Assertion.vital(field, DAY, float(np.nanmean(readings)), certain=False)
+    if "vitals" not in record.arrays:
+        return
+    for channel, readings in zip(channels_of(record.facts), record.arrays["vitals"].T, strict=True):
+        if channel.field in VITALS and np.isfinite(readings).any():
+            yield Assertion.vital(channel.field, DAY, float(np.nanmean(readings)), certain=False)

@@ -9,24 +9,27 @@ import numpy as np
 from ...core.modality import Record, TrainingSet
 from ...core.training.weights import Card, DataUsed
 from ...core.types import Float32Array
-from .layout import CHANNELS, VITAL_FIELDS
+from .channels import VITALS, Channel, chart_facts
 
 
-def read_vitals(data: TrainingSet, hours: int) -> list[Record]:
-    """First `hours` of each stay: (hour, channel) float32, NaN where not charted or not plausible.
+def read_vitals(data: TrainingSet, rows: int | None = None) -> list[Record]:
+    """The first rows of time of each stay: (step, channel) float32, NaN where not charted or not plausible.
 
-    The folder's options are vitals.series.SeriesOptions. Facts: hours in the window, baseline (medians by field),
-    and sepsis_onset, hours from the stay's first.
+    The folder's options are vitals.options.SeriesOptions, which say how many rows if `rows` does not. Facts: hours,
+    the rows of the stay in the window, baseline (medians by field), sepsis_onset, hours from the stay's first, and the
+    channels.
     """
     from .vitals.series import read_series
 
-    series = read_series(data.root, data.records, data.options, hours)
+    series = read_series(data.root, data.records, data.options, rows, data.vocabulary)
+    said = chart_facts(series.channels, series.step_hours)
     return [
         Record(
             {"vitals": grid},
             {
                 "hours": int(length),
-                "baseline": baselines(grid),
+                "baseline": baselines(grid, series.channels),
+                **said,
                 **({"sepsis_onset": float(onset)} if np.isfinite(onset) else {}),
             },
         )
@@ -34,14 +37,12 @@ def read_vitals(data: TrainingSet, hours: int) -> list[Record]:
     ]
 
 
-def baselines(grid: Float32Array) -> dict[str, float]:
-    """Medians of a stay's charted readings by profile field; a vital never charted is left out."""
+def baselines(grid: Float32Array, channels: Sequence[Channel] = VITALS) -> dict[str, float]:
+    """Medians of a stay's charted readings by profile field; a channel never charted is left out."""
     out = {}
-    for field, channel in VITAL_FIELDS.items():
-        readings = grid[:, CHANNELS.index(channel)]
-        readings = readings[np.isfinite(readings)]
-        if len(readings):
-            out[field] = float(np.median(readings))
+    for channel, readings in zip(channels, grid.T, strict=True):
+        if channel.field and len(charted := readings[np.isfinite(readings)]):
+            out[channel.field] = float(np.median(charted))
     return out
 
 

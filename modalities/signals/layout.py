@@ -17,20 +17,8 @@ RATE = 500  # Hz
 ECG_GAIN = 1000  # steps a mV: one step is a microvolt
 INDEPENDENT = (0, 1, 6, 7, 8, 9, 10, 11)  # I, II, V1 to V6: the other leads are combinations of I and II
 ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
-CHANNELS = ("HR", "O2Sat", "Temp", "SBP", "MAP", "DBP", "Resp")
-HR, O2SAT, TEMP, SBP, MAP, DBP, RESP = range(len(CHANNELS))
-VITAL_FIELDS = {  # channel of a profile field
-    "heart_rate": "HR", "systolic": "SBP", "diastolic": "DBP", "respiration": "Resp",
-    "oxygen_saturation": "O2Sat", "temperature": "Temp",
-}  # fmt: skip
-PLAUSIBLE = {  # readings outside are taken for errors
-    "HR": (20, 250), "O2Sat": (40, 100), "Temp": (30, 43), "SBP": (40, 260),
-    "MAP": (25, 200), "DBP": (15, 180), "Resp": (3, 70),
-}  # fmt: skip
-VITALS_UNITS = ("/min", "%", "Cel", "mmHg", "mmHg", "mmHg", "/min")
 VITALS_RATE = 1 / 3600  # Hz: one value an hour
 BEDSIDE_RATE = 1  # Hz
-VITALS_GAIN = 100  # steps a unit
 ABSENT = -32768  # WFDB's invalid sample in format 16, and in our EDF files too
 SINUS, FIBRILLATION, FLUTTER = "sinus", "atrial fibrillation", "atrial flutter"
 LEFT_BLOCK, RIGHT_BLOCK, PACED = "L", "R", "/"
@@ -73,15 +61,6 @@ def ecg_steps(ecg: NDArray[np.floating[Any]], gain: int = ECG_GAIN) -> NDArray[n
     """(lead, sample) mV as the nearest of `gain` whole steps a mV."""
     steps = np.rint(ecg.astype(np.float64) * gain)
     assert np.abs(steps).max(initial=0) < -ABSENT, f"an ECG beyond {-ABSENT / gain:g} mV does not fit"
-    return steps.astype(np.int16)
-
-
-def vitals_steps(vitals: NDArray[np.floating[Any]]) -> NDArray[np.int16]:
-    """(row, 7) as hundredths of the unit; ABSENT where nothing was charted."""
-    charted = ~np.isnan(vitals)
-    steps = np.full(vitals.shape, ABSENT, dtype=np.float64)
-    steps[charted] = np.rint(vitals[charted].astype(np.float64) * VITALS_GAIN)
-    assert np.abs(steps[charted]).max(initial=0) < -ABSENT, "a vital sign beyond 327.67 does not fit"
     return steps.astype(np.int16)
 
 

@@ -9,11 +9,13 @@ import numpy as np
 from ...core.modality import Record, Task, View
 from ...core.profile import PatientProfile
 from ...core.types import FloatArray, IntArray
-from .layout import CHANNELS, LEADS
+from .channels import VITALS, Channel, channels_of
+from .layout import LEADS
 from .leads import Leads, leads_of
 from .peaks import BAND, SLOW, filtered, r_peaks
 from .pictures import draw_ecgs, draw_vitals
 from .time_metrics import ECG_PANELS, LEAST_PAIRS, VITALS_PANELS, common_leads, correlation, spectrum_leads
+from .vitals.quantizer import Lattice
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -132,20 +134,33 @@ def _extreme(values: FloatArray) -> FloatArray:
 
 
 def vitals_features(records: Sequence[Record]) -> "DataFrame":
-    """(record, feature) of the first 24 hours of (hour, channel); a channel never charted counts as USUAL."""
+    """(record, feature) of the first 24 rows of (step, channel); a channel never charted counts as usual."""
     from pandas import DataFrame
 
-    return DataFrame([_of_vitals(np.asarray(r.arrays["vitals"], dtype=np.float64)[:HOURS]) for r in records])
+    return DataFrame(
+        [
+            _of_vitals(np.asarray(r.arrays["vitals"], dtype=np.float64)[:HOURS], channels_of(r.facts))
+            for r in records
+        ]
+    )
 
 
-def _of_vitals(table: FloatArray) -> dict[str, float]:
+def _usual(channel: Channel) -> float:
+    """What a channel that was never charted counts as: the middle of a lab's range on the scale of its lattice."""
+    if channel in VITALS:
+        return USUAL[channel.name]
+    return float(Lattice.of([channel]).middle[0])
+
+
+def _of_vitals(table: FloatArray, channels: Sequence[Channel]) -> dict[str, float]:
     seen = np.isfinite(table)
     # hours until nothing at all is charted any more: a short stay ends, it is not "missing"
     hours = int(np.flatnonzero(seen.any(1)).max(initial=0)) + 1
     table, seen = table[:hours], seen[:hours]
     out = {"hours": float(hours)}
-    for name, column, has in zip(CHANNELS, table.T, seen.T, strict=True):
-        values = column[has] if has.any() else np.array([USUAL[name]])
+    for channel, column, has in zip(channels, table.T, seen.T, strict=True):
+        name = channel.name
+        values = column[has] if has.any() else np.array([_usual(channel)])
         steps = np.abs(np.diff(values)) if len(values) > 1 else np.zeros(1)
         third = max(1, len(values) // 3)
         alike = correlation(values[:-1], values[1:], 0.0) if len(values) > 3 else 0.0
@@ -160,8 +175,9 @@ def _of_vitals(table: FloatArray) -> dict[str, float]:
             f"{name} lag-1 autocorrelation": alike,
             f"{name} trend": values[-third:].mean() - values[:third].mean(),
         }
-    for i, a in enumerate(CHANNELS):
-        for j, b in enumerate(CHANNELS[:i]):
+    names = [channel.name for channel in channels]
+    for i, a in enumerate(names):
+        for j, b in enumerate(names[:i]):
             both = seen[:, i] & seen[:, j]
             enough = both.sum() >= LEAST_PAIRS
             out[f"correlation of {b} and {a}"] = (
@@ -213,9 +229,9 @@ def views() -> list[View]:
             tasks=(Task("sepsis", ("no sepsis", "sepsis"), _has("A41.9")),),
             picture=draw_vitals,
             panels=VITALS_PANELS,
-            about=f"The first {HOURS} hours are described, for each of {len(CHANNELS)} channels, by "
+            about=f"The first {HOURS} hours (or steps of time) are described, for each channel of the chart, by "
             "level, spread, extremes, last reading, missing share, change from reading to reading and "
             "trend, and by how the channels move together. A channel never charted counts as usual.",
-            blind=(f"anything after {HOURS} hours", "laboratory values"),
+            blind=(f"anything after {HOURS} hours", "values that the chart has no channel for"),
         ),
     ]

@@ -1,13 +1,14 @@
 """A patient's signals: the two models that are trained apart and drawn together."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ...core.modality import Batch, Record
 from ...core.training.weights import Weights
 from .ecg.model import train_ecg
 from .ecg.sampler import EcgSampler
 from .vitals.model import VitalsSampler, train_vitals
-from .vitals.trajectory import Trajectory
+from .vitals.trajectory import Levels, Trajectory
 
 TRAINERS = {"ecg": train_ecg, "vitals": train_vitals}
 
@@ -18,13 +19,28 @@ class SignalsGenerator:
     def __init__(
         self, ecg: Weights, vitals: Weights, columns: Sequence[str], device: str | None = None,
         trajectory: Trajectory | None = None, seconds: float | None = None, paroxysmal: bool = False,
+        levels: Levels | None = None,
     ) -> None:  # fmt: skip
         self.ecg = EcgSampler(ecg, columns, device, seconds, paroxysmal)
-        self.vitals = VitalsSampler(vitals, columns, trajectory)
+        if levels is None:  # weights that say which baselines real charts know were made by users' data
+            levels = "chart" if "shortest" in vitals.card.model else "profile"
+        self.vitals = VitalsSampler(vitals, columns, trajectory, levels=levels)
 
     def sample(self, batch: Batch) -> list[Record]:
-        """Row i from its own seed; facts: those of the ECG and of the stay."""
+        """Row i from its own seed; facts: those of the ECG and of the stay.
+
+        Where the chart has levels of its own, the ECG has the chart's heart rate.
+        """
+        charts = self.vitals.sample(batch)
+        profiles = tuple(
+            profile.but(
+                measurements={**profile.measurements, "heart_rate": chart.facts["baseline"]["heart_rate"]}
+            )
+            if "heart_rate" in chart.facts.get("baseline", {})
+            else profile
+            for profile, chart in zip(batch.profiles, charts, strict=True)
+        )
         return [
             Record({**ecg.arrays, **vitals.arrays}, {**ecg.facts, **vitals.facts})
-            for ecg, vitals in zip(self.ecg.sample(batch), self.vitals.sample(batch), strict=True)
+            for ecg, vitals in zip(self.ecg.sample(replace(batch, profiles=profiles)), charts, strict=True)
         ]

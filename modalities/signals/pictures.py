@@ -1,14 +1,16 @@
 """Pictures of signals: ECGs on millimetre paper, vital signs of several patients over hours."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...core.modality import Record, Rows
 from ...core.types import FloatArray
-from .layout import CHANNELS, RATE, VITALS_UNITS
+from .channels import VITALS, Channel
+from .layout import RATE
 from .leads import leads_of
-from .time_metrics import stacked
+from .time_metrics import channels_of_all, stacked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +20,8 @@ MM_S, MM_MV = 25, 10  # paper speed and gain
 LAYOUT = (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6"))
 ROW_MM, SECONDS = 28, 10
 PAPER, FINE, COARSE, INK = "#fff8f6", "#f8d9d5", "#eeaaa2", "#14213d"
-UNITS = dict(zip(CHANNELS, VITALS_UNITS, strict=True)) | {"Temp": "°C"}
+UNITS = {"Cel": "°C", "mm[Hg]": "mmHg"}
+SHOWN = 12  # channels of a picture at most
 LABELS = {
     "HR": "Heart rate", "O2Sat": "Oxygen saturation", "Temp": "Temperature", "MAP": "Mean arterial pressure",
     "SBP": "Systolic pressure", "Resp": "Respiratory rate",
@@ -102,23 +105,39 @@ def _pulse(axis: "Axes", base: float) -> None:
 def draw_vitals(figure: "Figure", real: Rows, synthetic: Rows) -> str:
     """Five patients' courses and the band of all patients, a row a channel, real left and synthetic right."""
     sides = [("Real, held out", real), ("Synthetic", synthetic)] if real else [("Synthetic", synthetic)]
-    figure.set_size_inches(12.4, 9.2)
-    axes = figure.subplots(len(LABELS), len(sides), squeeze=False, sharex=True, sharey="row")
+    channels = channels_of_all([record for _, rows in sides for _, record in rows])
+    shown = _shown(channels, sides)
+    figure.set_size_inches(12.4, 0.6 + 8.6 / 6 * max(len(shown), 2))
+    axes = figure.subplots(len(shown), len(sides), squeeze=False, sharex=True, sharey="row")
     figure.subplots_adjust(left=0.075, right=0.99, top=0.95, bottom=0.055, hspace=0.14, wspace=0.03)
     hours = max(len(record.arrays["vitals"]) for _, rows in sides for _, record in rows)
     hours = min(hours, 48)
     for k, (title, rows) in enumerate(sides):
         stack = stacked([record for _, record in rows], hours)
-        for axis, name in zip(axes[:, k], LABELS, strict=True):
-            _channel(axis, stack[:, :, CHANNELS.index(name)])
+        for axis, place in zip(axes[:, k], shown, strict=True):
+            _channel(axis, stack[:, :, place])
             if k == 0:
-                axis.set_ylabel(
-                    f"{LABELS[name]}\n{UNITS[name]}".replace("arterial ", "arterial\n"), fontsize=8
-                )
+                axis.set_ylabel(_axis_label(channels[place]), fontsize=8)
         axes[0, k].set_title(f"{title} ({len(rows)} patients)", fontsize=13, fontweight="bold", pad=8)
         axes[-1, k].set_xlabel("hours", fontsize=9)
-    shown = " beside ".join(f"{len(rows)} {title.split(',')[0].lower()} patients" for title, rows in sides)
-    return f"Vital signs over {hours} hours of {shown}: the courses of {PATIENTS} and the range of all."
+    said = " beside ".join(f"{len(rows)} {title.split(',')[0].lower()} patients" for title, rows in sides)
+    return f"Vital signs over {hours} hours of {said}: the courses of {PATIENTS} and the range of all."
+
+
+def _shown(channels: Sequence[Channel], sides: Sequence[tuple[str, Rows]]) -> list[int]:
+    """Places of the channels that are drawn: of the seven vital signs six, of others those charted most often."""
+    if tuple(channels) == VITALS:
+        return [place for name in LABELS for place, channel in enumerate(channels) if channel.name == name]
+    charts = [record.arrays["vitals"] for _, rows in sides for _, record in rows]
+    charted = np.sum([np.isfinite(chart).sum(0) for chart in charts], axis=0)
+    most = np.argsort(-charted, kind="stable")[:SHOWN]
+    return sorted(int(place) for place in most)
+
+
+def _axis_label(channel: Channel) -> str:
+    name = LABELS.get(channel.name, channel.name) if channel in VITALS else channel.name
+    unit = UNITS.get(channel.unit, channel.unit)
+    return f"{name}\n{unit}".replace("arterial ", "arterial\n")
 
 
 def _channel(axis: Any, values: FloatArray) -> None:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...core.errors import InputError
 from ...core.modality import Panel, Record
 from ...core.types import FloatArray, IntArray
-from .layout import CHANNELS
+from .channels import VITALS, Channel, channels_of
 from .leads import Leads, in_order, leads_of
 from .peaks import SLOW, filtered, r_peaks
 
@@ -100,17 +101,31 @@ def vitals_autocorrelation(records: Sequence[Record]) -> "DataFrame":
     """(record, channel and lag) correlation of the readings of a stay with those some hours before."""
     from pandas import DataFrame
 
-    tables = [np.asarray(record.arrays["vitals"], dtype=np.float64)[:HOURS] for record in records]
     return DataFrame(
         [
             {
-                f"{name} {lag} h": autocorrelation(column, lag)
-                for name, column in zip(CHANNELS, table.T, strict=True)
+                f"{channel.name} {lag} h": autocorrelation(column, lag)
+                for channel, column in zip(
+                    channels_of(record.facts),
+                    np.asarray(record.arrays["vitals"], dtype=np.float64)[:HOURS].T,
+                    strict=True,
+                )
                 for lag in LAGS_HOURS
             }
-            for table in tables
+            for record in records
         ]
     )
+
+
+def channels_of_all(records: Sequence[Record]) -> tuple[Channel, ...]:
+    """The channels of these records, which are one data set's. Raises InputError where they differ."""
+    found = {channels_of(record.facts) for record in records} or {VITALS}
+    if len(found) > 1:
+        names = sorted({channel.name for channels in found for channel in channels})
+        raise InputError(
+            f"the charts have different channels, which cannot be held together: {', '.join(names)}"
+        )
+    return found.pop()
 
 
 def autocorrelation(series: FloatArray, lag: int) -> float:
@@ -129,7 +144,7 @@ def correlation(a: FloatArray, b: FloatArray, otherwise: float = float("nan")) -
 
 def stacked(records: Sequence[Record], hours: int) -> FloatArray:
     """(record, hour, channel) vitals of the first hours; NaN where nothing was charted."""
-    stays = np.full((len(records), hours, len(CHANNELS)), np.nan)
+    stays = np.full((len(records), hours, len(channels_of_all(records))), np.nan)
     for stay, record in zip(stays, records, strict=True):
         table = record.arrays["vitals"][:hours]
         stay[: len(table)] = table
@@ -140,7 +155,8 @@ def hourly_readings(records: Sequence[Record]) -> "DataFrame":
     """(record, `channel@hour`) of the first 24 hours, hour by hour; NaN where nothing was charted."""
     from pandas import DataFrame
 
-    names = [f"{channel}@{hour}" for hour in range(HOURS) for channel in CHANNELS]
+    named = [channel.name for channel in channels_of_all(records)]
+    names = [f"{channel}@{hour}" for hour in range(HOURS) for channel in named]
     return DataFrame(stacked(records, HOURS).reshape(len(records), -1), columns=names)
 
 

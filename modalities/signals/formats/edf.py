@@ -13,22 +13,19 @@ from ....core.errors import InputError, first_line
 from ....core.modality import Record
 from ....core.profile import PatientProfile
 from ....core.remarks import remark
+from ..channels import VITALS, Channel, channels_of, step_of, vitals_steps
 from ..layout import (
     ABSENT,
     BEATS,
     BEDSIDE_RATE,
-    CHANNELS,
     ECG_GAIN,
     RATE,
-    VITALS_GAIN,
     VITALS_RATE,
-    VITALS_UNITS,
     Tracing,
     beats_of,
     ecg_steps,
     rhythms,
     taken,
-    vitals_steps,
 )
 from ..leads import lead_off, leads_of
 
@@ -77,9 +74,14 @@ class EdfFormat:
                 _ecg(record, profile, begun).write(paths[-1])
             for name, rate, span in (("vitals", VITALS_RATE, HOUR), ("bedside", BEDSIDE_RATE, MINUTE)):
                 if name in record.arrays and len(record.arrays[name]):
+                    chart = name == "vitals"
+                    channels = channels_of(record.facts) if chart else VITALS
+                    step = step_of(record.facts) if chart else 1.0
                     paths.append(place / f"{name}.edf")
                     midnight = datetime.combine(day, time()) if day else None
-                    _vitals(vitals_steps(record.arrays[name]), rate, span, profile, midnight).write(paths[-1])
+                    _vitals(record.arrays[name], channels, rate / step, span * step, profile, midnight).write(
+                        paths[-1]
+                    )
         return paths
 
     def holds(self, path: Path) -> bool:
@@ -150,15 +152,17 @@ def _ecg(record: Record, profile: PatientProfile, begun: datetime | None) -> "Ed
 
 
 def _vitals(
-    steps: NDArray[np.int16], rate: float, span: float, profile: PatientProfile, begun: datetime | None
-) -> "Edf":
+    chart: NDArray[np.floating[Any]], channels: Sequence[Channel], rate: float, span: float,
+    profile: PatientProfile, begun: datetime | None,
+) -> "Edf":  # fmt: skip
     from edfio import EdfAnnotation
 
     signals = [
-        _signal(row, rate, name, EDF_UNITS.get(unit, unit), 1 / VITALS_GAIN)
-        for name, unit, row in zip(CHANNELS, VITALS_UNITS, steps.T, strict=True)
+        _signal(row, rate, channel.name, EDF_UNITS.get(channel.unit, channel.unit[:8]), 1 / channel.gain)
+        for channel, row in zip(channels, vitals_steps(chart, channels).T, strict=True)
     ]
-    said = EdfAnnotation(0, None, f"{ABSENT / VITALS_GAIN:g} stands for not charted")
+    marks = sorted({ABSENT / channel.gain for channel in channels})
+    said = EdfAnnotation(0, None, f"{' or '.join(f'{mark:g}' for mark in marks)} stands for not charted")
     return _file(signals, profile, begun, span, [said])
 
 
@@ -167,7 +171,7 @@ def _signal(steps: NDArray[np.int16], rate: float, label: str, unit: str, step: 
 
     return EdfSignal.from_digital(
         np.ascontiguousarray(steps), rate, label=label, physical_dimension=unit,
-        physical_range=(round(ABSENT * step, 2), round((-1 - ABSENT) * step, 2)),
+        physical_range=(round(ABSENT * step, 5), round((-1 - ABSENT) * step, 5)),
     )  # fmt: skip
 
 

@@ -14,11 +14,11 @@ from ....core.errors import InputError, first_line
 from ....core.modality import Facts, Record
 from ....core.profile import PatientProfile
 from ....core.types import AnyArray, Float32Array
+from ..channels import VITALS, Channel, channels_of, step_of, vitals_steps
 from ..layout import (
     ABSENT,
     BEATS,
     BEDSIDE_RATE,
-    CHANNELS,
     ECG_GAIN,
     FIBRILLATION,
     FLUTTER,
@@ -26,15 +26,12 @@ from ..layout import (
     SINUS,
     STUDY,
     SYNTHETIC,
-    VITALS_GAIN,
     VITALS_RATE,
-    VITALS_UNITS,
     Tracing,
     beats_of,
     ecg_steps,
     hour_taken,
     rhythms,
-    vitals_steps,
 )
 from ..leads import Leads, lead_off, leads_of
 from ..leads import in_order as leads_named
@@ -48,6 +45,7 @@ ENDS = ("hea", "dat", "atr", "waves")
 # facts in the header of the ECG, as JSON
 NOTED = ("heart_rate", "rhythm_basis", "pacing_basis", "noise", *STUDY)
 TRAJECTORY = ("trajectory", "sepsis_onset", "trajectory_basis")  # and in that of the vitals
+CHART = ("channels", "step_hours")
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Signal:
 
     name: str
     unit: str
-    gain: int
+    gain: float
     steps: NDArray[np.int16]
     per_frame: int = 1
 
@@ -100,12 +98,15 @@ def _write(record: Record, profile: PatientProfile, place: Path, gain: int, toge
     if "ecg" in arrays:
         _write_marks(record, place)
     if len(arrays.get("vitals", ())):
-        steps = vitals_steps(arrays["vitals"])
-        notes = {"not charted": "invalid samples", **_notes(facts, TRAJECTORY)}
-        _write_signals("vitals", VITALS_RATE, _channels(steps), _comments(profile, notes), place)
+        channels = channels_of(facts)
+        steps = vitals_steps(arrays["vitals"], channels)
+        notes = {"not charted": "invalid samples", **_notes(facts, (*TRAJECTORY, *CHART))}
+        rate = VITALS_RATE / step_of(facts)
+        _write_signals("vitals", rate, _channels(steps, channels), _comments(profile, notes), place)
         names.append("vitals")
         if together and "ecg" in arrays:
-            hour, samples = hour_taken(facts, len(steps)), arrays["ecg"].shape[1]
+            hour, samples = int(hour_taken(facts, 24) / step_of(facts)), arrays["ecg"].shape[1]
+            hour = min(hour, len(steps) - 1)
             notes = {"hour of the vitals": str(hour), "frames": f"1 s, {RATE} samples of each lead"}
             signals = [
                 replace(
@@ -114,12 +115,14 @@ def _write(record: Record, profile: PatientProfile, place: Path, gain: int, toge
                     per_frame=RATE,
                 )
                 for lead in _leads(arrays["ecg"], gain, leads)
-            ] + _channels(np.tile(steps[hour], (-(-samples // RATE), 1)))
+            ] + _channels(np.tile(steps[hour], (-(-samples // RATE), 1)), channels)
             _write_signals("all", 1, signals, _comments(profile, notes), place)
             names.append("all")
     if "bedside" in arrays:
         comments = _comments(profile, {"not charted": "invalid samples", "basis": BASIS})
-        _write_signals("bedside", BEDSIDE_RATE, _channels(vitals_steps(arrays["bedside"])), comments, place)
+        _write_signals(
+            "bedside", BEDSIDE_RATE, _channels(vitals_steps(arrays["bedside"]), VITALS), comments, place
+        )
         names.append("bedside")
     return [path for name in names for end in ENDS if (path := place / f"{name}.{end}").exists()]
 
@@ -265,9 +268,11 @@ def _leads(ecg: Float32Array, gain: int, leads: Leads) -> list[Signal]:
     ]
 
 
-def _channels(steps: NDArray[np.int16]) -> list[Signal]:
-    rows = zip(CHANNELS, VITALS_UNITS, steps.T, strict=True)
-    return [Signal(name, unit, VITALS_GAIN, row) for name, unit, row in rows]
+def _channels(steps: NDArray[np.int16], channels: Sequence[Channel]) -> list[Signal]:
+    return [
+        Signal(channel.name.replace(" ", "_"), channel.unit.replace(" ", "_") or "1", channel.gain, row)
+        for channel, row in zip(channels, steps.T, strict=True)
+    ]
 
 
 def _write_signals(
@@ -281,7 +286,7 @@ def _write_signals(
         form = "16" if even else f"16x{signal.per_frame}"
         checksum = int(signal.steps.sum(dtype=np.int64)) % 65536
         lines.append(
-            f"{name}.dat {form} {signal.gain}(0)/{signal.unit} 16 0 {signal.steps[0]} {checksum} 0 {signal.name}"
+            f"{name}.dat {form} {signal.gain:g}(0)/{signal.unit} 16 0 {signal.steps[0]} {checksum} 0 {signal.name}"
         )
     lines += [f"# {comment}" for comment in comments]
     (place / f"{name}.hea").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -324,7 +329,7 @@ def _notes(facts: Facts, names: Sequence[str]) -> dict[str, str]:
 def _noted(comments: Sequence[str]) -> dict[str, Any]:
     """Facts back from header comments."""
     notes = dict(line.split(": ", 1) for line in comments if ": " in line)
-    return {name: json.loads(notes[name]) for name in (*NOTED, *TRAJECTORY) if name in notes}
+    return {name: json.loads(notes[name]) for name in (*NOTED, *TRAJECTORY, *CHART) if name in notes}
 
 
 def _add_marks(marks: Any, arrays: dict[str, AnyArray], facts: dict[str, Any]) -> None:

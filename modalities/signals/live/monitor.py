@@ -1,6 +1,7 @@
 """Monitor: one patient at the bedside: vitals every second and an ECG without end."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,8 +10,10 @@ from numpy.typing import NDArray
 from ....core.config import Settings
 from ....core.modality import Batch, Record
 from ....core.profile import PatientProfile
+from ....core.types import Float32Array, FloatArray
 from ..artefacts import Noise
-from ..layout import CHANNELS, RATE, VITALS_UNITS
+from ..channels import CHANNELS, VITALS, Channel, channels_of, step_of
+from ..layout import RATE
 from ..leads import leads_of
 from .rules import AtrialFibrillation, LeadOff, Rule, Sepsis
 from .strip import RhythmState, Strip, free_leads
@@ -20,15 +23,6 @@ if TYPE_CHECKING:
     from ..ecg.sampler import EcgSampler
 
 RATES = (250, 500)  # Hz of the ECG
-LOINC = {
-    "HR": ("8867-4", "Heart rate"),
-    "O2Sat": ("59408-5", "Oxygen saturation in Arterial blood by Pulse oximetry"),
-    "Temp": ("8310-5", "Body temperature"),
-    "SBP": ("8480-6", "Systolic blood pressure"),
-    "MAP": ("8478-0", "Mean blood pressure"),
-    "DBP": ("8462-4", "Diastolic blood pressure"),
-    "Resp": ("9279-1", "Respiratory rate"),
-}
 CONTINUED = {
     "origin": "continued without end from the ECG morphology of the patient's record",
     "rule_based": "the heart rate is that of the vitals; flutter waves, where the rhythm is flutter; episodes of "
@@ -39,6 +33,42 @@ REPLAYED = {
     "rule_based": "length of each beat: that of the heart rate among the vitals",
 }
 Second = tuple[NDArray[np.int16], list[int]]  # (lead, rate) whole microvolts, samples of the R peaks
+
+
+@dataclass(frozen=True)
+class Held:
+    """A channel that no monitor measures by the second: what was charted last is shown until the next reading."""
+
+    channel: Channel
+    values: FloatArray  # (row,) of time, NaN before the first reading
+    seconds: float  # from row to row
+
+    def at(self, second: int) -> float | None:
+        """The value at a second of the chart, which begins anew after its end; None before the first reading."""
+        value = float(self.values[int(second / self.seconds) % len(self.values)])
+        return round(value, self.channel.decimals) if np.isfinite(value) else None
+
+
+def _monitored(record: Record) -> tuple[Float32Array, dict[str, Held]]:
+    """(hour, 7) readings of the vital signs that a monitor shows, and the chart's other channels by name."""
+    chart, step = np.asarray(record.arrays.get("vitals", ())), step_of(record.facts)
+    if not len(chart):
+        return np.full((1, len(CHANNELS)), np.nan, dtype=np.float32), {}
+    channels = channels_of(record.facts)
+    if step == 1 and channels == VITALS:
+        return chart, {}
+    hours = max(1, round(len(chart) * step))
+    vitals = np.full((hours, len(CHANNELS)), np.nan, dtype=np.float32)
+    rows = np.minimum((np.arange(hours) / step).astype(np.int64), len(chart) - 1)
+    held = {}
+    for channel, column in zip(channels, chart.T, strict=True):
+        if channel in VITALS:
+            vitals[:, CHANNELS.index(channel.name)] = column[rows]
+        elif (known := np.flatnonzero(np.isfinite(column))).size:
+            last = np.searchsorted(known, np.arange(len(column)), side="right") - 1
+            values = np.where(last >= 0, column[known[last.clip(min=0)]], np.nan)
+            held[channel.name] = Held(channel, values, 3600 * step)
+    return vitals, held
 
 
 class Monitor:
@@ -61,11 +91,11 @@ class Monitor:
         self.rate, self._rules = rate, [rule for rule in rules if isinstance(rule, Rule)]
         self._fibrillations = [rule for rule in self._rules if isinstance(rule, AtrialFibrillation)]
         changes = [rule for rule in self._rules if isinstance(rule, Sepsis | AtrialFibrillation)]
-        hours = arrays.get("vitals", ())
-        charted = np.asarray(hours) if len(hours) else np.full((1, len(CHANNELS)), np.nan)
+        charted, self._held = _monitored(record)
         self._vitals = LiveVitals(charted, seed, start, changes, str(record.facts.get("rhythm", "sinus")))
-        known = np.isfinite(charted).any(0)
+        known = np.asarray(np.isfinite(charted).any(0))
         self._shown = [name for name, there in zip(CHANNELS, known, strict=True) if there]
+        self._start = start
         self._origin, self._noise, self._leads = origin, noise or Noise(), leads_of(record)
         self._second: Callable[[], Second] | None = None
         if "ecg" in signals and "ecg" in arrays:
@@ -73,12 +103,17 @@ class Monitor:
                 self._second = self._replayed(record, seed, f"patient {profile.patient_id}")
             else:
                 self._second = self._continued(*origin)
-        has = {"ecg": self._second is not None, "vitals": bool(self._shown)}
+        has = {"ecg": self._second is not None, "vitals": bool(self._shown or self._held)}
         self.signals = tuple(name for name in signals if has.get(name, False))
 
     def vitals(self, second: int) -> Mapping[str, float]:
         """Channel to value as a monitor shows it, in the units of describe(); never charted ones are left out."""
-        return displayed(self._vitals.at(second), self._shown)
+        shown = displayed(self._vitals.at(second), self._shown)
+        return shown | {
+            name: value
+            for name, held in self._held.items()
+            if (value := held.at(self._start + second)) is not None
+        }
 
     def ecg(self, second: int) -> tuple[Mapping[str, NDArray[np.int16] | None], list[int]]:
         """One second of each lead in microvolts (None: its electrode is off), and the R peaks in it."""
@@ -119,18 +154,19 @@ class Monitor:
 
     def describe(self) -> dict[str, Any]:
         """What the signals are and where they come from, in plain JSON types."""
-        units = dict(zip(CHANNELS, VITALS_UNITS, strict=True))
         trace: dict[str, Any] = {"rate": self.rate, "unit": "uV", "leads": list(self._leads.names)}
         trace |= REPLAYED if self._origin is None else CONTINUED
         if not self._noise.silent:
             trace |= {"rule_based": f"{trace['rule_based']}; noise", "noise": self._noise.describe()}
+        channels = [channel for channel in VITALS if channel.name in self._shown]
+        channels += [held.channel for held in self._held.values()]
         said = {
             "ecg": trace,
             "vitals": {
                 "rate": 1,
                 "channels": {
-                    name: {"unit": units[name], "loinc": LOINC[name][0], "label": LOINC[name][1]}
-                    for name in self._shown
+                    channel.name: {"unit": channel.unit, "loinc": channel.loinc, "label": channel.label}
+                    for channel in channels
                 },
                 "origin": "hourly vitals of the patient's drawn chart, which are the means of the hours",
                 "rule_based": "variation within the hour",

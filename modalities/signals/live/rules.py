@@ -7,7 +7,7 @@ from pydantic import Field
 
 from ....core.duration import Seconds, Timed
 from ....core.types import FloatArray
-from ..layout import CHANNELS, DBP, HR, MAP, O2SAT, RESP, SBP, TEMP
+from ..channels import CHANNELS, DBP, HR, MAP, O2SAT, RESP, SBP, TEMP
 
 # What severity 1 adds to the vitals. An adult at rest then has respiration over 22 and systolic pressure
 # under 100 (two signs of qSOFA: Singer et al., JAMA 2016;315:801), fever and tachycardia (SIRS).

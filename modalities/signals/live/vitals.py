@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
 from ....core.types import Float32Array, FloatArray
-from ..layout import CHANNELS, HR, PLAUSIBLE
+from ..channels import CHANNELS, HR, VITALS
 from ..vitals.bedside import SECONDS, around_the_clock
 
-DECIMALS = {"HR": 0, "O2Sat": 0, "Temp": 1, "SBP": 0, "MAP": 0, "DBP": 0, "Resp": 0}  # that a monitor shows
+DECIMALS = {channel.name: channel.decimals for channel in VITALS}  # that a monitor shows
 STEADY = 31  # s over which a monitor averages the heart rate, which leaves out beat-to-beat irregularity
-LOW, HIGH = np.array([PLAUSIBLE[name] for name in CHANNELS], dtype=np.float32).T
+LOW, HIGH = np.array([(channel.low, channel.high) for channel in VITALS], dtype=np.float32).T
 
 
 class Change(Protocol):

@@ -9,7 +9,8 @@ from scipy.signal import lfilter
 
 from ....core.errors import InputError
 from ....core.types import Float32Array, FloatArray
-from ..layout import CHANNELS, DBP, FIBRILLATION, FLUTTER, HR, MAP, O2SAT, RESP, SBP
+from ..channels import CHANNELS, DBP, HR, MAP, O2SAT, RESP, SBP
+from ..layout import FIBRILLATION, FLUTTER
 from .quantizer import USUAL
 
 SECONDS = 3600

@@ -5,24 +5,27 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..layout import CHANNELS, DBP, MAP, SBP
-from .quantizer import SPREAD, USUAL, Tokens
+from .quantizer import SHIPPED, Lattice, Tokens
 
-COUNT = len(CHANNELS)
 MEMORIES = (1 / 3, 1 / 8)  # weight of a new reading in the two running means
 SEEN = 14  # features a channel
 RESIDUAL = 4  # features of the mean pressure
 CLOCK = 3
 ONSET = 3  # of onset_features(): is an onset known, hours since it, has it come
-CHART = SEEN * COUNT + RESIDUAL + CLOCK
-TABLE = CHART + ONSET
-LAST, MEAN = 0, 6 * COUNT  # where last readings and means begin
 
 
-def implied(systolic: Tensor, diastolic: Tensor) -> Tensor:
+def width(channels: int) -> int:
+    """Features of a chart of so many channels, those of an onset with them."""
+    return SEEN * channels + RESIDUAL + CLOCK + ONSET
+
+
+def implied(systolic: Tensor, diastolic: Tensor, lattice: Lattice = SHIPPED) -> Tensor:
     """Mean pressure, (systolic + 2 diastolic) / 3, all scaled."""
-    s, d = (USUAL[c] + SPREAD[c] * part for c, part in ((SBP, systolic), (DBP, diastolic)))
-    return (s + 2 * d - 3 * USUAL[MAP]) / (3 * SPREAD[MAP])
+    assert lattice.pressures is not None
+    sbp, mean, dbp = lattice.pressures
+    usual, spread = lattice.usual, lattice.spread
+    s, d = (usual[c] + spread[c] * part for c, part in ((sbp, systolic), (dbp, diastolic)))
+    return (s + 2 * d - 3 * usual[mean]) / (3 * spread[mean])
 
 
 class Chart(NamedTuple):
@@ -44,12 +47,14 @@ class Chart(NamedTuple):
     residual: Tensor  # of the mean pressure, (row, 4): the last one, how many, their sum, and without sign
 
     @classmethod
-    def empty(cls, rows: int) -> "Chart":
+    def empty(cls, rows: int, channels: int) -> "Chart":
         """Before the first hour."""
-        widths = {name: RESIDUAL if name == "residual" else COUNT for name in cls._fields}
+        widths = {name: RESIDUAL if name == "residual" else channels for name in cls._fields}
         return cls(**{name: torch.zeros(rows, width) for name, width in widths.items()})
 
-    def after(self, value: Tensor, mask: Tensor, odd: Tensor, half: Tensor) -> "Chart":
+    def after(
+        self, value: Tensor, mask: Tensor, odd: Tensor, half: Tensor, lattice: Lattice = SHIPPED
+    ) -> "Chart":
         """With one more hour of (row, channel) readings."""
         hidden = 1 - mask
         known = self.ever
@@ -57,15 +62,19 @@ class Chart(NamedTuple):
             mask * torch.where(known > 0, old + k * (value - old), value) + hidden * old
             for k, old in zip(MEMORIES, (self.short, self.long), strict=True)
         )
-        both = mask[:, [SBP, DBP, MAP]].prod(1)
-        off = both * (value[:, MAP] - implied(value[:, SBP], value[:, DBP]))
-        last = torch.where(both > 0, off, self.residual[:, 0])
+        residual = self.residual
+        if lattice.pressures is not None:
+            sbp, mean, dbp = lattice.pressures
+            both = mask[:, [sbp, dbp, mean]].prod(1)
+            off = both * (value[:, mean] - implied(value[:, sbp], value[:, dbp], lattice))
+            last = torch.where(both > 0, off, self.residual[:, 0])
+            residual = torch.cat(
+                [last[:, None], self.residual[:, 1:] + torch.stack([both, off, off.abs()], dim=1)], dim=1
+            )
         return Chart(
             short=short,
             long=long,
-            residual=torch.cat(
-                [last[:, None], self.residual[:, 1:] + torch.stack([both, off, off.abs()], dim=1)], dim=1
-            ),
+            residual=residual,
             last=mask * value + hidden * self.last,
             gap=hidden * (self.gap + 0.1),
             ever=torch.maximum(self.ever, mask),
@@ -80,7 +89,7 @@ class Chart(NamedTuple):
         )
 
     def features(self, hour: int) -> Tensor:
-        """(row, CHART) before an hour: last readings, how stable they were, how this unit charts."""
+        """(row, feature) before an hour: last readings, how stable they were, how this unit charts."""
         number = self.shown.clamp(min=1)
         mean = self.total / number
         spread = (self.squares / number - mean.square()).clamp(min=0).sqrt()
@@ -100,13 +109,13 @@ class Chart(NamedTuple):
 
 @torch.no_grad()
 def charts(tokens: Tokens) -> Tensor:
-    """(row, hour, CHART): what was on the chart before each hour."""
+    """(row, hour, feature): what was on the chart before each hour."""
     value, mask = tokens.scaled(), tokens.present.float()
     odd, half = tokens.odd().float(), (tokens.half & tokens.present).float()
-    chart, out = Chart.empty(len(value)), []
+    chart, out = Chart.empty(len(value), value.shape[2]), []
     for hour in range(value.shape[1]):
         out.append(chart.features(hour))
-        chart = chart.after(value[:, hour], mask[:, hour], odd[:, hour], half[:, hour])
+        chart = chart.after(value[:, hour], mask[:, hour], odd[:, hour], half[:, hour], tokens.lattice)
     return torch.stack(out, dim=1)
 
 

@@ -1,4 +1,4 @@
-"""Train the vitals model, publicly or under a budget, and draw hourly vitals from its weights."""
+"""Train the vitals model, publicly or under a budget, and draw charts from its weights."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,50 +7,68 @@ import numpy as np
 import torch
 from torch.utils.data import TensorDataset
 
-from ....core.condition import columns_of, select
+from ....core.condition import columns_of, field_of, select
 from ....core.config import parse
 from ....core.errors import InputError
 from ....core.modality import Batch, Conditioner, Record, TrainingSet
+from ....core.profile import PatientProfile
 from ....core.training.fit import Fit, Outcome
 from ....core.training.trainer import fit
 from ....core.training.weights import Weights, figures, restore
 from ....core.types import BoolArray, Float32Array
-from ..data import card, read_vitals
-from ..layout import CHANNELS, VITAL_FIELDS
+from ..channels import VITALS, chart_facts
+from ..data import baselines, card
 from .baseline_shift import coherent, shifted
-from .charting import charts
+from .cohort_charts import read_charts
 from .moment_matching import match_moments, with_drift
-from .network import DRAWS, TRENDS, VitalsModel, VitalsNet
+from .network import DRAWS, TRENDS, NetworkShape, VitalsModel, VitalsNet
 from .private import learn_privately, public_stays
-from .quantizer import Tokens, to_readings
+from .quantizer import SHIPPED, Lattice, to_readings
 from .training import Stays, VitalsTrainer, VitalsTraining, held_out_loss
-from .trajectory import Trajectory
+from .trajectory import Levels, Trajectory
 
 
 def train_vitals(
     data: Sequence[TrainingSet], conditioner: Conditioner, network: Mapping[str, Any],
     training: Mapping[str, Any], how: Fit, init: Weights | None = None,
 ) -> Weights:  # fmt: skip
-    """By likelihood, on the first hours of stays; baselines are each stay's medians.
+    """By likelihood, on the first hours of stays; baselines are each stay's medians. The folder names the channels.
 
     Under a budget (see private.py) all that touches patients is DP-SGD and two charged releases: lattices, scales
     and simulated stays are public, nobody is held out.
     """
     if init is not None:
         raise InputError("vitals are learnt from scratch; leave out --init")
-    shape = parse(VitalsModel, dict(network), "model.network")
+    plain = parse(NetworkShape, dict(network), "model.network")
     settings = parse(VitalsTraining, dict(training), "model.training")
-    columns = columns_of(conditioner.columns, [*VITAL_FIELDS, *(f for part in data for f in part.fields)])
-    stays, patients = read_stays(data, conditioner, columns, shape.hours)
+    private = how.budget is not None
+    chart = read_charts(data, plain.hours)
+    channels = chart.channels
+    fields = [channel.field for channel in channels if channel.field]
+    columns = columns_of(conditioner.columns, [*fields, *(f for part in data for f in part.fields)])
+    scales = None if private or channels == VITALS else chart.scales()
+    lattice = SHIPPED if channels == VITALS else Lattice.of(channels, scales)
+    shape = VitalsModel(
+        **plain.model_dump(),
+        channels=[] if channels == VITALS else [vars(channel) for channel in channels],
+        scales=[] if channels == VITALS else lattice.scales,
+        **(chart.stated() if private else chart.learnt()),
+    )
+    stays = chart.stays(conditioner, columns, lattice)
     torch.manual_seed(how.seed)
     module = VitalsTrainer(columns, shape, settings)
-    if how.budget is not None:
+    if private:
+        if channels != VITALS:
+            raise InputError(
+                "vitals under a budget are the seven vital signs; leave out channels, or --public"
+            )
         made = public_stays(settings.prior_stays, shape.hours, conditioner, columns, how.seed)
         population = "+".join(part.source.name for part in data)
-        outcome, spent = learn_privately(module, stays, patients, made, how, population)
+        outcome, spent = learn_privately(module, stays, chart.patients, made, how, population)
         measured: dict[str, float] = {}
     else:
-        outcome, measured = learn(module, stays, choose_held_out(patients, settings.held_out, how.seed), how)
+        held_out = choose_held_out(chart.patients, settings.held_out, how.seed)
+        outcome, measured = learn(module, stays, held_out, how)
         spent = {"privacy": "public"}
     about = card(
         "autoregressive GRU", "vitals", data, outcome.steps, outcome.seconds, columns, shape.model_dump(),
@@ -74,26 +92,6 @@ def learn(
     return outcome, figures(nats_an_hour=outcome.loss, held_out_nats_an_hour=tested)
 
 
-def read_stays(
-    data: Sequence[TrainingSet], conditioner: Conditioner, columns: Sequence[str], hours: int
-) -> tuple[Stays, list[str]]:
-    """All rows of all sets, and whose they are."""
-    grids, lengths, onsets, profiles = [], [], [], []
-    for part in data:
-        for record, profile in zip(read_vitals(part, hours), part.profiles, strict=True):
-            grids.append(record.arrays["vitals"])
-            lengths.append(record.facts["hours"])
-            onsets.append(record.facts.get("sepsis_onset", np.nan))
-            profiles.append(profile.but(measurements=record.facts["baseline"]))
-    code = select(conditioner.encode(profiles), conditioner.columns, columns)
-    tokens = Tokens.of(np.stack(grids))
-    stays = Stays(
-        tokens, charts(tokens), torch.tensor(lengths), torch.from_numpy(code),
-        torch.tensor(onsets, dtype=torch.float32),
-    )  # fmt: skip
-    return stays, [profile.patient_id for profile in profiles]
-
-
 def choose_held_out(patients: Sequence[str], share: float, seed: int) -> BoolArray:
     """(row,) whether the row's patient is one of the share that only measures."""
     names = sorted(set(patients))
@@ -102,55 +100,101 @@ def choose_held_out(patients: Sequence[str], share: float, seed: int) -> BoolArr
 
 
 class VitalsSampler:
-    """Hourly vitals from trained weights, in blocks of fixed size, so that rows cannot touch each other.
+    """Charts from trained weights, in blocks of fixed size, so that rows cannot touch each other.
 
-    `hours` is how many are drawn, as many as in training if not said. A stay may end before (its later hours
-    stay empty) unless `ends` is false, which asks for hours the data do not have of stays that end early.
+    `hours` is how many rows of time are drawn, as many as in training if not said. A stay may end before (its later
+    rows stay empty) unless `ends` is false, which asks for hours the data do not have of stays that end early.
+    `levels` says where a stay's medians come from: `profile` moves them to the profile's baselines, `chart` leaves
+    them as the network draws them, for whom it does not know any baseline.
     """
 
     ROWS = 64
 
     def __init__(
         self, weights: Weights, columns: Sequence[str], trajectory: Trajectory | None = None,
-        hours: int | None = None, ends: bool = True,
+        hours: int | None = None, ends: bool = True, levels: Levels = "profile",
     ) -> None:  # fmt: skip
         self.card, self.columns = weights.card, columns
         self.shape = VitalsModel(**weights.card.model)
         self.trajectory, self.hours, self.ends = trajectory or Trajectory(), hours or self.shape.hours, ends
+        self.levels = levels
         self.net = VitalsNet(len(weights.card.columns), self.shape)
         restore(self.net, weights)
+        self.lattice = self.net.lattice
+        self._fields = [channel.field for channel in self.lattice.channels if channel.field]
+        self._said = chart_facts(self.lattice.channels, self.shape.step_hours)
 
     def sample(self, batch: Batch) -> list[Record]:
-        """One record a row: "vitals" (hour, 7), coherent and at the levels of the profile; facts: hours, trajectory."""
+        """One record a row: "vitals" (step, channel), coherent; facts: hours, trajectory, channels.
+
+        With levels of the chart also baseline, the medians by profile field.
+        """
         self.trajectory.check(batch.profiles)
         code = select(batch.condition, self.columns, self.card.columns)
         code, onset = self.trajectory.steer(code, self.card.columns)
+        known = [
+            self._known(seed, profile) for seed, profile in zip(batch.seeds, batch.profiles, strict=True)
+        ]
+        for row, fields in enumerate(known):
+            hidden = [
+                i
+                for i, c in enumerate(self.card.columns)
+                if (f := field_of(c)) in self._fields and f not in fields
+            ]
+            code[row, hidden] = 0
         return [
             record
             for start in range(0, len(batch), self.ROWS)
-            for record in self._block(batch, slice(start, min(start + self.ROWS, len(batch))), code, onset)
+            for record in self._block(
+                batch,
+                slice(start, min(start + self.ROWS, len(batch))),
+                code,
+                onset / self.shape.step_hours,
+                known,
+            )
         ]
 
-    def _block(self, batch: Batch, rows: slice, code: Float32Array, onset: Float32Array) -> list[Record]:
+    def _known(self, seed: int, profile: PatientProfile) -> set[str]:
+        """The baselines that this stay is drawn by: all, as many as real charts know, or none.
+
+        A profile that does not know all of them is left as it is.
+        """
+        if self.levels == "chart":
+            return set()
+        if not self.shape.known or any(name not in profile.measurements for name in self._fields):
+            return set(self._fields)
+        random = np.random.Generator(np.random.PCG64([seed, 7]))
+        sets, shares = zip(*self.shape.known.items(), strict=True)
+        place = np.searchsorted(np.cumsum(shares), random.random() * sum(shares))
+        return set(sets[min(int(place), len(sets) - 1)].split("+"))
+
+    def _block(
+        self, batch: Batch, rows: slice, code: Float32Array, onset: Float32Array, known: Sequence[set[str]]
+    ) -> list[Record]:
         """Up to ROWS records. A block has always as many rows: the sums of a product depend on its shape."""
-        seeds, profiles = batch.seeds[rows], batch.profiles[rows]
+        seeds, profiles, lattice = batch.seeds[rows], batch.profiles[rows], self.lattice
         context = np.zeros((self.ROWS, code.shape[1]), dtype=np.float32)
         starts = np.full(self.ROWS, np.nan, dtype=np.float32)
         context[: len(seeds)], starts[: len(seeds)] = code[rows], onset[rows]
-        uniforms = np.full((self.ROWS, self.hours, len(CHANNELS), DRAWS), 0.5, dtype=np.float32)
-        normals = np.zeros((len(seeds), TRENDS))
+        uniforms = np.full((self.ROWS, self.hours, lattice.count, DRAWS), 0.5, dtype=np.float32)
+        normals = np.zeros((len(seeds), TRENDS * lattice.count))
         for row, seed in enumerate(seeds):
             random = np.random.Generator(np.random.PCG64([seed, 1]))
             uniforms[row] = random.random(uniforms.shape[1:], dtype=np.float32)
-            normals[row] = random.standard_normal(TRENDS)
+            normals[row] = random.standard_normal(normals.shape[1])
         drawn = self.net.draw(*map(torch.from_numpy, (context, starts, uniforms)))
         bins, half, present, length = (part.numpy() for part in drawn)
-        readings = to_readings(bins, half, present)
-        root, out = self.net.drift.numpy(), []
-        for row, profile in enumerate(profiles):
+        readings = to_readings(bins, half, present, lattice, uniforms[..., 1])
+        root, step, out = self.net.drift.numpy(), self.shape.step_hours, []
+        for row, (profile, fields) in enumerate(zip(profiles, known[rows], strict=True)):
             hours = int(length[row]) if self.ends else self.hours
-            stay = with_drift(readings[row, :hours], root, normals[row], self.shape.hours)
-            table = np.full((self.hours, len(CHANNELS)), np.nan, dtype=np.float32)
-            table[:hours] = coherent(self.trajectory.apply(shifted(stay, profile.measurements)))
-            out.append(Record({"vitals": table}, {"hours": hours, **self.trajectory.facts()}))
+            stay = with_drift(readings[row, :hours], root, normals[row], self.shape.hours, lattice)
+            levels = {name: value for name, value in profile.measurements.items() if name in fields}
+            stay = self.trajectory.apply(shifted(stay, levels, lattice), lattice, step)
+            table = np.full((self.hours, lattice.count), np.nan, dtype=np.float32)
+            table[:hours] = coherent(stay, lattice)
+            facts = {"hours": hours, **self.trajectory.facts(self.shape.first_onset), **self._said}
+            if self.levels == "chart":
+                facts["baseline"] = baselines(table, lattice.channels)
+            out.append(Record({"vitals": table}, facts))
         return out

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from ....core.types import BoolArray, Float32Array, FloatArray
-from ..layout import CHANNELS
 from .baseline_shift import even
 from .network import DRAWS, TRENDS, VitalsNet
-from .quantizer import HIGH, LOW, STEP, to_readings
+from .quantizer import SHIPPED, Lattice, to_readings
 from .training import Stays
 
 MOST = 16000  # stays that are drawn to be measured, in each round
@@ -52,9 +51,10 @@ def drawn_for(net: VitalsNet, code: Tensor, random: torch.Generator) -> tuple[Fl
     readings, lengths = [], []
     for start in range(0, len(code), ROWS):
         rows = code[start : start + ROWS]
-        uniforms = torch.rand(len(rows), net.shape.hours, len(CHANNELS), DRAWS, generator=random)
-        *tokens, length = net.draw(rows, torch.full((len(rows),), torch.nan), uniforms)
-        readings.append(to_readings(*(part.numpy() for part in tokens)))
+        uniforms = torch.rand(len(rows), net.shape.hours, net.lattice.count, DRAWS, generator=random)
+        bins, half, present, length = net.draw(rows, torch.full((len(rows),), torch.nan), uniforms)
+        within = uniforms[..., 1].numpy()
+        readings.append(to_readings(bins.numpy(), half.numpy(), present.numpy(), net.lattice, within))
         lengths.append(length)
     return np.concatenate(readings), torch.cat(lengths)
 
@@ -80,7 +80,7 @@ def _deviations(stays: Float32Array) -> tuple[FloatArray, FloatArray]:
 
 
 def trends_of(stays: Float32Array) -> tuple[FloatArray, BoolArray]:
-    """(stay, TRENDS) by least squares, in deviations of the stay, and whether the stay has them."""
+    """(stay, trend) by least squares, in deviations of the stay, and whether the stay has them."""
     hours = stays.shape[1]
     basis = np.concatenate([np.ones((hours, 1)), _basis(hours, hours)], axis=1)
     normal = np.einsum("shc,hi,hj->scij", np.isfinite(stays), basis, basis) + 1e-3 * np.eye(3)
@@ -90,12 +90,12 @@ def trends_of(stays: Float32Array) -> tuple[FloatArray, BoolArray]:
     trends = (
         np.linalg.solve(normal, values[..., None])[..., 1:, 0] / np.where(steady, 1, deviation)[..., None]
     )
-    trends = trends.reshape(len(stays), TRENDS)
+    trends = trends.reshape(len(stays), TRENDS * stays.shape[2])
     return trends, np.repeat((count >= FEW) & ~steady, 2, axis=1)
 
 
 def _covariance(stays: Float32Array) -> FloatArray:
-    """(TRENDS, TRENDS) of trends; each pair over the stays that have both."""
+    """(trend, trend) of trends; each pair over the stays that have both."""
     trends, known = trends_of(stays)
     away = np.where(known, trends - (trends * known).sum(0) / known.sum(0).clip(min=1), 0)
     both = known.astype(float).T @ known.astype(float)
@@ -103,15 +103,17 @@ def _covariance(stays: Float32Array) -> FloatArray:
 
 
 def missing_drift(real: Float32Array, drawn: Float32Array) -> Float32Array:
-    """(TRENDS, TRENDS) root of the covariance of trends that (stay, hour, channel) real stays have more of."""
+    """(trend, trend) root of the covariance of trends that (stay, hour, channel) real stays have more of."""
     values, vectors = np.linalg.eigh(_covariance(real) - _covariance(drawn))
     return (vectors * np.sqrt(values.clip(min=0))).astype(np.float32)
 
 
-def with_drift(readings: Float32Array, root: Float32Array, normal: FloatArray, day: int) -> Float32Array:
-    """(hour, channel) with the drift that `normal` (TRENDS,) draws, in steps of the lattice, within its range."""
-    trend = (root @ normal).reshape(len(CHANNELS), 2)
+def with_drift(
+    readings: Float32Array, root: Float32Array, normal: FloatArray, day: int, lattice: Lattice = SHIPPED
+) -> Float32Array:
+    """(hour, channel) with the drift that `normal` (trend,) draws, in steps of readings, within their range."""
+    trend = (root @ normal).reshape(lattice.count, TRENDS)
     drift = (_basis(len(readings), day) @ trend.T) * _deviations(readings)[0]
-    unit = STEP * np.where(even(readings), 2, 1)
-    moved = np.clip(readings + unit * np.rint(drift / unit), LOW, HIGH)
-    return np.round(moved, 2).astype(np.float32)
+    unit = lattice.grain * np.where(even(readings, lattice), 2, 1)
+    moved = np.clip(readings + unit * np.rint(drift / unit), lattice.floor, lattice.ceiling)
+    return lattice.rounded(moved)

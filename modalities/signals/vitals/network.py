@@ -1,35 +1,60 @@
 """The vitals network: p(this hour | hours before, patient), one channel after another, by recurrence."""
 
+from typing import Any
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ....core.config import Settings
 from ....core.dp.recurrence import Recurrence
-from ..layout import CHANNELS, DBP, HR, MAP, O2SAT, RESP, SBP, TEMP
-from .charting import COUNT, LAST, MEAN, TABLE, Chart, implied, onset_features
-from .quantizer import BINS, SPREAD, STEP, Tokens, scaled
+from ..channels import CHANNELS, VITALS, Channel
+from .charting import Chart, implied, onset_features, width
+from .quantizer import SHIPPED, Lattice, Tokens, scaled
 
-ORDER = (HR, SBP, DBP, MAP, RESP, O2SAT, TEMP)
 NEAR = 4  # steps around the last reading that have odds of their own
 EASED = 2 + 4 + 2 * NEAR + 1  # what a head says besides the odds of each step
 DRAWS = 4  # uniform numbers a reading: charted, half-way, step, and (of the first channel) the stay's end
-TRENDS = 2 * COUNT  # of a day: a line and a parabola a channel
-LEAST = 8  # hours: no stay of the table is shorter
+TRENDS = 2  # of a day, a channel: a line and a parabola
 EARLIER = 5
 # Of a channel's first reading, which nothing holds yet, this share at either end is not drawn. Real saturations
 # do begin as far out.
 FAR = tuple(0.0 if name == "O2Sat" else 0.005 for name in CHANNELS)
 
 
-class VitalsModel(Settings):
-    """Shape of the network. The record's length is free; `hours` is what it is trained on."""
+class NetworkShape(Settings):
+    """Shape of the network. The record's length is free; `hours` is how many steps of time it is trained on."""
 
-    hours: int = 24
+    hours: int = Field(default=24, ge=1, le=10_000)
     width: int = 160
     head: int = 96
     embed: int = 32
     dropout: float = 0.15
+
+
+class VitalsModel(NetworkShape):
+    """What a card says of the network and of the stays it was trained on; the defaults are the shipped weights'.
+
+    `channels` are those of the chart, with `scales`, usual value and spread of each as the network sees them; empty for
+    the seven vital signs. `shortest` is the number of steps below which no stay ends, `first_onset` the earliest hour
+    of onset of sepsis that was trained on. `known` is how often each set of baselines (fields joined by +) is known
+    where the chart says them; empty where drawn profiles know all of them.
+    """
+
+    channels: list[dict[str, Any]] = Field(default_factory=list)
+    scales: list[tuple[float, float]] = Field(default_factory=list)
+    step_hours: float = 1.0
+    shortest: int = 8
+    first_onset: float | None = 7.0
+    known: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def lattice(self) -> Lattice:
+        """Of its channels."""
+        if not self.channels:
+            return SHIPPED
+        return Lattice.of([Channel(**channel) for channel in self.channels], self.scales or None)
 
 
 def _exact(like: Tensor) -> torch.autocast:
@@ -54,55 +79,59 @@ class VitalsNet(nn.Module):
     def __init__(self, columns: int, shape: VitalsModel) -> None:
         super().__init__()
         known = columns + shape.embed
-        self.shape = shape
+        self.shape, self.lattice = shape, shape.lattice
+        lattice, count, order = self.lattice, self.lattice.count, self.lattice.order
+        table = width(count)
         self.context = nn.Sequential(
             nn.Linear(columns, 2 * shape.embed), nn.SiLU(), nn.Linear(2 * shape.embed, shape.embed), nn.Tanh()
         )
         self.drop = nn.Dropout(shape.dropout)
-        self.gates = nn.Linear(TABLE, 3 * shape.width)
+        self.gates = nn.Linear(table, 3 * shape.width)
         self.memory = Recurrence(shape.width)
-        self.base = nn.Linear(shape.width + TABLE, COUNT * shape.head + 1)
-        self.lines = nn.Linear(shape.width + TABLE, COUNT + 1)  # the last: of the mean pressure's residual
-        self.tilt = nn.Linear(known, 3 * shape.width + COUNT * shape.head + 1, bias=False)
-        self.tops = nn.Linear(known, COUNT + 1, bias=False)
-        self.earlier = nn.ModuleList(nn.Linear(EARLIER * COUNT, shape.head, bias=False) for _ in ORDER)
-        self.bends = nn.ModuleList(nn.Linear(EARLIER * COUNT, 1, bias=False) for _ in ORDER)
-        self.outs = nn.ModuleList(nn.Linear(shape.head, EASED + BINS[c]) for c in ORDER)
+        self.base = nn.Linear(shape.width + table, count * shape.head + 1)
+        self.lines = nn.Linear(shape.width + table, count + 1)  # the last: of the mean pressure's residual
+        self.tilt = nn.Linear(known, 3 * shape.width + count * shape.head + 1, bias=False)
+        self.tops = nn.Linear(known, count + 1, bias=False)
+        self.earlier = nn.ModuleList(nn.Linear(EARLIER * count, shape.head, bias=False) for _ in order)
+        self.bends = nn.ModuleList(nn.Linear(EARLIER * count, 1, bias=False) for _ in order)
+        self.outs = nn.ModuleList(nn.Linear(shape.head, EASED + lattice.bins[c]) for c in order)
         for layer in (self.lines, self.tops, *self.bends):
             nn.init.zeros_(layer.weight)
         for out in self.outs:
             nn.init.normal_(out.weight, std=0.02)  # type: ignore[arg-type]
         # at first, expect the last reading again, and a little of the mean so far
-        for place, c in enumerate(ORDER):
-            self.lines.weight.data[place, shape.width + LAST + c] = 0.6
-            self.lines.weight.data[place, shape.width + MEAN + c] = 0.3
-        for c in range(COUNT):
-            ladder = scaled(torch.arange(BINS[c])[:, None], torch.zeros(1))[:, c]
+        for place, c in enumerate(order):
+            self.lines.weight.data[place, shape.width + c] = 0.6  # last readings come first in the table,
+            self.lines.weight.data[place, shape.width + 6 * count + c] = 0.3  # means so far in seventh place
+        for c in range(count):
+            ladder = scaled(torch.arange(lattice.bins[c])[:, None], torch.zeros(1), lattice)[:, c]
             self.register_buffer(f"ladder{c}", ladder, persistent=False)
-        self.register_buffer("parity", torch.arange(max(BINS)).remainder(2).float(), persistent=False)
-        self.register_buffer("charting", torch.zeros(COUNT))
-        self.register_buffer("drift", torch.zeros(TRENDS, TRENDS))
+        self.register_buffer("parity", torch.arange(max(lattice.bins)).remainder(2).float(), persistent=False)
+        self.register_buffer("charting", torch.zeros(count))
+        self.register_buffer("drift", torch.zeros(TRENDS * count, TRENDS * count))
         self.register_buffer("around", torch.arange(-NEAR, NEAR + 1), persistent=False)
 
     def known(self, code: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What the condition (row, column) adds to gates, heads and lines at every hour."""
         known = torch.cat([code, self.context(code)], dim=1)
-        gates, base = self.tilt(known).split([3 * self.shape.width, COUNT * self.shape.head + 1], dim=1)
+        gates, base = self.tilt(known).split(
+            [3 * self.shape.width, self.lattice.count * self.shape.head + 1], dim=1
+        )
         with _exact(code):
             return gates, base, self.tops(known.float())
 
     def parts(self, inputs: Tensor, base: Tensor, level: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
-        """What state and chart say to each head in ORDER, to the end of the stay, and where they put each bell."""
-        *bases, stay = (self.base(inputs) + base).split([*[self.shape.head] * COUNT, 1], dim=-1)
+        """What state and chart say to each head in turn, to the end of the stay, and where they put each bell."""
+        *bases, stay = (self.base(inputs) + base).split([*[self.shape.head] * self.lattice.count, 1], dim=-1)
         with _exact(inputs):
             return bases, stay[..., 0].float(), self.lines(inputs) + level
 
     def seen(
         self, value: Tensor, last: Tensor, mask: Tensor, odd: Tensor, half: Tensor, place: int
     ) -> Tensor:
-        """(..., EARLIER * channel) of this hour's channels that come earlier in ORDER."""
-        before = torch.zeros(COUNT)
-        before[list(ORDER[:place])] = 1
+        """(..., EARLIER * channel) of this hour's channels that are drawn earlier."""
+        before = torch.zeros(self.lattice.count)
+        before[list(self.lattice.order[:place])] = 1
         shown = mask * before
         return torch.cat([value * shown, (value - last) * shown, shown, odd * shown, half * shown], dim=-1)
 
@@ -114,28 +143,29 @@ class VitalsNet(nn.Module):
         A bell with heavy tails (Student's t) around a line in what is seen, odd steps apart from even ones,
         steps near the last reading apart from others, and the network's correction to each step.
         """
-        c = ORDER[place]
+        lattice, c = self.lattice, self.lattice.order[place]
+        bins = lattice.bins[c]
         out = self.outs[place](self.drop(functional.silu(base + self.earlier[place](seen)))).float()
-        odds, sharp, tail, shift, odd, near, steps = out.split([2, 1, 1, 1, 1, 2 * NEAR + 1, BINS[c]], dim=-1)
+        odds, sharp, tail, shift, odd, near, steps = out.split([2, 1, 1, 1, 1, 2 * NEAR + 1, bins], dim=-1)
         ladder = getattr(self, f"ladder{c}")
         with _exact(out):
             centre = line[..., place : place + 1]
-            if c == MAP:
-                centre = self._mean_pressure(centre, line[..., COUNT:], seen)
+            if lattice.pressures is not None and c == lattice.pressures[1]:
+                centre = self._mean_pressure(centre, line[..., lattice.count :], seen)
             centre = centre + self.bends[place](seen) + 0.3 * shift
-            logits = steps + heavy_bell(ladder, centre, sharp, tail) + odd * self.parity[: BINS[c]]
+            logits = steps + heavy_bell(ladder, centre, sharp, tail) + odd * self.parity[:bins]
         spot = ((last[..., c : c + 1] - ladder[0]) / (ladder[1] - ladder[0])).round().long()
-        spots = (spot + self.around).clamp(0, BINS[c] - 1)
+        spots = (spot + self.around).clamp(0, bins - 1)
         return odds, logits.scatter_add(-1, spots, near)
 
     def _mean_pressure(self, line: Tensor, residual: Tensor, seen: Tensor) -> Tensor:
         """(systolic + 2 diastolic) / 3 and a residual where both are charted this hour, else the line."""
-        s, d = (seen[..., c : c + 1] for c in (SBP, DBP))
-        both = (
-            seen[..., 2 * COUNT + SBP : 2 * COUNT + SBP + 1]
-            * seen[..., 2 * COUNT + DBP : 2 * COUNT + DBP + 1]
-        )
-        return both * (implied(s, d) + residual) + (1 - both) * line
+        assert self.lattice.pressures is not None
+        sbp, _, dbp = self.lattice.pressures
+        s, d = (seen[..., c : c + 1] for c in (sbp, dbp))
+        shown = 2 * self.lattice.count
+        both = seen[..., shown + sbp : shown + sbp + 1] * seen[..., shown + dbp : shown + dbp + 1]
+        return both * (implied(s, d, self.lattice) + residual) + (1 - both) * line
 
     def log_likelihood(
         self, tokens: Tokens, chart: Tensor, code: Tensor, length: Tensor, onset: Tensor
@@ -154,9 +184,9 @@ class VitalsNet(nn.Module):
         h = self.drop(self.memory(self.gates(table) + gates))
         bases, stay, line = self.parts(torch.cat([h, table], dim=-1), base, level)
         inside = (hour < length[:, None]).float()
-        last = table[..., :COUNT]
+        last = table[..., : self.lattice.count]
         total = torch.zeros(rows, hours)
-        for place, c in enumerate(ORDER):
+        for place, c in enumerate(self.lattice.order):
             odds, steps = self.head(
                 place, bases[place], line, self.seen(value, last, mask, odd, half, place), last
             )
@@ -167,7 +197,9 @@ class VitalsNet(nn.Module):
             ).view(rows, hours)
             total = total + chart + mask[..., c] * (halfway - pick)
         ends = (hour + 1 == length[:, None]).float()
-        open_ = (hour + 1 >= LEAST) & (hour + 1 < hours)  # whether it ends with the window is not known
+        open_ = (hour + 1 >= self.shape.shortest) & (
+            hour + 1 < hours
+        )  # whether it ends with the window is not known
         total = total + open_ * functional.logsigmoid(stay * (2 * ends - 1))
         return (total * inside).sum(1)
 
@@ -178,18 +210,20 @@ class VitalsNet(nn.Module):
         uniforms (row, hour, channel, DRAWS) decide.
         """
         rows, hours = uniforms.shape[:2]
+        lattice, count = self.lattice, self.lattice.count
+        far = [FAR[CHANNELS.index(c.name)] if c in VITALS else 0.0 for c in lattice.channels]
         gates, base, level = self.known(code)
         h = torch.zeros(rows, self.shape.width)
-        chart = Chart.empty(rows)
-        bins = torch.zeros(rows, hours, COUNT, dtype=torch.long)
-        halves, present = torch.zeros(2, rows, hours, COUNT, dtype=torch.bool)
+        chart = Chart.empty(rows, count)
+        bins = torch.zeros(rows, hours, count, dtype=torch.long)
+        halves, present = torch.zeros(2, rows, hours, count, dtype=torch.bool)
         length = torch.full((rows,), hours)
         for hour in range(hours):
             table = torch.cat([chart.features(hour), onset_features(onset, torch.tensor(hour))], dim=1)
             h = self.memory.step(self.gates(table) + gates, h)
             bases, stay, line = self.parts(torch.cat([h, table], dim=1), base, level)
-            value, mask, odd, half = torch.zeros(4, rows, COUNT)
-            for place, c in enumerate(ORDER):
+            value, mask, odd, half = torch.zeros(4, rows, count)
+            for place, c in enumerate(lattice.order):
                 odds, steps = self.head(
                     place,
                     bases[place],
@@ -199,19 +233,19 @@ class VitalsNet(nn.Module):
                 )
                 u = uniforms[:, hour, c]
                 mask[:, c] = (u[:, 0] < (odds[:, 0] + self.charting[c]).sigmoid()).float()
-                half[:, c] = (u[:, 1] < odds[:, 1].sigmoid()).float()
+                half[:, c] = (u[:, 1] < odds[:, 1].sigmoid()).float() * float(not lattice.wide[c])
                 below = steps.softmax(1).cumsum(1)
                 first = 1 - chart.ever[:, c : c + 1]
-                spot = u[:, 2:3] + first * FAR[c] * (1 - 2 * u[:, 2:3])
+                spot = u[:, 2:3] + first * far[c] * (1 - 2 * u[:, 2:3])
                 pick = (spot * below[:, -1:] > below).sum(1).clamp(max=steps.shape[1] - 1)
                 bins[:, hour, c] = pick
                 odd[:, c] = (pick % 2) * (1 - half[:, c])
                 value[:, c] = getattr(self, f"ladder{c}")[pick] + 0.5 * half[:, c] * float(
-                    STEP[c] / SPREAD[c]
+                    lattice.step[c] / lattice.spread[c]
                 )
             halves[:, hour], present[:, hour] = half.bool(), mask.bool()
-            chart = chart.after(value, mask, odd, half)
-            if LEAST <= hour + 1 < self.shape.hours:
+            chart = chart.after(value, mask, odd, half, lattice)
+            if self.shape.shortest <= hour + 1 < self.shape.hours:
                 over = (uniforms[:, hour, 0, 3] < stay.sigmoid()) & (length == hours)
                 length = torch.where(over, hour + 1, length)
         return bins, halves, present, length

@@ -12,9 +12,8 @@ import numpy as np
 
 from ....core.profile import PatientProfile
 from ....core.types import BoolArray, Float32Array, FloatArray, IntArray
+from ..channels import CHANNELS, DBP, MAP, SBP, TEMP
 from ..data import baselines
-from ..layout import CHANNELS, DBP, MAP, SBP, TEMP
-from .network import LEAST
 from .quantizer import HIGH, LOW, SPREAD, STEP, USUAL
 from .trajectory import DERANGED, FIRST, SEPSIS
 
@@ -24,6 +23,7 @@ STRESS = np.array([0.4, -0.2, 0.3, 0.0, 0.0, 0.0, 0.4])  # what levels share: a 
 PRESSURE = np.array([0.0, 0.0, 0.0, 0.75, 0.75, 0.75, 0.0])
 EVERY = (1, 2, 4, 6, 8)  # hours between temperatures
 OFTEN = (0.15, 0.1, 0.55, 0.1, 0.1)
+LEAST = 8  # hours that a simulated stay lasts
 SHORT, SEPTIC = 0.2, 0.07  # shares of stays that end within the day, and of sepsis
 
 

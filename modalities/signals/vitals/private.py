@@ -26,8 +26,8 @@ from ....core.training.fit import Fit, Outcome
 from ....core.training.planning import plan as plan_run
 from ....core.training.trainer import fit
 from ....core.types import Float32Array, FloatArray
+from ..channels import CHANNELS
 from ..ecg.private import one_each
-from ..layout import CHANNELS
 from .charting import charts
 from .moment_matching import LEAST, match_charting, trends_of
 from .network import TRENDS, VitalsNet
@@ -36,6 +36,7 @@ from .quantizer import Tokens
 from .training import Stays, VitalsTrainer
 
 COUNT = len(CHANNELS)
+DRIFTS = TRENDS * COUNT
 SHARES = {"charting": 0.01, "drift": 0.05}  # of the budget, as squared signal; the rest is DP-SGD's
 FILE = "moments.json"
 LONG = 2.5  # where a stay's trends are clipped, in its own deviations
@@ -48,7 +49,7 @@ PRIOR_EMA = 0.99
 class Moments:
     """What was released of the patients, noise in it.
 
-    charted (channel,) log odds in an hour of the stay; drift, (TRENDS, TRENDS) second moments of trends in
+    charted (channel,) log odds in an hour of the stay; drift, (DRIFTS, DRIFTS) second moments of trends in
     standard deviations of the stay; edge, the largest eigenvalue that its noise alone would have.
     """
 
@@ -165,8 +166,8 @@ def release(stays: Stays, patients: Sequence[str], plans: Mapping[str, PrivacyPl
         np.where((chosen.length.numpy() >= readings.shape[1])[:, None, None], readings, np.nan)
     )
     squares = sum_of_squares(rows) + noise["drift"] * symmetric_noise(rows.shape[1], random)
-    unit = noise["drift"] * 2 * LONG**2 / max(np.trace(_pairs(squares)) / TRENDS, LEAST)
-    return Moments(np.log(share / (1 - share)), _moments(squares), float(np.sqrt(2 * TRENDS) * unit))
+    unit = noise["drift"] * 2 * LONG**2 / max(np.trace(_pairs(squares)) / DRIFTS, LEAST)
+    return Moments(np.log(share / (1 - share)), _moments(squares), float(np.sqrt(2 * DRIFTS) * unit))
 
 
 def match(net: VitalsNet, moments: Moments, code: torch.Tensor, seed: int) -> None:
@@ -180,17 +181,17 @@ def match(net: VitalsNet, moments: Moments, code: torch.Tensor, seed: int) -> No
 
 
 def _drift_rows(readings: Float32Array) -> FloatArray:
-    """(stay, TRENDS + channel) no longer than 1: trends, and which channels have any."""
+    """(stay, DRIFTS + channel) no longer than 1: trends, and which channels have any."""
     trends, known = trends_of(readings)
     return np.concatenate([clip(trends * known / LONG), known[:, ::2] / np.sqrt(COUNT)], axis=1) / np.sqrt(2)
 
 
 def _pairs(squares: FloatArray) -> FloatArray:
-    """(TRENDS, TRENDS) how many stays have both trends."""
-    return np.asarray(2 * COUNT * squares[TRENDS:, TRENDS:].repeat(2, axis=0).repeat(2, axis=1))
+    """(DRIFTS, DRIFTS) how many stays have both trends."""
+    return np.asarray(2 * COUNT * squares[DRIFTS:, DRIFTS:].repeat(2, axis=0).repeat(2, axis=1))
 
 
 def _moments(squares: FloatArray) -> FloatArray:
-    """(TRENDS, TRENDS) mean products of trends, zero for pairs that too few stays have."""
+    """(DRIFTS, DRIFTS) mean products of trends, zero for pairs that too few stays have."""
     pairs = _pairs(squares)
-    return np.asarray((pairs >= LEAST) * 2 * LONG**2 * squares[:TRENDS, :TRENDS] / pairs.clip(min=1))
+    return np.asarray((pairs >= LEAST) * 2 * LONG**2 * squares[:DRIFTS, :DRIFTS] / pairs.clip(min=1))

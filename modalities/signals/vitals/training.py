@@ -10,11 +10,10 @@ from torch import Tensor, nn
 
 from ....core.condition import FieldDropout, field_of
 from ....core.config import Settings
-from ....core.fields import BY_NAME
+from ....core.fields import SHIPPED as VOCABULARY
 from ....core.types import Float32Array
-from ..layout import CHANNELS, VITAL_FIELDS
 from .network import VitalsModel, VitalsNet
-from .quantizer import SPREAD, Tokens, to_readings
+from .quantizer import SHIPPED, Lattice, Tokens, to_readings
 from .trajectory import SEPSIS
 
 LINES = 0.25  # what gradients of lines count in a patient's norm
@@ -30,6 +29,9 @@ class VitalsTraining(Settings):
     weight_decay: float = 0.05
     ema: float = 0.998
     hide: float = 0.15
+    hide_levels: float = (
+        0.5  # of rows, whose baselines are hidden all at once: drawn stays may have levels of their own
+    )
     blur: float = 0.15  # of baselines, standard deviation in spreads of a channel
     held_out: float = 0.1
     patients_per_step: int = 1024  # of a private run, on average
@@ -49,6 +51,11 @@ class Stays:
     code: Tensor
     onset: Tensor
 
+    @property
+    def lattice(self) -> Lattice:
+        """Of the tokens."""
+        return self.tokens.lattice
+
     def tensors(self) -> tuple[Tensor, ...]:
         """As a data set keeps them."""
         t = self.tokens
@@ -56,39 +63,44 @@ class Stays:
 
     def take(self, rows: Tensor) -> "Stays":
         """Those rows."""
-        return Stays.of([part[rows] for part in self.tensors()])
+        return Stays.of([part[rows] for part in self.tensors()], self.lattice)
 
     def readings(self) -> Float32Array:
         """(stay, hour, channel), NaN where not charted."""
         tokens = self.tokens
-        return to_readings(*(part.numpy() for part in (tokens.bins, tokens.half, tokens.present)))
+        bins, half, present = (part.numpy() for part in (tokens.bins, tokens.half, tokens.present))
+        return to_readings(bins, half, present, tokens.lattice)
 
     @classmethod
-    def of(cls, batch: Sequence[Tensor]) -> "Stays":
+    def of(cls, batch: Sequence[Tensor], lattice: Lattice = SHIPPED) -> "Stays":
         """Inverse of tensors()."""
         bins, half, present, chart, length, code, onset = batch
-        return cls(Tokens(bins.long(), half, present), chart, length, code, onset)
+        return cls(Tokens(bins.long(), half, present, lattice), chart, length, code, onset)
 
 
 class Blur:
-    """Shift known baselines a little, so that six exact medians do not identify a patient.
+    """Shift known baselines a little, so that exact medians do not identify a patient.
 
     Drawn stays are moved to the exact level of their profile afterwards; see baseline_shift.
     """
 
-    def __init__(self, columns: Sequence[str], strength: float) -> None:
-        self.fields = [
-            (
-                [columns.index(c) for c in (name, *(f"{name}~{wave}" for wave in WAVES))],
-                columns.index(f"{name}?"),
-                strength
-                * 2
-                * float(SPREAD[CHANNELS.index(channel)])
-                / (BY_NAME[name].high - BY_NAME[name].low),
+    def __init__(self, columns: Sequence[str], strength: float, lattice: Lattice = SHIPPED) -> None:
+        self.fields = []
+        for channel, usual, spread, wide in zip(
+            lattice.channels, lattice.usual, lattice.spread, lattice.wide, strict=True
+        ):
+            if not channel.field or f"{channel.field}?" not in columns:
+                continue
+            name = next(c for c in columns if field_of(c) == channel.field and c[-1] != "?" and "~" not in c)
+            low, high = _range(name)
+            spread = 3 * usual**2 * spread if wide else spread
+            self.fields.append(
+                (
+                    [columns.index(c) for c in (name, *(f"{name}~{wave}" for wave in WAVES))],
+                    columns.index(f"{channel.field}?"),
+                    strength * 2 * float(spread) / (high - low),
+                )
             )
-            for name, channel in VITAL_FIELDS.items()
-            if name in columns
-        ]
 
     def __call__(self, code: Tensor) -> Tensor:
         """(row, column) with other values of the shifted fields, as conditioning.encoder would code them."""
@@ -100,6 +112,15 @@ class Blur:
         return out
 
 
+def _range(column: str) -> tuple[float, float]:
+    """The range over which a number's column is scaled: its own, as in `lactate[0,30]`, or the shipped field's."""
+    if "[" in column:
+        low, high = column.split("[")[1].rstrip("]").split(",")
+        return float(low), float(high)
+    known = VOCABULARY.by_name[column]
+    return known.low, known.high
+
+
 class VitalsTrainer(pl.LightningModule):
     """Batches are Stays.tensors(); the loss is in nats an hour."""
 
@@ -107,7 +128,10 @@ class VitalsTrainer(pl.LightningModule):
         super().__init__()
         self.settings = training
         self.net = VitalsNet(len(columns), shape)
-        self.hide, self.blur = FieldDropout(columns, training.hide), Blur(columns, training.blur)
+        self.hide = FieldDropout(columns, training.hide)
+        self.blur = Blur(columns, training.blur, self.net.lattice)
+        levels = {channel.field for channel in self.net.lattice.channels if channel.field}
+        self.levels = [i for i, column in enumerate(columns) if field_of(column) in levels]
         self.sepsis = [i for i, column in enumerate(columns) if field_of(column) == SEPSIS]
 
     @property
@@ -118,8 +142,11 @@ class VitalsTrainer(pl.LightningModule):
 
     def losses(self, batch: Sequence[Tensor]) -> Tensor:
         """(row,) minus log likelihood an hour of the window, some of what is known hidden at random."""
-        stays = Stays.of(batch)
+        stays = Stays.of(batch, self.net.lattice)
         code = self.blur(self.hide(stays.code))
+        if self.levels and self.settings.hide_levels:
+            hidden = torch.rand(len(code)) < self.settings.hide_levels
+            code[:, self.levels] = code[:, self.levels] * ~hidden[:, None]
         unsaid = torch.rand(len(code)) < 0.5  # an onset may be known to be, and its hour not
         if self.sepsis:
             unsaid |= (code[:, self.sepsis] == 0).all(1)
@@ -145,7 +172,7 @@ class VitalsTrainer(pl.LightningModule):
 @torch.inference_mode()
 def held_out_loss(trainer: VitalsTrainer, rows: Sequence[Tensor]) -> float:
     """Nats an hour on rows that were not trained on, everything known; NaN without rows."""
-    stays = Stays.of(rows)
+    stays = Stays.of(rows, trainer.net.lattice)
     if not len(stays.code):
         return float("nan")
     hours = stays.tokens.bins.shape[1]

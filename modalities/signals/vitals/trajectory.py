@@ -10,11 +10,12 @@ from ....core.config import Settings
 from ....core.errors import InputError
 from ....core.profile import PatientProfile
 from ....core.types import Float32Array
-from ..layout import CHANNELS
-from .quantizer import HIGH, LOW, STEP
+from ..channels import CHANNELS, VITALS
+from .quantizer import SHIPPED, Lattice
 
 SEPSIS = "A41.9"
-FIRST = 7  # hours: no earlier onset is known in the data, whose label begins 6 hours before it
+FIRST = 7  # hours: the earliest onset of simulated stays
+Levels = Literal["profile", "chart"]  # where the medians of a stay come from
 Kind = Literal["profile", "stable", "sepsis", "recovery"]
 LEARNT, BEYOND, RULE = "learnt", "beyond the data", "rule-based"
 # a recovering patient at first: added to HR, O2Sat, Temp, SBP, MAP, DBP, Resp; and the hours after which 1/e is left
@@ -48,20 +49,26 @@ class Trajectory(Settings):
         hour = self.onset if self.kind == "sepsis" else np.nan
         return out, np.full(len(code), hour, dtype=np.float32)
 
-    def apply(self, readings: Float32Array) -> Float32Array:
-        """What a rule does to drawn (hour, channel) readings; those of learnt trajectories stay as they are."""
+    def apply(self, readings: Float32Array, lattice: Lattice = SHIPPED, hours: float = 1.0) -> Float32Array:
+        """What a rule does to drawn readings (one row in `hours`); those of learnt trajectories stay as they are.
+
+        The rule knows the seven vital signs; other channels stay too.
+        """
         if self.kind != "recovery":
             return readings
-        left = np.exp(-np.arange(len(readings)) / SLOWLY)[:, None] * DERANGED
-        moved = np.clip(readings + STEP * np.rint(left / STEP), LOW, HIGH)
-        return np.round(moved, 2).astype(np.float32)
+        deranged = np.array(
+            [DERANGED[CHANNELS.index(c.name)] if c in VITALS else 0.0 for c in lattice.channels]
+        )
+        left = np.exp(-np.arange(len(readings)) * hours / SLOWLY)[:, None] * deranged
+        moved = readings + lattice.grain * np.rint(left / lattice.grain)
+        return lattice.rounded(np.clip(moved, lattice.floor, lattice.ceiling))
 
-    def facts(self) -> dict[str, str | float]:
-        """What a record says of its trajectory."""
+    def facts(self, first: float | None = FIRST) -> dict[str, str | float]:
+        """What a record says of its trajectory; `first` is the earliest onset that the data have, None for none."""
         if self.kind == "profile":
             return {}
         if self.kind == "sepsis":
-            basis = LEARNT if self.onset >= FIRST else BEYOND
+            basis = LEARNT if first is not None and self.onset >= first else BEYOND
             return {"trajectory": "sepsis", "sepsis_onset": self.onset, "trajectory_basis": basis}
         return {"trajectory": self.kind, "trajectory_basis": RULE if self.kind == "recovery" else LEARNT}
 

@@ -34,8 +34,9 @@ from polyclinic.core.pipeline import Patient, generate
 from polyclinic.core.profile import PatientProfile
 from polyclinic.core.registry import load_modality
 from polyclinic.core.training.weights import digest, find, load
+from polyclinic.modalities.signals.channels import CHANNELS
 from polyclinic.modalities.signals.ecg.sampler import EcgSampler
-from polyclinic.modalities.signals.layout import CHANNELS, LEADS, twelve_leads
+from polyclinic.modalities.signals.layout import LEADS, twelve_leads
 from polyclinic.modalities.signals.live.monitor import Monitor
 from polyclinic.modalities.signals.live.rules import RULES
 from polyclinic.modalities.signals.live.strip import RhythmState, Strip

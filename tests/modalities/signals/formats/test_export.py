@@ -27,11 +27,11 @@ from polyclinic.core.profile import PatientProfile
 from polyclinic.core.registry import load_modality
 from polyclinic.modalities.signals.acquisition import Acquisition, SignalsOptions
 from polyclinic.modalities.signals.artefacts import RAIL, Noise, add
+from polyclinic.modalities.signals.channels import CHANNELS
 from polyclinic.modalities.signals.export import ExportOptions, _readers, export, read, read_ecg
 from polyclinic.modalities.signals.layout import (
     ABSENT,
     BEATS,
-    CHANNELS,
     ELECTRODES,
     LEADS,
     RATE,

@@ -9,11 +9,11 @@ import torch
 from polyclinic import ProfileEncoder
 from polyclinic.core.condition import columns_of
 from polyclinic.core.dp.budget import Budget, PrivacyPlan, compose
-from polyclinic.modalities.signals.layout import CHANNELS, VITAL_FIELDS
-from polyclinic.modalities.signals.vitals.charting import DBP, SBP
-from polyclinic.modalities.signals.vitals.network import TRENDS, VitalsModel, VitalsNet
+from polyclinic.modalities.signals.channels import CHANNELS, DBP, SBP, VITAL_FIELDS
+from polyclinic.modalities.signals.vitals.network import VitalsModel, VitalsNet
 from polyclinic.modalities.signals.vitals.prior import simulated_stays
 from polyclinic.modalities.signals.vitals.private import (
+    DRIFTS,
     FARTHEST,
     Moments,
     _drift_rows,
@@ -79,13 +79,13 @@ def test_a_release_is_what_the_stays_are(stays: Stays) -> None:
 def test_noise_alone_is_not_taken_for_drift(stays: Stays) -> None:
     torch.manual_seed(0)
     net = VitalsNet(len(COLUMNS), VitalsModel(hours=HOURS, width=8, head=6, embed=4, dropout=0.0)).eval()
-    nothing = Moments(np.full(len(CHANNELS), -9.0), np.zeros((TRENDS, TRENDS)), 0.1)
+    nothing = Moments(np.full(len(CHANNELS), -9.0), np.zeros((DRIFTS, DRIFTS)), 0.1)
     match(net, nothing, stays.code[:200], 0)
     assert not net.drift.any()
     assert (net.charting >= -FARTHEST).all()
-    lots = Moments(np.zeros(len(CHANNELS)), np.diag(np.full(TRENDS, 5.0)), 0.1)
+    lots = Moments(np.zeros(len(CHANNELS)), np.diag(np.full(DRIFTS, 5.0)), 0.1)
     match(net, lots, stays.code[:200], 0)
-    assert torch.linalg.matrix_rank(net.drift) == TRENDS
+    assert torch.linalg.matrix_rank(net.drift) == DRIFTS
 
 
 @pytest.mark.parametrize("epsilon", [1.0, 10.0])

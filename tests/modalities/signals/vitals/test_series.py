@@ -10,7 +10,7 @@ import pytest
 
 from polyclinic.core.errors import InputError
 from polyclinic.core.remarks import remarks
-from polyclinic.modalities.signals.layout import CHANNELS, PLAUSIBLE
+from polyclinic.modalities.signals.channels import CHANNELS, VITALS
 from polyclinic.modalities.signals.vitals.series import Series, read_series
 
 STAYS = [f"{i:04d}" for i in range(1, 5)]
@@ -20,7 +20,7 @@ Change = Callable[[pd.DataFrame], pd.DataFrame]
 
 def table() -> pd.DataFrame:
     random = np.random.default_rng(0)
-    middle = [np.mean(PLAUSIBLE[channel]) for channel in CHANNELS]
+    middle = [(channel.low + channel.high) / 2 for channel in VITALS]
     rows = [
         {
             "patient_id": stay,

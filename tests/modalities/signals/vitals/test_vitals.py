@@ -22,8 +22,8 @@ from polyclinic.core.modality import DatasetSource, TrainingSet
 from polyclinic.core.training.fit import Fit
 from polyclinic.core.training.weights import Card, Weights
 from polyclinic.modalities.signals import Signals
+from polyclinic.modalities.signals.channels import CHANNELS, VITAL_FIELDS
 from polyclinic.modalities.signals.data import read_vitals
-from polyclinic.modalities.signals.layout import CHANNELS, VITAL_FIELDS
 from polyclinic.modalities.signals.vitals import network
 from polyclinic.modalities.signals.vitals.baseline_shift import coherent, shifted
 from polyclinic.modalities.signals.vitals.bedside import SECONDS, bedside
@@ -347,7 +347,7 @@ def test_a_recurrence_has_a_gradient_for_each_row(width, whole):
 def test_vitals_are_clipped_by_patient(random):
     """By book-keeping, no layer apart; no patient moves the sum by more than the clipping norm."""
     torch.manual_seed(0)
-    module = VitalsTrainer(COLUMNS, SMALL, VitalsTraining(hide=0.0, blur=0.0))
+    module = VitalsTrainer(COLUMNS, SMALL, VitalsTraining(hide=0.0, hide_levels=0.0, blur=0.0))
     tokens = Tokens.of(stays_of(random, 5))
     stays = Stays(
         tokens,
