@@ -14,6 +14,7 @@ from ...core.modality import Conditioner, Generator, Record, TrainingSet, View
 from ...core.profile import PatientProfile
 from ...core.training.weights import Weights, find, load, read_card
 from .export import ExportOptions, export, read
+from .formats import media
 from .metrics import WORDS
 
 if TYPE_CHECKING:
@@ -27,10 +28,12 @@ FINDINGS = tuple(WORDS)
 class ImagingOptions(ExportOptions):
     """How images are drawn and written; without upsampling they keep the flow's size.
 
-    `formats` are some of the installed ones. `dicom` is always among them, since a cohort is read from it.
+    `formats` are some of the installed ones. `dicom` is always among them, since a cohort is read from it. `dicomdir`
+    adds a file-set with a catalogue for each patient.
     """
 
     upsample: bool = True
+    dicomdir: bool = False
     formats: tuple[str, ...] = ("dicom",)
 
     @field_validator("formats")
@@ -99,7 +102,14 @@ class Imaging:
         self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path
     ) -> list[Path]:
         """DICOM files, and the other formats asked for."""
+        if self.options.dicomdir:
+            for profile in profiles:
+                media.check(profile)
         written = export(records, profiles, folder, self.options)
+        if self.options.dicomdir:
+            for profile in profiles:
+                own = [path for path in written if path.is_relative_to(folder / "dicom" / profile.patient_id)]
+                written += media.write(own, profile, folder)
         for name in self.options.formats:
             if name != "dicom":
                 written += registry.load_format(self.name, name).write(records, profiles, folder)
