@@ -254,6 +254,20 @@ def compare(
     return Evaluation(scores, target / "report.html")
 
 
+def convert(cohort: "Cohort | Place", to: str, *, out: Place) -> list[Path]:
+    """Write the health records of a finished cohort in another installed format below `out`; the paths.
+
+    `to` is omop (OMOP CDM 5.4), meds (MEDS 0.4), csv, bundles, or a format that a package adds. Raises InputError.
+
+    >>> convert(open_cohort(folder), "nothing", out=folder / "other")
+    Traceback (most recent call last):
+    polyclinic.core.errors.InputError: ...
+    """
+    from .convert import convert as run
+
+    return run(_on_disk(cohort), to, Path(out))
+
+
 def release(
     cohort: "Cohort | Place",
     policy: str,

@@ -269,6 +269,19 @@ def compare(
 
 
 @app.command()
+def convert(
+    cohort: Annotated[Path, typer.Argument(help="Folder of a finished cohort.")],
+    to: Annotated[str, typer.Option(help="omop, meds, csv, bundles, or an installed format of records.")],
+    out: Out,
+) -> None:
+    """Write the health records of a cohort in another format, into a folder of their own."""
+    from . import api
+
+    paths = api.convert(cohort, to, out=out)
+    print(f"{len(paths)} {'file' if len(paths) == 1 else 'files'} in {out}")
+
+
+@app.command()
 def stream(
     to: Annotated[
         str,

@@ -51,8 +51,11 @@ class ReadableFormat(Protocol):
 class CohortFormat(Protocol):
     """A format that is made once from the finished cohort, as tables of all patients are. Records alone have such."""
 
-    def convert(self, folder: Path) -> list[Path]:
-        """Write files below `folder`, which has the joined files of the cohort; the paths written."""
+    def convert(self, source: Path, folder: Path) -> list[Path]:
+        """Write files below `folder` from the joined files of the cohort below `source`; the paths written.
+
+        The two are one folder while a cohort is made.
+        """
         ...
 
 

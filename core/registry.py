@@ -168,7 +168,7 @@ def _problems_of_format(found: Any) -> list[str]:
     """A format has `write`, or `convert`, or both; what those lack that it has."""
     asked = [contract for name, contract in _FORMS.items() if callable(getattr(found, name, None))]
     if not asked:
-        return ["it has neither `write(records, profiles, folder)` nor `convert(folder)`"]
+        return ["it has neither `write(records, profiles, folder)` nor `convert(source, folder)`"]
     return [problem for contract in asked for problem in lacks(found, contract)]
 
 

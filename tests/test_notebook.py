@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent / "notebooks"
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("name", ["01_first_cohort"])
+@pytest.mark.parametrize("name", ["01_first_cohort", "02_readmission"])
 def test_notebook_runs(name: str, tmp_path: Path) -> None:
     import jupytext
     import nbformat
@@ -24,4 +24,4 @@ def test_notebook_runs(name: str, tmp_path: Path) -> None:
         notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
     ).execute()
     pictures = [o for c in notebook.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
-    assert len(pictures) >= 2
+    assert len(pictures) >= (1 if name == "02_readmission" else 2)

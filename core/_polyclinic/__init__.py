@@ -10,6 +10,7 @@ if TYPE_CHECKING:
         Evaluation,
         Trained,
         compare,
+        convert,
         evaluate,
         generate,
         generate_cohort,
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     **dict.fromkeys(
-        ("Evaluation", "Trained", "compare", "evaluate", "generate", "generate_cohort", "open_cohort", "release",
-         "stream", "train"), ".app.api",
+        ("Evaluation", "Trained", "compare", "convert", "evaluate", "generate", "generate_cohort", "open_cohort",
+         "release", "stream", "train"), ".app.api",
     ),
     "Batch": ".core.modality",
     "Cohort": ".app.cohort",
@@ -59,6 +60,7 @@ __all__ = [
     "Trained",
     "__version__",
     "compare",
+    "convert",
     "evaluate",
     "generate",
     "generate_cohort",

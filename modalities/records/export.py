@@ -70,7 +70,7 @@ def join(pieces: Sequence[Path], folder: Path, formats: Sequence[Any] = ()) -> l
                 paths.append(_join([path], folder / name))
     for one in formats:
         if isinstance(one, CohortFormat):
-            paths += one.convert(folder)
+            paths += one.convert(folder, folder)
     return paths
 
 

@@ -442,3 +442,30 @@ def test_module_is_the_command_line():
         2,
         "polyclinic: No such command 'genrate'. Did you mean 'generate'?\n",
     )
+
+
+# -- convert
+
+
+def test_convert_writes_what_generate_writes(run, tmp_path):
+    settings = ["--set", "records.formats=[omop, meds, bundles]"]
+    made = ["generate", "--patients", 2, "--seed", 7, "--modalities", "records", "--workers", 1]
+    assert run(*made, "--out", tmp_path / "c", *settings)[0] == 0
+    for name, folder in (("omop", "omop"), ("meds", "meds"), ("bundles", "fhir_bundles")):
+        code, said, _ = run("convert", tmp_path / "c", "--to", name, "--out", tmp_path / name)
+        assert code == 0
+        assert "files in" in said
+        assert tree(tmp_path / name / folder) == tree(tmp_path / "c" / folder)
+    assert Cohort.open(tmp_path / "c").verify() == []
+
+
+def test_convert_refuses_what_it_cannot_write(run, tmp_path):
+    assert run("generate", "--patients", 1, "--out", tmp_path / "c", "--modalities", "signals")[0] == 0
+    for to, says in (
+        ("meds", "the cohort has no health records"),
+        ("xml", "expected one of the installed formats"),
+    ):
+        code, _, error = run("convert", tmp_path / "c", "--to", to, "--out", tmp_path / "other")
+        assert code == 2
+        assert says in error
+        assert not (tmp_path / "other").exists()

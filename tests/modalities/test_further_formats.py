@@ -38,7 +38,7 @@ class Alone(Lines):
 class Finished:
     name, modality = "finished", "records"
 
-    def convert(self, folder):
+    def convert(self, source, folder):
         (folder / "finished").write_text("all")
         return [folder / "finished"]
 
@@ -106,7 +106,7 @@ def test_formats_that_cannot_do_what_is_asked_are_refused(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="imaging: formats: whole cannot write patients"):
         load_modality("imaging", {"formats": ["dicom", "whole"]}).export([image], PEOPLE[:1], tmp_path)
     with pytest.raises(
-        InputError, match=r"neither `write\(records, profiles, folder\)` nor `convert\(folder\)`"
+        InputError, match=r"neither `write\(records, profiles, folder\)` nor `convert\(source, folder\)`"
     ):
         load_modality("records", {"formats": ["nothing"]}).export([], [], tmp_path)
 

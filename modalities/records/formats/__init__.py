@@ -1,1 +1,1 @@
-"""Record files: FHIR bulk and bundles, OMOP, CSV, documents."""
+"""Record files: FHIR bulk and bundles, OMOP, MEDS, CSV, documents."""

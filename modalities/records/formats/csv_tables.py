@@ -69,18 +69,18 @@ class CsvTables:
     name = "csv"
     modality = "records"
 
-    def convert(self, folder: Path) -> list[Path]:
-        """csv/<table>.csv of the joined NDJSON files below folder, a line at a time; the paths."""
+    def convert(self, source: Path, folder: Path) -> list[Path]:
+        """csv/<table>.csv below folder, of the joined NDJSON files below source, a line at a time; the paths."""
         paths = []
         for name, (kind, columns) in TABLES.items():
-            source = folder / FOLDER / f"{kind}.ndjson"
-            if not source.exists():
+            resources = source / FOLDER / f"{kind}.ndjson"
+            if not resources.exists():
                 continue
             path = folder / "csv" / f"{name}.csv"
             with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as out:
                 writer = csv.writer(out, lineterminator="\n")
                 writer.writerow([*columns, "synthetic"])
-                for resource in read_resources(source):
+                for resource in read_resources(resources):
                     writer.writerows(_rows(resource, list(columns.values())))
             paths.append(path)
         return paths

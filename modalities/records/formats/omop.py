@@ -1,162 +1,44 @@
-"""OMOP-shaped Parquet of a cohort: seven tables of the Common Data Model 5.4, from the joined FHIR files.
+"""OMOP CDM 5.4 of a cohort: one Parquet file a table, made from the joined FHIR files, ready for the official DDL.
 
-Source values are our codes; a standard concept id is given only where the bundled list is certain of it, else 0,
-which is OMOP's word for "no matching concept". Ids are hashes of the FHIR ids, so they do not depend on order.
+The columns and their types are configs/omop/tables.yaml. Ids count from 1 in the order of the cohort. Source values are
+our codes; a standard concept id stands only where the bundled lists have it, else 0, which is OMOP's word for "no
+matching concept". source_to_concept_map lists every code that the tables name, with its concept id.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import date
 from functools import cache
-from hashlib import blake2b
-from itertools import islice
+from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ..case import moment
-from ..codes import codes
-from ..data import FOLDER, GENE_UNIT, Resource, parts_of, read_resources, value_at, whole_file
+from ....core.config import read_yaml
+from ....core.errors import InputError
+from ....core.remarks import remark
+from ..data import whole_file
+from .by_patient import by_patient, root_of
+from .omop_concepts import Concepts
+from .omop_rows import PatientRows
+from .omop_studies import studies
 
 ROWS = 20_000  # a row group; also what is in memory
-_GENDER = {"female": 8532, "male": 8507}
-_VISIT = {"IMP": 9201, "AMB": 9202, "EMER": 9203, "OBSENC": 0}
-_UNIT = {
-    "mg/dL": 8840, "mm[Hg]": 8876, "/min": 8541, "%": 8554, "g/dL": 8713, "mmol/L": 8753, "kg": 9529, "cm": 8582,
-    "mg": 8576, GENE_UNIT: 0,
-}  # fmt: skip
-
-
-def number_of(name: str) -> int:
-    """A 62-bit id of a FHIR `Type/id`."""
-    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big") >> 2
+MOST = 2**31 - 1  # ids are 32-bit integers in the official DDL
 
 
 @cache
-def _standard() -> dict[str, int]:
-    """Code -> standard concept id, of conditions, observations and drugs."""
-    lists = codes()
-    entries = [*lists.conditions.values(), *lists.observations.values(), *lists.drugs.values()]
-    return {entry.code: entry.omop for entry in entries}
+def columns() -> dict[str, dict[str, tuple[str, int | None, bool]]]:
+    """Table -> column -> type, most characters of a text, and whether it may not be null."""
+    path = Path(str(files("polyclinic.configs"))) / "omop" / "tables.yaml"
+    return {table: {c: _kind(text) for c, text in own.items()} for table, own in read_yaml(path).items()}
 
 
-# -- from the value at a column's path, None where there is none, to the column's value
-
-Column = tuple[str, Callable[[Any], Any]]
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
-def _id(value: Any) -> int | None:
-    return None if value is None else number_of(value)
-
-
-def _day(value: Any) -> date | None:
-    return moment(value).date() if value else None
-
-
-def _of_day(unit: str) -> Column:
-    return "birthDate", lambda value: getattr(_day(value), unit, None)
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
-
-
-def _concept(path: str) -> Column:
-    return path, lambda code: _standard().get(code, 0)
-
-
-def _always(value: int) -> Column:
-    return "", lambda _: value
-
-
-_EHR, _NO_CONCEPT = _always(32817), _always(0)
-_ID, _PART_ID = ("@id", _id), ("@part", _id)  # see _rows()
-_PERSON, _VISIT_ID = ("subject.reference", _id), ("encounter.reference", _id)
-_CODE, _DRUG = "code.coding.0.code", "medicationCodeableConcept.coding.0.code"
-_DOSAGE = "dosageInstruction.0"
-_DOSE = f"{_DOSAGE}.doseAndRate.0.doseQuantity"
-_NAMED = f"{_CODE}|code.coding.0.display|code.text"
-_ANSWER = "valueCodeableConcept.coding.0.display|valueCodeableConcept.text|valueQuantity.value"
-# table: the resource type, and each column in order
-TABLES: dict[str, tuple[str, dict[str, Column]]] = {
-    "person": ("Patient", {
-        "person_id": _ID,
-        "gender_concept_id": ("gender", lambda gender: _GENDER.get(gender, 0)),
-        "year_of_birth": _of_day("year"),
-        "month_of_birth": _of_day("month"),
-        "day_of_birth": _of_day("day"),
-        "race_concept_id": _NO_CONCEPT,
-        "ethnicity_concept_id": _NO_CONCEPT,
-        "person_source_value": ("id", _same),
-        "gender_source_value": ("gender", _same),
-    }),
-    "death": ("Patient", {
-        "person_id": _ID,
-        "death_date": ("deceasedDateTime", _day),
-        "death_type_concept_id": _EHR,
-    }),
-    "visit_occurrence": ("Encounter", {
-        "visit_occurrence_id": _ID,
-        "person_id": _PERSON,
-        "visit_concept_id": ("class.code", lambda kind: _VISIT[kind]),
-        "visit_start_date": ("period.start", _day),
-        "visit_end_date": ("period.end", _day),
-        "visit_type_concept_id": _EHR,
-        "visit_source_value": ("class.code", _same),
-    }),
-    "condition_occurrence": ("Condition", {
-        "condition_occurrence_id": _ID,
-        "person_id": _PERSON,
-        "condition_concept_id": _concept(_CODE),
-        "condition_start_date": ("onsetDateTime|recordedDate", _day),
-        "condition_end_date": ("abatementDateTime", _day),
-        "condition_type_concept_id": _EHR,
-        "visit_occurrence_id": _VISIT_ID,
-        "condition_source_value": (_CODE, _text),
-    }),
-    "drug_exposure": ("MedicationRequest", {
-        "drug_exposure_id": _ID,
-        "person_id": _PERSON,
-        "drug_concept_id": _concept(_DRUG),
-        "drug_exposure_start_date": ("authoredOn", _day),
-        "drug_exposure_end_date": (f"{_DOSAGE}.timing.repeat.boundsPeriod.end", _day),
-        "drug_type_concept_id": _EHR,
-        "quantity": (f"{_DOSE}.value", _number),
-        "sig": (f"{_DOSAGE}.text", _same),
-        "visit_occurrence_id": _VISIT_ID,
-        "drug_source_value": (_DRUG, _text),
-        "route_source_value": (f"{_DOSAGE}.route.coding.0.display", _text),
-        "dose_unit_source_value": (f"{_DOSE}.code", _same),
-    }),
-    "measurement": ("Observation", {
-        "measurement_id": _PART_ID,
-        "person_id": _PERSON,
-        "measurement_concept_id": _concept(_CODE),
-        "measurement_date": ("effectiveDateTime", _day),
-        "measurement_type_concept_id": _EHR,
-        "value_as_number": ("valueQuantity.value", _number),
-        "unit_concept_id": ("valueQuantity.code", lambda unit: _UNIT.get(unit, 0)),
-        "visit_occurrence_id": _VISIT_ID,
-        "measurement_source_value": (_NAMED, _text),
-        "unit_source_value": ("valueQuantity.code", lambda unit: unit or None),
-        "value_source_value": (_ANSWER, _text),
-    }),
-    "procedure_occurrence": ("Procedure", {
-        "procedure_occurrence_id": _ID,
-        "person_id": _PERSON,
-        "procedure_concept_id": _NO_CONCEPT,
-        "procedure_date": ("performedDateTime", _day),
-        "procedure_type_concept_id": _EHR,
-        "visit_occurrence_id": _VISIT_ID,
-        "procedure_source_value": (_CODE, _text),
-    }),
-}  # fmt: skip
+def _kind(text: str) -> tuple[str, int | None, bool]:
+    match = re.fullmatch(r"(\w+)(?:\((\d+)\))?(!?)", text)
+    assert match is not None, text
+    return match[1], int(match[2]) if match[2] else None, bool(match[3])
 
 
 class Omop:
@@ -165,46 +47,114 @@ class Omop:
     name = "omop"
     modality = "records"
 
-    def convert(self, folder: Path) -> list[Path]:
-        """omop/<table>.parquet of the joined NDJSON files below folder, ROWS rows in memory; the paths.
+    def convert(self, source: Path, folder: Path) -> list[Path]:
+        """omop/<table>.parquet below folder, of the joined NDJSON files below source; the paths.
 
-        The key-value metadata of every file says that it is synthetic.
+        Remarks how many patients and events without a date are left out, since OMOP asks for one, and which codes
+        have no standard concept id. The key-value metadata of every file says that it is synthetic.
         """
+        concepts = Concepts()
+        undated: dict[str, int] = {}
+        root = root_of(source)
+        with Tables(folder / "omop") as tables:
+            last: date | None = None
+            for number, (patient, resources) in enumerate(by_patient(source), start=1):
+                rows = PatientRows(number, patient, resources, tables, concepts, undated)
+                if rows.period is not None:
+                    rows.write()
+                    studies(rows, root)
+                    last = max(last or rows.period[1].date(), rows.period[1].date())
+            if last is not None:
+                tables.add("cdm_source", **_source(last))
+            for code in concepts.used():
+                tables.add("source_to_concept_map", **code)
+        for what, count in sorted(undated.items()):
+            remark(f"OMOP: {count} {what} without a date are left out, since the tables ask for one")
+        if lacking := concepts.lacking():
+            remark(
+                f"OMOP: {len(lacking)} codes have no standard concept id in the bundled lists and stand as concept 0: "
+                + ", ".join(lacking)
+            )
+        return tables.paths
+
+
+def _source(last: date) -> dict[str, Any]:
+    """The row of cdm_source; the dates are those of the records, so that the bytes depend on nothing else."""
+    return {
+        "cdm_source_name": "Polyclinic synthetic patients",
+        "cdm_source_abbreviation": "Polyclinic",
+        "cdm_holder": "nobody: synthetic data",
+        "source_description": "SYNTHETIC: drawn by models and rules, no person's data.",
+        "cdm_etl_reference": f"polyclinic {version('polyclinic')}",
+        "source_release_date": last,
+        "cdm_release_date": last,
+        "cdm_version": "v5.4",
+        "cdm_version_concept_id": Concepts.fixed("cdm"),
+        "vocabulary_version": "none loaded",
+    }
+
+
+class Tables:
+    """The files of all tables while they are written: rows with their ids, ROWS in memory; whole files at the end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.paths = [folder / f"{table}.parquet" for table in columns()]
+        self._rows: dict[str, list[dict[str, Any]]] = {table: [] for table in columns()}
+        self._count = dict.fromkeys(columns(), 0)
+        self._files: dict[str, Any] = {}
+        self._open = ExitStack()
+
+    def __enter__(self) -> "Tables":
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        paths = []
-        for name, (kind, columns) in TABLES.items():
-            source = folder / FOLDER / f"{kind}.ndjson"
-            resources = read_resources(source) if source.exists() else iter(())
-            schema = pa.schema([(column, _type(pa, column)) for column in columns], {"synthetic": "true"})
-            path = folder / "omop" / f"{name}.parquet"
-            waiting = (row for resource in resources for row in _rows(resource, columns))
-            with (
-                whole_file(path) as temporary,
-                pq.ParquetWriter(temporary, schema, compression="zstd") as out,
-            ):
-                while chunk := list(islice(waiting, ROWS)):
-                    out.write_table(pa.Table.from_pylist(chunk, schema), row_group_size=ROWS)
-            paths.append(path)
-        return paths
+        with self._open as undo:
+            for table, path in zip(columns(), self.paths, strict=True):
+                temporary = undo.enter_context(whole_file(path))
+                schema = _schema(pa, columns()[table])
+                self._files[table] = undo.enter_context(
+                    pq.ParquetWriter(temporary, schema, compression="zstd")
+                )
+            self._open = undo.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if error[0] is None:
+            for table in self._rows:
+                self._flush(table)
+        self._open.__exit__(*error)
+
+    def add(self, table: str, **values: Any) -> int:
+        """Add a row; its id. Texts are cut to the column's length. Raises InputError past 32-bit ids."""
+        kinds = columns()[table]
+        self._count[table] += 1
+        number = self._count[table]
+        if number > MOST:
+            raise InputError(
+                f"OMOP: {table} has more than {MOST} rows, the most that its 32-bit ids can count"
+            )
+        row = {f"{table}_id": number} if f"{table}_id" in kinds else {}
+        for column, value in values.items():
+            most = kinds[column][1]
+            row[column] = value[:most] if most is not None and value is not None else value
+        assert all(row.get(c) is not None for c, (_, _, must) in kinds.items() if must), (table, row)
+        self._rows[table].append(row)
+        if len(self._rows[table]) == ROWS:
+            self._flush(table)
+        return number
+
+    def _flush(self, table: str) -> None:
+        import pyarrow as pa
+
+        rows, self._rows[table] = self._rows[table], []
+        if rows:
+            self._files[table].write_table(pa.Table.from_pylist(rows, self._files[table].schema))
 
 
-def _rows(resource: Resource, columns: Mapping[str, Column]) -> Iterator[dict[str, Any]]:
-    """A row, of a panel a row a part; none in the table of deaths for who lives."""
-    name = f"{resource['resourceType']}/{resource['id']}"
-    for place, part in enumerate(parts_of(resource)):
-        named = {**part, "@id": name, "@part": f"{name}/{place}"}
-        row = {column: made(value_at(named, path)) for column, (path, made) in columns.items()}
-        if row.get("death_date", True) is not None:
-            yield row
-
-
-def _type(pa: Any, column: str) -> Any:
-    if column in ("year_of_birth", "month_of_birth", "day_of_birth"):
-        return pa.int32()
-    if column in ("value_as_number", "quantity"):
-        return pa.float64()
-    if column.endswith("_date"):
-        return pa.date32()
-    return pa.int64() if column.endswith("_id") else pa.string()
+def _schema(pa: Any, kinds: Mapping[str, tuple[str, int | None, bool]]) -> Any:
+    types = {
+        "integer": pa.int32(), "numeric": pa.float64(), "text": pa.string(), "date": pa.date32(),
+        "timestamp": pa.timestamp("us"), "time": pa.time64("us"), "boolean": pa.bool_(),
+    }  # fmt: skip
+    fields = [pa.field(name, types[kind], nullable=not must) for name, (kind, _, must) in kinds.items()]
+    return pa.schema(fields, {"synthetic": "true"})

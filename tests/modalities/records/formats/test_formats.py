@@ -1,4 +1,4 @@
-"""Corruption on a dial beside the truth, and the further formats: Bundles, OMOP, CSV, the same however sliced."""
+"""Corruption on a dial beside the truth, and the further formats: Bundles and CSV, the same however sliced."""
 
 import copy
 import csv
@@ -13,7 +13,6 @@ from random import Random
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from polyclinic.conditioning.population import Population
@@ -23,12 +22,11 @@ from polyclinic.core.profile import seed_for
 from polyclinic.core.remarks import DataWarning
 from polyclinic.modalities.records import Records
 from polyclinic.modalities.records.corruption import corrupted, slip
-from polyclinic.modalities.records.formats.omop import TABLES
 from polyclinic.modalities.records.rules.clinical import check
 from polyclinic.modalities.records.timeline import timeline_of
 
 PROFILES = tuple(Population.load("general_ward").draw(14, 3))
-ALL = {"formats": ["bundles", "omop", "csv"]}
+ALL = {"formats": ["bundles", "csv"]}
 Resources = list[dict[str, Any]]
 
 
@@ -175,35 +173,6 @@ def test_every_patient_has_a_transaction(cohort: Path) -> None:
         assert {entry["request"]["method"] for entry in content["entry"]} == {"PUT"}
         assert content["meta"]["tag"][0]["code"] == "HTEST"
     Bundle.model_validate(json.loads(min(paths, key=lambda p: p.stat().st_size).read_text()))
-
-
-def test_omop_holds_every_event(cohort: Path) -> None:
-    tables = {name: pq.read_table(cohort / "omop" / f"{name}.parquet") for name in TABLES}
-    resources = [r for record in sample() for r in record.facts["resources"]]
-    kinds = Counter(r["resourceType"] for r in resources)
-    parts = sum(len(r.get("component", [1])) for r in resources if r["resourceType"] == "Observation")
-    assert {name: table.num_rows for name, table in tables.items()} == {
-        "person": kinds["Patient"],
-        "visit_occurrence": kinds["Encounter"],
-        "condition_occurrence": kinds["Condition"],
-        "drug_exposure": kinds["MedicationRequest"],
-        "procedure_occurrence": kinds["Procedure"],
-        "measurement": parts,
-        "death": sum("deceasedDateTime" in r for r in resources),
-    }
-    people = set(tables["person"]["person_id"].to_pylist())
-    visits = set(tables["visit_occurrence"]["visit_occurrence_id"].to_pylist())
-    for name, table in tables.items():
-        assert table.schema.metadata[b"synthetic"] == b"true"
-        assert table.column_names == list(TABLES[name][1])
-        assert set(table["person_id"].to_pylist()) <= people
-        if name not in ("person", "death"):
-            assert len(set(table[f"{name}_id"].to_pylist())) == table.num_rows
-        if "visit_occurrence_id" in table.column_names:
-            assert set(table["visit_occurrence_id"].to_pylist()) - {None} <= visits
-    assert set(tables["person"]["gender_concept_id"].to_pylist()) == {8507, 8532}
-    pressures = tables["measurement"].to_pylist()
-    assert any(r["measurement_source_value"] == "8480-6" and r["unit_concept_id"] == 8876 for r in pressures)
 
 
 def test_csv_says_the_same(cohort: Path) -> None:
