@@ -104,7 +104,8 @@ class Cohort:
     def vitals(self) -> "DataFrame":
         """Vital signs of all patients, by `patient_id` and `hour`; a column a channel, missing where not charted.
 
-        Units: HR and Resp /min, O2Sat %, Temp Cel, SBP, MAP and DBP mmHg.
+        Units of the seven vital signs: HR and Resp /min, O2Sat %, Temp Cel, SBP, MAP and DBP mmHg; charts of weights of
+        other data have the channels and units of those data.
 
         >>> open_cohort(folder).vitals().columns[0]
         'HR'
@@ -112,8 +113,16 @@ class Cohort:
         import pandas as pd
 
         modality = self.modality(SIGNALS)
-        names = modality.column_names("vitals") if isinstance(modality, NamedColumns) else None
-        tables = {pid: pd.DataFrame(values, columns=names) for pid, values in self._arrays(SIGNALS, "vitals")}
+        tables = {
+            pid: pd.DataFrame(
+                record.arrays["vitals"],
+                columns=modality.column_names("vitals", record)
+                if isinstance(modality, NamedColumns)
+                else None,
+            )
+            for pid, record in self.records(SIGNALS)
+            if "vitals" in record.arrays
+        }
         return pd.concat(tables, names=["patient_id", "hour"])
 
     def omics(self, assay: str = "rna") -> "DataFrame":

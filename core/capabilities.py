@@ -99,8 +99,8 @@ class SizedRecords(Protocol):
 class NamedColumns(Protocol):
     """Names the columns of its arrays, so that tables of them have heads; others are numbered. Signals of ours does."""
 
-    def column_names(self, array: str) -> tuple[str, ...]:
-        """Names of the leads or channels of an array of its records."""
+    def column_names(self, array: str, record: Record) -> tuple[str, ...]:
+        """Names of the leads or channels of an array of this record."""
         ...
 
 

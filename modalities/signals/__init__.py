@@ -14,8 +14,9 @@ from ...core.modality import Batch, Conditioner, Generator, Record, TrainingSet,
 from ...core.profile import PatientProfile
 from ...core.training.weights import Weights, find, load
 from .acquisition import Acquisition, SignalsOptions
-from .channels import CHANNELS
-from .layout import ECG_GAIN, LEADS
+from .channels import channels_of
+from .layout import ECG_GAIN
+from .leads import leads_of
 
 if TYPE_CHECKING:
     from ...core.cohort.watermark import Mark, Tally
@@ -174,9 +175,11 @@ class Signals:
 
         return watermark.marks(record, mark, patient_id)
 
-    def column_names(self, array: str) -> tuple[str, ...]:
-        """Leads of an ECG, channels of vitals; see core.capabilities.NamedColumns."""
-        return CHANNELS if array == VITALS else LEADS
+    def column_names(self, array: str, record: Record) -> tuple[str, ...]:
+        """Leads of an ECG, channels of a chart; see core.capabilities.NamedColumns."""
+        if array != VITALS:
+            return leads_of(record).names
+        return tuple(channel.name for channel in channels_of(record.facts))
 
     def views(self) -> list[View]:
         """ECG and vitals, apart."""

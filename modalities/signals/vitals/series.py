@@ -72,7 +72,7 @@ def read_series(
         if block.onset is not None:
             on = kept & (block.onset > 0)
             np.minimum.at(onset, block.stay[on], np.floor(since[on] * step))
-    if double and settings.form == "wide":
+    if double and settings.form == "wide" and step == 1:
         remark(
             f"{where}: {double} rows share their hour with another of the stay; readings of one hour are averaged"
         )
