@@ -15,9 +15,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ....core.cohort.disk import write_atomic
 from ....core.fields import LOINC
 from ....core.remarks import remark
-from ....core.training.weights import write_atomic
 from ..data import REPORTS, Resource, parts_of, value_at, whole_file
 from .by_patient import SIGNALS, by_patient, root_of
 from .omop_concepts import VOCABULARIES
@@ -100,12 +100,12 @@ class Codes:
         """VOCABULARY//CODE of a CodeableConcept's first coding, TEXT//TEXT without one, and what follows it."""
         coding = ((concept or {}).get("coding") or [{}])[0]
         display = str(coding.get("display") or (concept or {}).get("text", ""))
-        name, parents = f"TEXT//{display}", ()
+        name, parents = f"TEXT//{display}", list[str]()
         if "code" in coding:
             system = str(coding.get("system", ""))
             vocabulary = VOCABULARIES.get(system, system)
             bare = str(coding["code"]).removeprefix(f"{vocabulary}:")
-            name, parents = f"{vocabulary}//{bare}", (f"{vocabulary}/{bare}",)
+            name, parents = f"{vocabulary}//{bare}", [f"{vocabulary}/{bare}"]
         return self.say("//".join((name, *more)), f"{display}{also}", *parents)
 
 
