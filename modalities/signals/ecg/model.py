@@ -144,7 +144,7 @@ def train_ecg(
         {
             "network": shape.model_dump(), "rhythm": asdict(rhythm),
             "recorders": [part.source.name for part in data], "knows": [list(part.fields) for part in data],
-            **noted(records.leads),
+            **noted(records.leads), **_shares(data, profiles),
         },
         {"records": float(len(parts)), "early_beats": float(len(early))},
     )  # fmt: skip
@@ -205,6 +205,16 @@ def _train_private(
         {}, spent, init.card.data,
     )  # fmt: skip
     return Weights(_halved(model.tensors()) | kept, about)
+
+
+def _shares(data: Sequence[TrainingSet], profiles: Sequence[PatientProfile]) -> dict[str, dict[str, float]]:
+    """What the card says of declared flags: the share of those who have it among those of whom it is known."""
+    found = {}
+    for flag in {f.name: f for part in data for f in part.vocabulary.declared if f.kind == "flag"}:
+        known = [value for profile in profiles if (value := profile.get(flag)) is not None]
+        if known:
+            found[flag] = round(float(np.mean([bool(value) for value in known])), 4)
+    return {"shares": found} if found else {}
 
 
 def _unknown(columns: Sequence[str], data: Sequence[TrainingSet], before: Sequence[str]) -> list[str]:

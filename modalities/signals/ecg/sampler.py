@@ -130,10 +130,12 @@ class EcgSampler:
             raise InputError(f"signals.device: expected one of {', '.join(devices)}, got {device!r}")
         place = devices.index(device) if device else 0
         self.device = np.eye(len(devices), dtype=np.float32)[place]
+        self._shares: dict[str, float] = model.get("shares", {})
         self._diagnoses = [
             name
             for name in model["knows"][place]
             if name in weights.card.columns
+            and name not in weights.card.declared
             and f"{name}~sin1" not in weights.card.columns  # a flag, not a number
         ]
         self.model, self.ectopic = MorphologyModel.of(weights.tensors), EctopicModel.of(weights.tensors)
@@ -154,7 +156,7 @@ class EcgSampler:
     ) -> EcgSource:
         """Morphology and rhythm of the record of that seed. A flutter's conduction follows `rate_at`."""
         rng = np.random.Generator(np.random.PCG64(seed))
-        code, rhythm = self._code(condition), rhythm_of(profile)
+        code, rhythm = self._code(condition, seed), rhythm_of(profile)
         in_episodes = self.paroxysmal and rhythm == FIBRILLATION
         regular = in_episodes or rhythm in (SINUS, ARRHYTHMIA)
         usual = rng.normal(72, 12) if regular else rng.normal(88, 15)
@@ -195,16 +197,28 @@ class EcgSampler:
         """Waves of I, II, V1 to V6 in the free leads."""
         return lambda time: self.leads.from_eight(waves(time))
 
-    def _code(self, condition: Float32Array) -> Float32Array:
+    def _code(self, condition: Float32Array, seed: int) -> Float32Array:
         """(column,) of the weights. An unknown diagnosis is set to absent if the data of the device label it.
 
-        Nobody in those data has it unknown; a code halfway to present would draw a bit of every disease.
+        Nobody in those data has it unknown; a code halfway to present would draw a bit of every disease. A declared
+        flag that is unknown is drawn at its share in the data, where the card knows it.
         """
         code = select(condition[None], self.columns, self.card.columns)[0]
         for name in self._diagnoses:
             if code[self.card.columns.index(f"{name}?")] == 0:
                 code = self._without(code, name)
+        rng = np.random.default_rng([seed, 8])
+        for name, share in self._shares.items():
+            present = rng.uniform() < share
+            if code[self.card.columns.index(f"{name}?")] == 0:
+                code = self._with(code, name) if present else self._without(code, name)
         return code
+
+    def _with(self, code: Float32Array, flag: str) -> Float32Array:
+        """(column,) of a profile that has the flag."""
+        out = code.copy()
+        out[self.card.columns.index(flag)] = out[self.card.columns.index(f"{flag}?")] = 1
+        return out
 
     def _without(self, code: Float32Array, condition: str) -> Float32Array:
         """(column,) of a profile that has not the condition."""
