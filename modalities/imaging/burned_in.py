@@ -27,7 +27,7 @@ STRAIGHT = (
 )
 ON_LINE = 0.11  # heights, by which they may miss them
 SMALL_LETTER = 0.73  # heights of a capital
-ONE_LEVEL = 0.06  # median deviation of the glyphs' grey levels
+ONE_LEVEL = 0.08  # median deviation of the glyphs' grey levels
 BARS = 0.6  # share of upright bars from which a line is a scale
 BAR = 0.4  # widths a height
 CLUTTER = (
@@ -132,7 +132,7 @@ def is_text(line: list[Glyph], where: IntArray) -> bool:
     )
     around = where[
         max(0, int(tops.min() - height / 4)) : int(bottoms.max() + height / 4),
-        max(0, int(line[0].left - height / 2)) : int(line[-1].right + height / 2),
+        max(0, int(line[0].left - height / 4)) : int(line[-1].right + height / 4),
     ]
     enough = len(line) - min(
         (1 - STRAIGHT) * len(line), (len(line) - LINE + 1) // 2
