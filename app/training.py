@@ -102,7 +102,7 @@ def _learnt(
     table = modality == POPULATION  # who the patients are is learnt too, though it has no records of its own
     learner = None if table else load_modality(modality)
     private = privacy.epsilon is not None
-    settings = read_config(modality, data, config, out.stem, private)
+    settings = read_config(modality, data, config, out.stem, private, init is not None)
     start = None if init is None else weights.load(_weight_file(init))
     if table and (start is not None or settings.model or how.get("resume") or len(settings.datasets) != 1):
         raise InputError(
@@ -131,7 +131,9 @@ def _learnt(
     else:
         declared = _declared(sets, start)
         learnt = learner.train(sets, ProfileEncoder([*FIELDS, *declared]), settings.model, fit, start)
-        if config is None and (name := shipped_model(modality, settings.datasets[0], private)[0]):
+        if config is None and (
+            name := shipped_model(modality, settings.datasets[0], private, init is not None)[0]
+        ):
             # not before: what is wrong with the data is one line alone
             print(
                 f"polyclinic: no --config: the model is that of --config {name}", file=sys.stderr, flush=True
@@ -166,7 +168,7 @@ def _declared(sets: Sequence[TrainingSet], start: weights.Weights | None) -> lis
 
 
 def read_config(
-    modality: str, data: Path, config: str | None, name: str, private: bool = False
+    modality: str, data: Path, config: str | None, name: str, private: bool = False, init: bool = False
 ) -> TrainConfig:
     """What to train: data/dataset.yaml where there is one, and the training YAML `config`, by name or path.
 
@@ -184,7 +186,7 @@ def read_config(
                 f"{own}: no such file; write one that describes the folder, or give --config (a folder of nothing "
                 "but DICOM files needs neither)"
             )
-        _, model = shipped_model(modality, datasets[0], private)
+        _, model = shipped_model(modality, datasets[0], private, init)
         return TrainConfig(modality=modality, name=name, datasets=datasets, model=model)
     settings, path = load(TrainConfig, config, "train")
     if settings.modality != modality:
@@ -196,14 +198,17 @@ def read_config(
     return settings.model_copy(update={"datasets": datasets})
 
 
-def shipped_model(modality: str, dataset: DatasetConfig, private: bool) -> tuple[str, dict[str, Any]]:
+def shipped_model(
+    modality: str, dataset: DatasetConfig, private: bool, init: bool = False
+) -> tuple[str, dict[str, Any]]:
     """Name and model of the shipped training YAML for the folder's kind, the model fitted to the folder's fields.
 
     Empty for a modality that ships none. What the YAML says of its own data is left out: fields that the folder
     does not map, the upsampler of chest X-rays.
     """
     kind = str(dataset.options.get("kind", {"signals": "ecg"}.get(modality, modality)))
-    for name in [f"{kind}_private", kind] if private else [kind]:
+    scratch = [] if init else [f"{kind}_cosine"]  # needs no weights to start from
+    for name in [*scratch, f"{kind}_private", kind] if private else [kind]:
         path = Path(str(files("polyclinic.configs"))) / "train" / f"{name}.yaml"
         if not path.is_file() or (shipped := parse(TrainConfig, read_yaml(path), name)).modality != modality:
             continue

@@ -11,7 +11,11 @@ import numpy as np
 
 from ...core.types import FloatArray, IntArray
 
-AMPLITUDE, FALL, COLOUR = 0.4, 1.5, 0.3  # of the mean, in [-1, 1]; power of 1 + frequency; of colour to brightness
+AMPLITUDE, FALL, COLOUR = (
+    0.4,
+    1.5,
+    0.3,
+)  # of the mean, in [-1, 1]; power of 1 + frequency; of colour to brightness
 EDGES = (0, 3, 5, 7, 10, 14, 20, 28, 40, np.inf)  # of the bands, in half cycles an image
 FLOOR, CENTRE, UNIT = 1e-3, -1.0, 0.7  # of the log power of a band: its least, its centre and its scale
 # Rows: brightness, red against green, both against blue; orthonormal
@@ -24,7 +28,7 @@ ALIKE = 0.95  # the most that fine detail of colour follows that of brightness
 
 @dataclass(frozen=True)
 class CosineBasis:
-    """Square images of one size as vectors of `rank` leading coefficients and the log power of each band of the rest."""
+    """Square images as vectors: `rank` leading coefficients, and the log power of each band of the others."""
 
     size: int
     channels: int

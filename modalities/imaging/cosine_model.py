@@ -161,7 +161,9 @@ def fit_private(
     gram[-1, -1] = patients / length**2
     values, directions = np.linalg.eigh(gram)
     gram = (directions * np.maximum(values, scale)) @ directions.T
-    line = bound * np.linalg.solve(gram + ridge, products)  # (column + 1, width), weighted, of the scaled code
+    line = bound * np.linalg.solve(
+        gram + ridge, products
+    )  # (column + 1, width), weighted, of the scaled code
 
     bound = SPREAD_NORM * np.sqrt(width)
     squares = sum_of_squares((v * weight - d @ line) / bound) + noise[1] * symmetric_noise(width, random)

@@ -1,8 +1,9 @@
 """Images of training folders as square 12-bit arrays of one size, read one at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from zipfile import BadZipFile
 
 import numpy as np
@@ -31,7 +32,8 @@ class Options(Settings):
     How files are read: `window` or `percentiles` (black and white, in place of those of the files), `plane` of
     NIfTI volumes, `slices` of each file, `burned_in` text, `burned_in_list` (where files that show some are listed),
     `exclude` (a list of files to leave out). Archives: `npz`, `drop` and `hold_out`. What the
-    set is for: `modality`, `reference`, `size`, `repeat`, `prior` (whether the Gaussian prior is fitted to it).
+    set is for: `modality`, `reference`, `size`, `repeat`, `prior` (whether the Gaussian prior is fitted to it). `shows`
+    is what the images are of, see model.Shows.
     """
 
     window: Window | None = None
@@ -49,6 +51,32 @@ class Options(Settings):
     size: int = Field(default=64, ge=1)
     repeat: int = Field(default=1, ge=1)
     prior: bool = False
+    shows: dict[str, Any] = Field(default_factory=dict)
+
+
+COLOURED = 0.03  # difference of two of a pixel's three values, from which on it has a colour
+LOOKED_AT = 8  # files of a set, to see whether its images are in colour
+
+
+def channels_of(data: Sequence[TrainingSet]) -> int:
+    """3 where images of a set are in colour, else 1: the first files of each are looked at.
+
+    Whether a folder's images are in colour is taken as public, as their format is.
+    """
+    for part in data:
+        for record in part.records[:LOOKED_AT]:
+            if is_nifti(part.root / record):
+                continue
+            try:
+                found = [
+                    frame.pixels
+                    for frame in islice(frames(part.root / record, Levels(), Slices(), "axial"), 1)
+                ]
+            except InputError:  # which reading all of them names
+                continue
+            if any(pixels.ndim == 3 and np.ptp(pixels, axis=2).mean() > COLOURED for pixels in found):
+                return 3
+    return 1
 
 
 def read_images(

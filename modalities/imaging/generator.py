@@ -14,12 +14,13 @@ from ...core.profile import PatientProfile
 from ...core.training.weights import Weights, restore
 from ...core.types import AnyArray, Float32Array
 from . import gaussian_prior, histogram_matching, stack
+from .cosine_model import KIND, STORED, CosineModel
 from .formats.kinds import KINDS, check_kind, default_kind, stored
 from .frame import FULL_SCALE
 from .gaussian_prior import GaussianPrior
 from .histogram_matching import HistogramMatching
 from .metrics import WORDS
-from .model import Denoiser, Shows, draw, half_is_fast, network_of, network_tensors
+from .model import Denoiser, ImageModel, Shows, draw, half_is_fast, network_of, network_tensors
 from .upsampler import FACTOR, Upsampler, UpsamplerModel, enlarged
 
 STEPS, GUIDANCE = 8, 1.0
@@ -43,13 +44,19 @@ class ImageGenerator:
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.card, self.columns = weights.card, columns
-        self.shape = network_of(weights.card)
+        self.cosine: CosineModel | None = None
+        if weights.card.kind == KIND:
+            self.cosine = CosineModel.restore(weights.card.model, weights.arrays(STORED))
+            self.shape = ImageModel(size=self.cosine.basis.size, channels=self.cosine.basis.channels)
+        else:
+            self.shape = network_of(weights.card)
         self.shows = Shows(**weights.card.model.get("shows", {}))
         self.iod = iod or self.shows.iod or default_kind(self.shape.channels > 1)
         check_kind(self.iod, self.shape.channels > 1, self.shows.slices, self.shows.body_part)
         self.settings = settings or {}
-        self.net = Denoiser(len(weights.card.columns), self.shape)
-        restore(self.net, Weights(network_tensors(weights), weights.card))
+        if self.cosine is None:
+            self.net = Denoiser(len(weights.card.columns), self.shape)
+            restore(self.net, Weights(network_tensors(weights), weights.card))
         self.prior = None
         if header := weights.card.model.get(gaussian_prior.STORED):
             self.prior = GaussianPrior.restore(header, weights.arrays(gaussian_prior.STORED))
@@ -59,6 +66,7 @@ class ImageGenerator:
         if upsampler is not None:
             self.upsampler = Upsampler(UpsamplerModel(**upsampler.card.model))
             restore(self.upsampler, upsampler)
+        self.by = "a diffusion model" if self.cosine is None else "a model of cosine coefficients"
         self.finer = f", enlarged {FACTOR} times by weights {upsampler.card.name}" if upsampler else ""
 
     def sample(self, batch: Batch) -> list[Record]:
@@ -83,6 +91,9 @@ class ImageGenerator:
         """(row, channel, y, x) in [-1, 1]; of a series, (row and slice, channel, y, x), slice by slice."""
         code = select(batch.condition, self.columns, self.card.columns)
         profiles, seeds = batch.profiles, batch.seeds
+        if self.cosine is not None:
+            drawn = [self.cosine.draw(row, seed) for row, seed in zip(code, seeds, strict=True)]
+            return np.stack(drawn).astype(np.float32)
         places: list[float] | None = None
         if (count := self.shows.slices) > 1:
             place = np.tile(stack.spaced(count), len(batch))
@@ -160,7 +171,7 @@ class ImageGenerator:
             "findings": [code for code in WORDS if profile.has(code)],
             "view": self.shows.view or profile.traits.get("chest_view"),
             "pixel_spacing_mm": round(self.shows.extent_mm / size, 4),
-            "derivation": f"Synthetic {noun} drawn by a diffusion model at {self.shape.size} x {self.shape.size}"
+            "derivation": f"Synthetic {noun} drawn by {self.by} at {self.shape.size} x {self.shape.size}"
             f" pixels (weights {self.card.name}, {self.card.privacy}){self.finer}",
             **series,
         }

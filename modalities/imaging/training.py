@@ -28,8 +28,9 @@ from ...core.training.planning import plan as plan_run
 from ...core.training.trainer import fit as run
 from ...core.training.weights import Card, Weights, figures, halves
 from ...core.types import BoolArray, Float32Array, FloatArray, IntArray
-from . import features, histogram_matching, stack, upsampler
+from . import cosine_training, features, histogram_matching, stack, upsampler
 from .adapters import merge, restrict
+from .data import channels_of, options_of
 from .formats.kinds import check_kind
 from .gaussian_prior import (
     MEAN_SHARE,
@@ -67,7 +68,7 @@ class Config(Settings):
     `prior` is the Gaussian prior, `histogram_matching` the post-processing (both files of these names).
     """
 
-    kind: Literal["flow", "upsampler", "features"] = "flow"
+    kind: Literal["flow", "upsampler", "features", "cosine"] = "flow"
     network: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     renamed: ClassVar[Mapping[str, str]] = {"law": "prior", "finish": "histogram_matching"}
@@ -85,6 +86,15 @@ def train(
 ) -> Weights:
     """The network that config's `kind` names. Raises InputError."""
     settings = parse(Config, dict(config), "model")
+    stated = next((shows for part in data if (shows := options_of(part).shows)), None)
+    if stated and "shows" not in config:
+        settings = settings.model_copy(update={"shows": parse(Shows, stated, "dataset.yaml: options.shows")})
+    if settings.kind == "cosine":
+        if init is not None or settings.training or settings.prior or settings.histogram_matching:
+            raise InputError(
+                "model.kind: a cosine model learns at one go, without --init, training, prior or histogram_matching"
+            )
+        return cosine_training.train(data, conditioner, settings.network, settings.shows, how)
     if settings.kind == "flow":
         return train_flow(data, conditioner, settings, how, init)
     if how.budget is not None:
@@ -100,7 +110,11 @@ def train_flow(
     data: Sequence[TrainingSet], conditioner: Conditioner, settings: Config, how: "Fit", init: Weights | None
 ) -> Weights:
     """The flow and its Gaussian prior. Under a budget the prior comes first, then the network, if it has steps."""
-    shape = parse(ImageModel, settings.network, "model.network")
+    channels = {} if init is not None or "channels" in settings.network else {"channels": channels_of(data)}
+    shape = parse(ImageModel, {**settings.network, **channels}, "model.network")
+    if shape.channels > 1 and channels and settings.histogram_matching:
+        remark("imaging: colour images are not matched to histograms (model.histogram_matching)")
+        settings = settings.model_copy(update={"histogram_matching": False})
     training = parse(ImageTraining, settings.training, "model.training")
     wanted = columns_of(conditioner.columns, [name for part in data for name in part.fields])
     if init is not None:

@@ -236,7 +236,7 @@ def test_a_killed_training_goes_on(tmp_path: Path) -> None:
     ("kind", "private", "named"),
     [
         ("imaging", False, "imaging"),
-        ("imaging", True, "imaging_private"),
+        ("imaging", True, "imaging_cosine"),
         ("ecg", False, "ecg"),
         ("ecg", True, "ecg"),
         ("vitals", False, "vitals"),
