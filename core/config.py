@@ -141,7 +141,10 @@ def parse(model: type[S], values: Any, where: str) -> S:
         if first["type"] == "extra_forbidden":
             owner = _model_at(model, first["loc"][:-1])
             near = get_close_matches(str(first["loc"][-1]), owner.model_fields, n=1, cutoff=0.0)
-            raise InputError(f"{where}: unknown key {key!r}; the nearest known one is {near[0]!r}") from None
+            raise InputError(
+                f"{where}: unknown key {key!r}; the nearest known one is {near[0]!r}; known: "
+                + ", ".join(owner.model_fields)
+            ) from None
         if not key and first["type"] == "value_error":  # of the whole, whose values nobody wants to read
             raise InputError(f"{where}: {first['ctx']['error']}") from None
         raise InputError(f"{where}: {key or 'settings'}: {first['msg']}, got {first['input']!r}") from None
