@@ -13,18 +13,23 @@ from ..conditioning.dataset.dataset import read_training_set
 from ..conditioning.dataset.dicom_tags import ALL, is_dicom_folder
 from ..conditioning.dataset.dicom_tags import FIELDS as TAGS
 from ..conditioning.encoder import ProfileEncoder
+from ..conditioning.private_regression import FILE, PURPOSE, PrivateRegression
+from ..conditioning.profile_regression import field_distributions
 from ..conditioning.table.table_model import POPULATION
+from ..core.capabilities import Measuring
 from ..core.cohort.disk import require_new_file
 from ..core.config import DatasetConfig, TrainConfig, load, parse, read_yaml
 from ..core.errors import InputError
 from ..core.fields import FIELDS, Declaration, Field
 from ..core.modality import TrainingSet
+from ..core.profile import PatientProfile
 from ..core.registry import load_modality
 from ..core.remarks import remarks
 from ..core.training import weights
 
 if TYPE_CHECKING:
     from ..core.dp.budget import Budget
+    from ..core.modality import Modality
 
 DATASET = "dataset.yaml"
 
@@ -130,6 +135,11 @@ def _learnt(
         learnt = learn_table(settings.datasets[0], data, fit)
     else:
         declared = _declared(sets, start)
+        profiles, measured = _patients(learner, sets) if declared else ([], [])
+        regression = PrivateRegression.of(declared, measured)
+        if fit.budget is not None and regression.fields and profiles:
+            left, charged = PrivateRegression.split(fit.budget, len(profiles))
+            fit = replace(fit, budget=left, beside={PURPOSE: charged})
         learnt = learner.train(sets, ProfileEncoder([*FIELDS, *declared]), settings.model, fit, start)
         if config is None and (
             name := shipped_model(modality, settings.datasets[0], private, init is not None)[0]
@@ -142,8 +152,26 @@ def _learnt(
 
         coded = {field_of(column) for column in learnt.card.columns}
         noted = {field.name: Declaration(**field.declaration()) for field in declared if field.name in coded}
-        learnt = replace(learnt, card=learnt.card.model_copy(update={"declared": noted}))
+        update: dict[str, Any] = {"declared": noted}
+        if PURPOSE in fit.beside:
+            noise, file = fit.beside[PURPOSE].noise_multiplier, folder / FILE
+            update["distributions"] = regression.release(profiles, measured, noise, file, fit.resume)
+        elif not private and noted:
+            update["distributions"] = field_distributions(profiles, declared, measured)
+        learnt = replace(learnt, card=learnt.card.model_copy(update=update))
     return replace(learnt, card=learnt.card.model_copy(update={"name": settings.name})), folder
+
+
+def _patients(
+    learner: "Modality", sets: Sequence[TrainingSet]
+) -> tuple[list[PatientProfile], list[Mapping[str, float]]]:
+    """Each training patient once, and what the first record shows of shipped numbers."""
+    found: dict[str, tuple[PatientProfile, Mapping[str, float]]] = {}
+    for part in sets:
+        shown = learner.baselines(part) if isinstance(learner, Measuring) else [{}] * len(part.profiles)
+        for profile, values in zip(part.profiles, shown, strict=True):
+            found.setdefault(profile.patient_id, (profile, values))
+    return [profile for profile, _ in found.values()], [values for _, values in found.values()]
 
 
 def _stated_population(parts: Sequence[DatasetConfig]) -> str:

@@ -84,7 +84,8 @@ class NumberSpread(Settings):
 
     The normal distribution is cut off at the field's range, or at low and high. The mean is the cohort's; for ten
     years more of age, for men and for each listed flag that is present, a number is added to a patient's own. With
-    `log: true` the mean is a median, sd is of the natural logarithm, and the effects multiply.
+    `log: true` the mean is a median, sd is of the natural logarithm, and the effects multiply. `sd_given` has factors
+    on sd, by flag that is present.
     """
 
     mean: float | None = None
@@ -95,6 +96,7 @@ class NumberSpread(Settings):
     per_decade: float | None = None
     men: float | None = None
     given: dict[str, float] = Setting(default_factory=dict)
+    sd_given: dict[str, Annotated[float, Setting(gt=0, le=100)]] = Setting(default_factory=dict)
     range: Ends | None = None
     table: list[tuple[float, float, Annotated[float, Setting(ge=0)]]] | None = Setting(
         default=None, min_length=1
@@ -107,9 +109,10 @@ class NumberSpread(Settings):
             raise ValueError("give mean and sd, or range, or table")
         if ways[0] and (self.mean is None or self.sd is None):
             raise ValueError("mean needs sd, and sd needs mean")
-        normal = [self.low, self.high, self.per_decade, self.men, self.given or None, self.log or None]
+        normal = [self.low, self.high, self.per_decade, self.men, self.log or None]
+        normal += [self.given or None, self.sd_given or None]
         if not ways[0] and any(value is not None for value in normal):
-            raise ValueError("low, high, log, per_decade, men and given go with mean and sd")
+            raise ValueError("low, high, log, per_decade, men, given and sd_given go with mean and sd")
         multiplied = [self.mean, self.low, self.high, self.per_decade, self.men, *self.given.values()]
         if self.log and any(value is not None and value <= 0 for value in multiplied):
             raise ValueError("with log: true all numbers must be over 0")
@@ -302,7 +305,15 @@ class NumberRule:
         middle = float(scale(spread.mean)) - float(moved.mean())
         middle = float(f"{np.exp(middle) if spread.log else middle:.6g}")
         made = Quantity(
-            middle, spread.sd, low, high, spread.log, spread.men, spread.per_decade, dict(spread.given)
+            middle,
+            spread.sd,
+            low,
+            high,
+            spread.log,
+            spread.men,
+            spread.per_decade,
+            dict(spread.given),
+            dict(spread.sd_given),
         )
         return cls(known, made, none, none)
 

@@ -47,7 +47,8 @@ class Quantity:
 
     middle is the mean of a 60-year-old woman without listed conditions, spread the standard deviation,
     and men, per_decade and effects (by condition) add to the mean. With log=True middle is a median,
-    spread a standard deviation of the natural logarithm, and the effects multiply. Values stay in
+    spread a standard deviation of the natural logarithm, and the effects multiply. `widened` has factors on the spread,
+    by condition. Values stay in
     [low, high], what a clinic sees, which is narrower than the vocabulary's public range.
     """
 
@@ -59,6 +60,7 @@ class Quantity:
     men: float | None = None
     per_decade: float | None = None
     effects: Mapping[str, float] = field(default_factory=dict)
+    widened: Mapping[str, float] = field(default_factory=dict)
     children: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def child_factor(self, age: float, sex: str) -> float:
@@ -102,7 +104,8 @@ class Quantity:
             )
         mean += severity * sum(scale(x) for code, x in self.effects.items() if conditions.get(code))
         low, high = scale(self.low), scale(self.high)
-        return min(max(mean, low), high), self.spread, low, high
+        spread = self.spread * math.prod(x for code, x in self.widened.items() if conditions.get(code))
+        return min(max(mean, low), high), spread, low, high
 
 
 def _by_sex(factors: Any) -> dict[str, Sequence[float]]:

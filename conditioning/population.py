@@ -18,7 +18,7 @@ from .case_mix import BODY, TABLE, CaseMix, open_table
 from .design.cohort_config import CohortConfig, parse_counts
 from .design.criteria import ATRIAL, FROM_HEART_RATE, Criteria, Known
 from .design.design import CANDIDATES, Design, effective_share
-from .design.field_settings import field_settings, require_possible, with_declarations
+from .design.field_settings import as_learnt, field_settings, require_possible, with_declarations
 from .distributions import PatientBatch
 from .physiology import QUANTITIES, SEVERITY, USED, draw_values
 
@@ -71,6 +71,7 @@ class Population:
             config = config.model_copy(update={"counts": parse_counts(counts)})
         config = with_declarations(config, str(path))
         known = vocabulary().declare(config.declare, str(path))
+        config = as_learnt(config, known)
         if (
             counts is not None
             and config.table is None

@@ -44,6 +44,15 @@ class Watermarking(Protocol):
 
 
 @runtime_checkable
+class Measuring(Protocol):
+    """Measures shipped numbers of the profile on real records, as a heart rate on an ECG. Signals does."""
+
+    def baselines(self, data: TrainingSet) -> list[Mapping[str, float]]:
+        """What each row's record shows, by field name."""
+        ...
+
+
+@runtime_checkable
 class Windowed(Protocol):
     """Cuts long records of a training folder into several. Signals does; of others a row has one record."""
 

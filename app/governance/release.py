@@ -9,7 +9,7 @@ from typing import Any
 from ... import __version__
 from ...core.cohort import quarantine
 from ...core.cohort.cohort import MANIFEST, Cohort
-from ...core.cohort.disk import write_atomic
+from ...core.cohort.disk import part_of, write_atomic
 from ...core.cohort.journal import APPROVED, EVALUATED, JUDGED, PURGED, RESAMPLED, Event, Journal
 from ...core.cohort.signing import Signer
 from ...core.cohort.watermark import Mark
@@ -21,12 +21,13 @@ from ...core.training.weights import digest
 from ...eval.gate import judge
 from ...eval.policy import Policy
 from ...eval.results import read_scores
+from ...eval.verdict import Verdict
 from ..engines.generation import header, run
 from ..engines.job import chosen_of, population_of
 from ..training import references
 from . import certificate, croissant
-from .certificate import CERTIFICATE, CROISSANT, DATASHEET, SCORES, cards_of, fingerprint
-from .verification import read_watermark, untracked_files
+from .certificate import CERTIFICATE, CROISSANT, DATASHEET, ENVELOPE, SCORES, cards_of, fingerprint
+from .verification import OURS, read_watermark, untracked_files
 
 Pairs = Mapping[str, list[tuple[TrainingSet, TrainingSet]]]
 
@@ -83,6 +84,8 @@ class ReleaseContext:
         folder, subject, terms = cohort.folder, digest(cohort.folder / MANIFEST), self.terms
         journal = Journal(folder)
         events = journal.events()
+        for name in OURS:  # what a release that was killed left half-written
+            part_of(folder / name).unlink(missing_ok=True)
         _require_whole(cohort, events)
         for event in events:
             if (
@@ -90,9 +93,8 @@ class ReleaseContext:
                 and event.details["policy_sha256"] == terms
                 and event.details["final"]
             ):
+                self._complete(cohort, events, event)
                 return _outcome(folder, event.details, already_decided=True)
-        mark = cohort.manifest.get("watermark")
-        key = Mark.named(mark["key"], self.watermark) if mark and self.watermark else None
         scores = self._scores(cohort, events, subject, progress)
         cards = cards_of(cohort)
         verdict = judge(
@@ -110,6 +112,32 @@ class ReleaseContext:
             "scores_sha256": digest(folder / SCORES),
         }
         journal.append(JUDGED, subject, self.signer, details)
+        self._certify(cohort, verdict, cards, details)
+        return _outcome(folder, details)
+
+    def _complete(self, cohort: Cohort, events: Sequence[Event], standing: Event) -> None:
+        """Write what a release that was killed after its verdict did not: the same verdict on the same figures."""
+        folder, details = cohort.folder, standing.details
+        if not details["passed"] and events[-1] is standing:
+            quarantine.put(folder, details)
+        sealed = all((folder / name).exists() for name in (CERTIFICATE, ENVELOPE))
+        lines = certificate.read(folder)["journal"]["lines"] if sealed else 0
+        if lines > events.index(standing) or not (folder / SCORES).exists():
+            return
+        if digest(folder / SCORES) == details["scores_sha256"]:
+            cards, scores = cards_of(cohort), read_scores(folder / SCORES)
+            verdict = judge(
+                self.policy, cohort.manifest, scores, cards, self._approvals(events, standing.subject)
+            )
+            if verdict.passed == details["passed"]:
+                self._certify(cohort, verdict, cards, details)
+
+    def _certify(
+        self, cohort: Cohort, verdict: Verdict, cards: Sequence[Mapping[str, Any]], details: Mapping[str, Any]
+    ) -> None:
+        """Artifacts or quarantine, then the certificate that seals them."""
+        folder, mark = cohort.folder, cohort.manifest.get("watermark")
+        key = Mark.named(mark["key"], self.watermark) if mark and self.watermark else None
         body = certificate.compose(
             cohort,
             self.policy,
@@ -121,7 +149,6 @@ class ReleaseContext:
         )
         _write_artifacts(cohort, {**body, "signed_by": self.signer.public}, details)
         certificate.write(folder, body, self.signer)
-        return _outcome(folder, details)
 
     @property
     def terms(self) -> str:

@@ -18,7 +18,10 @@ from ..engines.job import chosen_of
 from . import certificate
 from .certificate import CERTIFICATE, CROISSANT, DATASHEET, ENVELOPE, REPORT, SCORES
 
-OURS = {MANIFEST, CERTIFICATE, ENVELOPE, SCORES, REPORT, CROISSANT, DATASHEET, JOURNAL, quarantine.QUARANTINE}
+OURS = {
+    MANIFEST, CERTIFICATE, ENVELOPE, SCORES, REPORT, CROISSANT, DATASHEET, quarantine.QUARANTINE,
+    JOURNAL, f"{JOURNAL}.torn",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

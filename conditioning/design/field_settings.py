@@ -44,6 +44,31 @@ def with_declarations(config: CohortConfig, where: str) -> CohortConfig:
     return config.model_copy(update={"declare": declare})
 
 
+def as_learnt(config: CohortConfig, known: Vocabulary) -> CohortConfig:
+    """With the fields of the weights that know a counted field, distributed as in the patients they were learnt from.
+
+    A cohort that says how the counted field is distributed, or takes it from a table, stays as it is.
+    """
+    wanted = [name for name in config.counts if name not in {*config.fields, *config.conditions}]
+    if config.table is not None or not wanted:
+        return config
+    for path in available().values():
+        card = read_card(path)
+        if wanted[0] not in card.distributions:
+            continue
+        fields, declare = dict(config.fields), dict(config.declare)
+        for name, settings in card.distributions.items():
+            declaration = card.declared.get(name)
+            if name in DRAWN_ELSEWHERE or name in {*fields, *config.conditions}:
+                continue
+            if name not in known and declaration is not None:
+                declare[name] = declaration
+            if name in known or name in declare:
+                fields[name] = settings
+        return config.model_copy(update={"fields": fields, "declare": declare})
+    return config
+
+
 def field_settings(config: CohortConfig, known: Vocabulary, tabled: set[str], where: str) -> FieldSettings:
     """How each condition and field is distributed, in order; one that is only counted has its counts' shares."""
     settings: dict[str, Any] = dict(config.conditions)
@@ -140,7 +165,8 @@ def _check_parents(
 ) -> None:
     """What a field depends on must be a flag, or FIELD=CLASS of a category, that is drawn before it."""
     always = made.always_if if isinstance(made, Prevalence) else []
-    for place, names in (("given", list(made.given)), ("always_if", always)):
+    wider = made.sd_given if isinstance(made, NumberSpread) else {}
+    for place, names in (("given", list(made.given)), ("sd_given", list(wider)), ("always_if", always)):
         for name in names:
             owner, _, value = name.partition("=")
             asked = known.field(owner, f"{key}.{place}")

@@ -74,9 +74,14 @@ def require_new_file(path: Path, overwrite: bool | None = None) -> None:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
+def part_of(path: Path) -> Path:
+    """Where write_atomic prepares a file."""
+    return path.with_name(f".{path.name}.part")
+
+
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a file in one step: it is there whole, or not at all, and holds what it held before where that fails."""
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = part_of(path)
     try:
         temporary.write_bytes(content)
         temporary.replace(path)

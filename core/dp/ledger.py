@@ -172,6 +172,7 @@ def pay(
     population's total would pass how.limit, and InputError when how cannot train privately.
     """
     named = {purpose: plans} if isinstance(plans, PrivacyPlan) else dict(plans)
+    named |= how.beside
     if how.devices != 1:
         raise InputError(f"private training runs on one device, got --devices {how.devices}")
     if how.precision.startswith("16"):

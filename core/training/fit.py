@@ -1,10 +1,11 @@
 """Fit: how a training is run, for how long and under which budget; Outcome: what it came to."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..dp.budget import Budget
+from ..dp.budget import Budget, PrivacyPlan
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Fit:
     None for public data; with one, the run is charged to `ledger` before it starts, and refused when
     the population's total would pass `limit`. `folder` keeps checkpoints; a run with `resume` goes on
     from the newest one there. `people` are the patients' ids, and `population` is the name under which the ledger
-    books them where the data state one.
+    books them where the data state one. `beside` are mechanisms that are charged with the training's own.
     """
 
     folder: Path
@@ -31,6 +32,7 @@ class Fit:
     limit: Budget | None = None
     people: tuple[str, ...] = ()
     population: str = ""
+    beside: Mapping[str, PrivacyPlan] = field(default_factory=dict)
     progress: bool = field(default_factory=lambda: sys.stderr.isatty())
 
 

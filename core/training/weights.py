@@ -58,6 +58,7 @@ class Card(Settings):
     notes: str = ""
     reading: list[str] = Field(default_factory=list)  # what was dropped or changed on reading the data
     declared: dict[str, Declaration] = Field(default_factory=dict)  # fields beyond the shipped vocabulary
+    distributions: dict[str, dict[str, Any]] = Field(default_factory=dict)  # of them in the training patients
 
     @property
     def complete(self) -> bool:

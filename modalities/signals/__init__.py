@@ -97,6 +97,10 @@ class Signals:
 
         return read_vitals(data)
 
+    def baselines(self, data: TrainingSet) -> list[Mapping[str, float]]:
+        """Heart rate of ECGs, medians of vital signs; see core.capabilities.Measuring."""
+        return [record.facts["baseline"] for record in self.load(data)]
+
     def windows(self, data: TrainingSet) -> Iterator[tuple[PatientProfile, Record]]:
         """Each patient's records, long ECGs cut into several; see core.capabilities.Windowed."""
         if data.options.get("kind", ECG) == ECG:
