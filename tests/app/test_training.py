@@ -98,10 +98,10 @@ def tumours(place: Path) -> Path:
     rng = np.random.default_rng(0)
     rows = [
         {"record": f"t{i}", "patient_id": f"t{i}", "age": 60, "pam50": ("LumA", "Basal")[i % 2]}
-        for i in range(40)
+        for i in range(80)
     ]
-    table = pd.DataFrame(rng.normal(8, 1, (40, 20)), columns=[f"G{k}_{k}" for k in range(20)])
-    table["G0_0"] += 4 * (np.arange(40) % 2)
+    table = pd.DataFrame(rng.normal(8, 1, (80, 20)), columns=[f"G{k}_{k}" for k in range(20)])
+    table["G0_0"] += 4 * (np.arange(80) % 2)
     table.insert(0, "patient", [row["record"] for row in rows])
     table.to_csv(place / "rna.csv.gz", index=False)
     return folder(
