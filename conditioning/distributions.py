@@ -110,7 +110,7 @@ class NumberSpread(Settings):
         if ways[0] and (self.mean is None or self.sd is None):
             raise ValueError("mean needs sd, and sd needs mean")
         normal = [self.low, self.high, self.per_decade, self.men, self.log or None]
-        normal += [self.given or None, self.sd_given or None]
+        normal += [1.0 if self.given or self.sd_given else None]
         if not ways[0] and any(value is not None for value in normal):
             raise ValueError("low, high, log, per_decade, men, given and sd_given go with mean and sd")
         multiplied = [self.mean, self.low, self.high, self.per_decade, self.men, *self.given.values()]

@@ -109,7 +109,9 @@ class Omics:
     def _format(self) -> Any:
         found = registry.load_format(self.name, self.options.format)
         if not isinstance(found, JoiningFormat):
-            raise InputError(f"omics: format: {found.name} cannot join all patients (it has no `assemble`)")
+            raise InputError(
+                f"omics: format: {self.options.format} cannot join all patients (it has no `assemble`)"
+            )
         return found
 
     def read(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:

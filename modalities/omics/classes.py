@@ -62,7 +62,7 @@ class Classes:
         """The class that a value of the field stands for, -1 for an unknown one."""
         if self.flag:
             return -1 if value is None else int(bool(value))
-        return self.names.index(value) if value in self.names else -1  # type: ignore[arg-type]
+        return self.names.index(value) if value in self.names else -1
 
     def places(self, code: Float32Array, columns: Sequence[str]) -> IntArray:
         """(row,) class of encoded profiles, -1 where it is unknown."""

@@ -22,10 +22,11 @@ def write(paths: Sequence[Path], profile: PatientProfile, folder: Path) -> list[
     """Copies of a patient's images below media/<patient>/, with their DICOMDIR; the paths written."""
     from pydicom import dcmread
     from pydicom.fileset import FileSet
+    from pydicom.uid import UID
 
     datasets = [dcmread(path) for path in paths]
     made = FileSet()
-    made.UID = derived_uid(datasets[0].StudyInstanceUID, "media")
+    made.UID = UID(derived_uid(datasets[0].StudyInstanceUID, "media"))
     made.ID = "SYNTHETIC"
     for dataset in datasets:
         made.add(dataset)
