@@ -21,13 +21,11 @@ from ..core.dp.dp_statistics import clip
 from ..core.fields import BY_NAME, Field
 from ..core.profile import PatientProfile
 from ..core.types import FloatArray
-from .physiology import QUANTITIES, REFERENCE_AGE
+from .physiology import QUANTITIES
 
-SHARE, SLACK = (
-    0.1,
-    0.02,
-)  # of the budget, as squared signal; the slack is for trainings that compose less tightly
-AGE_SPAN, AGE_SPREAD = 50.0, 15.0  # years from the reference age; standard deviation within a class
+SHARE, SLACK = 0.13, 0.02  # of the budget, as squared signal; slack for trainings that compose less tightly
+AGE_MIDDLE, AGE_SPAN, AGE_SPREAD = 55.0, 35.0, 15.0  # years; the spread is that within a class
+SPREADS = 2.5  # of a measured number about its middle; what lies beyond counts as the end, as ages do
 PURPOSE, FILE = "profile fields", "profile_fields.json"
 
 
@@ -87,7 +85,7 @@ class PrivateRegression:
         values[:, 0] = 1.0
         for row, (profile, shown) in enumerate(zip(profiles, measured, strict=True)):
             if profile.age is not None:
-                values[row, 1] = (profile.age - REFERENCE_AGE) / AGE_SPAN
+                values[row, 1] = (profile.age - AGE_MIDDLE) / AGE_SPAN
             values[row, 2] = {"F": -1.0, "M": 1.0}.get(profile.sex or "", 0.0)
             for place, name in enumerate(self.measured):
                 middle, span = _scale(name)
@@ -171,7 +169,7 @@ def _scale(name: str) -> tuple[float, float]:
     """Middle and half width of where a number is taken to lie, by its rule for adults."""
     quantity = QUANTITIES[name]
     spread = quantity.spread * quantity.middle if quantity.log else quantity.spread
-    return quantity.middle, 4 * spread
+    return quantity.middle, SPREADS * spread
 
 
 def _odds(balance: Any) -> Any:
