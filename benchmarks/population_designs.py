@@ -5,6 +5,7 @@ import time
 import numpy as np
 
 from polyclinic.conditioning.design.cohort_config import CohortConfig
+from polyclinic.conditioning.design.design import CANDIDATES
 from polyclinic.conditioning.population import Population
 from polyclinic.core.config import load, parse
 
@@ -40,8 +41,7 @@ def rare(quick: bool) -> int:
         f"\n200 patients with a condition of {len(found) / drawn:.2%} (J93.9 in general_ward), "
         f"{len(found)} found by rejection"
     )
-    for line in meant.describe(200):
-        print("  " + line)
+    _print_summary(meant, 200)
     compared = list(meant.draw(1000, 3))
     gaps = []
     for name in (
@@ -69,6 +69,17 @@ def rare(quick: bool) -> int:
     return judged(figures, bars)
 
 
+def _print_summary(meant: Population, patients: int) -> None:
+    for part in meant.summary:
+        print(
+            f"  {part.share:.1%} of the cohort: {part.title}; {part.prevalence:.3g} of all patients, "
+            f"{part.effective:.0f} of {CANDIDATES} candidates effective"
+        )
+    print(
+        f"  effective sample size for the whole population: {meant.effective_share * patients:.0f} of {patients}"
+    )
+
+
 def _number(value: object) -> float:
     return float(value in ("F", "AP", True)) if isinstance(value, str | bool) else float(str(value))
 
@@ -86,8 +97,7 @@ def joint() -> int:
     meant = Population(config)
     cohort = list(meant.draw(2000, 1))
     print("\nfour strata of 25 %: heart failure by sex by age under and over 60, 2,000 patients")
-    for line in meant.describe(2000):
-        print("  " + line)
+    _print_summary(meant, 2000)
     shares = []
     for stratum in config.strata:
         (low, high), sex = stratum.who["age"], stratum.who["sex"]

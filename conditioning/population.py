@@ -17,11 +17,13 @@ from ..core.training.weights import digest
 from .case_mix import BODY, TABLE, CaseMix, open_table
 from .design.cohort_config import CohortConfig, parse_counts
 from .design.criteria import ATRIAL, FROM_HEART_RATE, Criteria, Known
-from .design.design import CANDIDATES, Design, effective_share
+from .design.design import Design, effective_share
 from .design.field_settings import as_learnt, field_settings, require_possible, with_declarations
 from .distributions import PatientBatch
 from .physiology import QUANTITIES, SEVERITY, USED, draw_values
 
+FEW = 8.0  # effective candidates for a patient, of 64: with fewer, patients of a part are noticeably alike
+SKEWED = 0.9  # effective share of the cohort, below which averages are noticeably others
 _UNIFORMS = tuple(dict.fromkeys([*BY_NAME, *USED, "index_date", "part"]))
 
 
@@ -110,18 +112,18 @@ class Population:
         return effective_share(self.summary)
 
     def describe(self, patients: int) -> list[str]:
-        """A line of text a part of the design, and the effective sample size; none for a cohort without a design."""
-        if all(part.open for part in self._design.parts):
-            return []
+        """What the reader of a cohort must know of its design, a sentence a line; none where all is well."""
         lines = [
-            f"{part.share:.1%} of the cohort: {part.title}; {part.prevalence:.3g} of all patients, "
-            f"{part.effective:.0f} of {CANDIDATES} candidates effective"
+            f"{part.title}: few kinds of people fit, so that these patients resemble each other more than real ones do"
             for part in self.summary
+            if part.effective < FEW
         ]
-        return [
-            *lines,
-            f"effective sample size for the whole population: {self.effective_share * patients:.0f} of {patients}",
-        ]
+        if self.effective_share < SKEWED:
+            lines.append(
+                f"the shares are as asked, not those of {self.config.name}: an average over all {patients} patients "
+                "is not an average over that population"
+            )
+        return lines
 
     def patient_id(self, index: int, seed: int) -> str:
         """`PC-7F3A2C-000012`: six hex digits for cohort and seed, then the index."""

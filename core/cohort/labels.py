@@ -1,4 +1,4 @@
-"""labels.csv beside a modality's files: whose each file is, and the labels of that patient."""
+"""labels.csv in a modality's folder: the patient of each record, its file, and the labels of that patient."""
 
 import csv
 import io
@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from ..profile import PatientProfile, Value
 
 NAME = "labels.csv"
+HEADER = ".hea"  # of a WFDB record: the one of its files that a reader opens
 
 
 def write_labels(
@@ -19,12 +20,14 @@ def write_labels(
 ) -> list[Path]:
     """One labels.csv in each top folder of `files`: patient_id, file (from that folder on), and the fields.
 
-    A file is the patient's whose id one of its folders is called by. `shared` are stores (or folders) that hold
-    many patients, with the ids of these: a row for each. Flags are yes or no, what is unknown is left blank.
+    A row is a record. Files in one folder that differ in their suffix alone are one record (ecg.hea, ecg.dat,
+    ecg.atr), and the row names the file that a reader opens. A folder called by a patient's id holds files of that
+    patient. `shared` are stores (or folders) that hold many patients, with the ids of these: a row for each. Flags
+    are yes or no, what is unknown is left blank.
     """
     known = {profile.patient_id: [_text(profile.get(name)) for name in fields] for profile in profiles}
     rows: dict[str, list[tuple[str, str]]] = {}
-    for path in sorted(files):
+    for path in _records(files):
         top, *inner = PurePosixPath(path).parts
         if owner := next((part for part in inner[:-1] if part in known), None):
             rows.setdefault(top, []).append((owner, "/".join(inner)))
@@ -44,6 +47,16 @@ def write_labels(
         written.append(folder / top / NAME)
         written[-1].write_text(text.getvalue(), encoding="utf-8")
     return written
+
+
+def _records(files: Collection[str]) -> list[str]:
+    """One file of each record, by path: the header where a record has one, else the first."""
+    found: dict[PurePosixPath, PurePosixPath] = {}
+    for path in sorted(map(PurePosixPath, files)):
+        record = path.with_suffix("")
+        if record not in found or path.suffix == HEADER:
+            found[record] = path
+    return [str(path) for path in found.values()]
 
 
 def _text(value: Value | None) -> str:

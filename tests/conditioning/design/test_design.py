@@ -1,5 +1,6 @@
 """Cohort designs: shares as asked, the rest as in the population, each patient alone, the impossible refused."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,19 @@ def test_strata_have_the_shares_asked_and_others_are_as_they_come() -> None:
         )
     shares = population(strata=strata)
     assert 0 < shares.effective_share < 1
-    assert "effective sample size" in shares.describe(100)[-1]
+    (line,) = shares.describe(100)
+    assert line.startswith("the shares are as asked, not those of ")
+    assert "average over all 100 patients" in line
+
+
+def test_the_design_is_described_in_plain_words_where_there_is_something_to_say() -> None:
+    assert population().describe(100) == []
+    assert population(counts={"sex": {"F": 10, "M": 10}}).describe(20) == []  # shares as in the population
+    rare = population(include={"J93.9": True})
+    rare.summary = [replace(rare.summary[0], effective=3.0)]
+    lines = rare.describe(100)
+    assert [line.partition(": ")[2].startswith("few kinds of people fit") for line in lines] == [True]
+    assert not any("candidate" in line or "effective" in line for line in lines)
 
 
 def test_include_and_exclude_hold_for_everybody() -> None:
