@@ -113,6 +113,11 @@ def _learnt(
         raise InputError(
             f"{POPULATION} is learnt at one go from one table: no --init, --resume or model settings"
         )
+    if start is not None and start.card.modality != modality:
+        raise InputError(
+            f"--init {init}: expected weights of {modality}, got weights of {start.card.modality} ({start.card.kind}); "
+            "`polyclinic weights` lists what there is"
+        )
     sets = [] if table else [read_training_set(part, data, "train", private) for part in settings.datasets]
 
     from ..core.training.fit import Fit

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from ...core.condition import FieldDropout
 from ...core.config import Settings
+from ...core.errors import InputError
 from ...core.training.weights import Card, Weights
 from ...core.types import Float32Array
 from . import gaussian_prior, histogram_matching
@@ -20,6 +21,7 @@ from .adapters import Trainable
 from .formats.kinds import Iod, check_kind
 from .stack import turned
 
+FLOW = "flow-matching U-Net"  # in the card
 GROUPS = 16  # of channels that are normalised together
 RENAMED = {"fold": "patch_size"}  # keys of cards that ship -> fields of ImageModel
 
@@ -118,6 +120,27 @@ def network_of(card: Card) -> ImageModel:
     """The shape of a flow from its card."""
     shape = {RENAMED.get(name, name): value for name, value in card.model.items()}
     return ImageModel(**{k: v for k, v in shape.items() if k not in (gaussian_prior.STORED, "shows")})
+
+
+def require_flow(card: Card) -> None:
+    """Raises InputError unless the weights to start from are a flow's."""
+    if card.kind != FLOW:
+        raise InputError(
+            f"--init {card.name}: expected weights of a {FLOW}, got a {card.kind}; choose such weights, or leave "
+            "--init out"
+        )
+
+
+def require_same_shape(card: Card, shape: ImageModel) -> None:
+    """Raises InputError unless the weights to start from are of a flow whose network has this shape."""
+    require_flow(card)
+    given, asked = network_of(card).model_dump(mode="json"), shape.model_dump(mode="json")
+    if differ := [name for name in asked if given[name] != asked[name]]:
+        expected, got = (", ".join(f"{name} {of[name]}" for name in differ) for of in (asked, given))
+        raise InputError(
+            f"--init {card.name}: expected a network of {expected} (model.network), got {got}; give the latter as "
+            "model.network in the YAML of --config, or leave --init out"
+        )
 
 
 def network_tensors(weights: Weights) -> dict[str, Tensor]:

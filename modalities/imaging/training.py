@@ -44,13 +44,14 @@ from .gaussian_prior import (
 from .generator import ImageGenerator
 from .images import Images
 from .model import (
+    FLOW,
     Denoiser,
     ImageDiffusion,
     ImageModel,
     ImageTraining,
     Shows,
-    network_of,
     network_tensors,
+    require_same_shape,
     scaled,
 )
 
@@ -119,8 +120,7 @@ def train_flow(
     wanted = columns_of(conditioner.columns, [name for part in data for name in part.fields])
     if init is not None:
         wanted = [c for c in conditioner.columns if c in {*wanted, *init.card.columns}]
-        if (given := network_of(init.card)) != shape:
-            raise InputError(f"--init {init.card.name}: its network is {given!r}, expected {shape!r}")
+        require_same_shape(init.card, shape)
     shows = settings.shows
     if shape.channels > 1 and shows.upsampler:
         raise InputError("model.shows.upsampler: RGB images are not enlarged; leave it out")
@@ -167,7 +167,7 @@ def train_flow(
     if prior is not None:
         model[STORED] = prior.header()
     card = Card(
-        name="imaging", modality="imaging", kind="flow-matching U-Net", data=used + before,
+        name="imaging", modality="imaging", kind=FLOW, data=used + before,
         steps=outcome.steps, planned_steps=outcome.planned, seconds=round(outcome.seconds), columns=wanted, model=model,
         figures=figures(training_loss=outcome.loss), **spent,
     )  # fmt: skip

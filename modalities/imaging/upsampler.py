@@ -21,7 +21,7 @@ from ...core.training.fit import Fit
 from ...core.training.trainer import fit
 from ...core.training.weights import Weights, restore
 from .images import Images
-from .model import Denoiser, half_is_fast, network_of, network_tensors, scaled
+from .model import Denoiser, half_is_fast, network_of, network_tensors, require_flow, scaled
 
 FACTOR = 4
 MARGIN = 4  # coarse pixels of repeated edge around an image: the zeros that convolutions pad with would show as lines
@@ -217,6 +217,7 @@ def train(
     torch.manual_seed(how.seed)
     coarse = to_coarse(images.pixels)
     if init is not None:
+        require_flow(init.card)
         flow = Denoiser(len(init.card.columns), network_of(init.card)).eval()
         restore(flow, Weights(network_tensors(init), init.card))
         for begin in range(0, len(coarse), 64):

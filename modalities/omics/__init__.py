@@ -85,7 +85,7 @@ class Omics:
 
         settings = parse(Config, dict(config), "model")
         if init is not None:
-            raise InputError("omics is trained from scratch; leave out --init")
+            raise InputError(f"--init {init.card.name}: omics is learnt from scratch; leave --init out")
         return train(data, conditioner, settings, fit)
 
     def load(self, data: TrainingSet) -> list[Record]:

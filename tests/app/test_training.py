@@ -223,6 +223,50 @@ def test_fine_tuning_keeps_what_was_learnt(tmp_path: Path) -> None:
     assert (basis[0] == basis[1]).all()
 
 
+@pytest.mark.parametrize(
+    ("kind", "network", "init", "line"),
+    [
+        ("imaging", {"size": 32, "widths": [16, 48]}, "", "--init imaging: expected a network of size 32, widths"),
+        ("vitals", {"width": 16}, "", "--init vitals: vitals are learnt from scratch; leave --init out"),
+        ("ecg", {"p": 2}, "", "--init ecg: public ECG weights are learnt from scratch; leave --init out"),
+        ("omics", {"width": 16}, "", "--init omics: omics is learnt from scratch; leave --init out"),
+        ("imaging", {}, "ecg", "--init ecg: expected weights of imaging, got weights of signals"),
+        ("imaging", {}, "imaging_upsampler", "--init imaging_upsampler: expected weights of a flow-matching U-Net"),
+    ],
+)  # fmt: skip
+def test_weights_to_start_from_that_do_not_fit_are_told_in_one_line(
+    kind: str,
+    network: dict[str, object],
+    init: str,
+    line: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = init or str(learn(kind, tmp_path))
+    other = {**MODELS[kind], "network": {**MODELS[kind]["network"], **network}}  # type: ignore[dict-item]
+    monkeypatch.setitem(MODELS, kind, other)
+    with pytest.raises(InputError) as refused:
+        learn(kind, tmp_path, name="other", init=start)
+    said = str(refused.value)
+    assert said.startswith(line)
+    assert "(" not in said.replace("(model.network)", "").replace("(Gaussian copula", "").replace("(`", "")
+    assert "leave --init out" in said or "polyclinic weights" in said
+    if network.get("size"):
+        assert "got size 16, widths [16, 32]; give the latter as model.network" in said
+
+
+def test_a_private_ecg_keeps_the_network_it_starts_from(tmp_path: Path) -> None:
+    private = Privacy(epsilon=8.0, delta=1e-2, ledger=tmp_path / "ledger.jsonl")
+    with pytest.raises(
+        InputError,
+        match=r"--init ecg: expected a network of noise 1, p 1, .*, got noise 30, p 16, .*leave model.network out",
+    ):
+        learn("ecg", tmp_path, private, init="ecg")
+    with pytest.raises(InputError, match=r"from public ECG weights, got vitals \(auto.*add --init ecg"):
+        learn("ecg", tmp_path, private, init="vitals")
+    assert not (tmp_path / "ledger.jsonl").exists()
+
+
 def test_a_killed_training_goes_on(tmp_path: Path) -> None:
     """Checkpoints that were asked for stay, and --resume starts from the newest."""
     checkpoints = tmp_path / "checkpoints"

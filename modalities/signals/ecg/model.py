@@ -109,9 +109,11 @@ def train_ecg(
     shape = parse(EcgModel, dict(network), "model.network")
     settings = parse(EcgTraining, dict(training), "model.training")
     if how.budget is not None:
-        return _train_private(data, conditioner, how, init, began)
+        return _train_private(data, conditioner, network, how, init, began)
     if init is not None:
-        raise InputError("public ECG weights are learnt from scratch; leave out --init")
+        raise InputError(
+            f"--init {init.card.name}: public ECG weights are learnt from scratch; leave --init out"
+        )
     records = _Records.of(data)
     parts, profiles = records.parts, records.profiles
     shape = shape.for_patients(records.patients)
@@ -171,10 +173,19 @@ def _halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _train_private(
-    data: Sequence[TrainingSet], conditioner: Conditioner, how: Fit, init: Weights | None, began: float
-) -> Weights:
+    data: Sequence[TrainingSet], conditioner: Conditioner, network: Mapping[str, Any], how: Fit,
+    init: Weights | None, began: float,
+) -> Weights:  # fmt: skip
     if init is None or "recorders" not in init.card.model:
-        raise InputError("ECGs under a budget start from public ECG weights: add --init ecg")
+        got = "" if init is None else f", got {init.card.name} ({init.card.kind})"
+        raise InputError(f"ECGs under a budget start from public ECG weights{got}: add --init ecg")
+    given = init.card.model.get("network", network)
+    if differ := [name for name in network if network[name] != given.get(name)]:
+        expected, got = (", ".join(f"{n} {of.get(n)}" for n in differ) for of in (network, given))
+        raise InputError(
+            f"--init {init.card.name}: expected a network of {expected} (model.network), got {got}; a private "
+            "training keeps the network of the public weights: leave model.network out"
+        )
     if how.resume:
         raise InputError("private ECG training takes seconds and keeps no checkpoint; leave out --resume")
     records = _Records.of(data)

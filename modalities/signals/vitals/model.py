@@ -38,7 +38,7 @@ def train_vitals(
     and simulated stays are public, nobody is held out.
     """
     if init is not None:
-        raise InputError("vitals are learnt from scratch; leave out --init")
+        raise InputError(f"--init {init.card.name}: vitals are learnt from scratch; leave --init out")
     plain = parse(NetworkShape, dict(network), "model.network")
     settings = parse(VitalsTraining, dict(training), "model.training")
     private = how.budget is not None

@@ -220,7 +220,7 @@ def test_ecgs_under_a_budget_need_public_weights(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="add --init ecg"):
         load_modality("signals").train([], ProfileEncoder(), {"kind": "ecg"}, how, None)
     public: Weights = load(find("ecg"))
-    with pytest.raises(InputError, match="leave out --init"):
+    with pytest.raises(InputError, match="leave --init out"):
         load_modality("signals").train([], ProfileEncoder(), {"kind": "ecg"}, Fit(folder=tmp_path), public)
 
 
