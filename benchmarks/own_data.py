@@ -73,10 +73,10 @@ class Own:
 
 SETS = (
     Own("skin", "images/isic2017", ("images", "patients.csv"), "imaging", "melanoma: 300 yes, 300 no", "1e-4",
-        public=("--max-minutes", "6"), private=("--max-minutes", "4"), quick=("--max-minutes", "0.4")),
+        quick=("--max-minutes", "0.4")),
     Own("labs", "signals/vitals_icu", ("patients.csv.gz", "series.parquet"), "vitals",
         "sepsis: 400 yes, 1600 no", "1e-5",
-        public=("--max-minutes", "5"), private=("--max-minutes", "5"), quick=("--max-minutes", "0.4")),
+        public=("--max-minutes", "4"), private=("--max-minutes", "4"), quick=("--max-minutes", "0.4")),
     Own("holter", "signals/ludb", ("data", "patients.csv"), "ecg", "lvh: 150 yes, 150 no", "1e-3",
         private=("--init", "ecg")),
     Own("mirna", "omics/tcga_brca", ("mirna.csv.gz", "patients.csv"), "omics", "lobular: 200 yes, 400 no", "1e-3"),
