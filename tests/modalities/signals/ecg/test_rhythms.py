@@ -148,9 +148,11 @@ def test_a_diagnosis_that_the_profile_leaves_open_is_absent() -> None:
     )
     sampler, batch = shipped()
     healthy = shipped(**dict.fromkeys((code.replace(".", "_") for code in codes), False))[1]
-    np.testing.assert_array_equal(sampler._code(batch.condition[0]), sampler._code(healthy.condition[0]))
+    np.testing.assert_array_equal(
+        sampler._code(batch.condition[0], 0), sampler._code(healthy.condition[0], 0)
+    )
     other = EcgSampler(load(find("ecg")), ProfileEncoder().columns, "ludb")
-    unknown = other._code(batch.condition[0])
+    unknown = other._code(batch.condition[0], 0)
     place = other.card.columns.index("R94.31?")
     assert unknown[place] == 0  # LUDB has no label of it: there it is unknown in all
 
