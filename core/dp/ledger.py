@@ -3,7 +3,7 @@
 import json
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,9 +81,11 @@ class Ledger:
 
     def charge_all(
         self, population: str, plans: Mapping[str, PrivacyPlan], limit: Budget | None, run: str = "",
-        people: Sequence[str] = (), stated: bool = False,
+        people: Sequence[str] = (), stated: bool = False, only: Collection[str] = (),
     ) -> list[Entry]:  # fmt: skip
         """Book mechanisms by purpose before they run: all of them, or none.
+
+        Where `only` names the first of them, those alone are booked, and the limit is checked for all.
 
         `people` are the patients' ids. A new name for people who were charged under another one is refused, unless the
         name is `stated`: then it is remarked.
@@ -112,7 +114,8 @@ class Ledger:
                         f"(delta {limit.delta:g}), the limit is {limit.epsilon:g}; {self.path} lists what was spent"
                     )
             for entry in booked[len(own) :]:
-                held.append(asdict(entry))
+                if not only or entry.purpose in only:
+                    held.append(asdict(entry))
         return booked
 
     def _require_new_people(self, new: Entry, before: Sequence[Entry], stated: bool) -> None:
@@ -162,6 +165,8 @@ def pay(
     population: str,
     purpose: str = "",
     seconds: float | None = None,
+    only: Collection[str] = (),
+    rest: bool = False,
 ) -> dict[str, Any]:
     """Charge planned mechanisms to how.ledger before they run; what the card must say of them.
 
@@ -179,15 +184,17 @@ def pay(
         raise InputError(f"private training takes 32-true or bf16-mixed, got --precision {how.precision}")
     first = next(iter(named.values()))
     epsilon = compose(list(named.values()), first.delta, "prv")
-    print(f"polyclinic: plan: {described(named, epsilon, seconds)}", file=sys.stderr, flush=True)
+    if not rest:
+        print(f"polyclinic: plan: {described(named, epsilon, seconds)}", file=sys.stderr, flush=True)
     if how.ledger is not None:
         file = how.folder / RUN_FILE
         before = file.read_bytes() if file.exists() else None
-        run = _run(how, named)
+        run = current_run(how.folder) if rest else _run(how, named)
         try:
             Ledger(how.ledger).charge_all(
-                how.population or population, named, how.limit, run, how.people, stated=bool(how.population)
-            )
+                how.population or population, named, how.limit, run, how.people,
+                stated=bool(how.population), only=only,
+            )  # fmt: skip
         except (BudgetExceeded, InputError):
             _put_back(file, before)
             raise

@@ -28,7 +28,7 @@ from ...core.training.planning import plan as plan_run
 from ...core.training.trainer import fit as run
 from ...core.training.weights import Card, Weights, figures, halves
 from ...core.types import BoolArray, Float32Array, FloatArray, IntArray
-from . import cosine_training, features, histogram_matching, stack, upsampler
+from . import cosine_training, features, histogram_matching, prior_check, stack, upsampler
 from .adapters import merge, restrict
 from .data import channels_of, options_of
 from .formats.kinds import check_kind
@@ -54,6 +54,7 @@ from .model import (
     require_same_shape,
     scaled,
 )
+from .prior_check import Distance
 
 if TYPE_CHECKING:
     from ...core.training.fit import Fit
@@ -67,6 +68,7 @@ class Config(Settings):
     """The `model` part of a training YAML.
 
     `prior` is the Gaussian prior, `histogram_matching` the post-processing (both files of these names).
+    `prior_mismatch` is what becomes of images of another kind than those of --init.
     """
 
     kind: Literal["flow", "upsampler", "features", "cosine"] = "flow"
@@ -75,6 +77,7 @@ class Config(Settings):
     renamed: ClassVar[Mapping[str, str]] = {"law": "prior", "finish": "histogram_matching"}
     prior: PriorSettings | None = None
     histogram_matching: bool = False
+    prior_mismatch: prior_check.Mismatch = "refuse"
     shows: Shows = Shows()
 
 
@@ -90,6 +93,8 @@ def train(
     stated = next((shows for part in data if (shows := options_of(part).shows)), None)
     if stated and "shows" not in config:
         settings = settings.model_copy(update={"shows": parse(Shows, stated, "dataset.yaml: options.shows")})
+    if init is None and "prior_mismatch" in config:
+        raise InputError("model.prior_mismatch: there is no prior without --init; leave it out")
     if settings.kind == "cosine":
         if init is not None or settings.training or settings.prior or settings.histogram_matching:
             raise InputError(
@@ -121,6 +126,8 @@ def train_flow(
     if init is not None:
         wanted = [c for c in conditioner.columns if c in {*wanted, *init.card.columns}]
         require_same_shape(init.card, shape)
+        if settings.prior_mismatch != "ignore":
+            prior_check.require_alike(data, init.card, settings.prior_mismatch)
     shows = settings.shows
     if shape.channels > 1 and shows.upsampler:
         raise InputError("model.shows.upsampler: RGB images are not enlarged; leave it out")
@@ -157,9 +164,15 @@ def train_flow(
             "with --init (imaging_prior is the shipped one, of chest X-rays)"
         )
     restrict(module.net, training.trainable, training.rank)
-    prior, outcome, spent = (_public if how.budget is None else _private)(
-        module, images, code, settings, training, how
-    )
+    checked = None if settings.prior_mismatch == "ignore" else init
+    distance: Distance | None = None
+    if how.budget is None:
+        if checked is not None:
+            distance = prior_check.public_distance(checked, images.pixels)
+            distance.judge(checked.card.name, "warn")
+        prior, outcome, spent = _public(module, images, code, settings, training, how)
+    else:
+        prior, outcome, spent, distance = _private(module, images, code, settings, training, how, checked)
     merge(module.net)
     used = images.used(spent["privacy"])
     before = [] if init is None else [d for d in init.card.data if d not in used]
@@ -169,7 +182,7 @@ def train_flow(
     card = Card(
         name="imaging", modality="imaging", kind=FLOW, data=used + before,
         steps=outcome.steps, planned_steps=outcome.planned, seconds=round(outcome.seconds), columns=wanted, model=model,
-        figures=figures(training_loss=outcome.loss), **spent,
+        figures=figures(training_loss=outcome.loss, **(distance.figures() if distance else {})), **spent,
     )  # fmt: skip
     tensors = {name: tensor.half() for name, tensor in module.net.state_dict().items()}
     if prior is not None:
@@ -250,9 +263,12 @@ def fits_prior(images: Images) -> BoolArray:
 
 def _private(
     module: ImageDiffusion, images: Images, code: Float32Array, settings: Config,
-    training: ImageTraining, how: "Fit",
-) -> Learnt:  # fmt: skip
-    """Both are charged before either is learnt; the prior takes `prior_share` of the budget, DP-SGD the rest."""
+    training: ImageTraining, how: "Fit", checked: Weights | None,
+) -> tuple[GaussianPrior | None, Outcome, dict[str, Any], Distance | None]:  # fmt: skip
+    """Both are charged before either is learnt; the prior takes `prior_share` of the budget, DP-SGD the rest.
+
+    Before them a small share measures how far the images are from those that the `checked` weights draw.
+    """
     budget = how.budget
     assert budget is not None
     if settings.prior is not None:
@@ -261,9 +277,18 @@ def _private(
     share = training.prior_share if training.steps else 1.0
     plans: dict[str, PrivacyPlan] = {}
     noise: list[float] = []
+    apart = noise_for(budget, [prior_check.SHARE, 1 - prior_check.SHARE])[0]
+    if checked is not None and not prior_check.is_measurable(len(first), apart):
+        checked = None
+    left = 1.0
+    if checked is not None:
+        left -= prior_check.SHARE
+        plans[prior_check.PURPOSE] = PrivacyPlan.once(len(first), apart, budget.delta, "mean of features")
     if settings.prior is not None:
         parts = [share * MEAN_SHARE, share * (1 - MEAN_SHARE), 1 - share]
-        noise = noise_for(budget, [part for part in parts if part > 0])[:2]
+        noise = noise_for(
+            budget, [*(left * part for part in parts if part > 0), *([1 - left] if left < 1 else [])]
+        )[:2]
         for what, multiplier in zip(("class means", "covariance"), noise, strict=True):
             text = f"{what} of the Gaussian prior"
             plans[f"imaging, {what}"] = PrivacyPlan.once(len(first), multiplier, budget.delta, text)
@@ -279,9 +304,20 @@ def _private(
         made_up = [torch.zeros(1, *images.pixels.shape[1:], dtype=torch.uint8), torch.zeros(1, code.shape[1])]
         plan, seconds = plan_run(module, made_up, how, NETWORK, training.steps, training.batch_size, of)
         plans[NETWORK] = plan
-    if not plans:
+    if settings.prior is None and plan is None:
         raise InputError("model: nothing to learn: training.steps is 0 and there is no prior")
-    spent = pay(how, plans, "+".join(part.source.name for part in images.parts), seconds=seconds)
+    population = "+".join(part.source.name for part in images.parts)
+    distance: Distance | None = None
+    if checked is None:
+        spent = pay(how, plans, population, seconds=seconds)
+    else:
+        pay(how, plans, population, seconds=seconds, only=[prior_check.PURPOSE])
+        distance = prior_check.private_distance(
+            checked, images.pixels[torch.from_numpy(first)], apart, how.folder, how.resume,
+            np.random.default_rng(secrets.randbits(128)),
+        )  # fmt: skip
+        distance.judge(checked.card.name, settings.prior_mismatch)
+        spent = pay(how, plans, population, seconds=seconds, rest=True)
     prior, outcome = None, Outcome(0, 0.0, math.nan)
     if settings.prior is not None:
         prior = released(how.folder / PRIOR_FILE) if how.resume else None
@@ -299,7 +335,7 @@ def _private(
             steps=training.steps, batch_size=training.batch_size, plan=plan, patients=images.patients,
             ema=training.ema,
         )  # fmt: skip
-    return prior, outcome, spent
+    return prior, outcome, spent, distance
 
 
 def keep(prior: GaussianPrior, path: Path) -> None:

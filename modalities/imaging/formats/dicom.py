@@ -41,14 +41,14 @@ DISPLAY = (
 SIGMOID_ENDS = 50  # window widths from the centre at which a window has long become black or white
 
 
-def read_dataset(path: Path) -> "Dataset":
+def read_dataset(path: Path, pixels: bool = True) -> "Dataset":
     """A DICOM file, all of it. Raises InputError with the path."""
     from pydicom import dcmread
 
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected a DICOM image")
     try:
-        return dcmread(path)
+        return dcmread(path, stop_before_pixels=not pixels)
     except broken() as error:
         raise InputError(f"{path}: expected a DICOM file, cannot read it ({first_line(error)})") from None
 

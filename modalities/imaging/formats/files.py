@@ -13,7 +13,7 @@ from ..frame import Frame, Levels, Slices, grey, stretched, twelve_bits
 from . import dicom, nifti
 from .dicom import read_dataset, stored_pixels
 
-__all__ = ["frames", "read_dataset", "read_image", "stored_pixels"]
+__all__ = ["frames", "kind_of", "read_dataset", "read_image", "stored_pixels"]
 
 PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
 DEEP = ("I;16", "I;16B", "I;16L", "I")  # Pillow's modes of 16-bit grey
@@ -30,6 +30,18 @@ def frames(path: Path, levels: Levels, slices: Slices, plane: nifti.Plane = "axi
         yield from _pictures(path, levels, slices)
     else:
         yield from dicom.frames(read_dataset(path), path, levels, slices)
+
+
+def kind_of(path: Path) -> dict[str, str]:
+    """`iod` (its Modality) and `body_part` that the tags of a DICOM file state; empty for other files.
+
+    Raises InputError for what is neither a picture nor NIfTI by its name, and no DICOM.
+    """
+    if nifti.is_nifti(path) or path.suffix.lower() in PICTURES:
+        return {}
+    tags = read_dataset(path, pixels=False)
+    found = {"iod": tags.get("Modality"), "body_part": tags.get("BodyPartExamined")}
+    return {key: str(value).strip().upper() for key, value in found.items() if value}
 
 
 def read_image(path: Path) -> NDArray[np.uint16]:
