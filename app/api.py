@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import InputError, Refused, listed
 from ..core.limits import require
+from .calling import public_function
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -31,6 +32,7 @@ def _silent(*_: object) -> None:
     """No progress is shown."""
 
 
+@public_function
 def generate_cohort(
     population: str,
     patients: int | None = None,
@@ -73,6 +75,7 @@ def generate_cohort(
     return Cohort(Path(out))
 
 
+@public_function
 def generate(
     profiles: "str | Iterable[PatientProfile]",
     modalities: "Sequence[str | Modality]" = (),
@@ -111,6 +114,7 @@ def generate(
     return draw(profiles, chosen, encoder, seed, batch_size)
 
 
+@public_function
 def open_cohort(folder: Place) -> "Cohort":
     """A finished cohort on disk as tables and arrays. Raises InputError.
 
@@ -130,6 +134,7 @@ class Trained:
     card: "Card"
 
 
+@public_function
 def train(
     modality: str,
     data: Place,
@@ -145,15 +150,20 @@ def train(
     overwrite: bool = False,
     checkpoints: Place | None = None,
     seed: int | None = None,
-    **fit: Any,
+    max_minutes: float | None = None,
+    accelerator: str = "auto",
+    devices: int = 1,
+    precision: str = "bf16-mixed",
+    resume: bool = False,
+    progress: bool | None = None,
 ) -> Trained:
     """Learn a modality (or `population`) from the train rows of a folder; the weights go to `out`.
 
     `public` data cost nothing; else say `epsilon` and `delta`, the differential privacy of one patient, booked in
     `ledger` (ledger.jsonl beside `out` by default), and `limit`, the epsilon that the population may pay in all.
-    `out` is `<modality>.safetensors` by default. `fit` are further fields of core.training.fit.Fit: max_minutes,
-    accelerator, devices, precision, resume, progress. Raises InputError before training starts, and BudgetExceeded,
-    which is Refused.
+    `out` is `<modality>.safetensors` by default. `max_minutes` caps the time, `resume` goes on from the newest of
+    `checkpoints`; `accelerator`, `devices` and `precision` are as Lightning names them. `progress` shows a bar, by
+    default on a terminal. Raises InputError before training starts, and BudgetExceeded, which is Refused.
 
     >>> train("imaging", data=folder / "nowhere", public=True)
     Traceback (most recent call last):
@@ -161,16 +171,15 @@ def train(
     """
     from . import training
 
-    require(
-        epsilon=epsilon, delta=delta, limit=limit, seed=seed,
-        max_minutes=fit.get("max_minutes"), devices=fit.get("devices"),
-    )  # fmt: skip
+    require(epsilon=epsilon, delta=delta, limit=limit, seed=seed, max_minutes=max_minutes, devices=devices)
     path = Path(out or f"{modality}.safetensors")
     book = path.parent / "ledger.jsonl" if ledger is None else Path(ledger)
     privacy = training.Privacy.asked(public, epsilon, delta, book, limit)
     card = training.train(
         modality, Path(data), path, privacy, config=config, init=init, overwrite=overwrite,
-        checkpoints=None if checkpoints is None else Path(checkpoints), seed=seed, **fit,
+        checkpoints=None if checkpoints is None else Path(checkpoints), seed=seed, max_minutes=max_minutes,
+        accelerator=accelerator, devices=devices, precision=precision, resume=resume,
+        **({} if progress is None else {"progress": progress}),
     )  # fmt: skip
     return Trained(path, card)
 
@@ -194,6 +203,7 @@ class Evaluation:
         return pd.DataFrame(rows)
 
 
+@public_function
 def evaluate(
     cohort: "Cohort | Place",
     reference: Place | None = None,
@@ -224,6 +234,7 @@ def evaluate(
     return Evaluation(scores, target / "report.html")
 
 
+@public_function
 def compare(
     real: Place,
     synthetic: Place,
@@ -254,6 +265,7 @@ def compare(
     return Evaluation(scores, target / "report.html")
 
 
+@public_function
 def convert(cohort: "Cohort | Place", to: str, *, out: Place) -> list[Path]:
     """Write the health records of a finished cohort in another installed format below `out`; the paths.
 
@@ -268,6 +280,7 @@ def convert(cohort: "Cohort | Place", to: str, *, out: Place) -> list[Path]:
     return run(_on_disk(cohort), to, Path(out))
 
 
+@public_function
 def release(
     cohort: "Cohort | Place",
     policy: str,
@@ -305,6 +318,7 @@ def release(
     return outcome
 
 
+@public_function
 def stream(
     source: "Cohort | Place",
     to: str,
@@ -329,7 +343,7 @@ def stream(
 
     >>> stream("icu", "-", patients=1, seconds=0)
     Traceback (most recent call last):
-    polyclinic.core.errors.InputError: --seconds must be a number above 0 and at most 1e+09, got 0
+    polyclinic.core.errors.InputError: seconds must be a number above 0 and at most 1e+09, got 0
     """
     from .cohort import Cohort
     from .stream.command import StreamRequest, stream_live

@@ -11,6 +11,7 @@ import typer
 
 from ..core.errors import InputError, Refused
 from ..core.remarks import remarks
+from .calling import command_line
 from .governance import commands as governance_commands
 
 if TYPE_CHECKING:
@@ -73,11 +74,12 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _all(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    pass
+    context.with_resource(command_line())
 
 
 @app.command()

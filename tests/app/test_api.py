@@ -109,15 +109,15 @@ def test_tables_and_arrays_are_those_of_the_records(cohort: pc.Cohort) -> None:
         (lambda c: pc.generate([], patients=3), "leave it out"),
         (
             lambda c: pc.generate_cohort("icu", 0, out=c.folder / "x"),
-            "--patients must be a whole number from 1 to",
+            r"^patients must be a whole number from 1 to",
         ),
         (
             lambda c: pc.generate_cohort("icu", 2.5, out=c.folder / "x"),
-            "--patients must be a whole number from 1",
+            r"^patients must be a whole number from 1",
         ),
         (
             lambda c: pc.generate_cohort("icu", 2, out=c.folder / "x", seed="a"),
-            "--seed must be a whole number",
+            r"^seed must be a whole number",
         ),
         (
             lambda c: pc.generate_cohort("icu", 2, out=c.folder / "x", modalities="signals"),
@@ -135,7 +135,7 @@ def test_tables_and_arrays_are_those_of_the_records(cohort: pc.Cohort) -> None:
         (lambda c: pc.compare(c.folder / "no", c.folder, c.folder / "y"), "no: no such folder"),
         (
             lambda c: pc.train("imaging", c.folder, c.folder / "w.safetensors", public=True, max_minutes=-1),
-            "--max-minutes must be a number above 0",
+            r"^max_minutes must be a number above 0",
         ),
     ],
 )
