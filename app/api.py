@@ -303,6 +303,7 @@ def release(
     Traceback (most recent call last):
     polyclinic.core.errors.InputError: ...
     """
+    from ..eval.verdict import grouped
     from .governance.release import ReleaseContext
     from .governance.release import release as run
 
@@ -314,7 +315,9 @@ def release(
     )  # fmt: skip
     outcome = run(_on_disk(cohort).folder, context, regenerate=regenerate, workers=workers, progress=progress)
     if not outcome.passed:
-        raise Refused(f"{outcome.folder}: refused by {outcome.refused_by}: {listed(outcome.reasons)}")
+        raise Refused(
+            f"{outcome.folder}: refused by {outcome.refused_by}: {listed(grouped(outcome.reasons))}"
+        )
     return outcome
 
 

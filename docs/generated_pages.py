@@ -34,10 +34,11 @@ def pages() -> dict[str, str]:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """MkDocs: add the generated pages to those on disk."""
+    """MkDocs: put the generated pages in place of the short ones on disk, which readers of the repository see."""
     from mkdocs.structure.files import File
 
     for path, text in pages().items():
+        files.remove(files.get_file_from_path(path))
         files.append(File.generated(config, path, content=text))
     return files
 

@@ -1,5 +1,7 @@
 """Verdict: the checks of a policy on one cohort, and what follows; what was not measured has not passed."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -100,3 +102,26 @@ class Verdict:
     @property
     def _against(self) -> list[Check]:
         return [*self.failed, *self.lacking, *self.unspoken]
+
+
+_UNMEASURED = re.compile(
+    r"(?P<gate>[^:]+): .+: not measured \((?P<why>.+)\); at (?:most|least) "
+)  # see Check.__str__
+
+
+def grouped(reasons: Sequence[str]) -> list[str]:
+    """The reasons of a verdict with those of one gate that are not measured for the same cause in one line.
+
+    >>> grouped(["gate two: a: not measured (b); at most 1 is asked for", "gate two: c: not measured (b); at most "])
+    ['gate two: 2 figures not measured (b)']
+    """
+    lines: dict[object, list[str]] = {}
+    for reason in reasons:
+        found = _UNMEASURED.match(reason)
+        lines.setdefault((found["gate"], found["why"]) if found else reason, []).append(reason)
+    return [
+        f"{cause[0]}: {len(alike)} figures not measured ({cause[1]})"
+        if isinstance(cause, tuple) and len(alike) > 1
+        else alike[0]
+        for cause, alike in lines.items()
+    ]

@@ -54,6 +54,7 @@ def release(
     workers: Annotated[int | None, typer.Option(help="Processes that draw; one a core by default.")] = None,
 ) -> None:
     """Judge a cohort by a policy; it leaves with a signed certificate, or stays in quarantine (exit code 3)."""
+    from ...eval.verdict import grouped
     from .release import ReleaseContext
     from .release import release as run
 
@@ -63,7 +64,7 @@ def release(
     if outcome.unmeasured:
         print(f"not measured: {len(outcome.unmeasured)} figures; certificate.json names each")
     if not outcome.passed:
-        for line in outcome.reasons:
+        for line in grouped(outcome.reasons):
             print(f"refused: {line}")
         again = ", as before: its figures stand" if outcome.already_decided else ""
         by = f"{outcome.refused_by} of policy {context.policy.name}{again}"

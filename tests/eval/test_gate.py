@@ -9,6 +9,7 @@ from polyclinic.core.config import load, parse
 from polyclinic.core.errors import InputError
 from polyclinic.eval.gate import judge
 from polyclinic.eval.policy import Policy
+from polyclinic.eval.verdict import ONE, TWO, Check, grouped
 
 KEYS = {role: {letter * 64} for role, letter in zip(("owner", "steward"), "ab", strict=True)}
 MANIFEST = {"patients": 120, "modalities": {"imaging": {"with_record": 120}, "signals": {"with_record": 120}}}
@@ -357,3 +358,17 @@ def test_shipped_policies_grow_stricter():
 def test_a_policy_that_will_not_do_is_refused(change, message):
     with pytest.raises(InputError, match=message):
         policy(**change)
+
+
+def test_reasons_with_one_cause_are_one_line_and_the_others_stay() -> None:
+    absent = [
+        Check(f"attack/{i}", TWO, f"View {i}: Attack (by density)", None, 0.8, why="it needs real records")
+        for i in range(30)
+    ]
+    alone = Check("c2st_auc/ecg", ONE, "ECG: C2ST", None, 1.0, why="it needs real records")
+    beyond = Check("near/ecg", TWO, "ECG: near copies", 0.5, 0.02)
+    reasons = [str(check) for check in (alone, *absent[:15], beyond, *absent[15:])]
+    assert grouped(reasons) == [
+        str(alone), "gate two: 30 figures not measured (it needs real records)", str(beyond)
+    ]  # fmt: skip
+    assert grouped([]) == []
