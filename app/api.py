@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..core.profile import PatientProfile
     from ..core.training.weights import Card
     from .cohort import Cohort
+    from .engines.use import Use
     from .governance.release import Outcome
     from .stream.run import Tally
 
@@ -47,6 +48,7 @@ def generate_cohort(
     resume: bool = False,
     watermark: Place | None = None,
     engine: str = "local",
+    use: "Use | None" = None,
     progress: Callable[[int, int], None] = _silent,
 ) -> "Cohort":
     """Draw linked synthetic patients into a new folder `out`, and open it.
@@ -54,8 +56,9 @@ def generate_cohort(
     `population` is the name of a shipped cohort (icu, cardio_oncology, ...) or a YAML file. `fields` asks for so
     many patients of each class (`melanoma: 300 yes, 300 no`) in place of `patients`. `options` are settings of
     modalities, {modality: {key: value}}. `watermark` is a key file. `workers` processes draw, one a core by
-    default, and `engine` runs them; the files depend on neither. `progress(done, all)` counts patients. Raises
-    InputError before anything is written.
+    default, and `engine` runs them; the files depend on neither. `use` names weight files that take the
+    place of those in force, {"imaging": "skin.safetensors"}. `progress(done, all)` counts patients. Raises InputError
+    before anything is written.
 
     >>> generate_cohort("icu", 2, out=folder / "two", seed=7, modalities=["signals"], workers=1)
     Cohort(folder=...)
@@ -63,15 +66,17 @@ def generate_cohort(
     from ..conditioning.population import Population
     from .cohort import Cohort
     from .engines.generation import make
+    from .engines.use import using
 
     require(patients=patients, seed=seed, workers=workers, batch_size=batch_size)
-    drawn = Population.load(population, fields)
-    number = drawn.number(patients)
-    make(
-        drawn, number, seed, Path(out), modalities=modalities, options=options, workers=workers,
-        batch_size=batch_size, resume=resume, watermark=None if watermark is None else Path(watermark), engine=engine,
-        progress=lambda done: progress(done, number),
-    )  # fmt: skip
+    with using(use or {}, modalities):
+        drawn = Population.load(population, fields)
+        number = drawn.number(patients)
+        make(
+            drawn, number, seed, Path(out), modalities=modalities, options=options, workers=workers,
+            batch_size=batch_size, resume=resume, watermark=None if watermark is None else Path(watermark),
+            engine=engine, progress=lambda done: progress(done, number),
+        )  # fmt: skip
     return Cohort(Path(out))
 
 
@@ -84,14 +89,15 @@ def generate(
     batch_size: int = 16,
     *,
     patients: int | None = None,
+    use: "Use | None" = None,
 ) -> "Iterator[Patient]":
     """Draw patients in memory, one after the other, with their records by modality.
 
     `profiles` are the patients, or the name of a shipped cohort (or a YAML file) of which `patients` are drawn.
     `modalities` are names or modalities made with options, all that are installed by default. A record has `arrays`
     (image: (row, column) uint16; ecg: (lead, sample) mV; vitals: (hour, channel)) and `facts` in plain JSON types.
-    It depends on the profile, the seed and the weights, never on `batch_size` or on the other patients. Raises
-    InputError.
+    It depends on the profile, the seed and the weights, never on `batch_size` or on the other patients. `use` names
+    weight files that take the place of those in force, {"imaging": "skin.safetensors"}. Raises InputError.
 
     >>> patient = next(generate("icu", ["signals"], patients=1, seed=7))
     >>> patient.records["signals"].arrays["ecg"].shape
@@ -100,18 +106,25 @@ def generate(
     from ..conditioning.encoder import ProfileEncoder
     from ..conditioning.population import Population
     from ..core.pipeline import generate as draw
+    from ..core.pipeline import load_generators
     from ..core.registry import load_modality, sound, vocabulary
+    from .engines.use import using
 
     require(patients=patients, seed=seed, batch_size=batch_size)
-    chosen = [load_modality(m) if isinstance(m, str) else m for m in modalities or tuple(sound("modalities"))]
-    known = vocabulary()
-    if isinstance(profiles, str):
-        population = Population.load(profiles)
-        known, profiles = population.vocabulary, population.draw(population.number(patients), seed)
-    elif patients is not None:
-        raise InputError("generate: `patients` belongs to the name of a cohort; leave it out")
-    encoder = conditioner or ProfileEncoder.of(known, [w for m in chosen for w in m.weights()])
-    return draw(profiles, chosen, encoder, seed, batch_size)
+    names = [m if isinstance(m, str) else m.name for m in modalities]
+    with using(use or {}, names):
+        chosen = [
+            load_modality(m) if isinstance(m, str) else m for m in modalities or tuple(sound("modalities"))
+        ]
+        known = vocabulary()
+        if isinstance(profiles, str):
+            population = Population.load(profiles)
+            known, profiles = population.vocabulary, population.draw(population.number(patients), seed)
+        elif patients is not None:
+            raise InputError("generate: `patients` belongs to the name of a cohort; leave it out")
+        encoder = conditioner or ProfileEncoder.of(known, [w for m in chosen for w in m.weights()])
+        generators = load_generators(chosen, encoder)
+    return draw(profiles, chosen, encoder, seed, batch_size, generators)
 
 
 @public_function
@@ -222,15 +235,18 @@ def evaluate(
     >>> list(result.to_frame().columns[:3]), result.report.name
     (['modality', 'view', 'metric'], 'report.html')
     """
+    from ..core.training import weights
     from ..eval.report.report import evaluate as judge
     from .engines.job import chosen_of
+    from .engines.use import recorded
     from .training import references
 
     judged = _on_disk(cohort)
     target = Path(out) if out is not None else judged.folder
     _require_no_report(target)
     real = None if reference is None else references(Path(reference))
-    scores = judge(judged, chosen_of(judged), real, target, profile=_profile(quick), progress=progress)
+    with weights.using(recorded(judged)):
+        scores = judge(judged, chosen_of(judged), real, target, profile=_profile(quick), progress=progress)
     return Evaluation(scores, target / "report.html")
 
 

@@ -103,6 +103,10 @@ def generate(
     seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
     modalities: Annotated[str, typer.Option(help="Some of the installed ones, as a,b; all by default.")] = "",
     options: SetOptions = None,
+    use: Annotated[
+        list[str] | None,
+        typer.Option(help="Weights in place of those in force, as imaging=FILE; may be repeated."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; one a core by default.")] = None,
     engine: Annotated[str, typer.Option(help="What runs the slices, of those installed.")] = "local",
     batch_size: Annotated[int, typer.Option(help="Patients drawn together, at most 16.")] = 16,
@@ -113,13 +117,26 @@ def generate(
     _generate(
         cohort or ("adults" if fields else "cardio_oncology"), patients, out, seed=seed, fields=fields,
         modalities=_names(modalities), options=_options(options or []), workers=workers, batch_size=batch_size,
-        resume=resume, watermark=watermark_key, engine=engine,
+        resume=resume, watermark=watermark_key, engine=engine, use=_use(use or []),
     )  # fmt: skip
 
 
 def _names(text: str) -> list[str]:
     """The names of a list as `a, b`."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _use(texts: list[str]) -> dict[str, str]:
+    """Weight files by name, of `name=FILE` settings."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, _, file = text.partition("=")
+        if not (name and file):
+            raise InputError(f"--use expects NAME=FILE, as imaging=skin.safetensors, got {text!r}")
+        if name in found:
+            raise InputError(f"--use {name}: given twice, {found[name]} and {file}; leave one out")
+        found[name] = file
+    return found
 
 
 def _options(texts: list[str]) -> dict[str, dict[str, Any]]:

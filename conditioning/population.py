@@ -80,7 +80,7 @@ class Population:
             and (strange := [n for n in config.counts if n not in known])
         ):
             raise InputError(
-                f"--fields: {strange[0]!r} neither ships nor is declared by weights in force (POLYCLINIC_WEIGHTS); "
+                f"--fields: {strange[0]!r} neither ships nor is declared by weights in force; name them with --use, or "
                 f"declare it in a cohort YAML for --cohort: `declare: {{{strange[0]}: {{kind: flag, label: TEXT}}}}`"
             )
         return cls(config, str(path))

@@ -105,6 +105,15 @@ class SizedRecords(Protocol):
 
 
 @runtime_checkable
+class WeightKinds(Protocol):
+    """Says which kinds of model its weight files may be; those of other modalities are tried as they are."""
+
+    def weight_kinds(self) -> Mapping[str, tuple[str, ...]]:
+        """By name of the weights: what the kind in their card begins with, one of these."""
+        ...
+
+
+@runtime_checkable
 class NamedColumns(Protocol):
     """Names the columns of its arrays, so that tables of them have heads; others are numbered. Signals of ours does."""
 

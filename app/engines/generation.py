@@ -17,6 +17,7 @@ from ...core.modality import Modality
 from ...core.registry import load, sound
 from ...core.training import weights
 from .job import Job, Options, choose, chosen_of, named_from
+from .use import places, recorded
 
 # what the bytes of a file may depend on, besides the settings
 SOFTWARE = (
@@ -76,11 +77,13 @@ def header(
 ) -> dict[str, Any]:
     """What a cohort's bytes depend on, for the manifest in its folder. Raises InputError if weights are missing.
 
-    A learnt table is named by its path from the folder on, never by an absolute one, and by its hash.
+    A learnt table is named by its path from the folder on, never by an absolute one, and by its hash; so are weights
+    that the user names (`use`).
     """
     own = {name: {"options": dict(chosen)} for name, chosen in (options or {}).items() if chosen}
     used = sorted({name for m in modalities for name in m.weights()})
     labels = {"labels": list(population.labels)} if population.labels else {}
+    use = {"use": placed} if (placed := places(used, folder)) else {}
     return {
         "seed": seed,
         "patients": patients,
@@ -91,6 +94,7 @@ def header(
             for m in modalities
         },
         "weights": {name: weights.digest(weights.find(name)) for name in used},
+        **use,
         "software": {"python": platform.python_version(), **{name: version(name) for name in SOFTWARE}},
     }
 
@@ -124,7 +128,8 @@ def run(
         for number in draw(Job(cohort.folder, batch_size, watermark), missing, workers):
             done += len(cohort.span(number))
             progress(done)
-        cohort.finish(chosen_of(cohort))
+        with weights.using(recorded(cohort)):
+            cohort.finish(chosen_of(cohort))
 
 
 def _cores() -> int:

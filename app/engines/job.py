@@ -11,13 +11,15 @@ from typing import Any
 from ...conditioning.design.cohort_config import CohortConfig
 from ...conditioning.encoder import ProfileEncoder
 from ...conditioning.population import Population
-from ...core.cohort.cohort import Cohort
+from ...core.cohort.cohort import RESUME, Cohort
 from ...core.cohort.watermark import Mark
 from ...core.config import parse
 from ...core.errors import InputError
 from ...core.modality import Modality, in_order
 from ...core.pipeline import generate, load_generators, watermarked
 from ...core.registry import load_modality, sound
+from ...core.training import weights
+from .use import recorded
 
 Options = Mapping[str, Mapping[str, Any]]  # modality name -> its settings
 
@@ -51,6 +53,15 @@ class _Slices:
 
     def __init__(self, job: Job) -> None:
         self.cohort, self.batch_size = Cohort.open(job.folder), job.batch_size
+        self.files = recorded(self.cohort)
+        if lost := [name for name in self.cohort.manifest.get("use", {}) if name not in self.files]:
+            raise InputError(
+                f"{job.folder}: the weights {lost[0]} are gone or changed; {RESUME} --use {lost[0]}=FILE"
+            )
+        with weights.using(self.files):
+            self._load(job)
+
+    def _load(self, job: Job) -> None:
         self.population = population_of(self.cohort)
         self.modalities = chosen_of(self.cohort)
         used = [name for modality in self.modalities for name in modality.weights()]
@@ -67,7 +78,8 @@ class _Slices:
         drawn = generate(
             profiles, self.modalities, self.encoder, seed, self.batch_size, self.generators, resampled
         )
-        self.cohort.write_slice(number, list(drawn), self.modalities)
+        with weights.using(self.files):
+            self.cohort.write_slice(number, list(drawn), self.modalities)
         return number
 
 

@@ -17,13 +17,14 @@ from ...core.config import load
 from ...core.dp.ledger import Ledger
 from ...core.errors import InputError, Refused, listed
 from ...core.modality import TrainingSet
-from ...core.training.weights import digest
+from ...core.training.weights import digest, using
 from ...eval.gate import judge
 from ...eval.policy import Policy
 from ...eval.results import read_scores
 from ...eval.verdict import Verdict
 from ..engines.generation import header, run
 from ..engines.job import chosen_of, population_of
+from ..engines.use import recorded
 from ..training import references
 from . import certificate, croissant
 from .certificate import CERTIFICATE, CROISSANT, DATASHEET, ENVELOPE, SCORES, cards_of, fingerprint
@@ -81,6 +82,10 @@ class ReleaseContext:
         What this policy has refused for its figures is not measured again: the verdict stands. Raises Refused
         when files were changed or added, or the cohort was purged, and InputError.
         """
+        with using(recorded(cohort)):
+            return self._decide(cohort, progress)
+
+    def _decide(self, cohort: Cohort, progress: Callable[[str], None]) -> Outcome:
         folder, subject, terms = cohort.folder, digest(cohort.folder / MANIFEST), self.terms
         journal = Journal(folder)
         events = journal.events()
@@ -277,6 +282,17 @@ def resample(
     counts the cohorts drawn, this one included, and stands in the manifest. Raises InputError when weights or
     software are no longer those of the first cohort, or its watermark's key is not given.
     """
+    with using(recorded(cohort)):
+        again = _resampled(cohort, out, resampled, number, watermark)
+    if not again.complete:
+        run(again, workers, watermark=watermark)
+    return again
+
+
+def _resampled(
+    cohort: Cohort, out: Path, resampled: Mapping[str, int], number: int, watermark: Path | None
+) -> Cohort:
+    """The cohort of resample() with its manifest alone."""
     same = {key: cohort.manifest[key] for key in ("seed", "patients", "population", "weights", "software")}
     options = {n: own["options"] for n, own in cohort.manifest["modalities"].items() if "options" in own}
     population, chosen, seed = population_of(cohort), chosen_of(cohort), int(same["seed"])
@@ -294,10 +310,7 @@ def resample(
         "number": number,
         "resampled": {name: draw for name, draw in resampled.items() if draw},
     }
-    again = Cohort.resume(out, settings)
-    if not again.complete:
-        run(again, workers, watermark=watermark)
-    return again
+    return Cohort.resume(out, settings)
 
 
 def _require_whole(cohort: Cohort, events: Sequence[Event]) -> None:

@@ -19,6 +19,7 @@ from ...core.pipeline import Patient, generate
 from ...core.profile import PatientProfile, seed_for
 from ...core.registry import load_modality, vocabulary
 from ...core.training import weights
+from ..engines.use import recorded
 from .network_faults import Fault, NetworkFaults
 from .scenario import Event, Scenario, read_scenario
 
@@ -99,10 +100,11 @@ def ward_of_cohort(folder: Path, request: WardRequest) -> Ward:
         raise InputError(f"{folder}: the cohort has no {MODALITY}; draw one with --modalities {MODALITY}")
     if (request.patients or 0) > cohort.patients:
         raise InputError(f"--patients {request.patients}: {folder} has {cohort.patients} patients")
-    modality = load_modality(MODALITY, cohort.manifest["modalities"][MODALITY].get("options"))
-    name = str(cohort.manifest["population"].get("name", folder.name))
-    patients = islice(cohort.read([modality]), request.patients)
-    return _ward(name, modality, patients, request.patients or cohort.patients, request, _drawing(cohort))
+    with weights.using(recorded(cohort)):
+        modality = load_modality(MODALITY, cohort.manifest["modalities"][MODALITY].get("options"))
+        name = str(cohort.manifest["population"].get("name", folder.name))
+        patients = islice(cohort.read([modality]), request.patients)
+        return _ward(name, modality, patients, request.patients or cohort.patients, request, _drawing(cohort))
 
 
 def ward_of_population(name: str, request: WardRequest) -> Ward:

@@ -102,7 +102,8 @@ class Cohort:
         if not folder.exists() or (folder.is_dir() and is_empty(folder, ignore=FIRST_MOMENT)):
             return cls.create(folder, header)
         cohort = cls.open(folder)
-        if difference := _difference(_settings(cohort.manifest), _settings(_manifest(header))):
+        asked = _manifest(header)
+        if difference := _difference(_settings(cohort.manifest), _settings(asked)):
             raise InputError(
                 f"{folder}: cannot resume, {difference}; ask for the same, or choose another folder"
             )
@@ -111,6 +112,9 @@ class Cohort:
         else:
             left = sum(cohort._slice(number) is None for number in range(cohort.slices)) * SLICE
             require_room(folder, left * _bytes_per_patient(header))
+            if cohort.manifest.get("use") != asked.get("use"):  # the same weights at another place
+                there = {key: value for key, value in cohort.manifest.items() if key != "use"}
+                cohort._save(there | {key: asked[key] for key in ("use",) if key in asked})
         return cohort
 
     @property
@@ -353,8 +357,8 @@ def _bytes_per_patient(header: Mapping[str, Any]) -> int:
 
 
 def _settings(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What two runs must share: all of the header, of the modalities their names."""
-    kept = {key: value for key, value in manifest.items() if key not in ("status", "files")}
+    """What two runs must share: all of the header but where weights lie, of the modalities their names."""
+    kept = {key: value for key, value in manifest.items() if key not in ("status", "files", "use")}
     return {**kept, "modalities": sorted(manifest["modalities"])}
 
 

@@ -3,11 +3,14 @@
 import math
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 METADATA_KEY = "polyclinic"
+_named: ContextVar[Mapping[str, Path]] = ContextVar("weights named by the user", default=MappingProxyType({}))
 
 
 class DataUsed(Settings):
@@ -161,23 +165,40 @@ def folders() -> list[Path]:
     return [*([Path(own)] if own else []), shipped]
 
 
+@contextmanager
+def using(files: Mapping[str, Path]) -> Iterator[None]:
+    """These weight files, by name, take the place of those of the folders; for this thread, until the block ends."""
+    before = _named.set({**_named.get(), **files})
+    try:
+        yield
+    finally:
+        _named.reset(before)
+
+
+def named() -> Mapping[str, Path]:
+    """The weight files that using() has put in force, by name."""
+    return _named.get()
+
+
 def find(name: str) -> Path:
     """Path of the weight file `name`. Raises InputError that lists what was found and where to put it."""
+    if name in named():
+        return named()[name]
     for folder in folders():
         if (path := folder / f"{name}.safetensors").is_file():
             return path
     raise InputError(
         f"no weights {name!r} in {', '.join(str(f) for f in folders())}; train them with "
-        f"`polyclinic train` into a folder and set POLYCLINIC_WEIGHTS to it"
+        f"`polyclinic train`, then name the file in `generate --use {name}=FILE`"
     )
 
 
 def available() -> dict[str, Path]:
-    """All weight files in force, by name."""
-    found: dict[str, Path] = {}
+    """All weight files in force, by name; those of using() come first."""
+    found: dict[str, Path] = dict(named())
     for folder in reversed(folders()):
         found.update({path.stem: path for path in sorted(folder.glob("*.safetensors"))})
-    return found
+    return {**found, **named()}
 
 
 def digest(path: Path) -> str:

@@ -65,6 +65,13 @@ class Imaging:
         finer = read_card(find(WEIGHTS)).model.get("shows", {}).get("upsampler")
         return [WEIGHTS, finer] if finer and self.options.upsample else [WEIGHTS]
 
+    def weight_kinds(self) -> Mapping[str, tuple[str, ...]]:
+        """Flows and cosine models draw; see core.capabilities.WeightKinds."""
+        return {
+            WEIGHTS: ("flow-matching U-Net", "cosine model"),
+            "imaging_upsampler": ("adversarial upsampler",),
+        }
+
     def generator(self, columns: Sequence[str]) -> Generator:
         """The shipped or user's weights of these names."""
         from .generator import ImageGenerator

@@ -60,6 +60,10 @@ class Signals:
         """One file a kind of signal."""
         return [ECG, VITALS]
 
+    def weight_kinds(self) -> Mapping[str, tuple[str, ...]]:
+        """What the kinds begin with, by name; see core.capabilities.WeightKinds."""
+        return {ECG: ("Gaussian copula",), VITALS: ("autoregressive GRU",)}
+
     def generator(self, columns: Sequence[str]) -> Generator:
         """The shipped or user's weights named `ecg` and `vitals`."""
         from .model import SignalsGenerator
