@@ -223,13 +223,14 @@ def evaluate(
     out: Place | None = None,
     *,
     quick: bool = False,
+    overwrite: bool = False,
     progress: Callable[[str], None] = _silent,
 ) -> Evaluation:
     """Score a cohort against real data, and write report.html and scores.json to `out` (the cohort by default).
 
     `reference` is a training folder with held-out rows; without it the aggregates that ship are used, and figures
     that need real rows are quoted or not measured. `quick` looks at 40 patients and leaves out the slowest figures.
-    `progress` gets the part that begins. Raises InputError.
+    `overwrite` replaces a report that is there. `progress` gets the part that begins. Raises InputError.
 
     >>> result = evaluate(open_cohort(folder), out=folder / "scored", quick=True)
     >>> list(result.to_frame().columns[:3]), result.report.name
@@ -243,7 +244,7 @@ def evaluate(
 
     judged = _on_disk(cohort)
     target = Path(out) if out is not None else judged.folder
-    _require_no_report(target)
+    _require_no_report(target, overwrite)
     real = None if reference is None else references(Path(reference))
     with weights.using(recorded(judged)):
         scores = judge(judged, chosen_of(judged), real, target, profile=_profile(quick), progress=progress)
@@ -256,15 +257,19 @@ def compare(
     synthetic: Place,
     out: Place,
     *,
+    train: Place | None = None,
     quick: bool = False,
+    overwrite: bool = False,
     progress: Callable[[str], None] = _silent,
 ) -> Evaluation:
     """Judge a folder of synthetic data of any origin against a folder of real data; the report is in `out`.
 
-    Each folder has a dataset.yaml with `options: {modality: NAME}` (docs/reference/dataset-yaml.md) or holds DICOM
-    files alone. The figures are those that evaluate() has for one modality, attacks included. Real patients are
-    halved where the folder gives no split: one half is the baseline of real data, the other is compared with.
-    Raises InputError.
+    The real folder has a dataset.yaml with `options: {modality: NAME}` (docs/how-to/compare.md), or holds DICOM files
+    or FHIR resources alone. A synthetic folder without a dataset.yaml is read by that of the real one. The figures are
+    those that evaluate() has for one modality. Attacks need to know the real patients that the generator was trained
+    on: those of split `train` in the real folder, or of the folder `train`. Without either, real patients are halved:
+    one half is the baseline of real data, the other is compared with, and attacks are not measured. `overwrite`
+    replaces a report that is there. Raises InputError.
 
     >>> compare(folder / "nowhere", folder / "nowhere", folder / "compared")
     Traceback (most recent call last):
@@ -274,10 +279,13 @@ def compare(
     from .compare import read_both
 
     target = Path(out)
-    _require_no_report(target)
+    _require_no_report(target, overwrite)
     profile = _profile(quick)
-    modality, pair, rows = read_both(Path(real), Path(synthetic), profile.patients)
-    scores = judge(rows, [modality], {modality.name: [pair]}, target, profile=profile, progress=progress)
+    both = read_both(Path(real), Path(synthetic), profile.patients, None if train is None else Path(train))
+    scores = judge(
+        both.synthetic, [both.modality], {both.modality.name: [both.real]}, target, profile=profile,
+        progress=progress, unattacked=both.unattacked,
+    )  # fmt: skip
     return Evaluation(scores, target / "report.html")
 
 
@@ -390,8 +398,8 @@ def _profile(quick: bool) -> Any:
     return QUICK if quick else FULL
 
 
-def _require_no_report(folder: Path) -> None:
+def _require_no_report(folder: Path, overwrite: bool) -> None:
     from ..core.cohort.disk import require_new_file
 
     if folder.exists():
-        require_new_file(folder / "report.html")
+        require_new_file(folder / "report.html", overwrite)

@@ -33,6 +33,7 @@ Cohort = Annotated[
 WatermarkKey = Annotated[
     Path | None, typer.Option(help="Key file: images, ECGs and omics carry its invisible mark.")
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the report that is there.")]
 SetOptions = Annotated[
     list[str] | None,
     typer.Option("--set", help="A modality's own setting, as imaging.compression=rle; may be repeated."),
@@ -263,28 +264,36 @@ def evaluate(
     quick: Annotated[
         bool, typer.Option("--quick", help="Look at 40 patients only, leave out the slowest figures.")
     ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Score a cohort against real data and write a report."""
-    _evaluate(cohort, reference, out, quick)
+    _evaluate(cohort, reference, out, quick, overwrite)
 
 
 @app.command()
 def compare(
     real: Annotated[
-        Path, typer.Argument(help="Folder of real data: dataset.yaml beside the files, or DICOM.")
+        Path, typer.Argument(help="Folder of real data: dataset.yaml beside the files, or DICOM, or FHIR.")
     ],
     synthetic: Annotated[
         Path, typer.Argument(help="Folder of synthetic data of any origin, in the same form.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for report.html and scores.json.")],
+    train: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the real data that the generator was trained on; REAL is then held out."
+        ),
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Look at 40 patients, leave out the slowest figures.")
     ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Judge a folder of synthetic data against a folder of real data, and write a report."""
     from .api import compare as judge
 
-    _show(judge(real, synthetic, out, quick=quick))
+    _show(judge(real, synthetic, out, train=train, quick=quick, overwrite=overwrite))
 
 
 @app.command()
@@ -413,10 +422,12 @@ def _table(heads: list[str], rows: list[list[str]]) -> None:
     Console(width=None if sys.stdout.isatty() else 240).print(table)
 
 
-def _evaluate(cohort: Path, reference: Path | None, out: Path, quick: bool = False) -> None:
+def _evaluate(
+    cohort: Path, reference: Path | None, out: Path, quick: bool = False, overwrite: bool = False
+) -> None:
     from .api import evaluate
 
-    _show(evaluate(cohort, reference, out, quick=quick))
+    _show(evaluate(cohort, reference, out, quick=quick, overwrite=overwrite))
 
 
 def _show(found: "Evaluation") -> None:

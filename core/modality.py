@@ -146,6 +146,7 @@ class View:
     plain words what they are, `blind` what they cannot see. inputs: what classifiers see, where that is
     more than the features. panels: closer looks, for measures of their own. picture: draws real rows beside
     synthetic ones (or synthetic ones alone) on a matplotlib Figure and returns the alternative text.
+    states: label (a task's name, `age`, `sex`) -> the inputs that state it; a classifier of that label does not see them.
     """
 
     name: str
@@ -158,6 +159,7 @@ class View:
     blind: tuple[str, ...] = ()
     inputs: Callable[[Sequence[Record]], "DataFrame"] | None = None
     panels: tuple[Panel, ...] = ()
+    states: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Modality(Protocol):

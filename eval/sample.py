@@ -49,6 +49,11 @@ class Sample:
         """How many different patients there are."""
         return len({p.patient_id for p in self.profiles})
 
+    def without(self, inputs: Sequence[str]) -> "Sample":
+        """The same rows without some columns of the inputs."""
+        kept = [name for name in self.inputs.columns if name not in inputs]
+        return replace(self, inputs=self.inputs[kept]) if inputs else self
+
     def take(self, rows: IntArray) -> "Sample":
         """The rows at these places, in this order."""
         return replace(
@@ -63,12 +68,32 @@ class Sample:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One view's rows: synthetic, real training, real test; None where there are none."""
+    """One view's rows: synthetic, real training, real test; None where there are none.
+
+    unattacked: why attacks make no sense on these rows, where that is known beforehand.
+    """
 
     view: View
     synthetic: Sample | None
     train: Sample | None = None
     test: Sample | None = None
+    unattacked: str = ""
+
+    @property
+    def groups(self) -> tuple[Sample, ...]:
+        """The sides that there are."""
+        return tuple(side for side in (self.synthetic, self.train, self.test) if side is not None)
+
+    def known(self) -> "Comparison | None":
+        """With the tasks that a record of either side has a label for; None where neither side has a record."""
+        if not self.groups:
+            return None
+        asked = {panel.contrast[0] for panel in self.view.panels if panel.contrast}
+        tasks = tuple(
+            task for task in self.view.tasks
+            if task.name in asked or any(np.isfinite(side.labels[task.name]).any() for side in self.groups)
+        )  # fmt: skip
+        return replace(self, view=replace(self.view, tasks=tasks))
 
 
 def collect(views: Sequence[View], pairs: Iterable[tuple[PatientProfile, Record]]) -> list[Sample | None]:

@@ -32,8 +32,9 @@ def _in_pool(job: Job, numbers: Sequence[int], workers: int) -> Iterator[int]:
                 yield task.result()
     except BrokenProcessPool:
         raise InputError(
-            f"{job.folder}: a worker process was killed, perhaps for want of memory; what is done is kept: "
-            "run again with --resume and fewer --workers"
+            f"{job.folder}: a worker process was killed, perhaps for want of memory; what is done is kept: run again "
+            "with --resume (resume=True) and fewer --workers (workers=1). A Python script that starts workers needs "
+            "`if __name__ == '__main__':` around its calls"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)

@@ -1,6 +1,7 @@
-"""A FHIR R4 bulk export as one row a patient: sex, age, conditions and first observations by code."""
+"""A FHIR R4 bulk export, or bundles, as one row a patient: sex, age, conditions and first observations by code."""
 
 import gzip
+import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date
@@ -16,6 +17,8 @@ from ...core.remarks import remark
 
 CONDITION, MEASURED = "condition:", "observation:"  # how columns of coded tables are called, before the code
 DAYS_A_YEAR = 365.25
+FULL_URL = "_fullUrl"  # where a resource of a bundle keeps what the bundle calls it
+BUNDLE, SEARCHED = re.compile(rb'"resourceType"\s*:\s*"Bundle"'), 1 << 12  # bytes at the start of a file
 NOT_SO = {"entered-in-error", "refuted"}  # verificationStatus of a condition that the patient does not have
 NOT_MEASURED = {"entered-in-error", "cancelled", "registered"}  # status of an observation without a result
 
@@ -23,8 +26,22 @@ Resource = dict[str, Any]
 
 
 def is_fhir_folder(path: Path) -> bool:
-    """Whether a folder holds patients as NDJSON: Patient.ndjson, its parts, or either gzipped."""
-    return path.is_dir() and bool(_parts(path, "Patient"))
+    """Whether a folder holds patients as NDJSON (Patient.ndjson, its parts, either gzipped) or as bundles (.json)."""
+    return path.is_dir() and bool(_parts(path, "Patient") or _bundles(path))
+
+
+def coded_columns(folder: Path) -> Counter[str]:
+    """`condition:CODE` and `observation:CODE` (those with a number), and of how many subjects each is stated."""
+    said: dict[str, set[str]] = {}
+    for where, condition in _resources(folder, "Condition"):
+        for code in _codes(condition, "code", where):
+            said.setdefault(f"{CONDITION}{code}", set()).add(str(condition.get("subject")))
+    for where, observation in _resources(folder, "Observation"):
+        for part in (observation, *_list(observation, "component", where)):
+            if _number(part, where) is not None:
+                for code in _codes(part, "code", where):
+                    said.setdefault(f"{MEASURED}{code}", set()).add(str(observation.get("subject")))
+    return Counter({name: len(subjects) for name, subjects in said.items()})
 
 
 def read_fhir(folder: Path, key: str, wanted: list[str]) -> pd.DataFrame:
@@ -95,6 +112,7 @@ class _Patients:
     def __init__(self, folder: Path) -> None:
         self.ids: set[str] = set()
         self.by_identifier: dict[tuple[str, str], str] = {}
+        self.by_url: dict[str, str] = {}  # of the entry in a bundle
         self.folder = folder
 
     def add(self, patient: Resource, where: str) -> str:
@@ -105,6 +123,8 @@ class _Patients:
         if name in self.ids:
             raise InputError(f"{where}: the Patient {name!r} comes twice; keep one version of each resource")
         self.ids.add(name)
+        if isinstance(url := patient.get(FULL_URL), str):
+            self.by_url[url] = name
         for identifier in _list(patient, "identifier", where):
             self.by_identifier[_identifier(identifier)] = name
         return name
@@ -120,6 +140,8 @@ class _Patients:
         if reference.startswith("#"):
             inner = [p for p in _list(resource, "contained", where) if p.get("id") == reference[1:]]
             return self._identified(inner[0], where) if inner else None
+        if reference in self.by_url:
+            return self.by_url[reference]
         if reference.startswith("Patient?"):
             system, _, value = parse_qs(reference[8:]).get("identifier", [""])[0].rpartition("|")
             return self.by_identifier.get((system, value))
@@ -147,8 +169,33 @@ def _parts(folder: Path, kind: str) -> list[Path]:
     return sorted({path for path in found if path.name.endswith((".ndjson", ".ndjson.gz"))})
 
 
+def _bundles(folder: Path) -> list[Path]:
+    """JSON files that hold a Bundle."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        with path.open("rb") as file:
+            if BUNDLE.search(file.read(SEARCHED)):
+                found.append(path)
+    return found
+
+
+def _entries(path: Path, kind: str) -> Iterator[tuple[str, Resource]]:
+    """(file and entry, resource) of one type in a bundle. Raises InputError."""
+    try:
+        bundle = _resource(path.read_text(encoding="utf-8-sig"), "Bundle", str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a FHIR bundle ({error})") from None
+    for number, entry in enumerate(_list(bundle, "entry", str(path)), 1):
+        resource = entry.get("resource")
+        if isinstance(resource, dict) and resource.get("resourceType") == kind:
+            yield f"{path}, entry {number}", {**resource, FULL_URL: entry.get("fullUrl") or ""}
+
+
 def _resources(folder: Path, kind: str) -> Iterator[tuple[str, Resource]]:
     """(file and line, resource) of one type, over all its files. Raises InputError."""
+    if not _parts(folder, "Patient"):
+        for path in _bundles(folder):
+            yield from _entries(path, kind)
     for path in _parts(folder, kind):
         opened, nulls = gzip.open if path.suffix == ".gz" else open, list[str]()
         try:

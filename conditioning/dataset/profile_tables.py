@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     import duckdb
 
 
-def read_patients(config: DatasetConfig, root: Path, columns: Iterable[str]) -> tuple[pd.DataFrame, int]:
-    """Train rows, the first of each patient in the order of the table, and how many rows there were.
+def read_patients(
+    config: DatasetConfig, root: Path, columns: Iterable[str], split: str = "train"
+) -> tuple[pd.DataFrame, int]:
+    """Rows of one split, the first of each patient in the order of the table, and how many rows there were.
 
-    `table` in the dataset.yaml is a file; or `.` or another folder with Patient.ndjson (FHIR) or person
+    `table` in the dataset.yaml is a file; or `.` or another folder with Patient.ndjson or bundles (FHIR) or person
     (OMOP); or a DuckDB file of OMOP tables. Of the coded ones, `columns` may be gender, age,
     `condition:CODE` (1 or 0) and `observation:CODE` (the earliest number). Raises InputError.
     """
@@ -35,7 +37,7 @@ def read_patients(config: DatasetConfig, root: Path, columns: Iterable[str]) -> 
         table = _omop(path, config.patient_id, wanted)
     elif path.is_dir():
         raise InputError(
-            f"{path}: expected Patient.ndjson (FHIR; parts and .gz too) or person.parquet or .csv (OMOP) there"
+            f"{path}: expected Patient.ndjson (FHIR; parts and .gz too), FHIR bundles (.json) or person.parquet or .csv (OMOP) there"
         )
     else:
         table = read_table(path)
@@ -48,11 +50,11 @@ def read_patients(config: DatasetConfig, root: Path, columns: Iterable[str]) -> 
     )
     if config.split and not coded:
         require_apart(table[config.patient_id], table[config.split], config, where)
-        table = table[table[config.split] == config.train]
+        table = table[table[config.split] == getattr(config, split)]
     elif config.test_share is not None:
-        table = table[[is_in("train", str(p), config.test_share) for p in table[config.patient_id]]]
+        table = table[[is_in(split, str(p), config.test_share) for p in table[config.patient_id]]]
     if table.empty:
-        raise InputError(f"{where}: no rows of split {config.train!r}")
+        raise InputError(f"{where}: no rows of split {getattr(config, split)!r}")
     return table.drop_duplicates(config.patient_id), len(table)
 
 

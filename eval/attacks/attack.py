@@ -1,5 +1,6 @@
 """attack(): what can be learnt of real patients from a cohort; every attack, its controls, the worst of them first."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -14,7 +15,7 @@ from .attack_result import LEAST, AttackResult, Target, strongest
 from .attribute_inference import by_condition, by_profile
 from .audit_record import Audited, audits
 from .identifiers import Identifier, identifiers
-from .membership import AttackData, Embedding, MembershipAttack, attack_data, embed
+from .membership import NO_REFERENCE, AttackData, Embedding, MembershipAttack, attack_data, embed
 from .memorization import Memorization, memorization
 
 ATTRIBUTE_INFERENCE, PROFILE, LINKABILITY = "attribute_inference", "profile_matching", "linkability"
@@ -46,9 +47,7 @@ class PrivacyResult:
         said = []
         top = self.strongest
         if top is None:
-            said.append(
-                "No attack was measured: that needs real training and held-out records, in a reference folder."
-            )
+            said.append(f"No attack was measured: {self._why()}.")
         elif top.auc is not None and top.interval is not None:
             measured = sum(row.auc is not None for row in self.attacks)
             sure = "more than chance" if top.interval[0] > 0.5 else "not surely more than chance"
@@ -68,6 +67,11 @@ class PrivacyResult:
         elif self.identifiers is not None:
             said.append("No identifier of a real person was found in the files.")
         return " ".join(said)
+
+    def _why(self) -> str:
+        """The reason that most attacks on single views give."""
+        reasons = Counter(row.reason for row in self.attacks if row.reason and row.view)
+        return reasons.most_common(1)[0][0] if reasons else NO_REFERENCE
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; without any patient."""
@@ -119,6 +123,11 @@ def _of_modality(
             NO_COUNTERPART
         )
     for comparison in own:
+        if comparison.unattacked:
+            yield _target(modality, comparison.view, "nearest_record", "every attack").not_measured(
+                comparison.unattacked
+            )
+            continue
         found = attack_data(comparison, LEAST)
         if isinstance(found, AttackData):
             yield from _of_view(modality, found, on_features, seed)
@@ -148,7 +157,9 @@ def _of_view(
         )
     yield _profile(_target(modality, rows.view, PROFILE, TITLES[PROFILE]), rows, embedding, seed)
     for task in rows.view.tasks:
-        yield _condition(_of_task(modality, rows.view, task.name), rows, embedding, task.name, seed)
+        stated = rows.view.states.get(task.name, ())
+        seen = embed(rows.without(stated), seed) if stated else embedding
+        yield _condition(_of_task(modality, rows.view, task.name), rows, seen, task.name, seed)
 
 
 def _profile(target: Target, rows: AttackData, embedding: Embedding, seed: int) -> AttackResult:

@@ -32,9 +32,16 @@ class AttackData:
     train: Sample
     test: Sample
 
+    def without(self, inputs: Sequence[str]) -> "AttackData":
+        """The same rows without some columns of the inputs."""
+        synthetic, train, test = (side.without(inputs) for side in (self.synthetic, self.train, self.test))
+        return AttackData(self.view, synthetic, train, test)
+
 
 def attack_data(comparison: Comparison, least: int) -> AttackData | str:
     """The rows of a view, or why it cannot be attacked: `least` patients of each kind are needed."""
+    if comparison.unattacked:
+        return comparison.unattacked
     if comparison.train is None or comparison.test is None:
         return NO_REFERENCE
     have = [

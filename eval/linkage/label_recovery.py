@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -140,20 +141,24 @@ def recover_labels(
     train: Sample,
     test: Sample,
     seed: int,
+    states: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> list[LabelRecovery]:
     """Age, sex and the view's tasks (`classes` by task), as far as real and synthetic records know them.
+
+    `states` names the inputs that state a label (core.modality.View), which its classifier does not see.
 
     Nothing is recovered from real records that do not vary.
     """
     groups = (train, test, synthetic)
     known = [age_and_sex(group.profiles) | group.labels for group in groups]
     named = {AGE: (), SEX: ("men", "women"), **classes}
-    columns = [c for c in test.inputs.columns if all(c in group.inputs.columns for group in groups)]
+    shared = [c for c in test.inputs.columns if all(c in group.inputs.columns for group in groups)]
     found: list[LabelRecovery] = []
-    if not (train.inputs[columns].nunique() > 1).any():
+    if not (train.inputs[shared].nunique() > 1).any():
         return found
     for label, words in named.items():
         truths = [own[label] for own in known]
+        columns = [c for c in shared if c not in states.get(label, ())]
         kept = _kept(truths, len(words)) if words else np.zeros(1, dtype=np.int64)
         if kept is None or (not words and min(int(np.isfinite(t).sum()) for t in truths) < LEAST):
             continue

@@ -91,7 +91,7 @@ class Linkage:
             )
         if self.label_recovery is None:
             few = "too few patients have the rarest class of a label"
-            none = "it needs a reference folder whose real patients have labels"
+            none = "there are no real patients with labels to learn from"
             said.append(f"Label recovery was not measured: {few if self.label_recoveries else none}.")
         else:
             near = [r for r in self.label_recoveries if r.judged]
@@ -157,6 +157,7 @@ def _recovered(comparison: Comparison, seed: int) -> list[LabelRecovery]:
         comparison.train,
         comparison.test,
         seed,
+        comparison.view.states,
     )
 
 

@@ -42,6 +42,7 @@ from ..score import NOT_MEASURED, Score, not_measured
 from .render import render
 
 DPI = 110
+LACKING = "the reference folder has no such records"
 NAMED = 20  # breaches of clinical rules that are listed in full
 
 Reference = Mapping[str, Sequence[tuple[TrainingSet, TrainingSet]]]
@@ -57,13 +58,15 @@ def evaluate(
     show_real: bool = True,
     progress: Callable[[str], None] = lambda title: None,
     profile: EvaluationProfile = FULL,
+    unattacked: str = "",
 ) -> dict[str, Any]:
     """Write out/report.html and out/scores.json; the content of the latter.
 
     reference: modality name -> (train, test) sets of real data. Test rows are scored against; train rows
     are the other real sample of every real baseline. Without it, the shipped aggregates are used, and figures that
     need real rows are quoted from them. show_real False keeps real records out of the report's pictures.
-    profile QUICK looks at some patients only, and says so.
+    profile QUICK looks at some patients only, and says so. unattacked: why nobody knows which real patients the
+    generator may have seen; attacks are then not measured.
     Raises InputError: splits share patients, data cannot be read, or out cannot be written.
     """
     if out.exists() and not out.is_dir():
@@ -77,7 +80,7 @@ def evaluate(
     for modality in modalities:
         progress(modality.name)
         pairs = None if reference is None else reference.get(modality.name, ())
-        own = comparisons[modality.name] = comparisons_of(cohort, modality, pairs, seed, profile)
+        own = comparisons[modality.name] = comparisons_of(cohort, modality, pairs, seed, profile, unattacked)
         reports += _judged(modality, own, pairs is None, seed, show_real, profile)
         if not own:
             without.append(modality.name)
@@ -134,8 +137,12 @@ def comparisons_of(
     pairs: Sequence[tuple[TrainingSet, TrainingSet]] | None,
     seed: int = 0,
     profile: EvaluationProfile = FULL,
+    unattacked: str = "",
 ) -> list[Comparison]:
-    """The rows of each view of a modality: synthetic ones, and where there are pairs real ones."""
+    """The rows of each view of a modality: synthetic ones, and where there are pairs real ones.
+
+    Views that no record of either side serves are left out, and tasks that no record has a label for.
+    """
     views = views_of(modality, pairs)
     if not views:
         return []
@@ -143,9 +150,14 @@ def comparisons_of(
     wanted = views if pairs else [replace(view, panels=()) for view in views]
     drawn = collect(wanted, ((p.profile, p.records[modality.name]) for p in cohort.records(modality)))
     if not pairs:
-        return [Comparison(view, own) for view, own in zip(views, drawn, strict=True)]
+        why = unattacked or ("" if pairs is None else LACKING)
+        return [Comparison(view, own, unattacked=why) for view, own in zip(views, drawn, strict=True)]
     real = samples(modality, pairs, seed, profile.real_patients)
-    return [Comparison(view, own, *both) for view, own, both in zip(views, drawn, real, strict=True)]
+    every = (
+        Comparison(view, own, *both, unattacked or ("" if any(both) else LACKING)).known()
+        for view, own, both in zip(views, drawn, real, strict=True)
+    )
+    return [comparison for comparison in every if comparison is not None]
 
 
 def _judged(
@@ -195,7 +207,8 @@ def score(
         real = shipped.population
     else:
         return replace(
-            _unmeasured(view, "no real data to compare with"), synthetic=population(synthetic.profiles)
+            _unmeasured(view, "there are no real records to compare with"),
+            synthetic=population(synthetic.profiles),
         )
     return ViewResult("", view, [*found, *rest], by_feature, population(synthetic.profiles), real)
 
@@ -220,7 +233,13 @@ def _against_rows(
         return replace(report, synthetic=who[0], real=who[1])
     found, by_feature = _distances(synthetic, real, real_baseline(train, real, size, seed), test, seed)
     apart = c2st(synthetic, train, test, seed)
-    tasks = [score for task in view.tasks for score in task_scores(task, synthetic, train, test, seed)]
+    tasks = [
+        score
+        for task in view.tasks
+        for score in task_scores(
+            task, *(side.without(view.states.get(task.name, ())) for side in (synthetic, train, test)), seed
+        )
+    ]
     rest = detailed_scores(view, synthetic, train, test, profile, seed)
     return ViewResult("", view, [*found, apart, *tasks, *rest], by_feature, *who)
 
