@@ -30,10 +30,10 @@ FHIR_FIELDS = {
     "sex": FieldMap(column="gender", values={"male": "M", "female": "F", "other": None, "unknown": None}),
 }
 LEVELS, TASKS = 12, 12  # classes of a column, and columns that are labels, at most
-CODES, COMMON = (
-    60,
-    0.02,
-)  # codes of an export that become columns, and the least share of patients who have one
+CODES = 60  # commonest codes of an export that become columns
+COMMON = (
+    0.02  # the least share of patients, of those who have the commonest code, for a code to become a column
+)
 ENOUGH = 40  # patients of a label's second commonest class, in all tables together
 MISSING = 0.02  # from this share of empty cells on, being empty is a feature of its own
 
@@ -193,7 +193,8 @@ class PatientTable:
     def views(self) -> list[View]:
         """One: a row a patient; every column of few classes is a task, which its own features do not state."""
         empty = [Record({}, {CELLS: {}})]
-        tasks, states = [], {}
+        tasks: list[Task] = []
+        states: dict[str, tuple[str, ...]] = {}
         for name, kind in self.columns.items():
             states[name] = tuple(kind.features(name, [None]))
             if isinstance(kind, Classes) and kind.second >= ENOUGH and len(tasks) < TASKS:

@@ -146,7 +146,7 @@ class View:
     plain words what they are, `blind` what they cannot see. inputs: what classifiers see, where that is
     more than the features. panels: closer looks, for measures of their own. picture: draws real rows beside
     synthetic ones (or synthetic ones alone) on a matplotlib Figure and returns the alternative text.
-    states: label (a task's name, `age`, `sex`) -> the inputs that state it; a classifier of that label does not see them.
+    states: label (a task's name, `age`, `sex`) -> the inputs that state it; its classifier does not see them.
     """
 
     name: str

@@ -37,7 +37,8 @@ def read_patients(
         table = _omop(path, config.patient_id, wanted)
     elif path.is_dir():
         raise InputError(
-            f"{path}: expected Patient.ndjson (FHIR; parts and .gz too), FHIR bundles (.json) or person.parquet or .csv (OMOP) there"
+            f"{path}: expected Patient.ndjson (FHIR; parts and .gz too), FHIR bundles (.json), or person.parquet or "
+            ".csv (OMOP) there"
         )
     else:
         table = read_table(path)

@@ -11,6 +11,7 @@ from .membership import AttackData, components, standard
 
 EXACT, NEAR = 0.01, 0.5  # shares of the way from a patient to the nearest other real patient
 RANK_CORRELATION = 0.99  # rank correlation of all standardised features
+RANKED = 20  # features at least; the ranks of fewer agree by chance
 ROWS = 2000  # of each group
 
 
@@ -19,8 +20,9 @@ class Memorization:
     """How many of `records` synthetic rows copy one of `members` training patients, and of `controls` held-out ones.
 
     near: at most half as far from a patient as the nearest other real patient is, or of a rank correlation
-    of 0.99 with him; exact: at most a hundredth, which rounding in files may cost; near counts the exact
-    ones too. control_near is what happens by chance, since the generator has not seen the controls.
+    of 0.99 with him, where there are 20 features or more; exact: at most a hundredth, which rounding in files may
+    cost; near counts the exact ones too. control_near is what happens by chance, since the generator has not seen
+    the controls.
     """
 
     modality: str
@@ -82,9 +84,11 @@ def copies(
     gap = others.min(1)
     own = gap > 1e-9
     share = cdist(low, drawn) / np.where(own, gap, 1.0)[:, None]
+    exact = (share <= EXACT) & own[:, None]
+    near = (share <= NEAR) & own[:, None]
+    if real.shape[1] < RANKED:
+        return exact, near
     ranks = [rankdata(part, axis=1) for part in (real, synthetic)]
     ranks = [part - part.mean(1, keepdims=True) for part in ranks]
     ranks = [part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-9) for part in ranks]
-    exact = (share <= EXACT) & own[:, None]
-    near = ((share <= NEAR) | (ranks[0] @ ranks[1].T >= RANK_CORRELATION)) & own[:, None]
-    return exact, near | exact
+    return exact, near | ((ranks[0] @ ranks[1].T >= RANK_CORRELATION) & own[:, None])

@@ -233,13 +233,12 @@ def _against_rows(
         return replace(report, synthetic=who[0], real=who[1])
     found, by_feature = _distances(synthetic, real, real_baseline(train, real, size, seed), test, seed)
     apart = c2st(synthetic, train, test, seed)
-    tasks = [
-        score
-        for task in view.tasks
-        for score in task_scores(
-            task, *(side.without(view.states.get(task.name, ())) for side in (synthetic, train, test)), seed
+    tasks: list[Score] = []
+    for task in view.tasks:
+        stated = view.states.get(task.name, ())
+        tasks += task_scores(
+            task, synthetic.without(stated), train.without(stated), test.without(stated), seed
         )
-    ]
     rest = detailed_scores(view, synthetic, train, test, profile, seed)
     return ViewResult("", view, [*found, apart, *tasks, *rest], by_feature, *who)
 

@@ -29,7 +29,7 @@ from polyclinic.eval.attacks.attack_result import (
 )
 from polyclinic.eval.attacks.identifiers import identifiers
 from polyclinic.eval.attacks.membership import AttackData, attack_data, embed
-from polyclinic.eval.attacks.memorization import Memorization
+from polyclinic.eval.attacks.memorization import Memorization, copies
 from polyclinic.eval.metrics.classifier import auc
 from polyclinic.eval.report.render import section
 from polyclinic.eval.sample import Comparison, Sample, collect
@@ -207,6 +207,14 @@ def test_what_two_real_patients_share_is_no_copy() -> None:
     ]
     found = attacks([*FRESH, *people(0, 8, like=empty)], train=[*TRAIN, *empty])
     assert all(row.exact == 0 for row in found.memorization)
+
+
+@pytest.mark.parametrize(("features", "near"), [(4, 0), (40, 30)])
+def test_ranks_of_few_features_make_no_near_copy(features: int, near: int) -> None:
+    """Synthetic rows five times as far out as the real ones have their ranks, and lie near none of them."""
+    real = np.random.default_rng(0).normal(size=(60, features))
+    _, found = copies(real, 5 * real[:30], np.arange(60), 0)
+    assert np.diagonal(found).sum() == near
 
 
 def test_a_cloud_without_spread_is_no_error() -> None:
