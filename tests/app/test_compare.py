@@ -215,6 +215,7 @@ def made(kind: str, tmp_path: Path, *names: str) -> list[Path]:
     return folders
 
 
+@pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part")  # anndata writes zarr so
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_folders_drawn_alike_look_alike(kind: str, tmp_path: Path) -> None:
     real, train, synthetic = made(kind, tmp_path, "hospital", "training", "model")
