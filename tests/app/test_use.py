@@ -68,7 +68,8 @@ def cohort(vitals: Path, tmp_path_factory: pytest.TempPathFactory) -> pc.Cohort:
 
 def test_named_weights_draw_and_their_fields_are_known(cohort: pc.Cohort, vitals: Path) -> None:
     assert cohort.vitals().groupby(level="patient_id").size().max() == HOURS
-    assert sorted(pd.read_csv(cohort.folder / "wfdb" / "labels.csv")["delirium"]) == [0, 0, 1]
+    labels = pd.read_csv(cohort.folder / "wfdb" / "labels.csv").drop_duplicates("patient_id")
+    assert sorted(labels["delirium"]) == ["no", "no", "yes"]
     manifest = json.loads((cohort.folder / "manifest.json").read_text())
     assert manifest["weights"]["vitals"] == weights.digest(vitals)
     assert (cohort.folder / manifest["use"]["vitals"]).resolve() == vitals
