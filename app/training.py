@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ..core.modality import Modality
 
 DATASET = "dataset.yaml"
+FEW_MINUTES = 30.0  # in which a flow of images takes too few of its steps
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,8 @@ def _learnt(
     table = modality == POPULATION  # who the patients are is learnt too, though it has no records of its own
     learner = None if table else load_modality(modality)
     private = privacy.epsilon is not None
-    settings = read_config(modality, data, config, out.stem, private, init is not None)
+    minutes = None if how.get("resume") else how.get("max_minutes")
+    settings = read_config(modality, data, config, out.stem, private, init is not None, minutes)
     start = None if init is None else weights.load(_weight_file(init))
     if table and (start is not None or settings.model or how.get("resume") or len(settings.datasets) != 1):
         raise InputError(
@@ -147,7 +149,7 @@ def _learnt(
             fit = replace(fit, budget=left, beside={PURPOSE: charged})
         learnt = learner.train(sets, ProfileEncoder([*FIELDS, *declared]), settings.model, fit, start)
         if config is None and (
-            name := shipped_model(modality, settings.datasets[0], private, init is not None)[0]
+            name := shipped_model(modality, settings.datasets[0], private, init is not None, minutes)[0]
         ):
             # not before: what is wrong with the data is one line alone
             print(
@@ -201,7 +203,13 @@ def _declared(sets: Sequence[TrainingSet], start: weights.Weights | None) -> lis
 
 
 def read_config(
-    modality: str, data: Path, config: str | None, name: str, private: bool = False, init: bool = False
+    modality: str,
+    data: Path,
+    config: str | None,
+    name: str,
+    private: bool = False,
+    init: bool = False,
+    minutes: float | None = None,
 ) -> TrainConfig:
     """What to train: data/dataset.yaml where there is one, and the training YAML `config`, by name or path.
 
@@ -219,7 +227,7 @@ def read_config(
                 f"{own}: no such file; write one that describes the folder, or give --config (a folder of nothing "
                 "but DICOM files needs neither)"
             )
-        _, model = shipped_model(modality, datasets[0], private, init)
+        _, model = shipped_model(modality, datasets[0], private, init, minutes)
         return TrainConfig(modality=modality, name=name, datasets=datasets, model=model)
     settings, path = load(TrainConfig, config, "train")
     if settings.modality != modality:
@@ -232,16 +240,20 @@ def read_config(
 
 
 def shipped_model(
-    modality: str, dataset: DatasetConfig, private: bool, init: bool = False
+    modality: str, dataset: DatasetConfig, private: bool, init: bool = False, minutes: float | None = None
 ) -> tuple[str, dict[str, Any]]:
     """Name and model of the shipped training YAML for the folder's kind, the model fitted to the folder's fields.
 
     Empty for a modality that ships none. What the YAML says of its own data is left out: fields that the folder
-    does not map, the upsampler of chest X-rays.
+    does not map, the upsampler of chest X-rays. A public training of few minutes gets the model that needs no steps,
+    unless volumes are to be drawn, which that one cannot.
     """
     kind = str(dataset.options.get("kind", {"signals": "ecg"}.get(modality, modality)))
     scratch = [] if init else [f"{kind}_cosine"]  # needs no weights to start from
-    for name in [*scratch, f"{kind}_private", kind] if private else [kind]:
+    shows = dataset.options.get("shows")
+    volumes = isinstance(shows, Mapping) and shows.get("slices", 1) != 1
+    short = minutes is not None and minutes < FEW_MINUTES and not volumes
+    for name in [*scratch, f"{kind}_private", kind] if private else [*(scratch if short else []), kind]:
         path = Path(str(files("polyclinic.configs"))) / "train" / f"{name}.yaml"
         if not path.is_file() or (shipped := parse(TrainConfig, read_yaml(path), name)).modality != modality:
             continue

@@ -94,16 +94,17 @@ class Imaging:
         return train(data, conditioner, config, fit, init)
 
     def load(self, data: TrainingSet) -> list[Record]:
-        """Real images at the working size."""
+        """Real images at the working size: 12-bit grey, or 8-bit RGB where the set is in colour."""
         return [record for _, record in self.windows(data)]
 
     def windows(self, data: TrainingSet) -> Iterator[tuple[PatientProfile, Record]]:
         """Each image with its patient: a file may have several slices or be left out; see Windowed."""
-        from .data import options_of, read_images
+        from .data import channels_of, options_of, read_images, to_unit
 
-        pixels, profiles = read_images(data, options_of(data).size)
+        pixels, profiles = read_images(data, options_of(data).size, channels_of([data]))
         for image, profile in zip(pixels, profiles, strict=True):
-            yield profile, Record({"image": image[0]}, {"findings": [c for c in FINDINGS if profile.has(c)]})
+            shown = image[0] if len(image) == 1 else to_unit(image).transpose(1, 2, 0)
+            yield profile, Record({"image": shown}, {"findings": [c for c in FINDINGS if profile.has(c)]})
 
     def export(
         self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path

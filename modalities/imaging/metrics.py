@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from ...core.modality import Panel, Record, Rows, Task, View
 from ...core.profile import PatientProfile
 from ...core.types import AnyArray, FloatArray
+from .cosine_basis import OPPONENT
+from .formats.kinds import is_colour
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,7 +82,48 @@ def features(records: Sequence[Record]) -> "DataFrame":
     names += ["edges across, mean", "edges across, strong", "edges down, mean", "edges down, strong"]
     names += ["brightness", "contrast", "left-right difference", "left-right likeness"]
     columns = np.stack([*strength, *whole], axis=1)
-    return DataFrame(np.hstack([coarse, levels, _rings(pixels), columns]), columns=names)
+    found = np.hstack([coarse, levels, _rings(pixels), columns])
+    if any(is_colour(record.arrays["image"]) for record in records):
+        found, names = np.hstack([found, colours(records)]), [*names, *COLOUR_NAMES]
+    return DataFrame(found, columns=names)
+
+
+COLOUR_NAMES = [
+    f"{channel}, {place}"
+    for channel in ("red against green", "red and green against blue")
+    for place in ("mean", "spread", "of the centre", "of the dark half")
+]
+
+
+def colours(records: Sequence[Record]) -> FloatArray:
+    """(record, feature) of both opponent channels, 0 for grey images: COLOUR_NAMES.
+
+    The centre is the middle half of both sides; the dark half are the pixels below the image's median brightness.
+    """
+    rows = []
+    for record in records:
+        image = record.arrays["image"]
+        if not is_colour(image):
+            rows.append(np.zeros(len(COLOUR_NAMES)))
+            continue
+        small = np.stack([shrink(image[..., channel]) for channel in range(3)])
+        light, *opponents = np.einsum("kc,cyx->kyx", OPPONENT, small)
+        dark, quarter = light <= np.median(light), SIDE // 4
+        rows.append(
+            np.array(
+                [
+                    value
+                    for plane in opponents
+                    for value in (
+                        plane.mean(),
+                        plane.std(),
+                        plane[quarter:-quarter, quarter:-quarter].mean(),
+                        plane[dark].mean(),
+                    )
+                ]
+            )
+        )
+    return np.stack(rows)
 
 
 def pixels(records: Sequence[Record]) -> "DataFrame":
@@ -167,7 +210,8 @@ def _caption(profile: PatientProfile, record: Record) -> str:
 ABOUT = (
     f"Each picture is brought to {SIDE} x {SIDE} pixels by area mean and described by the brightness of "
     f"{BLOCKS} x {BLOCKS} blocks, a histogram of {LEVELS} grey levels, the power of {RINGS} bands of "
-    "texture, edges, contrast, and the likeness of left and right."
+    "texture, edges, contrast, and the likeness of left and right. RGB images are also described by the mean and "
+    "spread of two opponent colours, of their centre and of their dark half."
 )
 
 

@@ -306,6 +306,25 @@ def test_without_a_config_the_shipped_model_that_fits_is_taken(
         assert settings.model["steer"] == ["age", "pam50"]
 
 
+@pytest.mark.parametrize(
+    ("minutes", "init", "shows", "named"),
+    [
+        (6.0, False, {}, "imaging_cosine"),
+        (60.0, False, {}, "imaging"),
+        (None, False, {}, "imaging"),
+        (6.0, True, {}, "imaging"),
+        (6.0, False, {"slices": 8}, "imaging"),
+    ],
+)
+def test_a_public_training_of_few_minutes_takes_the_images_model_without_steps(
+    minutes: float | None, init: bool, shows: dict[str, int], named: str, tmp_path: Path
+) -> None:
+    modality, make = MAKE["imaging"]
+    dataset = read_config(modality, make(tmp_path / "data"), None, "mine").datasets[0]
+    dataset = dataset.model_copy(update={"options": {**dataset.options, "shows": shows}})
+    assert shipped_model(modality, dataset, False, init, minutes)[0] == named
+
+
 def test_init_by_name_takes_the_weights_beside_a_folder_of_that_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
