@@ -35,6 +35,18 @@ class Config(Settings):
     training: dict[str, Any] = Field(default_factory=dict)
 
 
+def _kind(data: TrainingSet) -> str:
+    """What a folder's records are. Raises InputError unless its options say so."""
+    kind = data.options.get("kind")
+    if kind not in (ECG, VITALS):
+        got = "nothing" if kind is None else repr(kind)
+        raise InputError(
+            f"{data.source.name}: options.kind: expected {ECG} or {VITALS}, got {got}; write "
+            f"`options: {{kind: {ECG}}}` or `options: {{kind: {VITALS}}}` in dataset.yaml"
+        )
+    return str(kind)
+
+
 class Signals:
     """An ECG, of 10 s if not asked for more, and the vitals of the first day."""
 
@@ -86,14 +98,20 @@ class Signals:
         """Train the ECG or the vitals model, as config's `kind` says; ECGs under a budget start from `init`."""
         from .model import TRAINERS
 
+        kinds = {part.source.name: _kind(part) for part in data}
         settings = parse(Config, dict(config), "model")
         if settings.kind not in TRAINERS:
             raise InputError(f"model.kind: expected {ECG} or {VITALS}, got {settings.kind!r}")
+        for name, kind in kinds.items():
+            if kind != settings.kind:
+                raise InputError(
+                    f"{name}: options.kind: expected {settings.kind}, as model.kind says, got {kind}"
+                )
         return TRAINERS[settings.kind](data, conditioner, settings.network, settings.training, fit, init)
 
     def load(self, data: TrainingSet) -> list[Record]:
         """Real ECGs or vitals, as the folder's option `kind` says."""
-        if data.options.get("kind", ECG) == ECG:
+        if _kind(data) == ECG:
             from .ecg.windows import read_ecgs
 
             return read_ecgs(data)
@@ -107,7 +125,7 @@ class Signals:
 
     def windows(self, data: TrainingSet) -> Iterator[tuple[PatientProfile, Record]]:
         """Each patient's records, long ECGs cut into several; see core.capabilities.Windowed."""
-        if data.options.get("kind", ECG) == ECG:
+        if _kind(data) == ECG:
             from .ecg.windows import windows
 
             yield from windows(data)

@@ -267,6 +267,29 @@ def test_a_private_ecg_keeps_the_network_it_starts_from(tmp_path: Path) -> None:
     assert not (tmp_path / "ledger.jsonl").exists()
 
 
+@pytest.mark.parametrize(("said", "got"), [({}, "nothing"), ({"kind": "eeg"}, "'eeg'")])
+@pytest.mark.parametrize("make", [ecgs, vitals])
+def test_signals_of_no_kind_are_answered_with_both(
+    make: Callable[[Path], Path], said: dict[str, str], got: str, tmp_path: Path
+) -> None:
+    data = make(tmp_path / "data")
+    described = yaml.safe_load((data / "dataset.yaml").read_text())
+    described["options"].pop("kind")
+    described["options"] |= said
+    (data / "dataset.yaml").write_text(yaml.safe_dump(described))
+    with pytest.raises(InputError) as refused:
+        train("signals", data, tmp_path / "w.safetensors", PUBLIC, accelerator="cpu")
+    assert str(refused.value).startswith(
+        f"made up: options.kind: expected ecg or vitals, got {got}; write `options"
+    )
+
+
+def test_signals_of_another_kind_than_the_model_are_refused(tmp_path: Path) -> None:
+    vitals(tmp_path / "data")
+    with pytest.raises(InputError, match=r"options\.kind: expected ecg, as model\.kind says, got vitals"):
+        learn("ecg", tmp_path)
+
+
 def test_a_killed_training_goes_on(tmp_path: Path) -> None:
     """Checkpoints that were asked for stay, and --resume starts from the newest."""
     checkpoints = tmp_path / "checkpoints"

@@ -92,8 +92,9 @@ def a_folder(
     ]
     profiles = tuple(PatientProfile(f"p{i}", 40.0 + i % 40, "FM"[i % 2]) for i in range(patients))
     return TrainingSet(
-        place, DatasetSource("made up", "CC0"), tuple(files), profiles, ("age", "sex"), "train", options
-    )
+        place, DatasetSource("made up", "CC0"), tuple(files), profiles, ("age", "sex"), "train",
+        {"kind": "ecg", **options},
+    )  # fmt: skip
 
 
 def learnt(data: TrainingSet, folder: Path) -> Weights:
@@ -184,7 +185,7 @@ def test_the_leads_that_all_files_share_are_learnt(tmp_path: Path) -> None:
     with remarks(lambda text: None) as said:
         assert leads_of_folder(data).names == ("II",)
     assert "the leads that all files share are II; left out: V5, V1" in "".join(said)
-    chosen = replace(data, options={"leads": ["ECG V5"]})
+    chosen = replace(data, options={"kind": "ecg", "leads": ["ECG V5"]})
     with pytest.raises(
         InputError, match=r"r1: expected a 1-lead ECG \(V5\), missing V5; the record has: V1, II"
     ):
@@ -193,7 +194,7 @@ def test_the_leads_that_all_files_share_are_learnt(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no lead is in all 3 files"):
         leads_of_folder(data)
     with pytest.raises(InputError, match="expected 1 to 12 leads, each once"):
-        leads_of_folder(replace(data, options={"leads": ["II", "MLII"]}))
+        leads_of_folder(replace(data, options={"kind": "ecg", "leads": ["II", "MLII"]}))
 
 
 def test_long_records_are_cut_into_windows_of_one_patient(tmp_path: Path) -> None:
@@ -228,7 +229,7 @@ def test_few_patients_and_low_rates_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected an ECG of 50 Hz or more, got 30 Hz"):
         load_modality("signals").load(a_folder(tmp_path, ("II",), 30.0, patients=1))
     with pytest.raises(InputError, match="unknown key 'lead'; the nearest known one is 'leads'"):
-        load_modality("signals").load(replace(few, options={"lead": ["II"]}))
+        load_modality("signals").load(replace(few, options={"kind": "ecg", "lead": ["II"]}))
 
 
 def test_files_of_a_holter_read_back(holter: Weights, tmp_path: Path) -> None:

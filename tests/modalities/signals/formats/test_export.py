@@ -539,13 +539,20 @@ def test_a_training_folder_may_hold_all_three(tmp_path: Path) -> None:
     names = [p.relative_to(tmp_path) for p in paths if p.suffix == ".dcm" or p.name in ("ecg.hea", "ecg.edf")]
     rows = "".join(f"p{i},{name}\n" for i, name in enumerate(names))
     (tmp_path / "patients.csv").write_text("patient_id,record\n" + rows)
-    data = read_training_set(DatasetConfig(name="mixed", split=None), tmp_path, "train")
+    data = read_training_set(
+        DatasetConfig(name="mixed", split=None, options={"kind": "ecg"}), tmp_path, "train"
+    )
     loaded = load_modality("signals").load(data)
     assert len(loaded) == 3 * len(DATED)
     for record in loaded:
         np.testing.assert_array_equal(record.arrays["ecg"], trace().arrays["ecg"])
     tagged = DatasetConfig(
-        name="tagged", path="waveforms", dicom="**/*.dcm", keep={"Modality": "ECG"}, test_share=0.0
+        name="tagged",
+        path="waveforms",
+        dicom="**/*.dcm",
+        keep={"Modality": "ECG"},
+        test_share=0.0,
+        options={"kind": "ecg"},
     )
     data = read_training_set(tagged, tmp_path, "train")
     assert {p.patient_id: p.sex for p in data.profiles} == {p.patient_id: p.sex for p in DATED}
