@@ -184,11 +184,16 @@ def _generate(population: str, patients: int | None, out: Path, **how: Any) -> N
 
 @contextmanager
 def _bar() -> Iterator[Callable[[int, int], None]]:
-    """A bar with rate and remaining time on a terminal; silence elsewhere."""
+    """A bar with rate and remaining time on a terminal; a line a minute elsewhere."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
+    if not console.is_terminal:
+        from ..core.progress import Progress as Lines
+
+        yield Lines("drew", "patients").show
+        return
     columns = (
         TextColumn("patients"),
         BarColumn(),
@@ -196,9 +201,7 @@ def _bar() -> Iterator[Callable[[int, int], None]]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Progress(
-        *columns, console=console, disable=not console.is_terminal, speed_estimate_period=600
-    ) as bar:
+    with Progress(*columns, console=console, speed_estimate_period=600) as bar:
         task, began, first = bar.add_task("patients", total=None, rate=""), time.monotonic(), -1
 
         def show(done: int, total: int) -> None:

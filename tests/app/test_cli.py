@@ -14,6 +14,7 @@ import pytest
 
 from polyclinic import __version__
 from polyclinic.app import cli
+from polyclinic.core import progress
 from polyclinic.core.cohort.cohort import Cohort
 from polyclinic.core.dp.budget import Budget, PrivacyPlan
 from polyclinic.core.dp.ledger import Ledger
@@ -469,3 +470,21 @@ def test_convert_refuses_what_it_cannot_write(run, tmp_path):
         assert code == 2
         assert says in error
         assert not (tmp_path / "other").exists()
+
+
+def test_a_log_gets_a_line_of_progress_a_minute(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "SILENT", 0.0)
+    with cli._bar() as show:
+        show(0, 300)  # not a minute yet
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(progress, "LOG", 0.0)
+    with cli._bar() as show:
+        for done in (0, 299, 300, 301):
+            show(done, 300)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "drew 0 of 300 patients",
+        *(f"drew {done} of 300 patients, 0 s left" for done in (299, 300, 301)),
+    ]
