@@ -1,4 +1,4 @@
-"""Imaging: frontal chest X-rays drawn by private diffusion, written as DICOM."""
+"""Imaging: images of one kind (chest X-rays with the weights that ship), drawn by their weights, written as DICOM."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,17 +12,16 @@ from ...core.config import parse
 from ...core.identity import changed
 from ...core.modality import Conditioner, Generator, Record, TrainingSet, View
 from ...core.profile import PatientProfile
-from ...core.training.weights import Weights, find, load, read_card
+from ...core.training.weights import Weights, available, find, load, read_card
 from .export import ExportOptions, export, read
 from .formats import media
-from .metrics import WORDS
+from .subject import CHEST_XRAY, Subject
 
 if TYPE_CHECKING:
     from ...core.cohort.watermark import Mark, Tally
     from ...core.training.fit import Fit
 
 WEIGHTS = "imaging"
-FINDINGS = tuple(WORDS)
 
 
 class ImagingOptions(ExportOptions):
@@ -46,7 +45,7 @@ class ImagingOptions(ExportOptions):
 
 
 class Imaging:
-    """Frontal chest X-rays."""
+    """Images of what the card of the weights in force says: frontal chest X-rays with those that ship."""
 
     name = "imaging"
     after: tuple[str, ...] = ()
@@ -55,6 +54,10 @@ class Imaging:
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         self.options = parse(ImagingOptions, dict(options or {}), "imaging options")
+        if (there := available().get(WEIGHTS)) is not None:
+            title = Subject.of_card(read_card(there), self.options.iod).title
+            if title != CHEST_XRAY:
+                self.indication = f"every patient has an image ({title})"
 
     def indicated(self, profile: PatientProfile) -> bool:
         """Everyone."""
@@ -104,7 +107,7 @@ class Imaging:
         pixels, profiles = read_images(data, options_of(data).size, channels_of([data]))
         for image, profile in zip(pixels, profiles, strict=True):
             shown = image[0] if len(image) == 1 else to_unit(image).transpose(1, 2, 0)
-            yield profile, Record({"image": shown}, {"findings": [c for c in FINDINGS if profile.has(c)]})
+            yield profile, Record({"image": shown})
 
     def export(
         self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path
@@ -153,7 +156,13 @@ class Imaging:
         return identifiers(folder, patient_ids)
 
     def views(self) -> list[View]:
-        """Pixels' summary, views and findings."""
+        """Pixels' summary; views and findings where the weights in force draw chests."""
         from .metrics import views
 
-        return views()
+        return views(Subject.of_card(read_card(find(WEIGHTS)), self.options.iod))
+
+    def views_of(self, data: Sequence[TrainingSet]) -> list[View]:
+        """The same of what a folder says of its images; see core.capabilities.ViewsOfData."""
+        from .metrics import views
+
+        return views(Subject.of_data(data))

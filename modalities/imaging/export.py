@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from ...core.body_parts import REGIONS
 from ...core.config import Settings, parse
 from ...core.dicom_patient import check_id
 from ...core.errors import InputError
@@ -195,12 +196,10 @@ def _view(dataset: "Dataset") -> str | None:
 
 def _region(dataset: "Dataset") -> str:
     """Body Part Examined; of a region that is coded alone, our name of the code."""
-    from .formats.modules import REGIONS
-
     if not dataset.get("BodyPartExamined") and (codes := dataset.get("AnatomicRegionSequence")):
         named = {code: region for region, (code, _, _) in REGIONS.items()}
         return named.get(str(codes[0].CodeValue), str(codes[0].CodeMeaning).upper())
-    return str(dataset.BodyPartExamined)
+    return str(dataset.get("BodyPartExamined") or "")
 
 
 def _spacing(dataset: "Dataset") -> float:

@@ -20,7 +20,8 @@ from .frame import FULL_SCALE
 from .gaussian_prior import GaussianPrior
 from .histogram_matching import HistogramMatching
 from .metrics import WORDS
-from .model import Denoiser, ImageModel, Shows, draw, half_is_fast, network_of, network_tensors
+from .model import Denoiser, ImageModel, draw, half_is_fast, network_of, network_tensors, shows_of
+from .subject import Subject
 from .upsampler import FACTOR, Upsampler, UpsamplerModel, enlarged
 
 STEPS, GUIDANCE = 8, 1.0
@@ -50,7 +51,7 @@ class ImageGenerator:
             self.shape = ImageModel(size=self.cosine.basis.size, channels=self.cosine.basis.channels)
         else:
             self.shape = network_of(weights.card)
-        self.shows = Shows(**weights.card.model.get("shows", {}))
+        self.shows, self.subject = shows_of(weights.card), Subject.of_card(weights.card, iod)
         self.iod = iod or self.shows.iod or default_kind(self.shape.channels > 1)
         check_kind(self.iod, self.shape.channels > 1, self.shows.slices, self.shows.body_part)
         self.settings = settings or {}
@@ -83,7 +84,7 @@ class ImageGenerator:
     ) -> Record:
         grey = [stored(levels(plane), self.iod) for plane in planes]
         study = {"iod": self.iod, "body_part": self.shows.body_part, **self._background(profile, declared)}
-        facts = {**self._facts(profile, planes.shape[-1]), **study}
+        facts = {**self._facts(profile, planes.shape[-1]), **study, **self.subject.facts()}
         record = Record({"image": grey[0] if len(grey) == 1 else np.stack(grey)}, facts)
         return identified(record, profile, seed, study, self.settings)
 
@@ -168,8 +169,9 @@ class ImageGenerator:
                 series["slices"] = self.shows.slices
             noun = f"series of {self.shows.slices} slices"
         return {
-            "findings": [code for code in WORDS if profile.has(code)],
-            "view": self.shows.view or profile.traits.get("chest_view"),
+            "findings": [code for code in WORDS if self.subject.is_chest and profile.has(code)],
+            "view": self.shows.view
+            or (profile.traits.get("chest_view") if self.subject.is_radiograph_of_chest else None),
             "pixel_spacing_mm": round(self.shows.extent_mm / size, 4),
             "derivation": f"Synthetic {noun} drawn by {self.by} at {self.shape.size} x {self.shape.size}"
             f" pixels (weights {self.card.name}, {self.card.privacy}){self.finer}",

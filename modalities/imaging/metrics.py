@@ -1,6 +1,7 @@
-"""What eval may measure on chest X-rays: coarse pixels, grey levels, texture, symmetry; view and findings."""
+"""What eval may measure on images: coarse pixels, grey levels, texture, symmetry; of the chest, view and findings."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from ...core.profile import PatientProfile
 from ...core.types import AnyArray, FloatArray
 from .cosine_basis import OPPONENT
 from .formats.kinds import is_colour
+from .subject import Subject
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -179,8 +181,8 @@ def _finding(*codes: str) -> Callable[[PatientProfile, Record], float]:
     return label
 
 
-def picture(figure: "Figure", real: Rows, synthetic: Rows) -> str:
-    """A sheet of X-rays, real left and synthetic right, view and findings below each."""
+def picture(figure: "Figure", real: Rows, synthetic: Rows, subject: Subject) -> str:
+    """A sheet of images, real left and synthetic right; view and findings below each that is of a chest."""
     sides = [("Real, held out", real), ("Synthetic", synthetic)] if real else [("Synthetic", synthetic)]
     columns, rows = (4, 4) if real else (6, 3)
     figure.set_size_inches(12.4, 7.4)
@@ -194,10 +196,13 @@ def picture(figure: "Figure", real: Rows, synthetic: Rows) -> str:
             image = record.arrays["image"]
             pixels = image if image.dtype == np.uint8 else flat(image)
             axis.imshow(pixels, cmap="gray", vmin=0, vmax=4095, interpolation="antialiased")
-            axis.set_title(_caption(profile, record), fontsize=7.5, y=-0.13, color="#333333")
+            if subject.is_radiograph_of_chest:
+                axis.set_title(_caption(profile, record), fontsize=7.5, y=-0.13, color="#333333")
         part.subplots_adjust(left=0.01, right=0.99, top=0.92, bottom=0.04, wspace=0.05, hspace=0.16)
     shown = " and ".join(f"{min(len(r), columns * rows)} {t.split(',')[0].lower()}" for t, r in sides)
-    return f"Sheet of {shown} chest X-rays, each with its view and findings."
+    if subject.is_radiograph_of_chest:
+        return f"Sheet of {shown} chest X-rays, each with its view and findings."
+    return f"Sheet of {shown} images: {subject.title}."
 
 
 def _caption(profile: PatientProfile, record: Record) -> str:
@@ -215,20 +220,22 @@ ABOUT = (
 )
 
 
-def views() -> list[View]:
-    """One view: the frontal chest X-ray."""
+def views(subject: Subject) -> list[View]:
+    """One view: the image. View and findings are tasks where it is of a chest."""
+    tasks: list[Task] = []
+    if subject.is_radiograph_of_chest:
+        tasks.append(Task("the AP view", ("PA", "AP"), _view))
+    if subject.is_chest:
+        tasks.append(Task("pleural effusion", ("no effusion", "effusion"), _finding("J90")))
+        tasks.append(Task("any finding", ("no finding", "any finding"), _finding(*WORDS)))
     return [
         View(
-            name="xray",
-            title="Chest X-ray",
+            name="xray" if subject.is_radiograph_of_chest else "image",
+            title=subject.title,
             needs="image",
             features=features,
-            tasks=(
-                Task("the AP view", ("PA", "AP"), _view),
-                Task("pleural effusion", ("no effusion", "effusion"), _finding("J90")),
-                Task("any finding", ("no finding", "any finding"), _finding(*WORDS)),
-            ),
-            picture=picture,
+            tasks=tuple(tasks),
+            picture=partial(picture, subject=subject),
             about=ABOUT,
             panels=(
                 Panel(
@@ -241,8 +248,9 @@ def views() -> list[View]:
                 Panel("pixels", "pixels", "pixels", pixels, f"{SIDE} x {SIDE} pixels."),
             ),
             blind=(
-                f"anything finer than {SIDE} pixels a side: nodules, lines, small pneumothoraces",
-                "how a radiologist would read the X-rays",
+                f"anything finer than {SIDE} pixels a side"
+                f"{': nodules, lines, small pneumothoraces' if subject.is_chest else ''}",
+                f"how a {subject.reader} would read the {'X-rays' if subject.is_radiograph_of_chest else 'images'}",
             ),
         )
     ]

@@ -20,6 +20,7 @@ from . import gaussian_prior, histogram_matching
 from .adapters import Trainable
 from .formats.kinds import Iod, check_kind
 from .stack import turned
+from .subject import CHEST
 
 FLOW = "flow-matching U-Net"  # in the card
 GROUPS = 16  # of channels that are normalised together
@@ -85,17 +86,18 @@ class ImageTraining(Settings):
 
 
 class Shows(Settings):
-    """What the images are of, for the files they are written to.
+    """What the images are of, for the files they are written to and for titles.
 
-    `iod` is DX for grey images and SC for RGB ones unless said. `extent_mm` is the side of the field of view;
-    `upsampler` names public weights that draw these images four times as fine. With more than one of `slices`
-    a volume is drawn, of this many at this distance along the normal of their plane. `hounsfield` are a CT's
-    black and white. `view` is that of mammograms. `laterality` is the side of a body part that is one of a pair;
-    that of a mammogram or a fundus photograph is read off the image unless said.
+    `body_part` is DICOM's Body Part Examined, empty where nobody says. `iod` is DX for grey images and SC for RGB
+    ones unless said. `extent_mm` is the side of the field of view; `upsampler` names public weights that draw these
+    images four times as fine. With more than one of `slices` a volume is drawn, of this many at this distance along
+    the normal of their plane. `hounsfield` are a CT's black and white. `view` is that of mammograms. `laterality` is
+    the side of a body part that is one of a pair; that of a mammogram or a fundus photograph is read off the image
+    unless said.
     """
 
     iod: Iod | None = None
-    body_part: str = "CHEST"
+    body_part: str = ""
     extent_mm: float = 360.0
     upsampler: str | None = None
     slices: int = Field(default=1, ge=1)
@@ -114,6 +116,11 @@ class Shows(Settings):
         if self.slices > 1 and self.slice_spacing_mm is None:
             raise ValueError(f"a series of {self.slices} slices needs slice_spacing_mm")
         return self
+
+
+def shows_of(card: Card) -> Shows:
+    """What a model's images are of; cards that name no body part are of the chest."""
+    return Shows(**{"body_part": CHEST, **card.model.get("shows", {})})
 
 
 def network_of(card: Card) -> ImageModel:

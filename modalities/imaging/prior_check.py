@@ -65,7 +65,7 @@ def require_alike(data: Sequence[TrainingSet], card: Card, mismatch: Mismatch) -
     for part in data:
         for key, value in stated(part).items():
             prior = ALIKE.get(expected[key], expected[key])
-            if OTHER not in (prior, value) and value != prior:
+            if prior and OTHER not in (prior, value) and value != prior:
                 against[f"{WORDS[key]} {value} (the prior: {prior})"] = None
     if (found := channels_of(data)) != channels:
         colours = {1: "grey", 3: "colour"}

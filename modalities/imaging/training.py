@@ -31,7 +31,7 @@ from ...core.types import BoolArray, Float32Array, FloatArray, IntArray
 from . import cosine_training, features, histogram_matching, prior_check, stack, upsampler
 from .adapters import merge, restrict
 from .data import channels_of, options_of
-from .formats.kinds import check_kind
+from .formats.kinds import KINDS, check_kind
 from .gaussian_prior import (
     MEAN_SHARE,
     STORED,
@@ -53,8 +53,10 @@ from .model import (
     network_tensors,
     require_same_shape,
     scaled,
+    shows_of,
 )
 from .prior_check import Distance
+from .subject import Subject
 
 if TYPE_CHECKING:
     from ...core.training.fit import Fit
@@ -90,11 +92,10 @@ def train(
 ) -> Weights:
     """The network that config's `kind` names. Raises InputError."""
     settings = parse(Config, dict(config), "model")
-    stated = next((shows for part in data if (shows := options_of(part).shows)), None)
-    if stated and "shows" not in config:
-        settings = settings.model_copy(update={"shows": parse(Shows, stated, "dataset.yaml: options.shows")})
     if init is None and "prior_mismatch" in config:
         raise InputError("model.prior_mismatch: there is no prior without --init; leave it out")
+    if settings.kind in ("flow", "cosine"):
+        settings = settings.model_copy(update={"shows": shown(data, settings.shows, init)})
     if settings.kind == "cosine":
         if init is not None or settings.training or settings.prior or settings.histogram_matching:
             raise InputError(
@@ -110,6 +111,27 @@ def train(
     if init is not None:
         raise InputError("the feature net learns from scratch: leave out --init")
     return features.train(data, settings.network, settings.training, how)
+
+
+def shown(data: Sequence[TrainingSet], wanted: Shows, init: Weights | None) -> Shows:
+    """What the images are of: as the training YAML says, else the folder, its tags, or the weights it starts from.
+
+    Where nobody names a body part, none is made up, which a remark says.
+    """
+    found: dict[str, Any] = {} if init is None else {"body_part": shows_of(init.card).body_part}
+    found |= Subject.of_data(data).shows()
+    if "iod" in found and not KINDS[found["iod"]].colour and channels_of(data) > 1:
+        del found["iod"]
+    stated = next((shows for part in data if (shows := options_of(part).shows)), {})
+    shows = parse(
+        Shows, {**found, **stated, **wanted.model_dump(exclude_unset=True)}, "options.shows of dataset.yaml"
+    )
+    if not shows.body_part:
+        remark(
+            "imaging: nobody says which body part the images show, so that files and titles name none; say it in "
+            "dataset.yaml by options: {shows: {body_part: ...}}"
+        )
+    return shows
 
 
 def train_flow(

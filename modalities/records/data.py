@@ -87,6 +87,8 @@ SUBTYPES = {
 }
 REPORTS = {  # kind: LOINC code, its name, HL7 v2-0074 section, its name
     "chest-xray": ("30745-4", "Chest X-ray study", "RAD", "Radiology"),
+    # of anything but the chest
+    "imaging": ("18748-4", "Diagnostic imaging study", "IMG", "Diagnostic Imaging"),
     "ecg": ("11524-6", "EKG study", "EC", "Electrocardiac (e.g., EKG, EEC, Holter)"),
     "pathology": ("60568-3", "Pathology Synoptic report", "SP", "Surgical Pathology"),
     "tumour-expression": ("51969-4", "Genetic analysis report", "GE", "Genetics"),

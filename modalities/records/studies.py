@@ -3,6 +3,7 @@
 from datetime import datetime, time, timedelta
 from typing import Any
 
+from ...core.body_parts import REGIONS
 from ...core.errors import InputError
 from ...core.fields import ICD10, SHIPPED, SNOMED
 from ...core.modality import Facts
@@ -17,6 +18,37 @@ RECEPTORS = {
     "progesterone_receptor": "progesterone receptor",
     "her2": "HER2",
 }
+
+
+def is_chest_xray(facts: Facts) -> bool:
+    """Whether an image is a plain X-ray of the chest; facts that do not name the part are of one."""
+    return facts.get("iod", "DX") in ("DX", "CR") and facts.get("body_part", "CHEST") == "CHEST"
+
+
+def image_kind(facts: Facts) -> str:
+    """Which of the kinds of report, and key of its study, an image has."""
+    return "chest-xray" if is_chest_xray(facts) else "imaging"
+
+
+def image_title(facts: Facts) -> str:
+    """What the image is, in the words of its card where it has any."""
+    if is_chest_xray(facts):
+        view = facts.get("view")
+        return f"Frontal chest X-ray{f', {view} view' if view else ''}"
+    noun, part = MODALITIES[facts.get("iod", "DX")], str(facts.get("body_part", "chest")).lower()
+    return str(facts.get("title") or (f"{noun} of the {part}" if part else noun))
+
+
+def _body_site(facts: Facts) -> Resource | None:
+    """The body part as a coding: with a code where it is known, none where nobody says which part it is."""
+    part = str(facts.get("body_part", "CHEST"))
+    if part == "CHEST":
+        thorax = codes().answers["thorax"]
+        return {"system": SNOMED, "code": thorax.code, "display": thorax.display}
+    if part in REGIONS:
+        code, _, display = REGIONS[part]
+        return {"system": SNOMED, "code": code, "display": display}
+    return {"display": part.replace("_", " ").capitalize()} if part else None
 
 
 def slices_of(facts: Facts) -> int:
@@ -51,12 +83,8 @@ def image(writer: Writer, facts: Facts) -> None:
     `started` is the DICOM study date and time. The report is issued half an hour later.
     """
     iod = facts.get("iod", "DX")
-    visit, view = writer.chart.index_visit, facts.get("view")
-    title = f"Frontal chest X-ray{f', {view} view' if view else ''}"
-    if iod not in ("DX", "CR"):
-        title = f"{MODALITIES[iod]} of the {str(facts.get('body_part', 'chest')).lower()}"
+    visit, title, kind = writer.chart.index_visit, image_title(facts), image_kind(facts)
     modality = {"system": DICOM, "code": "OT" if iod == "SC" else iod, "display": MODALITIES[iod]}
-    thorax = codes().answers["thorax"]
     count = slices_of(facts)
     instances = [
         {
@@ -74,12 +102,13 @@ def image(writer: Writer, facts: Facts) -> None:
         "modality": modality,
         "description": title,
         "numberOfInstances": count,
-        "bodySite": {"system": SNOMED, "code": thorax.code, "display": thorax.display},
+        "bodySite": _body_site(facts),
         "instance": instances,
     }
+    series = {key: value for key, value in series.items() if value is not None}
     study = writer.add(
         "ImagingStudy",
-        "chest-xray",
+        kind,
         title,
         {
             "identifier": [{"system": "urn:dicom:uid", "value": f"urn:oid:{facts['study_uid']}"}],
@@ -95,14 +124,16 @@ def image(writer: Writer, facts: Facts) -> None:
         },
     )
     found = [SHIPPED.field(code, "imaging findings") for code in facts.get("findings", ())]
-    said = "; ".join(known.label for known in found) or "none of those assessed"
+    said = f" Findings: {'; '.join(known.label for known in found) or 'none of those assessed'}."
+    if not found and str(facts.get("body_part", "CHEST")) != "CHEST":
+        said = " No finding reported."
     more: dict[str, Any] = {"imagingStudy": [{"reference": f"ImagingStudy/{study['id']}"}]}
     if found:
         more["conclusionCode"] = [concept(ICD10, known.codes["icd10cm"], known.label) for known in found]
     if begun is not None:
         issued = begun + timedelta(minutes=30)
         more |= {"effectiveDateTime": f"{begun.isoformat()}Z", "issued": f"{issued.isoformat()}Z"}
-    writer.report("chest-xray", f"{title}. Findings: {said}.", image_time(writer, facts), visit, more)
+    writer.report(kind, f"{title}.{said}", image_time(writer, facts), visit, more)
 
 
 def ecg(writer: Writer, facts: Facts) -> None:

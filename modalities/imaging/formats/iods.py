@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 
+from ....core.body_parts import BODY_PART, REGIONS, UNPAIRED
 from ....core.dicom_patient import add_patient, started
 from ....core.errors import InputError
 from ....core.modality import Facts, Record
 from ....core.profile import PatientProfile, slice_uid
 from . import modules, photographs, projections, sections
 from .kinds import KINDS, check_kind, default_kind, is_colour, stored
-from .modules import GREYS, REGIONS, UNPAIRED, Slice
+from .modules import GREYS, Slice
 
 RADIOGRAPHS = ("DX", "CR", "MG")  # whose view is part of what they are called
 
@@ -56,10 +57,10 @@ def kind_of(record: Record, asked: str | None = None) -> str:
     image, region = record.arrays["image"], record.facts["body_part"]
     colour = is_colour(image)
     kind = asked or record.facts.get("iod") or default_kind(colour)
-    if not re.fullmatch("[A-Z0-9 _]{1,16}", region):
+    if region and not re.fullmatch(BODY_PART, region):
         raise InputError(f"body part {region!r}: DICOM takes 1 to 16 capitals, digits, spaces, underscores")
     check_kind(kind, colour, len(image) if image.ndim == 3 and not colour else 1, region)
-    if kind == "DX" and region not in REGIONS:
+    if kind == "DX" and region not in ("", *REGIONS):
         known = ", ".join(REGIONS)
         raise InputError(f"iod: DX needs a body part with a code ({known}), got {region}; write CR instead")
     return kind
@@ -105,7 +106,7 @@ def dataset_of(part: Slice, record: Record, profile: PatientProfile, kind: str) 
     region = REGIONS.get(facts["body_part"], ("", "", facts["body_part"]))[2].lower()
     volume = holds.series and not (holds.frames and part.pixels.ndim == 2)
     aspect = facts.get("plane", "axial") if volume else (facts["view"] or "") if kind in RADIOGRAPHS else ""
-    dataset.StudyDescription = f"Synthetic {region} {holds.noun}"
+    dataset.StudyDescription = " ".join(f"Synthetic {region} {holds.noun}".split())
     dataset.SeriesDescription = " ".join(f"Synthetic {aspect} {region} {holds.noun}".split())
     modules.add_equipment(dataset, holds.modality)
     modules.add_region(dataset, facts["body_part"])

@@ -69,7 +69,10 @@ def check_kind(kind: str, colour: bool, slices: int, body_part: str) -> None:
     if slices > 1 and not holds.series:
         raise InputError(f"iod: {kind} holds one image, got {slices} slices; expected {_those('series')}")
     if holds.region not in (None, body_part):
-        raise InputError(f"iod: {kind} needs body_part {holds.region}, got {body_part}")
+        raise InputError(
+            f"iod: {kind} needs body_part {holds.region}, got {body_part or 'none'}; "
+            f"say it by shows: {{body_part: {holds.region}}}"
+        )
 
 
 def is_colour(image: AnyArray) -> bool:

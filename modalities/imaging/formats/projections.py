@@ -34,6 +34,7 @@ XA = {
 
 def add_dx(dataset: Dataset, facts: Facts, part: Slice) -> None:
     """DX Series, Anatomy Imaged, Positioning, Detector, Image; Acquisition Context."""
+    dataset.AnatomicRegionSequence = dataset.get("AnatomicRegionSequence", [])
     if facts["view"] in VIEWS:
         dataset.ViewPosition = facts["view"]
         dataset.ViewCodeSequence = [_view(VIEWS[facts["view"]])]

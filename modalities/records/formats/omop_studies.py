@@ -14,7 +14,7 @@ from ..data import REPORTS, Resource, value_at
 from .omop_concepts import Concepts
 from .omop_rows import PatientRows
 
-_CHEST = ("DX", "CR")  # modalities whose study is a plain X-ray of the chest
+_RADIOGRAPHS = ("DX", "CR")  # modalities whose study is a plain X-ray
 
 
 def studies(rows: PatientRows, root: Path) -> None:
@@ -36,7 +36,8 @@ def _procedure(rows: PatientRows, name: str, resource: Resource, at: datetime) -
 def _image(rows: PatientRows, study: Resource, at: datetime) -> None:
     """A row a series, and a row a finding of the report, which points to the condition where there is one."""
     modality = str(value_at(study, "modality.0.code", ""))
-    if modality in _CHEST:
+    site = value_at(study, "series.0.bodySite.code")
+    if modality in _RADIOGRAPHS and site == codes().answers["thorax"].code:
         procedure = _procedure(rows, "chest_xray", study, at)
     else:
         procedure = rows.procedure(

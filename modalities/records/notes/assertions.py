@@ -24,6 +24,7 @@ from .text import Span
 
 SOURCES = {
     "discharge-summary": "discharge summary", "visit-note": "visit note", "chest-xray": "text of the X-ray report",
+    "imaging": "text of the imaging report",
     "ecg": "text of the ECG report", "tumour-expression": "text of the genomics report",
 }  # fmt: skip
 
@@ -39,6 +40,8 @@ def noted(notes: Sequence[Mapping[str, Any]], patient_id: str) -> Iterator[Asser
             yield from _who(note["spans"], source)
         if meta["kind"] == "chest-xray":
             yield from _image(note["spans"], source)
+        elif meta["kind"] == "imaging":
+            yield from _dated(note["spans"], source)
         elif meta["kind"] == "ecg":
             yield from _trace(note["spans"], source)
         elif meta["kind"] == "tumour-expression":
@@ -64,6 +67,10 @@ def _image(spans: Sequence[Span], source: str) -> Iterator[Assertion]:
     yield Assertion.of(FINDINGS, source, findings([code for code in CHEST_FINDINGS if code in found]))
     for span in _labelled(spans, "VIEW"):
         yield Assertion.of(VIEW, source, span["text"])
+    yield from _dated(spans, source)
+
+
+def _dated(spans: Sequence[Span], source: str) -> Iterator[Assertion]:
     for span in _labelled(spans, "DATE"):
         (day,) = read_date(span["text"], date.min)
         yield Assertion.of(STUDY_DATE, source, day)

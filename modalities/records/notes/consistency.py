@@ -226,6 +226,11 @@ _RADIOGRAPHS = {"x-ray", "chest x-ray", "chest radiograph", "radiograph", "cxr"}
 _STUDIES = {
     "DX": _RADIOGRAPHS, "CR": _RADIOGRAPHS, "CT": {"ct", "computed tomography"},
     "MR": {"mri", "magnetic resonance imaging"},
+    "MG": {"mammogram", "mammography"}, "XA": {"angiogram", "angiography"},
+    "PT": {"pet", "positron emission tomography"}, "NM": {"scintigram", "nuclear medicine scan"},
+    "US": {"ultrasound", "sonogram"}, "OP": {"fundus photograph", "fundus photography"},
+    "ES": {"endoscopy", "endoscopic image"}, "GM": {"microscopy", "micrograph"},
+    "XC": {"photograph", "clinical photograph"}, "DMS": {"dermoscopy", "dermoscopic image"},
     "OT": {"image", "secondary capture"},
 }  # fmt: skip
 

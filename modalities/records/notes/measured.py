@@ -3,6 +3,7 @@
 from ....core.fields import ICD10, SNOMED
 from ..data import RHYTHMS
 from ..simulation.chart import Reading
+from ..studies import is_chest_xray
 from .episode import Episode
 from .phrases import signs_of
 from .reports import heart_rate
@@ -88,7 +89,7 @@ def _ecg(e: Episode) -> Parts:
 
 def _image(e: Episode) -> Parts:
     s, facts = e.s, e.facts.get("imaging", {})
-    if "study_uid" not in facts or facts.get("iod", "DX") not in ("DX", "CR"):
+    if "study_uid" not in facts or not is_chest_xray(facts):
         return []
     words = s.word("procedures", "chest_xray")
     code, place = s.codes.procedures["chest_xray"].code, s.reference("ImagingStudy", "chest-xray")

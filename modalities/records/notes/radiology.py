@@ -5,7 +5,7 @@ from ....core.fields import ICD10, SNOMED
 from ....core.modality import Facts
 from ..formats.fhir import Writer
 from ..simulation.chart import Visit
-from ..studies import image_time, slices_of
+from ..studies import image_kind, image_time, is_chest_xray, slices_of
 from .note_writer import NoteWriter
 from .text import Mention, Note, Part, Parts, capital, enumerated
 
@@ -14,20 +14,19 @@ _ALIKE = {"R91.8": {"J18.9", "J81.0", "J84.10", "J98.11", "R91.1"}, "J18.9": {"R
 _LUNGS = {"J18.9", "J43.9", "J81.0", "J84.10", "J98.11", "R91.1", "R91.8"}
 _OFTEN_DENIED = {"J90": 0.85, "J93.9": 0.85, "J18.9": 0.6, "J81.0": 0.5, "R91.1": 0.3}
 _RARELY = 0.12  # the others
-_RADIOGRAPHS = ("DX", "CR")
 
 
 def radiology(writer: Writer, facts: Facts, seed: int) -> Note:
     """The report of an image: what it is, its view, the findings it was given, and some that it was not."""
-    s = NoteWriter(writer, "radiology", "radiology", "chest-xray", seed)
+    kind = image_kind(facts)
+    s = NoteWriter(writer, "radiology", "radiology", kind, seed)
     at, visit = image_time(writer, facts), writer.chart.index_visit
     report, study = (
-        s.reference("DiagnosticReport", "report-chest-xray"),
-        s.reference("ImagingStudy", "chest-xray"),
+        s.reference("DiagnosticReport", f"report-{kind}"),
+        s.reference("ImagingStudy", kind),
     )
     iod, view = facts.get("iod", "DX"), facts.get("view")
-    chest = _shows_chest(facts)
-    radiograph = s.codes.procedures["chest_xray"] if chest and iod in _RADIOGRAPHS else None
+    radiograph = s.codes.procedures["chest_xray"] if is_chest_xray(facts) else None
     named = Mention(
         "", "PROCEDURE", radiograph.code if radiograph else None, SNOMED if radiograph else None, study
     )
@@ -36,14 +35,13 @@ def radiology(writer: Writer, facts: Facts, seed: int) -> Note:
         title = s.say("study/view", named, view=views)
     else:
         body = str(facts.get("body_part", "chest")).lower()
-        code = s.names.anatomy_code(body) if chest else None
-        title = s.say(
-            f"study/{'DX' if iod == 'CR' else iod}", named,
-            body=Mention(body, "ANATOMY", code, SNOMED if code else None, study),
-        )  # fmt: skip
+        code = s.names.anatomy_code(body)
+        key = "DX" if iod == "CR" else iod
+        part = Mention(body, "ANATOMY", code, SNOMED if code else None, study)
+        title = s.say(f"study/{key}", named, body=part) if body else s.say(f"alone/{key}", named)
     parts = s.section("exam", capital(title))
     parts += s.dated(at, study)
-    parts += s.section("indication", _indication(s, at, visit))
+    parts += s.section("indication", _indication(s, at, visit, facts))
     if s.author.habit(2, "comparison"):
         parts += s.section("comparison", s.say("comparison"))
     said = _findings(s, facts, report, views if view == "AP" and radiograph else "")
@@ -52,15 +50,15 @@ def radiology(writer: Writer, facts: Facts, seed: int) -> Note:
         said = [*s.say("series", count=number), " ", *said]
     parts += s.section("findings", said)
     parts += s.section("impression", _impression(s, facts, report))
-    return s.note("chest-xray", ("DiagnosticReport", "report-chest-xray"), visit, writer.time(at), parts)
+    return s.note(kind, ("DiagnosticReport", f"report-{kind}"), visit, writer.time(at), parts)
 
 
-def _indication(s: NoteWriter, at: float, visit: Visit) -> Parts:
+def _indication(s: NoteWriter, at: float, visit: Visit, facts: Facts) -> Parts:
     """Who it is and what for: the reason of the visit, if it is on record."""
-    who = s.who(at)
+    who, which = s.who(at), "indication" if _shows_chest(facts) else "indication_elsewhere"
     if visit.reason is None or visit.reason not in s.chart.present(at):
-        return capital(s.say("indication/unknown", who=who))
-    return capital(s.say("indication/known", who=who, reason=s.condition(visit.reason)))
+        return capital(s.say(f"{which}/unknown", who=who))
+    return capital(s.say(f"{which}/known", who=who, reason=s.condition(visit.reason)))
 
 
 def _finding(s: NoteWriter, code: str, report: str, negated: bool = False) -> Mention:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
+from ....core.body_parts import REGIONS
 from ....core.fields import ICD10, LOINC, SNOMED
 from ..case import Case
 from ..codes import HGNC, RXNORM, codes
@@ -23,6 +24,7 @@ def bundled() -> Mapping[tuple[str, str], str]:
         **{(LOINC, report[0]): report[1] for report in REPORTS.values()},
         **{(LOINC, document[0]): document[1] for document in DOCUMENTS.values()},
         **{(SNOMED, code): display for code, display in ROUTES.values()},
+        **{(SNOMED, code): display for code, _, display in REGIONS.values()},
         **{(HGNC, code): gene for gene, code in GENES.items()},
     }
 

@@ -14,13 +14,15 @@ import pytest
 from polyclinic.conditioning.encoder import ProfileEncoder
 from polyclinic.conditioning.population import Population
 from polyclinic.core.errors import InputError
-from polyclinic.core.fields import BREAST_CANCER, FIELDS
+from polyclinic.core.fields import BREAST_CANCER, FIELDS, SNOMED
 from polyclinic.core.modality import Batch, Facts, Record, TrainingSet
 from polyclinic.core.profile import PatientProfile, seed_for, uid_for
 from polyclinic.core.registry import load_modality
 from polyclinic.modalities.records import Records
+from polyclinic.modalities.records.case import Case
 from polyclinic.modalities.records.data import NOTE_KINDS, TYPES
 from polyclinic.modalities.records.metrics import check_references, violations
+from polyclinic.modalities.records.notes.consistency import contradictions
 from polyclinic.modalities.records.rules.clinical import check
 
 RUN = 5
@@ -229,7 +231,7 @@ def test_what_cannot_be_written_is_refused(
 def test_bytes_do_not_depend_on_slices(tmp_path: Path) -> None:
     whole = write(tmp_path / "a", [len(PROFILES)])
     assert whole == write(tmp_path / "b", [1, 7, 2, 0, len(PROFILES) - 10])
-    notes = set(NOTE_KINDS) - {"visit-note"}  # everybody here has a stay or lacks traces
+    notes = set(NOTE_KINDS) - {"visit-note", "imaging"}  # everybody here has a stay or lacks traces; chests
     assert set(whole) >= {f"fhir/{kind}.ndjson" for kind in TYPES} | {f"notes/{kind}.jsonl" for kind in notes}
 
 
@@ -357,6 +359,7 @@ def test_every_slice_on_disk_is_an_instance_of_the_study(tmp_path: Path) -> None
     folder, own = series(tmp_path, 5)
     (study,) = (r for r in own if r["resourceType"] == "ImagingStudy")
     assert study["modality"][0]["code"] == "CT"
+    assert study["series"][0]["bodySite"]["display"] == "Abdomen"
     assert (study["numberOfInstances"], study["series"][0]["numberOfInstances"]) == (5, 5)
     listed = [instance["uid"] for instance in study["series"][0]["instance"]]
     assert sorted(listed) == sorted(path.stem for path in folder.rglob("*.dcm"))
@@ -364,6 +367,36 @@ def test_every_slice_on_disk_is_an_instance_of_the_study(tmp_path: Path) -> None
     assert check_references(folder) == []
     next(folder.rglob("*.dcm")).unlink()
     assert any("no DICOM file of study" in problem for problem in check_references(folder))
+
+
+@pytest.mark.parametrize(
+    ("stated", "site", "title"),
+    [
+        ({"iod": "DMS", "body_part": "SKIN", "title": "Skin photograph"},
+         {"system": SNOMED, "code": "39937001", "display": "Skin"}, "Skin photograph"),
+        ({"iod": "MR", "body_part": "BRAIN", "title": "Brain MR"},
+         {"system": SNOMED, "code": "12738006", "display": "Brain"}, "Brain MR"),
+        ({"iod": "DX", "body_part": ""}, None, "Digital Radiography"),
+    ],
+)  # fmt: skip
+def test_an_image_of_another_part_is_no_chest_x_ray(
+    stated: dict[str, Any], site: dict[str, str] | None, title: str
+) -> None:
+    uids = {f"{part}_uid": uid_for(9, part) for part in ("study", "series", "instance")}
+    facts = {"view": None, "findings": [], **stated, **uids}
+    batch = Batch((PROFILES[0],), np.zeros((1, 0), np.float32), (1,), ({"imaging": facts},))
+    (record,) = Records().generator(()).sample(batch)
+    (study,) = resources(record, "ImagingStudy")
+    (report,) = (r for r in resources(record, "DiagnosticReport") if "imagingStudy" in r)
+    assert study["series"][0].get("bodySite") == site
+    assert (study["description"], report["conclusion"]) == (title, f"{title}. No finding reported.")
+    assert report["code"]["coding"][0]["code"] == "18748-4"
+    assert "conclusionCode" not in report
+    (note,) = (n for n in record.facts["notes"] if n["meta"]["kind"] == "imaging")
+    for words in (note["text"], json.dumps(study), json.dumps(report | {"presentedForm": None})):
+        assert not re.search("chest|thora|lung|film|cardio|effusion", words, re.IGNORECASE)
+    assert list(contradictions(note, Case(record.facts["resources"]))) == []
+    assert check(record.facts["resources"], {"imaging": facts}) == []
 
 
 def test_a_slice_that_no_study_lists_is_a_problem(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pydicom.pixels import apply_modality_lut
 from pydicom.pixels.encoders.base import get_encoder
 
+from polyclinic.core.body_parts import CODE_ONLY, REGIONS, UNPAIRED
 from polyclinic.core.config import parse
 from polyclinic.core.dicom_patient import age_string
 from polyclinic.core.errors import InputError
@@ -28,7 +29,6 @@ from polyclinic.modalities.imaging.export import CODECS, ExportOptions, export, 
 from polyclinic.modalities.imaging.formats.files import read_image
 from polyclinic.modalities.imaging.formats.iods import IODS
 from polyclinic.modalities.imaging.formats.kinds import KINDS as OBJECTS
-from polyclinic.modalities.imaging.formats.modules import CODE_ONLY, REGIONS, UNPAIRED
 from polyclinic.modalities.imaging.formats.sections import PLANES
 from polyclinic.modalities.records.data import MODALITIES, SOP_CLASSES
 
@@ -198,6 +198,17 @@ def test_any_patient_is_valid(
         assert back.facts["admitting_diagnoses"] == diagnoses
         assert back.facts["derivation"] == derivation
         assert back.facts["pixel_spacing_mm"] == pytest.approx(spacing, rel=1e-9, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["DX", "CR", "CT series", "MR", "SC colour", "DMS colour"])
+def test_no_body_part_is_made_up(tmp_path: Path, kind: str) -> None:
+    paths = export([record(kind, body_part="")], PEOPLE[:1], tmp_path)
+    assert not [line for line in complaints(paths[0]) if line.startswith("Error")]
+    written = pydicom.dcmread(paths[0])
+    assert not written.get("BodyPartExamined")
+    assert not written.get("AnatomicRegionSequence")
+    assert "  " not in written.StudyDescription
+    assert read(tmp_path, ["SYN-0001"])["SYN-0001"].facts["body_part"] == ""
 
 
 @pytest.mark.parametrize("region", ["UTERUS", "HAND", "LIVER", "UPPERLIMB", "SKIN"])
