@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.body_parts import BODY_PART, REGIONS
+from ...core.errors import InputError
 from ...core.modality import TrainingSet
 from ...core.training.weights import Card
 from .formats.files import kind_of
@@ -104,7 +105,11 @@ def _of_tags(data: TrainingSet) -> Subject:
 
 def _tagged(path: Path) -> Subject | None:
     """Of a DICOM file; None of any other, and of one that cannot be read, which reading all of them names."""
-    if not (found := kind_of(path)):
+    try:
+        found = kind_of(path)
+    except InputError:
+        return None
+    if not found:
         return None
     part, kind = found.get("body_part", "").upper(), found.get("iod", "")
     part = part if re.fullmatch(BODY_PART, part) else ""
