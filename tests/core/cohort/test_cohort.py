@@ -56,7 +56,7 @@ def content(folder):
 
 
 def header(population, patients=PATIENTS, seed=7):
-    return engine.header(population, engine.choose(FAKES), patients, seed)
+    return engine.header(population, engine.choose(FAKES), patients, seed, Path("cohort"))
 
 
 def slices(population, cohort, numbers):
