@@ -1,5 +1,6 @@
 """Train the vitals model, publicly or under a budget, and draw charts from its weights."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,17 +16,21 @@ from ....core.profile import PatientProfile
 from ....core.training.fit import Fit, Outcome
 from ....core.training.trainer import fit
 from ....core.training.weights import Weights, figures, restore
-from ....core.types import BoolArray, Float32Array
+from ....core.types import BoolArray, Float32Array, IntArray
 from ..channels import VITALS, chart_facts
 from ..data import baselines, card
 from .baseline_shift import coherent, shifted
-from .cohort_charts import read_charts
+from .chart_model import ChartModel, Noise
+from .cohort_charts import CohortCharts, read_charts
 from .moment_matching import match_moments, with_drift
 from .network import DRAWS, TRENDS, NetworkShape, VitalsModel, VitalsNet
 from .private import learn_privately, public_stays
+from .private_charts import learn_charts
 from .quantizer import SHIPPED, Lattice, to_readings
 from .training import Stays, VitalsTrainer, VitalsTraining, held_out_loss
 from .trajectory import Levels, Trajectory
+
+COPULA = "chart"  # prefix of the tensors of weights without a network
 
 
 def train_vitals(
@@ -35,7 +40,8 @@ def train_vitals(
     """By likelihood, on the first hours of stays; baselines are each stay's medians. The folder names the channels.
 
     Under a budget (see private.py) all that touches patients is DP-SGD and two charged releases: lattices, scales
-    and simulated stays are public, nobody is held out.
+    and simulated stays are public, nobody is held out. Charts of other channels than the seven vital signs are a copula
+    of charged statistics then (see private_charts.py), without a network.
     """
     if init is not None:
         raise InputError(f"--init {init.card.name}: vitals are learnt from scratch; leave --init out")
@@ -46,6 +52,8 @@ def train_vitals(
     channels = chart.channels
     fields = [channel.field for channel in channels if channel.field]
     columns = columns_of(conditioner.columns, [*fields, *(f for part in data for f in part.fields)])
+    if private and channels != VITALS:
+        return _private_charts(data, chart, conditioner, plain, how)
     scales = None if private or channels == VITALS else chart.scales()
     lattice = SHIPPED if channels == VITALS else Lattice.of(channels, scales)
     shape = VitalsModel(
@@ -58,10 +66,6 @@ def train_vitals(
     torch.manual_seed(how.seed)
     module = VitalsTrainer(columns, shape, settings)
     if private:
-        if channels != VITALS:
-            raise InputError(
-                "vitals under a budget are the seven vital signs; leave out channels, or --public"
-            )
         made = public_stays(settings.prior_stays, shape.hours, conditioner, columns, how.seed)
         population = "+".join(part.source.name for part in data)
         outcome, spent = learn_privately(module, stays, chart.patients, made, how, population)
@@ -76,6 +80,22 @@ def train_vitals(
     )  # fmt: skip
     about = about.model_copy(update={"planned_steps": outcome.planned})
     return Weights({k: v.half() for k, v in module.net.state_dict().items()}, about)
+
+
+def _private_charts(
+    data: Sequence[TrainingSet], chart: CohortCharts, conditioner: Conditioner, plain: NetworkShape, how: Fit
+) -> Weights:
+    """Weights of charged statistics alone."""
+    began = time.monotonic()
+    model, columns, spent = learn_charts(data, chart, conditioner, how)
+    stated = {
+        **chart.stated(), "channels": [vars(channel) for channel in chart.channels], "hours": plain.hours,
+        "first_onset": None,
+    }  # fmt: skip
+    seconds = time.monotonic() - began
+    about = card("Gaussian copula of stays", "vitals", data, 0, seconds, columns, stated, {}, spent)
+    arrays = {f"{COPULA}.{name}": torch.from_numpy(array).float() for name, array in vars(model).items()}
+    return Weights(arrays, about)
 
 
 def learn(
@@ -118,9 +138,11 @@ class VitalsSampler:
         self.shape = VitalsModel(**weights.card.model)
         self.trajectory, self.hours, self.ends = trajectory or Trajectory(), hours or self.shape.hours, ends
         self.levels = levels
-        self.net = VitalsNet(len(weights.card.columns), self.shape)
-        restore(self.net, weights)
-        self.lattice = self.net.lattice
+        self.lattice = self.shape.lattice
+        self.copula = ChartModel.read(found) if (found := weights.arrays(COPULA)) else None
+        if self.copula is None:
+            self.net = VitalsNet(len(weights.card.columns), self.shape)
+            restore(self.net, weights)
         self._fields = [channel.field for channel in self.lattice.channels if channel.field]
         self._said = chart_facts(self.lattice.channels, self.shape.step_hours)
 
@@ -174,8 +196,34 @@ class VitalsSampler:
         """Up to ROWS records. A block has always as many rows: the sums of a product depend on its shape."""
         seeds, profiles, lattice = batch.seeds[rows], batch.profiles[rows], self.lattice
         context = np.zeros((self.ROWS, code.shape[1]), dtype=np.float32)
+        context[: len(seeds)] = code[rows]
+        if self.copula is not None:
+            noise = Noise.of(seeds, self.ROWS, max(self.hours, self.shape.hours), lattice.count)
+            readings, length = self.copula.draw(
+                context, self.card.columns, noise, lattice, self.shape.hours, self.shape.shortest
+            )
+        else:
+            readings, length = self._drawn(context, seeds, onset[rows])
+        step, out = self.shape.step_hours, []
+        for row, (profile, fields) in enumerate(zip(profiles, known[rows], strict=True)):
+            hours = min(int(length[row]), self.hours) if self.ends else self.hours
+            levels = {name: value for name, value in profile.measurements.items() if name in fields}
+            stay = shifted(readings[row][:hours], levels, lattice)
+            table = np.full((self.hours, lattice.count), np.nan, dtype=np.float32)
+            table[:hours] = coherent(self.trajectory.apply(stay, lattice, step), lattice)
+            facts = {"hours": hours, **self.trajectory.facts(self.shape.first_onset), **self._said}
+            if self.levels == "chart":
+                facts["baseline"] = baselines(table, lattice.channels)
+            out.append(Record({"vitals": table}, facts))
+        return out
+
+    def _drawn(
+        self, context: Float32Array, seeds: Sequence[int], onset: Float32Array
+    ) -> tuple[list[Float32Array], IntArray]:
+        """The network's (hour, channel) readings of each stay, drift included, and how long it lasts."""
+        lattice = self.lattice
         starts = np.full(self.ROWS, np.nan, dtype=np.float32)
-        context[: len(seeds)], starts[: len(seeds)] = code[rows], onset[rows]
+        starts[: len(seeds)] = onset
         uniforms = np.full((self.ROWS, self.hours, lattice.count, DRAWS), 0.5, dtype=np.float32)
         normals = np.zeros((len(seeds), TRENDS * lattice.count))
         for row, seed in enumerate(seeds):
@@ -185,16 +233,9 @@ class VitalsSampler:
         drawn = self.net.draw(*map(torch.from_numpy, (context, starts, uniforms)))
         bins, half, present, length = (part.numpy() for part in drawn)
         readings = to_readings(bins, half, present, lattice, uniforms[..., 1])
-        root, step, out = self.net.drift.numpy(), self.shape.step_hours, []
-        for row, (profile, fields) in enumerate(zip(profiles, known[rows], strict=True)):
-            hours = int(length[row]) if self.ends else self.hours
-            stay = with_drift(readings[row, :hours], root, normals[row], self.shape.hours, lattice)
-            levels = {name: value for name, value in profile.measurements.items() if name in fields}
-            stay = self.trajectory.apply(shifted(stay, levels, lattice), lattice, step)
-            table = np.full((self.hours, lattice.count), np.nan, dtype=np.float32)
-            table[:hours] = coherent(stay, lattice)
-            facts = {"hours": hours, **self.trajectory.facts(self.shape.first_onset), **self._said}
-            if self.levels == "chart":
-                facts["baseline"] = baselines(table, lattice.channels)
-            out.append(Record({"vitals": table}, facts))
-        return out
+        root, until = self.net.drift.numpy(), length if self.ends else np.full(len(length), self.hours)
+        stays = [
+            with_drift(readings[row, : until[row]], root, normals[row], self.shape.hours, lattice)
+            for row in range(len(seeds))
+        ]
+        return stays, length
