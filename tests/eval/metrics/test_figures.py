@@ -24,7 +24,7 @@ from polyclinic.eval.metrics import (
 )
 from polyclinic.eval.metrics.metric import Group, compare
 from polyclinic.eval.metrics.registry import detailed_scores, metrics_of
-from polyclinic.eval.metrics.structured import frechet, kernel_distance
+from polyclinic.eval.metrics.structured import _welch, frechet, kernel_distance
 from polyclinic.eval.metrics.tsgm_adapter import ABSENT
 from polyclinic.eval.profile import FULL, QUICK
 from polyclinic.eval.sample import Sample
@@ -362,3 +362,19 @@ def test_a_reference_tells_origin_and_nothing_learns_it(tmp_path: Path) -> None:
     assert (encoder.encode(found.profiles) == encoder.encode(plain)).all()
     with pytest.raises(InputError, match="no column 'nation'"):
         read_training_set(config.model_copy(update={"groups": {"race": "nation"}}), tmp_path, "test")
+
+
+def test_welch_is_scipys_and_constant_genes_raise_no_warning() -> None:
+    from scipy.stats import ttest_ind
+
+    rng = np.random.default_rng(3)
+    values = rng.normal(8, 1, (40, 6))
+    values[:, 0] = 5.1  # constant, in floats whose mean is not exact
+    values[:20, 1] = 5.1  # in one class
+    classes = np.repeat([0.0, 1.0], 20)
+    sign, p = _welch(Group(values, tuple("abcdef"), np.arange(40), classes))
+    expected = ttest_ind(values[:20, 2:], values[20:, 2:], equal_var=False)
+    np.testing.assert_allclose(p[2:], expected.pvalue)
+    np.testing.assert_array_equal(sign[2:], np.sign(expected.statistic))
+    assert p[0] == 1
+    assert 0 < p[1] < 1e-6
