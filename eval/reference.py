@@ -14,6 +14,7 @@ from ..core.config import read_json
 from ..core.errors import InputError
 from ..core.modality import Modality, TrainingSet
 from ..core.profile import PatientProfile
+from ..core.training.weights import digest, find, folders
 from .declared import views_of
 from .metrics.distances import (
     LEAST,
@@ -25,7 +26,7 @@ from .metrics.distances import (
     summarise,
 )
 from .sample import PATIENTS, Sample, collect, real_rows
-from .score import MEASURED, QUOTED, Score
+from .score import MEASURED, QUOTED, Score, not_measured
 
 FORMAT, VERSION = "polyclinic-reference", 2
 SIZES = (10, 15, 25, 50, 100, 200, 400)  # of synthetic groups, for which real baselines are kept
@@ -40,6 +41,15 @@ class ViewReference:
     real_baselines: tuple[RealBaseline, ...]
     population: Mapping[str, Any]
     quoted: tuple[Score, ...]
+
+    def unquoted(self, reason: str) -> "ViewReference":
+        """Without the figures of the weights that ship, where others drew the records."""
+        return replace(
+            self,
+            quoted=tuple(
+                not_measured(s.metric, s.title, s.question, reason, s.task, s.panel) for s in self.quoted
+            ),
+        )
 
     def real_baseline(self, size: int) -> RealBaseline:
         """The real baseline at this group size: between the kept sizes, linear in 1 / size."""
@@ -152,6 +162,22 @@ def write(content: Mapping[str, Any], path: Path) -> None:
 def folder() -> Path:
     """Where the shipped reference files are."""
     return Path(str(files("polyclinic.eval"))) / "reference"
+
+
+def unshipped(used: Sequence[str], manifest: Mapping[str, Any]) -> list[str]:
+    """Names of the weights that drew a cohort and are not those that ship: by the hashes of its manifest.
+
+    Where there is no manifest, those in force are held against those that ship.
+    """
+    home = folders()[-1]
+    stated: Mapping[str, str] = manifest.get("weights", {})
+    found = []
+    for name in used:
+        path = home / f"{name}.safetensors"
+        drew = stated.get(name) or digest(find(name))
+        if not path.is_file() or digest(path) != drew:
+            found.append(name)
+    return found
 
 
 def read(path: Path) -> dict[str, ViewReference]:

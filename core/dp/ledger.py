@@ -203,7 +203,11 @@ def pay(
 
 
 def described(plans: Mapping[str, PrivacyPlan], epsilon: float, seconds: float | None = None) -> str:
-    """What is going to be charged: steps, batch, minutes, the signal-to-noise ratio at best, and epsilon."""
+    """What is going to be charged: steps, batch, minutes, signal-to-noise or noise, and epsilon.
+
+    Of DP-SGD the signal-to-noise ratio at best says whether anything can be learnt. A release of moments spreads its
+    signal over many numbers, so that its noise is held against what one patient may add, and all of them.
+    """
     once = [plan for plan in plans.values() if plan.steps == 1]
     said = []
     for plan in plans.values():
@@ -215,9 +219,13 @@ def described(plans: Mapping[str, PrivacyPlan], epsilon: float, seconds: float |
                 f"signal-to-noise at most {plan.signal:.1f}"
             )
     if once:
-        least = min(plan.signal for plan in once)
+        most = max(once, key=lambda plan: plan.noise_multiplier / plan.patients)
         releases = f"{len(once)} noised releases" if len(once) > 1 else "1 noised release"
-        said.append(f"{releases} of {once[0].patients:,} patients, signal-to-noise at most {least:.1f}")
+        share = most.noise_multiplier / most.patients
+        said.append(
+            f"{releases} of {once[0].patients:,} patients: the noise on each number has a standard deviation of up to "
+            f"{most.noise_multiplier:.2g} times the most that one patient may add, {share:.2%} of what all could add"
+        )
     delta = next(iter(plans.values())).delta
     return f"{' and '.join(said)}; epsilon {epsilon:.2f} at delta {delta:g} in all"
 

@@ -43,6 +43,9 @@ from .render import render
 
 DPI = 110
 LACKING = "the reference folder has no such records"
+OTHER_WEIGHTS = (
+    "the figure is that of the weights that ship, and others drew these records; give a reference folder"
+)
 NAMED = 20  # breaches of clinical rules that are listed in full
 
 Reference = Mapping[str, Sequence[tuple[TrainingSet, TrainingSet]]]
@@ -81,7 +84,7 @@ def evaluate(
         progress(modality.name)
         pairs = None if reference is None else reference.get(modality.name, ())
         own = comparisons[modality.name] = comparisons_of(cohort, modality, pairs, seed, profile, unattacked)
-        reports += _judged(modality, own, pairs is None, seed, show_real, profile)
+        reports += _judged(modality, own, pairs is None, _manifest(cohort), seed, show_real, profile)
         if not own:
             without.append(modality.name)
     progress("linkage")
@@ -128,7 +131,13 @@ def judge(
 ) -> list[ViewResult]:
     """A report a view of one modality; pairs None: against the shipped aggregates. See evaluate."""
     own = comparisons_of(cohort, modality, pairs, seed, profile)
-    return _judged(modality, own, pairs is None, seed, show_real, profile)
+    return _judged(modality, own, pairs is None, _manifest(cohort), seed, show_real, profile)
+
+
+def _manifest(cohort: CohortRecords) -> Mapping[str, Any]:
+    """Of a cohort on disk; empty for records in memory."""
+    found: Mapping[str, Any] = getattr(cohort, "manifest", {})
+    return found
 
 
 def comparisons_of(
@@ -164,6 +173,7 @@ def _judged(
     modality: Modality,
     comparisons: Sequence[Comparison],
     against_shipped: bool,
+    manifest: Mapping[str, Any],
     seed: int,
     show_real: bool,
     profile: EvaluationProfile,
@@ -171,6 +181,8 @@ def _judged(
     shipped: Mapping[str, ViewReference] = {}
     if against_shipped and (path := references.folder() / f"{modality.name}.json").exists():
         shipped = references.read(path)
+        others = references.unshipped(modality.weights(), manifest)
+        shipped = {name: view.unquoted(OTHER_WEIGHTS) if others else view for name, view in shipped.items()}
     reports = []
     for comparison in comparisons:
         known = shipped.get(comparison.view.name)

@@ -195,7 +195,13 @@ def picture(figure: "Figure", real: Rows, synthetic: Rows, subject: Subject) -> 
         for axis, (profile, record) in zip(axes, rows_shown, strict=False):
             image = record.arrays["image"]
             pixels = image if image.dtype == np.uint8 else flat(image)
-            axis.imshow(pixels, cmap="gray", vmin=0, vmax=4095, interpolation="antialiased")
+            axis.imshow(
+                pixels,
+                cmap="gray",
+                vmin=0,
+                vmax=255 if pixels.dtype == np.uint8 else 4095,
+                interpolation="antialiased",
+            )
             if subject.is_radiograph_of_chest:
                 axis.set_title(_caption(profile, record), fontsize=7.5, y=-0.13, color="#333333")
         part.subplots_adjust(left=0.01, right=0.99, top=0.92, bottom=0.04, wspace=0.05, hspace=0.16)

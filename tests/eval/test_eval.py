@@ -20,6 +20,7 @@ from polyclinic.core.errors import InputError
 from polyclinic.core.modality import DatasetSource, Modality, Record, Rows, Task, TrainingSet, View
 from polyclinic.core.pipeline import Patient
 from polyclinic.core.profile import PatientProfile
+from polyclinic.core.training.weights import digest, find
 from polyclinic.eval import reference
 from polyclinic.eval.metrics import classifier
 from polyclinic.eval.metrics.classifier import auc, c2st, predict_classes
@@ -34,6 +35,7 @@ from polyclinic.eval.score import (
     DEPENDENCE,
     DIFFERENT,
     MARGINALS,
+    MEASURED,
     NOT_MEASURED,
     QUESTIONS,
     QUOTED,
@@ -270,6 +272,24 @@ def test_reference_file_round_trip(tmp_path: Path, scored: tuple[dict[str, Any],
             theirs.real_baseline, rel=0.15
         )  # between those of 25 and 50 patients
     assert known.real_baseline(10).ks[0] > known.real_baseline(30).ks[0] > known.real_baseline(50).ks[0]
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_figures_of_the_weights_that_ship_are_quoted_for_them_alone(
+    own: bool, tmp_path: Path, scored: tuple[dict[str, Any], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quoted = [Score.from_dict(s) for s in scored[0]["views"][0]["scores"] if s["question"] != "distance"]
+    reference.write(reference.aggregate(TOY, REAL["toy"], {"toy": quoted}), tmp_path / "toy.json")
+    monkeypatch.setattr(reference, "folder", lambda: tmp_path)
+    monkeypatch.setattr(TOY, "weights", lambda: ["vitals"], raising=False)
+    cohort: Any = ToyCohort(rows(60, 3))
+    cohort.manifest = {"weights": {"vitals": "0" * 64 if own else digest(find("vitals"))}}
+    (found,) = report.judge(cohort, TOY, None)
+    kept = [score for score in found.scores if score.question == "c2st"]
+    assert {score.status for score in kept} == {NOT_MEASURED if own else QUOTED}
+    assert {score.status for score in found.scores if score.question == "distance"} == {MEASURED}
+    if own:
+        assert "others drew these records" in str(kept[0].reason)
 
 
 def test_no_aggregate_of_a_handful() -> None:

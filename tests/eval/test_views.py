@@ -9,6 +9,7 @@ from polyclinic.core.modality import Panel, Record, View
 from polyclinic.core.profile import PatientProfile
 from polyclinic.eval.metrics.registry import metrics_of
 from polyclinic.modalities.imaging import metrics as imaging
+from polyclinic.modalities.imaging.subject import Subject
 from polyclinic.modalities.omics import metrics as omics
 from polyclinic.modalities.signals import metrics as signals
 from polyclinic.modalities.signals import time_metrics
@@ -39,7 +40,7 @@ def rna(rng: np.random.Generator) -> Record:
     return Record({"rna": rng.normal(8, 2, 5).astype(np.float32), "rna_var": GENES}, {"pam50": "LumA"})
 
 
-VIEWS = [(view, images) for view in imaging.views()]
+VIEWS = [(view, images) for view in imaging.views(Subject("DX", "CHEST"))]
 VIEWS += [(view, rna) for view in omics.views(omics.Shown.of_card({}, ["pam50?"]))]
 VIEWS += [(view, {"ecg": ecg, "vitals": vitals}[view.name]) for view in signals.views()]
 IDS = [view.name for view, _ in VIEWS]

@@ -19,7 +19,7 @@ from torch.utils.data import TensorDataset
 from polyclinic.core.dp import budget as budget_module
 from polyclinic.core.dp.budget import DROWNED, Budget, PrivacyPlan, compose, noise_for
 from polyclinic.core.dp.dpsgd import PatientSampler, Private
-from polyclinic.core.dp.ledger import RUN_FILE, Entry, Ledger, current_run, pay
+from polyclinic.core.dp.ledger import RUN_FILE, Entry, Ledger, current_run, described, pay
 from polyclinic.core.errors import BudgetExceeded, InputError
 from polyclinic.core.training.fit import Fit, Outcome
 from polyclinic.core.training.trainer import fit
@@ -495,3 +495,10 @@ def test_gaussian_mechanisms_compose_exactly(noise: float, delta: float) -> None
     assert one <= PrivacyPlan.once(100, noise, delta, "x").epsilon("rdp")
     if one < 20:
         assert budget_module._counted("prv", [(noise, 1.0, 1)], delta) == pytest.approx(one, abs=0.02)
+
+
+def test_the_plan_holds_the_noise_of_a_release_against_one_patient_and_all() -> None:
+    said = described({"mean": PrivacyPlan.once(400, 2.0, 1e-4, "a mean")}, 1.5)
+    assert said.startswith("1 noised release of 400 patients: ")
+    assert "up to 2 times the most that one patient may add, 0.50% of what all could add" in said
+    assert "signal-to-noise" not in said

@@ -265,7 +265,7 @@ def test_what_cannot_be_learnt_is_refused(
         "modality": "imaging",
         "name": "imaging",
         "datasets": [],
-        "model": {"network": NETWORK, **model},
+        "model": {"network": NETWORK, **model, "shows": {"body_part": "CHEST", **model.get("shows", {})}},
     }
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     private = Privacy(10.0, 1e-2, tmp_path / "ledger.jsonl") if "prior" in model else Privacy()
