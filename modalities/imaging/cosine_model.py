@@ -5,7 +5,7 @@ profile with the image's vector, then one covariance about the means. What follo
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,13 +37,17 @@ class CosineSettings(Settings):
     """The `network` of a cosine model: `size` in pixels, `channels` (1 or 3; found in the images unless said).
 
     `rank` is the number of leading coefficients; unless it is given it follows from the number of patients and the
-    noise. `fields` are those that the mean depends on, all that the folder knows unless said.
+    noise. `fields` are those that the mean depends on, all that the folder knows unless said. `temperature` scales the
+    distance from the mean: a lower one shows more of the fields and varies less. `emphasis` multiplies what flags and
+    classes change in the mean: with 1, a classifier trained on real images finds less of them in drawn ones.
     """
 
     size: int = Field(default=64, ge=16, le=512)
     channels: int | None = None
     rank: int | None = Field(default=None, ge=1)
     fields: tuple[str, ...] | None = None
+    temperature: float = Field(default=0.8, gt=0)
+    emphasis: float = Field(default=1.5, gt=0)
 
     @model_validator(mode="after")
     def _fits(self) -> "CosineSettings":
@@ -54,11 +58,15 @@ class CosineSettings(Settings):
 
 @dataclass(frozen=True)
 class CosineModel:
-    """vector = line @ [code, 1] + root @ N(0, I) in the basis; line (width, column + 1), root (width, width)."""
+    """vector = line @ [code, 1] + root @ N(0, I) in the basis; line (width, column + 1), root (width, width).
+
+    centre (column,) is the mean code of the training patients.
+    """
 
     basis: CosineBasis
     line: FloatArray
     root: FloatArray
+    centre: FloatArray
 
     def draw(self, code: Float32Array, seed: int) -> FloatArray:
         """(channel, y, x) in [-1, 1] of a code (column,)."""
@@ -67,15 +75,25 @@ class CosineModel:
         shape = (self.basis.channels, self.basis.size, self.basis.size)
         return self.basis.image(vector, random.standard_normal(shape))
 
+    def sharpened(self, temperature: float, emphasis: FloatArray) -> "CosineModel":
+        """With the distance from the mean scaled, and what each column (column,) changes in the mean.
+
+        The mean of the training patients stays.
+        """
+        line = self.line[:, :-1] * emphasis
+        kept = self.line[:, -1] + (self.line[:, :-1] - line) @ self.centre
+        return replace(self, line=np.column_stack([line, kept]), root=temperature * self.root)
+
     def tensors(self) -> dict[str, FloatArray]:
         """Arrays by name, for a weight file."""
-        return {"line": self.line, "root": self.root}
+        return {"line": self.line, "root": self.root, "centre": self.centre}
 
     @classmethod
     def restore(cls, shape: Mapping[str, Any], arrays: Mapping[str, FloatArray]) -> "CosineModel":
         """From the card's `size`, `channels` and `rank`, and tensors()."""
         basis = CosineBasis(shape["size"], shape["channels"], shape["rank"])
-        return cls(basis, arrays["line"], arrays["root"])
+        centre = arrays.get("centre", np.zeros(arrays["line"].shape[1] - 1))  # older weights have none
+        return cls(basis, arrays["line"], arrays["root"], centre)
 
 
 def design_columns(columns: Sequence[str]) -> list[str]:
@@ -131,7 +149,7 @@ def rank_for(basis: CosineBasis, patients: int, noise: float | None) -> int:
 def fit_public(v: FloatArray, code: Float32Array, basis: CosineBasis) -> CosineModel:
     """From public images: v (row, width), code (row, column)."""
     line, root = conditional_normal(code, v, ridge=RIDGE, shrink=SHRINK)
-    return CosineModel(basis, line, root)
+    return CosineModel(basis, line, root, code.mean(0).astype(np.float64))
 
 
 def fit_private(
@@ -159,6 +177,7 @@ def fit_private(
     ridge = 2 * scale * np.sqrt(d.shape[1]) * np.eye(d.shape[1])
     ridge[-1, -1] = 0  # of the 1: the count is known
     gram[-1, -1] = patients / length**2
+    centre = np.clip(gram[:-1, -1] / gram[-1, -1], -1, 1)
     values, directions = np.linalg.eigh(gram)
     gram = (directions * np.maximum(values, scale)) @ directions.T
     line = bound * np.linalg.solve(
@@ -169,4 +188,4 @@ def fit_private(
     squares = sum_of_squares((v * weight - d @ line) / bound) + noise[1] * symmetric_noise(width, random)
     unit = bound**2 / patients
     spread = denoised(unit * squares, unit * noise[1])
-    return CosineModel(basis, (line / weight).T / length, root_of(spread / np.outer(weight, weight)))
+    return CosineModel(basis, (line / weight).T / length, root_of(spread / np.outer(weight, weight)), centre)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ...core.cohort.disk import write_atomic
-from ...core.condition import columns_of, select
+from ...core.condition import columns_of, field_of, select
 from ...core.config import parse, read_json
 from ...core.dp.budget import PrivacyPlan, noise_for
 from ...core.dp.ledger import pay
@@ -96,6 +96,9 @@ def train(
                 v, code[first], columns, basis, noise, np.random.default_rng(secrets.randbits(128))
             )
             keep(model, how.folder / FILE)
+    kinds = [vocabulary.field(field_of(column), "model.network.fields").kind for column in columns]
+    emphasis = np.array([1.0 if kind == "number" else settings.emphasis for kind in kinds])
+    model = model.sharpened(settings.temperature, emphasis)
     shape = {"kind": "cosine", "size": basis.size, "channels": basis.channels, "rank": rank}
     card = Card(
         name="imaging", modality="imaging", kind=KIND, data=images.used(spent["privacy"]), steps=1,
@@ -123,4 +126,5 @@ def released(path: Path, basis: CosineBasis) -> CosineModel | None:
     if not path.exists():
         return None
     arrays = {name: np.asarray(rows) for name, rows in read_json(path.read_text(encoding="utf-8")).items()}
-    return CosineModel(basis, arrays["line"], arrays["root"])
+    shape = {"size": basis.size, "channels": basis.channels, "rank": basis.rank}
+    return CosineModel.restore(shape, arrays)

@@ -15,7 +15,7 @@ from polyclinic.core.modality import Batch
 from polyclinic.core.profile import PatientProfile
 from polyclinic.core.training.weights import load
 from polyclinic.modalities.imaging.cosine_basis import CosineBasis
-from polyclinic.modalities.imaging.cosine_model import fit_private, rank_for
+from polyclinic.modalities.imaging.cosine_model import CosineModel, fit_private, rank_for
 from polyclinic.modalities.imaging.generator import ImageGenerator
 
 DATASET = """
@@ -114,3 +114,16 @@ def test_more_patients_and_less_noise_give_more_coefficients() -> None:
     basis = CosineBasis(64, 3, 1)
     assert rank_for(basis, 1000, 1.0) < rank_for(basis, 4000, 1.0) <= rank_for(basis, 4000, 0.5)
     assert rank_for(basis, 10_000, None) == 128
+
+
+def test_what_a_class_changes_is_emphasized_about_the_mean_of_the_patients() -> None:
+    basis = CosineBasis(16, 1, 8)
+    rng = np.random.default_rng(0)
+    code = rng.choice([-1.0, 1.0], (100, 2), p=[0.8, 0.2])
+    line, root = rng.normal(size=(basis.width, 3)), np.eye(basis.width)
+    model = CosineModel(basis, line, root, code.mean(0))
+    other = model.sharpened(0.5, np.array([1.5, 1.0]))
+    ones = np.column_stack([code, np.ones(100)])
+    assert (ones @ other.line.T).mean(0) == pytest.approx((ones @ line.T).mean(0))
+    assert other.line[:, :2] == pytest.approx(line[:, :2] * [1.5, 1.0])
+    assert other.root == pytest.approx(0.5 * root)
