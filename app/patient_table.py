@@ -29,6 +29,7 @@ FHIR_FIELDS = {
     "age": FieldMap(column="age"),
     "sex": FieldMap(column="gender", values={"male": "M", "female": "F", "other": None, "unknown": None}),
 }
+COLOURS = ("#1f77b4", "#ff7f0e")  # of real and of synthetic patients in the picture
 LEVELS, TASKS = 12, 12  # classes of a column, and columns that are labels, at most
 CODES = 60  # commonest codes of an export that become columns
 COMMON = (
@@ -210,25 +211,31 @@ class PatientTable:
 
     def picture(self, figure: "Figure", real: Rows, synthetic: Rows) -> str:
         """Distributions of the first twelve columns; the alternative text."""
+        from matplotlib.patches import Patch
+
         shown = list(self.columns)[:12]
+        figure.set_layout_engine("constrained")
         figure.set_size_inches(9, 2 * -(-len(shown) // 4))
         for place, name in enumerate(shown):
             axes, kind = figure.add_subplot(-(-len(shown) // 4), 4, place + 1), self.columns[name]
             sides = [[r.facts[CELLS].get(name) for _, r in rows] for rows in (real, synthetic)]
             if isinstance(kind, Number):
                 values = [[v for v in map(_number, side) if not np.isnan(v)] for side in sides]
-                axes.hist(values, bins=12, density=True, label=("real", "synthetic"))
+                axes.hist(values, bins=12, density=True, color=COLOURS)
             else:
                 for k, side in enumerate(sides):
                     words = [_word(value) for value in side]
                     shares = [words.count(level) / max(1, len(words)) for level in kind.levels]
-                    axes.bar(np.arange(len(kind.levels)) + 0.4 * k, shares, width=0.4)
+                    axes.bar(np.arange(len(kind.levels)) + 0.4 * k, shares, width=0.4, color=COLOURS[k])
                 axes.set_xticks(
                     range(len(kind.levels)), [level[:8] or "empty" for level in kind.levels], fontsize=6
                 )
             axes.set_title(name[:28], fontsize=8)
             axes.tick_params(labelsize=6)
-        figure.tight_layout()
+        named = [Patch(color=colour) for colour in COLOURS]
+        figure.legend(
+            named, ["real", "synthetic"], loc="outside upper center", ncols=2, fontsize=7, frameon=False
+        )
         return f"Distributions of {listed(shown)} in real and synthetic patients."
 
 
