@@ -171,7 +171,11 @@ def standard(tables: "list[DataFrame]", real: int) -> FloatArray:
     values = np.concatenate([table[columns].to_numpy(np.float64) for table in tables])
     mean, sd = values[:real].mean(0), values[:real].std(0)
     keep = sd > 1e-9
-    return np.clip((values[:, keep] - mean[keep]) / sd[keep], -CLIP, CLIP)
+    if not keep.all():
+        values = values[:, keep]
+    values -= mean[keep]  # in place: of 12,625 features and 1,200 rows a copy takes 120 MB
+    values /= sd[keep]
+    return np.clip(values, -CLIP, CLIP, out=values)
 
 
 def components(values: FloatArray, seed: int) -> FloatArray:

@@ -13,6 +13,7 @@ EXACT, NEAR = 0.01, 0.5  # shares of the way from a patient to the nearest other
 RANK_CORRELATION = 0.99  # rank correlation of all standardised features
 RANKED = 20  # features at least; the ranks of fewer agree by chance
 ROWS = 2000  # of each group
+BLOCK = 64  # rows that are ranked at a time
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,6 @@ def copies(
     A real row that another patient has too is nobody's own, and cannot be copied from him.
     """
     from scipy.spatial.distance import cdist
-    from scipy.stats import rankdata
 
     low = components(np.concatenate([real, synthetic]), seed)
     low, drawn = low[: len(real)], low[len(real) :]
@@ -88,7 +88,20 @@ def copies(
     near = (share <= NEAR) & own[:, None]
     if real.shape[1] < RANKED:
         return exact, near
-    ranks = [rankdata(part, axis=1) for part in (real, synthetic)]
-    ranks = [part - part.mean(1, keepdims=True) for part in ranks]
-    ranks = [part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-9) for part in ranks]
-    return exact, near | ((ranks[0] @ ranks[1].T >= RANK_CORRELATION) & own[:, None])
+    drawn_ranks = _ranks(synthetic)
+    for start in range(0, len(real), BLOCK):
+        block = slice(start, start + BLOCK)
+        near[block] |= (_ranks(real[block]) @ drawn_ranks.T >= RANK_CORRELATION) & own[block, None]
+    return exact, near
+
+
+def _ranks(values: FloatArray) -> FloatArray:
+    """Centred ranks of each row, of length 1; ranked in blocks, since rankdata copies its input several times."""
+    from scipy.stats import rankdata
+
+    ranks = np.empty(values.shape)
+    for start in range(0, len(values), BLOCK):
+        part = rankdata(values[start : start + BLOCK], axis=1)
+        part -= part.mean(1, keepdims=True)
+        ranks[start : start + BLOCK] = part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-9)
+    return ranks
