@@ -354,19 +354,21 @@ def stream(
     speed: float | str = 1,
     seed: int = 0,
     start: str = "00:00",
-    signals: Sequence[str] = ("ecg", "vitals"),
+    signals: str | Sequence[str] = ("ecg", "vitals"),
     fhir: bool = False,
     scenario: str | None = None,
     when_full: str = "",
     seconds: float | None = None,
     options: Options | None = None,
+    modality: str = "signals",
     progress: Callable[[str], None] = _silent,
 ) -> "Tally":
     """Send the vitals and ECGs of a ward to `to` (mqtt://, ws://, sse://, - for lines) and count what was sent.
 
-    `source` is a cohort, or the name of a shipped one (or a YAML file) whose patients are drawn now. `speed` is in
-    times real time, or "max"; `seconds` of the ward's time are sent, without end by default. `progress` gets lines
-    for a reader. Raises InputError.
+    `source` is a cohort, or the name of a shipped one (or a YAML file) whose patients are drawn now. `modality` is any
+    installed one that can be streamed, `signals` one or some of ecg and vitals. `speed` is in times real time, or
+    "max"; `seconds` of the ward's time are sent, without end by default. `progress` gets lines for a reader. Raises
+    InputError.
 
     >>> stream("icu", "-", patients=1, seconds=0)
     Traceback (most recent call last):
@@ -378,10 +380,11 @@ def stream(
     require(patients=patients, seed=seed, seconds=seconds)
     folder = source.folder if isinstance(source, Cohort) else Path(source)
     named = isinstance(source, str) and not folder.is_dir()
+    chosen = signals if isinstance(signals, str) else ",".join(signals)
     request = StreamRequest(
         to=to, folder=None if named else folder, cohort=str(source) if named else None, patients=patients,
-        speed=str(speed), seed=seed, start=start, signals=",".join(signals), fhir=fhir, scenario=scenario,
-        when_full=when_full, seconds=seconds, options=options or {},
+        speed=str(speed), seed=seed, start=start, signals=chosen, fhir=fhir, scenario=scenario,
+        when_full=when_full, seconds=seconds, options=options or {}, modality=modality,
     )  # fmt: skip
     return stream_live(request, progress)
 

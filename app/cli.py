@@ -338,6 +338,7 @@ def stream(
         typer.Option(help="drop or wait, when a reader is too slow; by default drop, with --speed max wait."),
     ] = "",
     seconds: Annotated[float | None, typer.Option(help="Of the ward's time; for ever by default.")] = None,
+    modality: Annotated[str, typer.Option(help="An installed modality that can be streamed.")] = "signals",
     options: SetOptions = None,
 ) -> None:
     """Send the vitals and ECGs of a ward, live, to a broker, to clients, or as lines."""
@@ -347,8 +348,8 @@ def stream(
         raise InputError("expected either the folder of a cohort or --cohort NAME")
     tally = send(
         folder or str(cohort), to, patients=patients, speed=speed, seed=seed, start=start, signals=_names(signals),
-        fhir=fhir, scenario=scenario, when_full=when_full, seconds=seconds, options=_options(options or []),
-        progress=_say,
+        fhir=fhir, scenario=scenario, when_full=when_full, seconds=seconds, modality=modality,
+        options=_options(options or []), progress=_say,
     )  # fmt: skip
     if tally.state == "stopped":
         _fail("stopped", INTERRUPTED)

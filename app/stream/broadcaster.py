@@ -20,8 +20,12 @@ class Broadcaster:
 
     def knows(self, path: str) -> bool:
         """Whether a path is the ward, a bed, or lies below a bed; the empty one is all of it."""
-        homes = [topic.removesuffix("/meta") for topic in self._retained if topic.endswith("/meta")]
-        return any(_below(home, path) or _below(path, home) for home in homes)
+        return any(_below(home, path) or _below(path, home) for home in self.beds)
+
+    @property
+    def beds(self) -> list[str]:
+        """The paths of the beds, as `icu/bed-1`, in order."""
+        return [topic.removesuffix("/meta") for topic in self._retained if topic.endswith("/meta")]
 
     @contextmanager
     def client(self, path: str) -> Iterator[BoundedQueue]:

@@ -12,7 +12,7 @@ from ...core.errors import InputError
 from ...core.limits import require
 from .address import LOOPBACK, Address, make_sink, parse_address
 from .run import Pace, Tally, run
-from .ward import MODALITY, SIGNALS, Ward, WardRequest, ward_of_cohort, ward_of_population
+from .ward import SIGNALS, Ward, WardRequest, ward_of_cohort, ward_of_population
 
 _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 
@@ -34,6 +34,7 @@ class StreamRequest:
     when_full: str = ""
     seconds: float | None = None
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    modality: str = "signals"
 
 
 def stream_live(request: StreamRequest, report: Callable[[str], None]) -> Tally:
@@ -57,16 +58,23 @@ def _ward(request: StreamRequest, address: Address, start: int) -> Ward:
     signals = tuple(dict.fromkeys(name.strip() for name in request.signals.split(",") if name.strip()))
     if not signals or set(signals) - set(SIGNALS):
         raise InputError(f"--signals: expected some of {', '.join(SIGNALS)}, got {request.signals!r}")
-    options = request.options.get(MODALITY, {})
+    options = request.options.get(request.modality, {})
     ward_request = WardRequest(
-        request.patients, request.seed, signals, address.rate, start, request.scenario, options
+        request.patients,
+        request.seed,
+        signals,
+        address.rate,
+        start,
+        request.scenario,
+        options,
+        request.modality,
     )
     if (request.folder is None) == (request.cohort is None):
         raise InputError("expected either the folder of a cohort or --cohort NAME")
-    if other := sorted(set(request.options) - {MODALITY}):
-        raise InputError(f"--set {other[0]}: a stream takes settings of {MODALITY} alone")
+    if other := sorted(set(request.options) - {request.modality}):
+        raise InputError(f"--set {other[0]}: a stream takes settings of {request.modality} alone")
     if request.folder is not None and options:
-        key = f"{MODALITY}.{next(iter(options))}"
+        key = f"{request.modality}.{next(iter(options))}"
         raise InputError(f"--set {key}: {request.folder} keeps the settings it was drawn with; leave it out")
     if request.folder is not None:
         return ward_of_cohort(request.folder, ward_request)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from uvicorn import Server
 
 GOODBYE = 1.0  # s that a client may take to read the rest when the stream closes
-UNKNOWN = "no such ward, bed or signal; / is all of them\n"
 HEADERS = {"Cache-Control": "no-store", "Access-Control-Allow-Origin": "*", "Connection": "close"}
 
 
@@ -86,7 +85,7 @@ class ServerSink:
 
         path = request.path_params["path"].strip("/")
         if not self._broadcaster.knows(path):
-            return PlainTextResponse(UNKNOWN, 404, {"Connection": "close"})
+            return PlainTextResponse(self._unknown(), 404, {"Connection": "close"})
         lines = (b"data: " + payload + b"\n\n" async for payload in self._payloads(path))
         return StreamingResponse(lines, headers=HEADERS, media_type="text/event-stream")
 
@@ -96,7 +95,7 @@ class ServerSink:
 
         path = client.path_params["path"].strip("/")
         if not self._broadcaster.knows(path):
-            await client.send_denial_response(PlainTextResponse(UNKNOWN, 404))
+            await client.send_denial_response(PlainTextResponse(self._unknown(), 404))
             return
         await client.accept()
         try:
@@ -105,6 +104,11 @@ class ServerSink:
             await client.close()
         except WebSocketDisconnect:
             return
+
+    def _unknown(self) -> str:
+        beds = self._broadcaster.beds
+        there = f"beds are /{beds[0]} to /{beds[-1]}; " if beds else ""
+        return f"no such ward, bed or signal; {there}/ is all of them\n"
 
     async def _payloads(self, path: str) -> AsyncIterator[bytes]:
         """What a client gets, each payload taken off its queue once it was sent, until the stream ends."""

@@ -23,7 +23,6 @@ from ..engines.use import recorded
 from .network_faults import Fault, NetworkFaults
 from .scenario import Event, Scenario, read_scenario
 
-MODALITY = "signals"
 SIGNALS = ("ecg", "vitals")
 
 
@@ -72,6 +71,7 @@ class WardRequest:
     start: int = 0
     scenario: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    modality: str = "signals"
 
 
 @dataclass(frozen=True)
@@ -91,20 +91,31 @@ class Drawing:
 def ward_of_cohort(folder: Path, request: WardRequest) -> Ward:
     """The first patients of a finished cohort.
 
-    Raises InputError, also if it has fewer or lacks signals, and Refused if it is in quarantine.
+    Raises InputError, also if it has fewer or lacks the modality, and Refused if it is in quarantine.
     """
     cohort = Cohort.open(folder)
     require_free(folder)
     cohort.require_complete()
-    if MODALITY not in cohort.manifest["modalities"]:
-        raise InputError(f"{folder}: the cohort has no {MODALITY}; draw one with --modalities {MODALITY}")
+    if request.modality not in cohort.manifest["modalities"]:
+        raise InputError(
+            f"{folder}: the cohort has no {request.modality}; draw one with --modalities {request.modality}"
+        )
     if (request.patients or 0) > cohort.patients:
         raise InputError(f"--patients {request.patients}: {folder} has {cohort.patients} patients")
     with weights.using(recorded(cohort)):
-        modality = load_modality(MODALITY, cohort.manifest["modalities"][MODALITY].get("options"))
+        modality = load_modality(
+            request.modality, cohort.manifest["modalities"][request.modality].get("options")
+        )
         name = str(cohort.manifest["population"].get("name", folder.name))
         patients = islice(cohort.read([modality]), request.patients)
-        return _ward(name, modality, patients, request.patients or cohort.patients, request, _drawing(cohort))
+        return _ward(
+            name,
+            modality,
+            patients,
+            request.patients or cohort.patients,
+            request,
+            _drawing(cohort, request.modality),
+        )
 
 
 def ward_of_population(name: str, request: WardRequest) -> Ward:
@@ -112,29 +123,29 @@ def ward_of_population(name: str, request: WardRequest) -> Ward:
     from ...conditioning.population import Population
 
     population = Population.load(name)
-    options = {**population.config.options.get(MODALITY, {}), **request.options}
-    modality = load_modality(MODALITY, options)
+    options = {**population.config.options.get(request.modality, {}), **request.options}
+    modality = load_modality(request.modality, options)
     number = 10 if request.patients is None else request.patients
     profiles = (population.patient(index, request.seed) for index in range(number))
     encoder = ProfileEncoder.of(population.vocabulary, modality.weights())
     patients = generate(profiles, [modality], encoder, request.seed)
-    drawing = Drawing(request.seed, MODALITY, encoder)
+    drawing = Drawing(request.seed, request.modality, encoder)
     return _ward(population.config.name, modality, patients, number, request, drawing)
 
 
-def _drawing(cohort: Cohort) -> Drawing | None:
-    """How a cohort's signals were drawn; None if that was with other weights than those in force."""
+def _drawing(cohort: Cohort, modality: str) -> Drawing | None:
+    """How a cohort's records were drawn; None if that was with other weights than those in force."""
     there = cohort.manifest.get("weights", {})
-    used = cohort.manifest["modalities"][MODALITY].get("weights", ())
+    used = cohort.manifest["modalities"][modality].get("weights", ())
     try:
         same = bool(used) and all(there.get(name) == weights.digest(weights.find(name)) for name in used)
     except InputError:  # no such weights here
         same = False
     if not same:
         return None
-    draw = cohort.resampled.get(MODALITY, 0)
+    draw = cohort.resampled.get(modality, 0)
     encoder = ProfileEncoder.of(vocabulary(), used)  # with what the weights declare
-    return Drawing(int(cohort.manifest["seed"]), f"{MODALITY}/{draw}" if draw else MODALITY, encoder)
+    return Drawing(int(cohort.manifest["seed"]), f"{modality}/{draw}" if draw else modality, encoder)
 
 
 def _ward(
@@ -143,7 +154,9 @@ def _ward(
 ) -> Ward:  # fmt: skip
     require(patients=number)
     if not isinstance(modality, Live):
-        raise InputError(f"the modality {MODALITY!r} that is installed cannot be streamed")
+        raise InputError(
+            f"--modality {request.modality}: cannot be streamed; expected a modality that has live() and live_rules()"
+        )
     scenario = Scenario()
     if request.scenario is not None:
         scenario = read_scenario(request.scenario, modality.live_rules(), number)
@@ -162,7 +175,7 @@ def _beds(
         seed = seed_for(request.seed, profile.patient_id, "stream")
         row = None if drawing is None else drawing.row(profile)
         source = modality.live(
-            profile, patient.records.get(MODALITY, Record({})), seed if row is None else row.seeds[0],
+            profile, patient.records.get(request.modality, Record({})), seed if row is None else row.seeds[0],
             signals=request.signals, rate=request.rate, start=request.start,
             rules=[event.settings for event in events if not event.is_fault],
             **({} if drawing is None else {"row": row, "columns": drawing.encoder.columns}),

@@ -845,7 +845,9 @@ def test_an_unknown_path_and_a_taken_port_are_refused(scheme):
         else:
             reader, writer = await asyncio.open_connection("127.0.0.1", sink.port)
             writer.write(b"GET /icu/bed-9 HTTP/1.0\r\n\r\n")
-            assert b"404 Not Found" in await reader.read()
+            answer = await reader.read()
+            assert b"404 Not Found" in answer
+            assert b"beds are /icu/bed-1 to /icu/bed-" in answer
             writer.close()
         await CLIENTS[scheme](sink.port, "", 8)
         await task
