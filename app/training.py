@@ -92,7 +92,9 @@ def train(
         learnt, folder = _learnt(
             modality, data, out, privacy, config, init, overwrite, checkpoints, seed, how
         )
-    card = learnt.card.model_copy(update={"version": __version__, "reading": list(found)})
+    # counts of what private data had are exact, and charged to nobody: they are printed and go no further
+    reading = list(found) if privacy.epsilon is None else []
+    card = learnt.card.model_copy(update={"version": __version__, "reading": reading})
     replace(learnt, card=card).save(out)
     if checkpoints is None and card.complete:
         shutil.rmtree(folder, ignore_errors=True)

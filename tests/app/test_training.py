@@ -375,3 +375,25 @@ def test_a_training_that_the_minutes_end_keeps_its_checkpoints_until_resume_fini
     assert any("ended by --max-minutes" in line for line in card.reading)
     assert read_card(learn("omics", tmp_path, resume=True, overwrite=True)).complete
     assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+
+def test_the_card_of_a_private_training_holds_no_counts_of_what_was_left_out(tmp_path: Path) -> None:
+    data, names = tmp_path / "data", [f"p{i}" for i in range(300)]
+    data.mkdir()
+    pd.DataFrame({"patient_id": names, "age": 50, "split": "train"}).to_csv(
+        data / "patients.csv", index=False
+    )
+    lactate = np.r_[99.0, np.linspace(1, 6, 299)]
+    pd.DataFrame({"patient_id": names, "hour": 0, "Lactate": lactate}).to_parquet(data / "series.parquet")
+    channels = {"Lactate": {"unit": "mmol/L", "range": [0, 30]}}
+    described = {
+        "name": "labs", "licence": "none", "table": "patients.csv", "record": "patient_id", "patient_id": "patient_id",
+        "fields": {"age": {"column": "age"}}, "split": "split",
+        "options": {"modality": "signals", "kind": "vitals", "hours": 4, "channels": channels},
+    }  # fmt: skip
+    (data / "dataset.yaml").write_text(yaml.safe_dump(described))
+    private = Privacy(epsilon=8.0, delta=1e-4, ledger=tmp_path / "ledger.jsonl")
+    with pytest.warns(DataWarning, match="1 readings of Lactate"):
+        card = train("signals", data, tmp_path / "vitals.safetensors", private)
+    assert card.epsilon is not None
+    assert card.reading == []
