@@ -51,7 +51,7 @@ def images(place: Path, patients: int = 12) -> Path:
             }
         )
     fields = {"age": AGE, "sex": SEX, "J90": {"column": "labels", "pattern": "Effusion"}}
-    return folder(place, rows, fields, {"modality": "imaging"})
+    return folder(place, rows, fields, {"modality": "imaging", "shows": {"body_part": "CHEST"}})
 
 
 def ecgs(place: Path) -> Path:
