@@ -39,7 +39,7 @@ class CosineSettings(Settings):
     `rank` is the number of leading coefficients; unless it is given it follows from the number of patients and the
     noise. `fields` are those that the mean depends on, all that the folder knows unless said. `temperature` scales the
     distance from the mean: a lower one shows more of the fields and varies less. `emphasis` multiplies what flags and
-    classes change in the mean: with 1, a classifier trained on real images finds less of them in drawn ones.
+    classes change in the mean; above 1 a classifier trained on real images finds more of them in drawn ones.
     """
 
     size: int = Field(default=64, ge=16, le=512)
@@ -47,7 +47,7 @@ class CosineSettings(Settings):
     rank: int | None = Field(default=None, ge=1)
     fields: tuple[str, ...] | None = None
     temperature: float = Field(default=0.8, gt=0)
-    emphasis: float = Field(default=1.5, gt=0)
+    emphasis: float = Field(default=1.0, gt=0)
 
     @model_validator(mode="after")
     def _fits(self) -> "CosineSettings":
