@@ -122,7 +122,7 @@ def shown(data: Sequence[TrainingSet], wanted: Shows, init: Weights | None) -> S
     found |= Subject.of_data(data).shows()
     if "iod" in found and not KINDS[found["iod"]].colour and channels_of(data) > 1:
         del found["iod"]
-    stated = next((shows for part in data if (shows := options_of(part).shows)), {})
+    stated = next((said for part in data if (said := options_of(part).shows)), {})
     shows = parse(
         Shows, {**found, **stated, **wanted.model_dump(exclude_unset=True)}, "options.shows of dataset.yaml"
     )

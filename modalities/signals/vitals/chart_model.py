@@ -111,7 +111,8 @@ class ChartModel:
         seen = self._charted(number, length, hours, noise.charting)
         readings = np.full((rows, steps, lattice.count), np.nan)
         for c in range(lattice.count):
-            values = course(*parts[:, c, :4].T, number[:, c], noise.readings[:, c])
+            level, spread, trend, change = parts[:, c, :4].T
+            values = course(level, spread, trend, change, number[:, c], noise.readings[:, c])
             place = (np.cumsum(seen[..., c], axis=1) - 1).clip(0)
             readings[..., c] = np.where(seen[..., c], np.take_along_axis(values, place, axis=1), np.nan)
         stepped = lattice.low + lattice.step * np.rint((readings - lattice.low) / lattice.step)

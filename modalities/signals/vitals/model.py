@@ -197,18 +197,19 @@ class VitalsSampler:
         seeds, profiles, lattice = batch.seeds[rows], batch.profiles[rows], self.lattice
         context = np.zeros((self.ROWS, code.shape[1]), dtype=np.float32)
         context[: len(seeds)] = code[rows]
+        charts: Float32Array | list[Float32Array]
         if self.copula is not None:
             noise = Noise.of(seeds, self.ROWS, max(self.hours, self.shape.hours), lattice.count)
-            readings, length = self.copula.draw(
+            charts, length = self.copula.draw(
                 context, self.card.columns, noise, lattice, self.shape.hours, self.shape.shortest
             )
         else:
-            readings, length = self._drawn(context, seeds, onset[rows])
+            charts, length = self._drawn(context, seeds, onset[rows])
         step, out = self.shape.step_hours, []
         for row, (profile, fields) in enumerate(zip(profiles, known[rows], strict=True)):
             hours = min(int(length[row]), self.hours) if self.ends else self.hours
             levels = {name: value for name, value in profile.measurements.items() if name in fields}
-            stay = shifted(readings[row][:hours], levels, lattice)
+            stay = shifted(charts[row][:hours], levels, lattice)
             table = np.full((self.hours, lattice.count), np.nan, dtype=np.float32)
             table[:hours] = coherent(self.trajectory.apply(stay, lattice, step), lattice)
             facts = {"hours": hours, **self.trajectory.facts(self.shape.first_onset), **self._said}
