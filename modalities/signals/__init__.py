@@ -12,11 +12,12 @@ from ...core.errors import InputError
 from ...core.identity import changed
 from ...core.modality import Batch, Conditioner, Generator, Record, TrainingSet, View
 from ...core.profile import PatientProfile
-from ...core.training.weights import Weights, find, load
+from ...core.training.weights import Weights, available, find, load, read_card
 from .acquisition import Acquisition, SignalsOptions
+from .channels import VITALS as SHIPPED_CHANNELS
 from .channels import channels_of
 from .layout import ECG_GAIN
-from .leads import leads_of
+from .leads import leads_in, leads_of
 
 if TYPE_CHECKING:
     from ...core.cohort.watermark import Mark, Tally
@@ -62,6 +63,7 @@ class Signals:
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         self.options = parse(SignalsOptions, dict(options or {}), "signals options")
+        self.indication = _indication()
         self._sampler: EcgSampler | None = None  # of live monitors, loaded once for all of them
 
     def indicated(self, profile: PatientProfile) -> bool:
@@ -212,3 +214,16 @@ class Signals:
         from .metrics import views
 
         return views()
+
+
+def _indication() -> str:
+    """Who has which signals, by the cards of the weights in force."""
+    there = available()
+    if not {ECG, VITALS} <= set(there):
+        return Signals.indication
+    leads = len(leads_in(read_card(there[ECG]).model).names)
+    channels = channels_of(read_card(there[VITALS]).model)
+    charted = (
+        "hourly vitals" if channels in ((), SHIPPED_CHANNELS) else f"a chart of {len(channels)} channels"
+    )
+    return f"every patient has a {leads}-lead ECG and {charted} of one day"
