@@ -62,6 +62,7 @@ def train(
         raise InputError("model.shows: a cosine model draws single images, not enlarged; leave both out")
     fields = known if settings.fields is None else [name for name in known if name in settings.fields]
     images = Images.read(data, settings.size, settings.channels or channels_of(data))
+    shows.remark_nameless()
     vocabulary = SHIPPED.settle(field for part in images.parts for field in part.vocabulary.declared)
     require_known_classes(tuple(dict.fromkeys(fields)), images.profiles, vocabulary)
     columns = design_columns(columns_of(conditioner.columns, fields))

@@ -14,6 +14,7 @@ from torch.nn import functional
 from ...core.condition import FieldDropout
 from ...core.config import Settings
 from ...core.errors import InputError
+from ...core.remarks import remark
 from ...core.training.weights import Card, Weights
 from ...core.types import Float32Array
 from . import gaussian_prior, histogram_matching
@@ -116,6 +117,14 @@ class Shows(Settings):
         if self.slices > 1 and self.slice_spacing_mm is None:
             raise ValueError(f"a series of {self.slices} slices needs slice_spacing_mm")
         return self
+
+    def remark_nameless(self) -> None:
+        """Say that files and titles will name no body part, where that is so."""
+        if not self.body_part:
+            remark(
+                "imaging: nobody says which body part the images show, so that files and titles name none; say it in "
+                "dataset.yaml by options: {shows: {body_part: ...}}"
+            )
 
 
 def shows_of(card: Card) -> Shows:

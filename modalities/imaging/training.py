@@ -116,7 +116,7 @@ def train(
 def shown(data: Sequence[TrainingSet], wanted: Shows, init: Weights | None) -> Shows:
     """What the images are of: as the training YAML says, else the folder, its tags, or the weights it starts from.
 
-    Where nobody names a body part, none is made up, which a remark says.
+    Where nobody names a body part, none is made up.
     """
     found: dict[str, Any] = {} if init is None else {"body_part": shows_of(init.card).body_part}
     found |= Subject.of_data(data).shows()
@@ -126,11 +126,6 @@ def shown(data: Sequence[TrainingSet], wanted: Shows, init: Weights | None) -> S
     shows = parse(
         Shows, {**found, **stated, **wanted.model_dump(exclude_unset=True)}, "options.shows of dataset.yaml"
     )
-    if not shows.body_part:
-        remark(
-            "imaging: nobody says which body part the images show, so that files and titles name none; say it in "
-            "dataset.yaml by options: {shows: {body_part: ...}}"
-        )
     return shows
 
 
@@ -164,6 +159,7 @@ def train_flow(
     if settings.histogram_matching and (how.budget is not None or shape.channels > 1 or shows.slices > 1):
         raise InputError("model.histogram_matching: works on public grey images of one slice; leave it out")
     images = Images.read(data, shape.size, shape.channels)
+    settings.shows.remark_nameless()
     code = select(conditioner.encode(images.profiles), conditioner.columns, wanted)
     if shows.slices > 1:
         if not np.isfinite(images.places).any():

@@ -76,7 +76,10 @@ class Signals:
 
     def weight_kinds(self) -> Mapping[str, tuple[str, ...]]:
         """What the kinds begin with, by name; see core.capabilities.WeightKinds."""
-        return {ECG: ("Gaussian copula",), VITALS: ("autoregressive GRU",)}
+        return {
+            ECG: ("Gaussian copula of time-aligned beats",),
+            VITALS: ("autoregressive GRU", "Gaussian copula of stays"),
+        }
 
     def generator(self, columns: Sequence[str]) -> Generator:
         """The shipped or user's weights named `ecg` and `vitals`."""
@@ -221,8 +224,10 @@ def _indication() -> str:
     there = available()
     if not {ECG, VITALS} <= set(there):
         return Signals.indication
-    leads = len(leads_in(read_card(there[ECG]).model).names)
-    channels = channels_of(read_card(there[VITALS]).model)
+    ecg, vitals = read_card(there[ECG]), read_card(there[VITALS])
+    if {ecg.modality, vitals.modality} != {"signals"}:  # which is refused where they are used
+        return Signals.indication
+    leads, channels = len(leads_in(ecg.model).names), channels_of(vitals.model)
     charted = (
         "hourly vitals" if channels in ((), SHIPPED_CHANNELS) else f"a chart of {len(channels)} channels"
     )

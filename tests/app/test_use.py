@@ -125,7 +125,7 @@ def shipped(name: str) -> Callable[[Path], Path]:
         ("vitals", lambda place: place, "no such file; expected weights that"),
         ("vitals", lambda place: Path(__file__), "not a Polyclinic weight file"),
         ("vitals", shipped("imaging"), "expected weights of signals, got weights of imaging"),
-        ("vitals", shipped("ecg"), "expected weights of kind autoregressive GRU, got Gaussian copula"),
+        ("vitals", shipped("ecg"), "kind autoregressive GRU or Gaussian copula of stays, got Gaussian copula of time"),
         ("imaging", shipped("imaging"), "reads weights of that name; expected one of: ecg, vitals"),
     ],
 )  # fmt: skip
