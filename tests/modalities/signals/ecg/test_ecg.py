@@ -212,7 +212,8 @@ def test_noise_drowns_a_tiny_budget(model: MorphologyModel, tmp_path: Path) -> N
     """At epsilon 0.01 the model stays the public one: what is learnt is shrunk to nothing, not drawn at random."""
     still = adapted(model, tmp_path, 0.01)
     assert np.abs(still.regression[-1] - model.regression[-1]).max() < 1.0
-    assert np.abs(still.cholesky - model.cholesky).max() < 0.6
+    moved = np.abs(still.cholesky - model.cholesky)
+    assert moved.mean() < 0.03, moved.mean()  # 0.04 at epsilon 5; the largest entry swings with the noise
 
 
 def test_ecgs_under_a_budget_need_public_weights(tmp_path: Path) -> None:

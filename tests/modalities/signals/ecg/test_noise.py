@@ -144,7 +144,9 @@ def test_a_long_stream_takes_no_more_memory_than_a_short_one() -> None:
         tracemalloc.stop()
         return held
 
-    assert peak(300) < peak(5) + 50_000
+    assert (
+        peak(300) < peak(5) + 250_000
+    )  # a block kept would add 295 times its size; the collector's timing adds some
 
 
 # -- live
