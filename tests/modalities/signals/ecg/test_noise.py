@@ -144,9 +144,8 @@ def test_a_long_stream_takes_no_more_memory_than_a_short_one() -> None:
         tracemalloc.stop()
         return held
 
-    assert (
-        peak(300) < peak(5) + 250_000
-    )  # a block kept would add 295 times its size; the collector's timing adds some
+    peak(300)  # what is made at first use, in the first minutes of a process, is no growth
+    assert peak(300) < peak(5) + 50_000
 
 
 # -- live
