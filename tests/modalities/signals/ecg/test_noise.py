@@ -144,7 +144,8 @@ def test_a_long_stream_takes_no_more_memory_than_a_short_one() -> None:
         tracemalloc.stop()
         return held
 
-    peak(300)  # what is made at first use, in the first minutes of a process, is no growth
+    for _ in range(3):  # what a process makes at first use is no growth
+        peak(300)
     assert peak(300) < peak(5) + 50_000
 
 
