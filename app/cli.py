@@ -1,6 +1,8 @@
 """The command line: arguments, progress, exit codes (0 done, 1 bug, 2 wrong input, 3 refused); no logic."""
 
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,9 +43,9 @@ SetOptions = Annotated[
 
 
 def main() -> None:
-    """Run a command and exit; a user's error is one line on stderr."""
+    """Run a command and exit; a user's error is one line on stderr. SIGTERM ends it as Ctrl-C does."""
     try:
-        with remarks(_say):
+        with remarks(_say), _terminated():
             code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except UsageError as error:
         _fail(error.format_message(), 2)
@@ -54,6 +56,19 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         _fail("stopped", INTERRUPTED)
     sys.exit(code or 0)
+
+
+@contextmanager
+def _terminated() -> Iterator[None]:
+    """SIGTERM is a KeyboardInterrupt in the block, so that whoever is stopped says what is kept."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fail(error: object, code: int) -> None:

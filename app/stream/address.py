@@ -1,5 +1,6 @@
 """Address: where a stream goes, from a URL: mqtt://host:port/prefix, ws://host:port, sse://host:port, or -."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
@@ -16,7 +17,10 @@ RATES = {"rate": (250, 500)}  # of the ECG, Hz; any sink
 
 @dataclass(frozen=True)
 class Address:
-    """A parsed URL. `prefix` comes before the topics, `rate` is the ECG's in Hz, `options` are the sink's."""
+    """A parsed URL. `prefix` comes before the topics, `rate` is the ECG's in Hz, `options` are the sink's.
+
+    `origins` are web pages that may read a server besides its own.
+    """
 
     scheme: str
     host: str = LOOPBACK
@@ -24,6 +28,7 @@ class Address:
     prefix: str = ""
     rate: int = 500
     options: Mapping[str, int] = field(default_factory=dict)
+    origins: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         if self.scheme == STDOUT:
@@ -47,8 +52,12 @@ def parse_address(url: str) -> Address:
     scheme = STDOUT if stdout else parts.scheme
     sink = load("sinks", scheme)
     prefixed, known = getattr(sink, "takes_prefix", True), {**getattr(sink, "choices", {}), **RATES}
-    options = {key: _choice(url, "-" if stdout else scheme, known, key, value)
-               for key, value in parse_qsl(parts.query, True)}  # fmt: skip
+    asked = parse_qsl(parts.query, True)
+    origins: tuple[str, ...] = ()
+    if getattr(sink, "takes_origins", False):
+        origins = tuple(_origin(url, value) for key, value in asked if key == "origin")
+        asked = [(key, value) for key, value in asked if key != "origin"]
+    options = {key: _choice(url, "-" if stdout else scheme, known, key, value) for key, value in asked}
     rate = options.pop("rate", 500)
     if stdout:
         return Address(scheme, rate=rate, options=options)
@@ -63,13 +72,20 @@ def parse_address(url: str) -> Address:
         )
     prefix = prefix or ("polyclinic" if prefixed else "")
     port = getattr(sink, "default_port", 0) if port is None else port
-    return Address(scheme, parts.hostname or LOOPBACK, port, prefix, rate, options)
+    return Address(scheme, parts.hostname or LOOPBACK, port, prefix, rate, options, origins)
 
 
 def make_sink(address: Address, wait: bool, limit: int = LIMIT) -> Sink:
     """The sink of an address; `wait` for room, or drop; `limit` is how many bytes may wait."""
     sink: Sink = load("sinks", address.scheme)(address, wait, limit)
     return sink
+
+
+def _origin(url: str, value: str) -> str:
+    """As a browser writes it: scheme, host, and the port unless it is the scheme's own."""
+    if not re.fullmatch(r"https?://[^\s/?#@]+", value):
+        raise InputError(f"--to {url}: origin is one as https://ward.example:8443, got {value!r}")
+    return value
 
 
 def _choice(url: str, scheme: str, choices: Mapping[str, tuple[int, ...]], key: str, value: str) -> int:

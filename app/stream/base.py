@@ -1,8 +1,9 @@
 """What sinks share: the Message they take, FLUSH and Gone. core.contracts.Sink is the contract of a sink.
 
 A sink is one file and an entry point in the group `polyclinic.sinks`, named after the scheme of its URL. Its class may
-say more of the URL: `default_port`, `takes_prefix` (whether the path comes before the topics), and `choices` (the keys
-of the query, and their values).
+say more of the URL: `default_port`, `takes_prefix` (whether the path comes before the topics), `choices` (the keys
+of the query, and their values), `takes_origins` (whether `origin=` names web pages that may read); and of itself
+`notice`, a line that the user must know.
 """
 
 from dataclasses import dataclass

@@ -18,6 +18,10 @@ class Broadcaster:
         self._retained: dict[str, Message] = {}
         self._came = asyncio.Event()
 
+    def __len__(self) -> int:
+        """How many clients there are."""
+        return len(self._clients)
+
     def knows(self, path: str) -> bool:
         """Whether a path is the ward, a bed, or lies below a bed; the empty one is all of it."""
         return any(_below(home, path) or _below(path, home) for home in self.beds)

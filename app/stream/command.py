@@ -1,16 +1,18 @@
 """stream_live(): a StreamRequest is checked before anything starts, then run to its end and summed up."""
 
 import asyncio
+import contextlib
 import math
 import re
-from collections.abc import Callable, Mapping
+import signal
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import InputError
 from ...core.limits import require
-from .address import LOOPBACK, Address, make_sink, parse_address
+from .address import Address, make_sink, parse_address
 from .run import Pace, Tally, run
 from .ward import SIGNALS, Ward, WardRequest, ward_of_cohort, ward_of_population
 
@@ -45,13 +47,30 @@ def stream_live(request: StreamRequest, report: Callable[[str], None]) -> Tally:
     require(patients=request.patients, seed=request.seed, seconds=request.seconds)
     wait = request.when_full == "wait" or (not request.when_full and speed is None)
     ward = _ward(request, address, start)
-    if address.scheme in ("ws", "sse") and address.host not in (LOOPBACK, "localhost", "::1"):
-        report(f"{address} is open to whoever reaches this machine")
-    report(f"{ward.name}: beds {ward.beds[0].name} to {ward.beds[-1].name} go to {address}")
     sink = make_sink(address, wait)
-    tally = asyncio.run(run(ward, sink, Pace(speed, request.seconds, start, request.fhir)))
+    report(f"{ward.name}: beds {ward.beds[0].name} to {ward.beds[-1].name} go to {address}")
+    if notice := getattr(sink, "notice", ""):
+        report(f"{address}: {notice}")
+    tally = asyncio.run(_until_told(run(ward, sink, Pace(speed, request.seconds, start, request.fhir))))
     report(_summary(tally))
     return tally
+
+
+async def _until_told(stream: Coroutine[Any, Any, Tally]) -> Tally:
+    """A stream that SIGTERM stops as Ctrl-C does: it sends what waits and says what was sent."""
+    task = asyncio.ensure_future(stream)
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(
+        NotImplementedError, RuntimeError, ValueError
+    ):  # not the main thread, or Windows
+        loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:  # nothing was sent yet
+        raise KeyboardInterrupt from None
+    finally:
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.remove_signal_handler(signal.SIGTERM)
 
 
 def _ward(request: StreamRequest, address: Address, start: int) -> Ward:

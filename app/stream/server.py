@@ -1,8 +1,9 @@
 """ServerSink: an HTTP server; each client names a path (/ward/bed/signal, / for all) and gets events or frames."""
 
 import asyncio
+import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, ClassVar
 
 from ...core.errors import InputError
@@ -10,25 +11,35 @@ from .address import Address
 from .base import FLUSH, Message
 from .bounded_queue import Closed
 from .broadcaster import Broadcaster
+from .door import Door
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
+    from starlette.requests import HTTPConnection, Request
     from starlette.responses import Response
     from starlette.websockets import WebSocket
     from uvicorn import Server
 
 GOODBYE = 1.0  # s that a client may take to read the rest when the stream closes
-HEADERS = {"Cache-Control": "no-store", "Access-Control-Allow-Origin": "*", "Connection": "close"}
+CLIENTS = 128  # at once
+WAITING = 128  # connections that the system holds until they are taken
+LONGEST = 1024  # bytes of what a client may send over a WebSocket: none of it is of use
+HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Connection": "close"}
 
 
 class ServerSink:
-    """A core.contracts.Sink. Each path answers GET with server-sent events, a WebSocket with a text frame a message."""
+    """A core.contracts.Sink. Each path answers GET with server-sent events, a WebSocket with a text frame a message.
+
+    Who may read is the Door's to say; there are at most CLIENTS of them.
+    """
 
     default_port: ClassVar = 8765
     takes_prefix: ClassVar = False
+    takes_origins: ClassVar = True
 
     def __init__(self, address: Address, wait: bool, limit: int) -> None:
         self._address, self._broadcaster = address, Broadcaster(wait, limit)
+        self._door = Door.of(address)
+        self.notice = self._door.notice
         self._server: Server | None = None
         self.port = address.port  # the one it listens on, once it is open
 
@@ -37,6 +48,8 @@ class ServerSink:
         import uvicorn
         from starlette.applications import Starlette
         from starlette.routing import Route, WebSocketRoute
+
+        from .http_connection import HttpConnection, one_line
 
         family = socket.AF_INET6 if ":" in self._address.host else socket.AF_INET
         try:
@@ -49,14 +62,18 @@ class ServerSink:
         path = "/{path:path}"
         app = Starlette(routes=[Route(path, self._events), WebSocketRoute(path, self._frames)])
         config = uvicorn.Config(
-            app, http="h11", ws="websockets-sansio", ws_per_message_deflate=False, lifespan="off",
-            log_config=None, log_level="error", access_log=False, date_header=False, server_header=False,
+            app, http=HttpConnection, ws="websockets-sansio", ws_per_message_deflate=False, ws_max_size=LONGEST,
+            lifespan="off", log_config=None, log_level="error", access_log=False, date_header=False,
+            server_header=False, backlog=1,
         )  # fmt: skip
         config.load()
         # startup() and shutdown() in place of serve(), which would take Ctrl-C from the stream
         self._server = uvicorn.Server(config)
         self._server.lifespan = config.lifespan_class(config)
+        asyncio.get_running_loop().set_exception_handler(one_line)
         await self._server.startup(sockets=[listener])
+        # asyncio tries so many times in one go, and where no descriptor is left tells of, and repeats, each of them
+        listener.listen(WAITING)
 
     async def ready(self) -> None:
         """See core.contracts.Sink."""
@@ -81,36 +98,62 @@ class ServerSink:
         return left
 
     async def _events(self, request: "Request") -> "Response":
-        from starlette.responses import PlainTextResponse, StreamingResponse
+        from starlette.responses import StreamingResponse
 
-        path = request.path_params["path"].strip("/")
-        if not self._broadcaster.knows(path):
-            return PlainTextResponse(self._unknown(), 404, {"Connection": "close"})
-        lines = (b"data: " + payload + b"\n\n" async for payload in self._payloads(path))
-        return StreamingResponse(lines, headers=HEADERS, media_type="text/event-stream")
+        if refused := self._refusal(request):
+            return refused
+        headers = dict(HEADERS)
+        if origin := request.headers.get("origin"):
+            headers |= {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+        lines = (b"data: " + payload + b"\n\n" async for payload in self._payloads(_path(request)))
+        return StreamingResponse(lines, headers=headers, media_type="text/event-stream")
 
     async def _frames(self, client: "WebSocket") -> None:
-        from starlette.responses import PlainTextResponse
-        from starlette.websockets import WebSocketDisconnect
-
-        path = client.path_params["path"].strip("/")
-        if not self._broadcaster.knows(path):
-            await client.send_denial_response(PlainTextResponse(self._unknown(), 404))
+        if refused := self._refusal(client):
+            await client.send_denial_response(refused)
             return
         await client.accept()
+        tasks = asyncio.create_task(self._send(client)), asyncio.create_task(_left(client))
         try:
-            async for payload in self._payloads(path):
-                await client.send_text(payload.decode())
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        for error in ended:
+            if isinstance(error, Exception):  # a bug's
+                raise error
+
+    async def _send(self, client: "WebSocket") -> None:
+        """All frames, until the stream ends or the client is gone."""
+        from starlette.websockets import WebSocketDisconnect
+
+        with contextlib.suppress(WebSocketDisconnect):
+            async with contextlib.aclosing(self._payloads(_path(client))) as payloads:
+                async for payload in payloads:
+                    await client.send_text(payload.decode())
             await client.close()
-        except WebSocketDisconnect:
-            return
+
+    def _refusal(self, client: "HTTPConnection") -> "Response | None":
+        """The answer to a client that does not get in; None if it does."""
+        from starlette.responses import PlainTextResponse
+
+        found = self._door.refusal(client)
+        if found is None and len(self._broadcaster) >= CLIENTS:
+            found = 503, f"{CLIENTS} clients are connected, which is the most; come again"
+        if found is None and not self._broadcaster.knows(_path(client)):
+            found = 404, self._unknown()
+        if found is None:
+            return None
+        headers = dict(HEADERS) | ({"WWW-Authenticate": "Bearer"} if found[0] == 401 else {})
+        return PlainTextResponse(f"{found[1]}\n", found[0], headers)
 
     def _unknown(self) -> str:
         beds = self._broadcaster.beds
         there = f"beds are /{beds[0]} to /{beds[-1]}; " if beds else ""
-        return f"no such ward, bed or signal; {there}/ is all of them\n"
+        return f"no such ward, bed or signal; {there}/ is all of them"
 
-    async def _payloads(self, path: str) -> AsyncIterator[bytes]:
+    async def _payloads(self, path: str) -> AsyncGenerator[bytes, None]:
         """What a client gets, each payload taken off its queue once it was sent, until the stream ends."""
         with self._broadcaster.client(path) as queue:
             while True:
@@ -120,6 +163,16 @@ class ServerSink:
                     return
                 yield message.payload
                 queue.pop()
+
+
+def _path(client: "HTTPConnection") -> str:
+    return str(client.path_params["path"]).strip("/")
+
+
+async def _left(client: "WebSocket") -> None:
+    """Come back when the client has left; what it says is of no use."""
+    while (await client.receive())["type"] != "websocket.disconnect":
+        pass
 
 
 class SseSink(ServerSink):

@@ -757,7 +757,7 @@ async def websocket_client(port, path, count):
 
 async def sse_client(port, path, count):
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(f"GET /{path} HTTP/1.0\r\n\r\n".encode())
+    writer.write(f"GET /{path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
     head = await reader.readuntil(b"\r\n\r\n")
     assert b"200 OK" in head
     assert b"text/event-stream" in head
@@ -811,7 +811,7 @@ def test_a_slow_client_drops_for_itself_alone(scheme, monkeypatch):
         while getattr(sink, "_server", None) is None:
             await asyncio.sleep(0.01)
         _, asleep = await asyncio.open_connection("127.0.0.1", sink.port)
-        hello = "GET / HTTP/1.1\r\nHost: x\r\n"
+        hello = "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         if scheme == "ws":
             key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
             hello += "Upgrade: websocket\r\nConnection: Upgrade\r\n" + key
@@ -844,7 +844,7 @@ def test_an_unknown_path_and_a_taken_port_are_refused(scheme):
                 await websocket_client(sink.port, "icu/bed-9", 1)
         else:
             reader, writer = await asyncio.open_connection("127.0.0.1", sink.port)
-            writer.write(b"GET /icu/bed-9 HTTP/1.0\r\n\r\n")
+            writer.write(b"GET /icu/bed-9 HTTP/1.0\r\nHost: [::1]\r\n\r\n")
             answer = await reader.read()
             assert b"404 Not Found" in answer
             assert b"beds are /icu/bed-1 to /icu/bed-" in answer
@@ -893,10 +893,11 @@ def test_lines_of_a_cohort_on_disk(cohort):
     assert len(ecg["leads"]["V6"]) == ecg["rate"] == 250
 
 
-def test_an_interrupt_ends_cleanly_with_130_and_a_summary(cohort):
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_cleanly_with_130_and_a_summary(cohort, how):
     process = polyclinic(cohort, "--to", "-", "--signals", "vitals")
     lines = [process.stdout.readline() for _ in range(6)]
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert json.loads(out.splitlines()[-1])["state"] == "stopped"
