@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, time, timedelta
+from datetime import date, timedelta
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any
@@ -104,9 +104,3 @@ def derived_uid(uid: str, part: str) -> str:
 def slice_uid(series_uid: str, instance_uid: str, place: int) -> str:
     """The UID of an image of a series: the first has the record's own, the others derive theirs."""
     return derived_uid(series_uid, f"slice {place}") if place else instance_uid
-
-
-def study_begins(study_uid: str, day: date) -> datetime:
-    """When a study of that UID was made: between 07:00 and 19:00 of that day, to the second."""
-    token = blake2b(study_uid.encode(), digest_size=6).digest()
-    return datetime.combine(day, time(7)) + timedelta(seconds=int.from_bytes(token, "big") % (12 * 3600))

@@ -33,6 +33,8 @@ TRUE_NOTES = "notes_truth"
 
 ACT_REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 HTEST = {"system": ACT_REASON, "code": "HTEST", "display": "test health data"}
+DICOM_UID = "urn:dicom:uid"
+ACCESSIONS = "http://example.org/polyclinic/accession"
 PATIENT_IDS = "http://example.org/polyclinic/patient-id"  # example.org: nobody's real identifiers
 
 # of a trace -> name of the answer

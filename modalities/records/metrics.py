@@ -8,6 +8,7 @@ from typing import Any
 
 from .case import Case, Violation
 from .data import (
+    DICOM_UID,
     FOLDER,
     HTEST,
     NOTE_KINDS,
@@ -136,6 +137,8 @@ def _images(study: Resource, folder: Path) -> Iterator[str]:
             continue
         held.add((header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID))
     for identifier in study.get("identifier", []):
+        if identifier.get("system") != DICOM_UID:
+            continue
         uid = str(identifier.get("value", "")).removeprefix("urn:oid:")
         said = {(uid, series["uid"], one["uid"]) for series in study["series"] for one in series["instance"]}
         for _, _, instance in sorted(said - held):

@@ -7,9 +7,23 @@ from ...core.body_parts import REGIONS
 from ...core.errors import InputError
 from ...core.fields import ICD10, SHIPPED, SNOMED
 from ...core.modality import Facts
-from ...core.profile import slice_uid, study_begins
+from ...core.profile import slice_uid
+from ...core.study import Study
 from .codes import DICOM, HGNC, UCUM, codes
-from .data import ANSWERS, GENE_UNIT, GENES, MODALITIES, RHYTHMS, SOP_CLASSES, SUBTYPES, Resource, concept
+from .data import (
+    ACCESSIONS,
+    ANSWERS,
+    DICOM_UID,
+    GENE_UNIT,
+    GENES,
+    HL7,
+    MODALITIES,
+    RHYTHMS,
+    SOP_CLASSES,
+    SUBTYPES,
+    Resource,
+    concept,
+)
 from .formats.fhir import Writer
 from .simulation.chart import INDEX_STARTS, Chart, Reading, Report, Visit
 
@@ -62,19 +76,39 @@ def instance_uids(facts: Facts) -> list[str]:
     return [slice_uid(*uids, place) for place in range(slices_of(facts))]
 
 
-def image_time(writer: Writer, facts: Facts) -> float:
-    """When the image was made, in days from the index date; early in the visit without a calendar."""
+def study_time(writer: Writer, facts: Facts) -> float:
+    """When the study began, in days from the index date; early in the visit without a calendar or a study."""
+    study = Study.of(facts, writer.profile.index_date)
+    return _days(writer, None if study is None else study.begins)
+
+
+def ecg_time(writer: Writer, facts: Facts) -> float:
+    """When the ECG's first sample was recorded, in days from the index date; as study_time() otherwise."""
+    study = Study.of(facts, writer.profile.index_date)
+    return _days(writer, None if study is None else study.taken)
+
+
+def _days(writer: Writer, moment: datetime | None) -> float:
     day = writer.profile.index_date
-    if day is None:
+    if day is None or moment is None:
         return INDEX_STARTS + 0.05
-    begun = study_begins(facts["study_uid"], day)
-    return (begun - datetime.combine(day, time())).total_seconds() / 86400
+    return (moment - datetime.combine(day, time())).total_seconds() / 86400
 
 
 def tumour_place(chart: Chart) -> tuple[float, Visit]:
     """When and at which visit the tumour's expression is reported: where a course says so, else at the index visit."""
     report = next((r for r in reversed(chart.reports) if r.kind == "tumour-expression"), None)
     return (INDEX_STARTS + 0.1, chart.index_visit) if report is None else (report.at, report.visit)
+
+
+def identifiers(study: Study) -> dict[str, Any]:
+    """The element that names a study: its DICOM UID and its accession number."""
+    accession = {
+        "type": concept(f"{HL7}/v2-0203", "ACSN", "Accession ID"),
+        "system": ACCESSIONS,
+        "value": study.accession,
+    }
+    return {"identifier": [{"system": DICOM_UID, "value": f"urn:oid:{study.uid}"}, accession]}
 
 
 def image(writer: Writer, facts: Facts) -> None:
@@ -95,7 +129,9 @@ def image(writer: Writer, facts: Facts) -> None:
         for place, uid in enumerate(instance_uids(facts))
     ]
     day = writer.profile.index_date
-    begun = None if day is None else study_begins(facts["study_uid"], day)
+    known = Study.of(facts, day)
+    assert known is not None, "an image of a cohort is identified"
+    begun = known.begins
     series = {
         "uid": facts["series_uid"],
         "number": 1,
@@ -111,7 +147,7 @@ def image(writer: Writer, facts: Facts) -> None:
         kind,
         title,
         {
-            "identifier": [{"system": "urn:dicom:uid", "value": f"urn:oid:{facts['study_uid']}"}],
+            **identifiers(known),
             "status": "available",
             "modality": [modality],
             "subject": writer.subject,
@@ -127,13 +163,16 @@ def image(writer: Writer, facts: Facts) -> None:
     said = f" Findings: {'; '.join(known.label for known in found) or 'none of those assessed'}."
     if not found and str(facts.get("body_part", "CHEST")) != "CHEST":
         said = " No finding reported."
-    more: dict[str, Any] = {"imagingStudy": [{"reference": f"ImagingStudy/{study['id']}"}]}
+    more: dict[str, Any] = {
+        "imagingStudy": [{"reference": f"ImagingStudy/{study['id']}"}],
+        **identifiers(known),
+    }
     if found:
         more["conclusionCode"] = [concept(ICD10, known.codes["icd10cm"], known.label) for known in found]
     if begun is not None:
         issued = begun + timedelta(minutes=30)
         more |= {"effectiveDateTime": f"{begun.isoformat()}Z", "issued": f"{issued.isoformat()}Z"}
-    writer.report(kind, f"{title}.{said}", image_time(writer, facts), visit, more)
+    writer.report(kind, f"{title}.{said}", study_time(writer, facts), visit, more)
 
 
 def ecg(writer: Writer, facts: Facts) -> None:
@@ -141,7 +180,8 @@ def ecg(writer: Writer, facts: Facts) -> None:
 
     Raises InputError for a rhythm without a code.
     """
-    lists, visit, at = codes(), writer.chart.index_visit, INDEX_STARTS + 0.02
+    lists, visit, at = codes(), writer.chart.index_visit, ecg_time(writer, facts)
+    study = Study.of(facts, writer.profile.index_date)
     results, said = [], []
     if (rhythm := facts.get("rhythm")) is not None:
         if rhythm not in RHYTHMS:
@@ -157,7 +197,13 @@ def ecg(writer: Writer, facts: Facts) -> None:
     if results:
         beats = facts.get("beats")
         counted = f" in {beats} beats" if beats is not None else ""
-        shown_by = {"result": [{"reference": f"Observation/{r['id']}"} for r in results]}
+        shown_by: dict[str, Any] = {"result": [{"reference": f"Observation/{r['id']}"} for r in results]}
+        if study is not None:
+            shown_by |= identifiers(study)
+        if study is not None and study.taken is not None:
+            shown_by["effectiveDateTime"] = f"{study.taken.isoformat()}Z"
+            for result in results:
+                result["effectiveDateTime"] = shown_by["effectiveDateTime"]
         writer.report(
             "ecg",
             f"{len(facts.get('leads', range(12)))}-lead ECG: {', '.join(said)}{counted}.",

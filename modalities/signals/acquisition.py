@@ -67,14 +67,14 @@ class Acquisition:
         self.drawn, self.options = drawn, options
 
     def sample(self, batch: Batch) -> list[Record]:
-        """Row i from its own seed; without options the generator's own records."""
+        """Row i from its own seed, with the UIDs of its study."""
         rows = zip(self.drawn.sample(batch), batch.profiles, batch.seeds, strict=True)
         return [self._recorded(record, profile, seed) for record, profile, seed in rows]
 
     def _recorded(self, drawn: Record, profile: PatientProfile, seed: int) -> Record:
         noisy = add(drawn, profile, seed, self.options.noise, self.options.clean)
         record = with_bedside(noisy, seed, self.options.bedside)
-        return identified(record, profile, seed, {}, {}) if self.options.dated else record
+        return identified(record, profile, seed, {}, {})
 
 
 def with_bedside(record: Record, seed: int, hours: int) -> Record:

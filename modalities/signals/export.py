@@ -51,11 +51,6 @@ class ExportOptions(Settings):
             raise ValueError("expected each format once and wfdb among them, which cohorts are read from")
         return formats
 
-    @property
-    def dated(self) -> bool:
-        """Whether records need the facts of layout.study_of."""
-        return self.together or len(self.formats) > 1
-
 
 PLAIN = ExportOptions()
 

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...core.modality import Facts, Record
-from ...core.profile import study_begins, uid_for
+from ...core.profile import uid_for
+from ...core.study import Study
 from ...core.types import AnyArray, Float32Array, FloatArray
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -86,8 +87,10 @@ def study_of(seed: int) -> dict[str, str]:
 
 def taken(facts: Facts, day: date) -> datetime:
     """When the ECG of these facts was taken on that day: two minutes into its study."""
-    assert "study_uid" in facts, "an ECG needs the facts of layout.study_of to know when it was taken"
-    return study_begins(facts["study_uid"], day) + timedelta(minutes=2)
+    study = Study.of(facts, day)
+    moment = study and study.taken
+    assert moment is not None, "an ECG needs a study UID to know when it was taken"
+    return moment
 
 
 def hour_taken(facts: Facts, hours: int) -> int:

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from hashlib import blake2b
 
 from pydicom import Dataset
 from pydicom.valuerep import format_number_as_ds
@@ -12,7 +10,8 @@ from .... import __version__
 from ....core.body_parts import CODE_ONLY, REGIONS
 from ....core.dicom_patient import coded
 from ....core.modality import Facts
-from ....core.profile import PatientProfile, study_begins
+from ....core.profile import PatientProfile
+from ....core.study import Study
 from ....core.types import AnyArray
 from .kinds import is_colour
 
@@ -33,12 +32,13 @@ class Slice:
 
 def add_study(dataset: Dataset, facts: Facts, profile: PatientProfile) -> None:
     """General Study, General Series without modality and descriptions, and one calendar for both."""
-    token = blake2b(facts["study_uid"].encode(), digest_size=6)
-    dataset.StudyInstanceUID = facts["study_uid"]
+    study = Study.of(facts, profile.index_date)
+    assert study is not None, "an image of a cohort is identified"
+    dataset.StudyInstanceUID = study.uid
     dataset.SeriesInstanceUID = facts["series_uid"]
     dataset.StudyID = "1"
     dataset.SeriesNumber = "1"
-    dataset.AccessionNumber = f"SYN{token.hexdigest()}"
+    dataset.AccessionNumber = study.accession
     dataset.ReferringPhysicianName = ""
     if admitted := _codes(facts.get("admitting_diagnoses", ())):
         dataset.AdmittingDiagnosesDescription = [str(item.CodeMeaning) for item in admitted]
@@ -46,12 +46,12 @@ def add_study(dataset: Dataset, facts: Facts, profile: PatientProfile) -> None:
     if reasons := _codes(facts.get("diagnoses", ())):
         dataset.ReasonForVisit = _text(", ".join(dict.fromkeys(str(item.CodeMeaning) for item in reasons)))
         dataset.ReasonForVisitCodeSequence = reasons
-    if profile.index_date is None:
+    if study.begins is None or study.series_begins is None or study.taken is None:
         dataset.StudyDate = dataset.StudyTime = ""
         return
-    start = study_begins(facts["study_uid"], profile.index_date)
-    for name, minutes in (("Study", 0), ("Series", 1), ("Acquisition", 2), ("Content", 2)):
-        moment = start + timedelta(minutes=minutes)
+    for name, moment in (
+        ("Study", study.begins), ("Series", study.series_begins), ("Acquisition", study.taken), ("Content", study.taken)
+    ):  # fmt: skip
         setattr(dataset, f"{name}Date", f"{moment:%Y%m%d}")
         setattr(dataset, f"{name}Time", f"{moment:%H%M%S}")
 

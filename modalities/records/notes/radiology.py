@@ -5,7 +5,7 @@ from ....core.fields import ICD10, SNOMED
 from ....core.modality import Facts
 from ..formats.fhir import Writer
 from ..simulation.chart import Visit
-from ..studies import image_kind, image_time, is_chest_xray, slices_of
+from ..studies import image_kind, is_chest_xray, slices_of, study_time
 from .note_writer import NoteWriter
 from .text import Mention, Note, Part, Parts, capital, enumerated
 
@@ -20,7 +20,7 @@ def radiology(writer: Writer, facts: Facts, seed: int) -> Note:
     """The report of an image: what it is, its view, the findings it was given, and some that it was not."""
     kind = image_kind(facts)
     s = NoteWriter(writer, "radiology", "radiology", kind, seed)
-    at, visit = image_time(writer, facts), writer.chart.index_visit
+    at, visit = study_time(writer, facts), writer.chart.index_visit
     report, study = (
         s.reference("DiagnosticReport", f"report-{kind}"),
         s.reference("ImagingStudy", kind),

@@ -5,8 +5,8 @@ from ....core.modality import Facts
 from ..codes import HGNC
 from ..data import GENE_UNIT, GENES, RHYTHMS, SUBTYPES
 from ..formats.fhir import Writer
-from ..simulation.chart import INDEX_STARTS, Report, Visit
-from ..studies import RECEPTORS
+from ..simulation.chart import Report, Visit
+from ..studies import RECEPTORS, ecg_time
 from .note_writer import NoteWriter
 from .text import Mention, Note, Part, Parts, capital, enumerated
 
@@ -20,7 +20,7 @@ FAST, SLOW = 100, 60  # /min, of an ECG's words
 def ecg(writer: Writer, facts: Facts, seed: int) -> Note:
     """The report of a trace: the heart rate and rhythm of that trace, and what they make of each other."""
     s = NoteWriter(writer, "ecg", "cardiology", "ecg", seed)
-    at, visit = INDEX_STARTS + 0.02, writer.chart.index_visit
+    at, visit = ecg_time(writer, facts), writer.chart.index_visit
     report = s.reference("DiagnosticReport", "report-ecg")
     code = s.codes.procedures["ecg"].code
     title = "title_of_fewer_leads" if "leads" in facts else "title"

@@ -1,7 +1,6 @@
 """DICOM ECG waveforms (PS3.3 A.34.3 and A.34.4): written with their marks, and the signals of any of them."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,8 @@ from numpy.typing import NDArray
 from ....core.dicom_patient import add_patient, broken, check_id, coded, started
 from ....core.errors import InputError, first_line
 from ....core.modality import Record
-from ....core.profile import PatientProfile, study_begins
+from ....core.profile import PatientProfile
+from ....core.study import Study
 from ..layout import (
     BEATS,
     LEADS,
@@ -22,7 +22,6 @@ from ..layout import (
     beats_of,
     ecg_steps,
     rhythms,
-    taken,
 )
 from ..leads import Leads, lead_name, lead_off, leads_of
 
@@ -152,19 +151,18 @@ def _lead(channel: "Dataset") -> str:
 
 def _add_study(dataset: "Dataset", record: Record, profile: PatientProfile) -> None:
     """General Study, Series and Equipment, Waveform Identification: one calendar for all, as for images."""
-    assert profile.index_date is not None
+    study = Study.of(record.facts, profile.index_date)
+    assert study is not None, "an ECG of a cohort is identified"
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = (record.facts[name] for name in STUDY[:2])
     dataset.StudyID = dataset.SeriesNumber = dataset.InstanceNumber = "1"
-    dataset.AccessionNumber = dataset.ReferringPhysicianName = ""
+    dataset.AccessionNumber, dataset.ReferringPhysicianName = study.accession, ""
     dataset.Modality = "ECG"
     dataset.StudyDescription = dataset.SeriesDescription = f"Synthetic {len(leads_of(record))}-lead ECG"
     dataset.Manufacturer, dataset.ManufacturerModelName = "Polyclinic", "Synthetic ECG generator"
-    begun = study_begins(record.facts["study_uid"], profile.index_date)
-    moment = taken(record.facts, profile.index_date)
-    for name, when in (("Study", begun), ("Series", begun + timedelta(minutes=1)), ("Content", moment)):
+    for name, when in (("Study", study.begins), ("Series", study.series_begins), ("Content", study.taken)):
         setattr(dataset, f"{name}Date", f"{when:%Y%m%d}")
         setattr(dataset, f"{name}Time", f"{when:%H%M%S}")
-    dataset.AcquisitionDateTime = f"{moment:%Y%m%d%H%M%S}"
+    dataset.AcquisitionDateTime = f"{study.taken:%Y%m%d%H%M%S}"
 
 
 def _group(steps: NDArray[np.int16], leads: Leads) -> "Dataset":

@@ -35,6 +35,7 @@ from polyclinic.modalities.signals.layout import (
     ELECTRODES,
     LEADS,
     RATE,
+    STUDY,
     SYNTHETIC,
     millivolts,
     study_of,
@@ -630,11 +631,13 @@ def batch(*seeds: int) -> Batch:
     return Batch((USUAL,) * len(seeds), np.zeros((len(seeds), 0), np.float32), seeds)
 
 
-def test_a_silent_dial_changes_nothing(tmp_path: Path) -> None:
+def test_a_silent_dial_changes_nothing_but_names_the_study(tmp_path: Path) -> None:
+    facts: dict[str, Any] = {}
     for folder, options in (("a", {}), ("b", {"noise": {"wander": 0, "mains_hz": 60}, "formats": ["wfdb"]})):
         (record,) = Acquisition(Fixed(), parse(SignalsOptions, options, "")).sample(batch(3))
+        facts = {name: record.facts[name] for name in STUDY}
         export([record], [USUAL], tmp_path / folder)
-    export([trace()], [USUAL], tmp_path / "c")
+    export([replace(trace(), facts={**trace().facts, **facts})], [USUAL], tmp_path / "c")
     assert everything(tmp_path / "a") == everything(tmp_path / "b") == everything(tmp_path / "c")
 
 
@@ -648,7 +651,9 @@ def test_noise_is_the_same_alone_as_in_a_batch_and_leaves_the_truth() -> None:
     for record in together:
         np.testing.assert_array_equal(record.arrays["ecg_clean"], trace().arrays["ecg"])
         np.testing.assert_array_equal(record.arrays["r_peaks"], trace().arrays["r_peaks"])
-        assert {k: v for k, v in record.facts.items() if k not in ("noise", "lead_off")} == trace().facts
+        assert {
+            k: v for k, v in record.facts.items() if k not in ("noise", "lead_off", *STUDY)
+        } == trace().facts
         assert record.facts["noise"] == dials
 
 
