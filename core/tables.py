@@ -70,7 +70,9 @@ def open_store(path: Path) -> Iterator[Any]:
 
     try:
         if path.suffix == ".zarr":
-            yield zarr.open_group(path, mode="r")
+            yield zarr.open_group(
+                path, mode="r", use_consolidated=False
+            )  # the copy may be older, or hide a loss
         else:
             with h5py.File(path, "r") as file:
                 yield file

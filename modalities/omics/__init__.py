@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -29,6 +29,7 @@ class Options(Settings):
     format: str = "zarr"  # of the installed ones: zarr, h5ad, mudata, and those of other packages
     assays: list[str] = Field(default_factory=list)  # empty: all that the weights have
     counts: bool = False  # read counts as well as the log2 expression
+    index: Literal["symbol", "ensembl"] = "symbol"  # what var is indexed by
 
 
 class Omics:
@@ -102,9 +103,10 @@ class Omics:
 
     def assemble(self, pieces: Sequence[Path], folder: Path) -> list[Path]:
         """The stores, in the format of the options."""
-        from .annotation import provenance_of
+        from .annotation import INDEX, provenance_of
 
-        return list(self._format().assemble(pieces, folder, provenance_of(read_card(find(WEIGHTS)))))
+        about = {**provenance_of(read_card(find(WEIGHTS))), INDEX: self.options.index}
+        return list(self._format().assemble(pieces, folder, about))
 
     def _format(self) -> Any:
         found = registry.load_format(self.name, self.options.format)

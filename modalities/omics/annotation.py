@@ -1,28 +1,30 @@
 """The annotation of an assay: obs (patients), var (features), uns (meaning, provenance, licence)."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...core.training.weights import Card
+from . import log1p
 from .classes import PAM50, Classes
-from .genes import ensembl_ids
+from .genes import SOURCE_NAME, ensembl_ids, official_symbols
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
 MEANINGS = {  # assay -> unit, what an exact zero means
-    "rna": ("log2 RSEM, upper-quartile normalised", "exactly 0.0 = not detected"),
-    "mirna": ("log2 reads per million", "exactly 0.0 = not detected"),
+    "rna": ("log2(RSEM + 1), upper-quartile normalised", "exactly 0.0 = not detected"),
+    "mirna": ("log2(reads per million + 1)", "exactly 0.0 = not detected"),
     "meth": ("M-value: log2(beta / (1 - beta)) of the gene's mean beta", "beta = 0.5"),
 }
 UNKNOWN_MEANING = ("that of the data learnt from", "that of the data learnt from")
 KINDS = {  # what the data learnt from had -> unit, what an exact zero means
     "log2": ("log2, as in the data learnt from", "exactly 0.0 = not detected"),
     "counts": ("log2(counts per million + 1)", "exactly 0.0 = not detected"),
-    "intensities": ("log2 of the intensity", "exactly 0.0 = not detected"),
+    "intensities": ("log2(intensity + 1)", "exactly 0.0 = not detected"),
     "beta": ("M-value: log2(beta / (1 - beta))", "beta = 0.5"),
     "centred": ("log ratio or z-score, as in the data learnt from", "the middle"),
 }
@@ -32,7 +34,8 @@ LICENCE = (
     "synthetic data; the cohort's manifest.json names the weights, and their cards the data and licences"
 )
 ALWAYS = ("age", "sex")  # fields that obs has, known or not, with that of the classes
-CLASSES, BREAST_MARKERS, VALUES = "classes", "breast_markers", "values"  # of provenance
+CLASSES, BREAST_MARKERS, VALUES, INDEX = "classes", "breast_markers", "values", "index"  # of provenance
+SYMBOL, ENSEMBL = "symbol", "ensembl"  # what may index var
 
 
 def obs_of(table: "pa.Table", classes: str = PAM50.field) -> "pd.DataFrame":
@@ -55,28 +58,59 @@ def obs_of(table: "pa.Table", classes: str = PAM50.field) -> "pd.DataFrame":
     return pd.DataFrame(values, index=pd.Index(ids, dtype=object))
 
 
-def var_of(symbols: Sequence[str], ids: Sequence[str], prefix: str = "") -> "pd.DataFrame":
-    """symbol; id, Ensembl's gene id ("" where unknown); source_id, that of the training data if it had any.
+def var_of(names: Sequence[str], ids: Sequence[str], prefix: str = "", index: str = SYMBOL) -> "pd.DataFrame":
+    """symbol, as HGNC and miRBase spell it; ensembl_id ("" where unknown); source_name and, if any, source_id.
 
-    The index is prefix + symbol.
+    The last two are those of the training data. The index is prefix + symbol, or with `index` ENSEMBL prefix + id
+    where there is one that no other feature has.
     """
     import pandas as pd
 
-    values = {"symbol": list(symbols), "id": ensembl_ids(symbols, ids)}
+    symbols, genes = official_symbols(names), ensembl_ids(names, ids)
+    values = {"symbol": symbols, "ensembl_id": genes, SOURCE_NAME: list(names)}
     if len(ids):
         values["source_id"] = list(ids)
-    index = pd.Index([f"{prefix}{symbol}" for symbol in symbols], dtype=object)
-    return pd.DataFrame(values, index=index, dtype=object)
+    count = Counter(genes)
+    keys = [
+        gene if index == ENSEMBL and gene and count[gene] == 1 else symbol
+        for gene, symbol in zip(genes, symbols, strict=True)
+    ]
+    return pd.DataFrame(
+        values, index=pd.Index([f"{prefix}{key}" for key in keys], dtype=object), dtype=object
+    )
 
 
 def uns_of(assay: str, provenance: Mapping[str, Any], counted: bool = False) -> dict[str, Any]:
-    """That it is synthetic, unit and zero, the model's provenance, and the licence."""
-    rest = {key: value for key, value in provenance.items() if key != VALUES}
-    kinds: Mapping[str, str] = provenance.get(VALUES, {})
+    """That it is synthetic, unit and zero, the logarithm's base, the model's provenance, and the licence."""
+    kinds = kinds_of(provenance)
     unit, zero = KINDS[kinds[assay]] if assay in kinds else MEANINGS.get(assay, UNKNOWN_MEANING)
     about = {"synthetic": True, "statement": SYNTHETIC, "assay": assay, "unit": unit, "zero": zero}
     counts = {"counts": COUNTS_MEANING} if counted else {}
-    return {**about, **counts, "generator": "Polyclinic", "licence": LICENCE, **rest}
+    logged = log1p.uns_of(assay, kinds)
+    return {
+        **about,
+        **logged,
+        **counts,
+        "generator": "Polyclinic",
+        "licence": LICENCE,
+        **shared_uns(provenance),
+    }
+
+
+def shared_uns(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What uns says of all assays: the model's provenance."""
+    return {key: value for key, value in provenance.items() if key not in (VALUES, INDEX)}
+
+
+def kinds_of(provenance: Mapping[str, Any]) -> Mapping[str, str]:
+    """What the data learnt from held, by assay; weights of version 0.1 do not say."""
+    found: Mapping[str, str] = provenance.get(VALUES, {})
+    return found
+
+
+def is_of_breast(provenance: Mapping[str, Any]) -> bool:
+    """Whether the samples are breast cancers; those of weights of version 0.1 are."""
+    return bool(provenance.get(BREAST_MARKERS, True))
 
 
 def provenance_of(card: Card) -> dict[str, Any]:

@@ -7,10 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .annotation import CLASSES, SYNTHETIC, obs_of, uns_of, var_of
+from . import log1p, ontology
+from .annotation import (
+    CLASSES,
+    INDEX,
+    LICENCE,
+    SYMBOL,
+    SYNTHETIC,
+    is_of_breast,
+    kinds_of,
+    obs_of,
+    shared_uns,
+    uns_of,
+    var_of,
+)
 from .classes import PAM50
 from .pieces import COUNTS, VALUES, AssayPieces, gather, write
-from .store import create, name_dimensions, write_parts, write_rows
+from .store import consolidate, create, name_dimensions, write_parts, write_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,16 +67,18 @@ def assemble(
     of patients. The bytes do not depend on how the patients were cut into pieces.
     """
     table, assays = gather(pieces)
-    obs = obs_of(table, str((provenance or {}).get(CLASSES, PAM50.field)))
+    about = provenance or {}
+    obs = obs_of(table, str(about.get(CLASSES, PAM50.field)))
+    obs = ontology.with_terms(obs, ontology.patient_terms(obs, is_of_breast(about)))
     place = folder / "omics"
     place.mkdir(parents=True, exist_ok=True)
     if form == "mudata":
         with _new(place / MUDATA) as root:
-            _write_mudata(root, obs, assays, provenance or {})
+            _write_mudata(root, obs, assays, about)
     else:
         for name, assay in assays.items():
             with _new(place / f"{name}.{form}") as root:
-                _write_anndata(root, name, obs.iloc[assay.rows], assay, provenance or {})
+                _write_anndata(root, name, obs.iloc[assay.rows], assay, about)
     return sorted(path for path in place.rglob("*") if path.is_file())
 
 
@@ -76,6 +91,7 @@ def _new(store: Path) -> Iterator[Any]:
     if store.suffix == ".zarr":
         yield zarr.open_group(store, mode="w", zarr_format=3)
         name_dimensions(store)
+        consolidate(store)
     else:
         with h5py.File(store, "w") as file:
             yield file
@@ -90,14 +106,21 @@ def _write_anndata(
     prefix: str = "",
 ) -> None:
     """One assay: the frame first, then its rows, a shard at a time."""
-    var = var_of(assay.var, assay.ids, prefix)
+    kinds = kinds_of(provenance)
+    obs = ontology.with_terms(obs, ontology.assay_terms(name, kinds, len(obs)))
+    var = _var(assay, provenance, prefix)
     uns = uns_of(name, provenance, assay.counted)
+    shifts = log1p.is_shifted(name, kinds)
     layout = create(group, obs, var, uns, {COUNTS: "int32"} if assay.counted else {})
     group.attrs.update({"synthetic": True, "statement": SYNTHETIC, "assay": name})
     for column, layer in ((VALUES, None), *(((COUNTS, COUNTS),) if assay.counted else ())):
         blocks = assay.blocks(column, layout.shard[0])
         for rows, block in zip(layout.ranges(), blocks, strict=True):
-            write_rows(group, rows.start, block, layer)
+            write_rows(group, rows.start, log1p.shifted(block) if shifts and layer is None else block, layer)
+
+
+def _var(assay: AssayPieces, provenance: Mapping[str, Any], prefix: str = "") -> "pd.DataFrame":
+    return var_of(assay.var, assay.ids, prefix, str(provenance.get(INDEX, SYMBOL)))
 
 
 def _write_mudata(
@@ -118,7 +141,7 @@ def _write_mudata(
         _write_anndata(
             mod.create_group(name), name, obs.iloc[assay.rows], assay, provenance, prefix=f"{name}:"
         )
-    names = [f"{name}:{symbol}" for name, assay in assays.items() for symbol in assay.var]
+    names = [key for name, assay in assays.items() for key in _var(assay, provenance, f"{name}:").index]
     sizes = [len(assay.var) for assay in assays.values()]
     maps: dict[str, dict[str, Any]] = {"obsmap": {}, "varmap": {}}
     for (name, assay), first in zip(assays.items(), np.cumsum([0, *sizes]), strict=False):
@@ -129,9 +152,8 @@ def _write_mudata(
         for axis in ("obs", "var")
     }
     var = pd.DataFrame(index=pd.Index(names, dtype=object))
-    uns = {
-        key: value for key, value in uns_of("all", provenance).items() if key not in ("assay", "unit", "zero")
-    }
+    uns = {"synthetic": True, "statement": SYNTHETIC, "generator": "Polyclinic", "licence": LICENCE}
+    uns |= shared_uns(provenance)
     write_parts(root, {"obs": obs, "var": var, **masks, **maps, "obsp": {}, "varp": {}, "uns": uns})
 
 

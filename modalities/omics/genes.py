@@ -3,7 +3,7 @@
 import gzip
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ SYMBOL_COLUMNS = (
     "gene_name",
     "feature_name",
 )  # of var, as people spell it
+SOURCE_NAME = "source_name"  # of var of our own stores: the feature's name in the training data
 ID_COLUMNS = ("ensembl_id", "gene_ids", "gene_id", "feature_id", "id", "entrez_id")
 GENCODE = "gencode48.csv.gz"  # GENCODE release 48; symbols that several genes share are left out
 
@@ -39,7 +40,7 @@ def split_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def feature_names(var: "DataFrame") -> tuple[list[str], list[str]]:
     """Symbols and ids of the features of an AnnData: its var_names, and the usual columns of var."""
-    names = [str(name) for name in var.index]
+    names = _column(var, (SOURCE_NAME,)) or [str(name) for name in var.index]
     ids = _column(var, ID_COLUMNS)
     if all(ENSEMBL.match(name) for name in names):
         return _distinct(_column(var, SYMBOL_COLUMNS) or names, names), names
@@ -54,7 +55,27 @@ def ensembl_ids(symbols: Sequence[str], ids: Sequence[str] = ()) -> list[str]:
     """
     known = _gencode()
     known_ids = ids if len(ids) else [""] * len(symbols)
-    return [_without_version(i) or known.get(_hgnc(s), "") for s, i in zip(symbols, known_ids, strict=True)]
+    return [
+        _without_version(i) or known.get(_hgnc(_spelt(s, known)), "")
+        for s, i in zip(symbols, known_ids, strict=True)
+    ]
+
+
+def official_symbols(names: Sequence[str]) -> list[str]:
+    """HGNC's or miRBase's spelling of names whose hyphens became underscores (HLA_DOB, hsa_let_7a_1); others stay.
+
+    A spelling that another feature has stays too.
+    """
+    known = _gencode()
+    spelt = [_spelt(name, known) for name in names]
+    count = Counter([*spelt, *(name for name, new in zip(names, spelt, strict=True) if name != new)])
+    return [new if count[new] == 1 else name for name, new in zip(names, spelt, strict=True)]
+
+
+def _spelt(name: str, known: Mapping[str, str]) -> str:
+    hyphened = name.replace("_", "-")
+    hairpin = MIRNA.fullmatch(name)
+    return hyphened if hairpin or (name not in known and hyphened in known) else name
 
 
 def _column(var: "DataFrame", spellings: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ from ...core.ids import id_text, match_ids
 from ...core.tables import STORES, open_store, read_frame
 from ...core.types import Float32Array
 from .genes import feature_names, split_names
+from .log1p import record_values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,6 +164,8 @@ def _annotated(path: Path, wanted: Sequence[str], source: Source, assay: str) ->
         _refuse_repeats(where, keys, [str(name) for name in var.index])
         rows, records = _wanted(keys, wanted, where)
         values = _rows_of(_stored(group, where, source.layer), rows, where)
+        if source.layer is None:  # of a store of ours: back to the logarithms it was made of
+            values = record_values(group, values)
     if values.shape[1] != len(var):
         raise InputError(f"{where}: var has {len(var)} features, the matrix {values.shape[1]} columns")
     symbols, ids = feature_names(var)

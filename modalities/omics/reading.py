@@ -16,6 +16,8 @@ from ...core.types import AnyArray
 from .annotation import BREAST_MARKERS, CLASSES
 from .classes import PAM50
 from .data import MARKERS, OUTCOMES
+from .genes import SOURCE_NAME
+from .log1p import record_values
 from .pieces import COUNTS
 
 
@@ -34,7 +36,9 @@ class Labels:
 
 
 def read(folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
-    """Records of these patients from a cohort folder, exact; patients without one are left out.
+    """Records of these patients from a cohort folder; patients without one are left out.
+
+    Values are exact where X holds them as they are, else to a few steps of float32 (log1p.py).
 
     Raises InputError naming a store that is unreadable or lacks a part.
     """
@@ -81,7 +85,8 @@ def _labels(store: Path, assay: str, stamp: int) -> Labels:
         about = read_elem(group["uns"])
         field = str(about.get(CLASSES, PAM50.field))
         facts = {name: _known(read_elem(obs[name])) for name in (field, *OUTCOMES) if name in obs}
-    names = np.array([str(value) for value in var["symbol"]])
+    named = var[SOURCE_NAME if SOURCE_NAME in var.columns else "symbol"]
+    names = np.array([str(value) for value in named])
     ids = np.array([str(value) for value in var["source_id"]]) if "source_id" in var.columns else None
     marked = bool(about.get(BREAST_MARKERS, True))
     return Labels({patient: row for row, patient in enumerate(patients)}, facts, names, ids, marked)
@@ -102,6 +107,7 @@ def _values(store: Path, assay: str, rows: Sequence[int]) -> dict[str, AnyArray]
         if COUNTS in group["layers"]:
             stored[f"{assay}_{COUNTS}"] = group["layers"][COUNTS]
         values = {name: _rows_of(matrix, rows) for name, matrix in stored.items()}
+        values[assay] = record_values(group, values[assay])
     if any((np.isnan(v) if v.dtype.kind == "f" else v < 0).any() for v in values.values()):
         raise InputError(f"{store}: values are missing, a file below X is lost; generate the cohort again")
     return values

@@ -1,6 +1,7 @@
 """One assay on disk in AnnData's layout, in zarr v3 or HDF5: made empty, then filled by ranges of rows."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,18 @@ def name_dimensions(store: Path) -> None:
                 words = path.parent.name == "categories"
                 about["dimension_names"] = [f"{path.parent.parent.name}_category" if words else axis]
                 path.write_text(json.dumps(about, indent=2), encoding="utf-8")
+
+
+def consolidate(store: Path) -> None:
+    """Copy the metadata of all arrays into the root's, so that a store is opened by one read; done last.
+
+    zarr 3.1.6 shows no array that is added afterwards.
+    """
+    import zarr
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+        zarr.consolidate_metadata(store, zarr_format=3)
 
 
 def _matrix(group: Any, name: str, layout: Layout, dtype: str, fill: float) -> None:
