@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .errors import InputError
 from .names import invented_name
 from .profile import PatientProfile
+from .study import UTC_OFFSET
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -40,6 +41,7 @@ def started(sop_class: str, instance_uid: str) -> "Dataset":
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.SOPClassUID, dataset.SOPInstanceUID = sop_class, instance_uid
     dataset.SyntheticData = "YES"
+    dataset.TimezoneOffsetFromUTC = UTC_OFFSET
     return dataset
 
 

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from datetime import datetime, time
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from ....core.errors import InputError, first_line
 from ....core.modality import Record
 from ....core.profile import PatientProfile
 from ....core.remarks import remark
+from ....core.study import chart_begins
 from ..channels import VITALS, Channel, channels_of, step_of, vitals_steps
 from ..layout import (
     ABSENT,
@@ -78,7 +79,7 @@ class EdfFormat:
                     channels = channels_of(record.facts) if chart else VITALS
                     step = step_of(record.facts) if chart else 1.0
                     paths.append(place / f"{name}.edf")
-                    midnight = datetime.combine(day, time()) if day else None
+                    midnight = chart_begins(day) if day else None
                     _vitals(record.arrays[name], channels, rate / step, span * step, profile, midnight).write(
                         paths[-1]
                     )

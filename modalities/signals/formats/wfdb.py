@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from ....core.errors import InputError, first_line
 from ....core.modality import Facts, Record
 from ....core.profile import PatientProfile
+from ....core.study import Study, chart_begins
 from ....core.types import AnyArray, Float32Array
 from ..channels import VITALS, Channel, channels_of, step_of, vitals_steps
 from ..layout import (
@@ -37,10 +39,12 @@ from ..leads import Leads, lead_off, leads_of
 from ..leads import in_order as leads_named
 from ..leads import noted as noted_leads
 from ..vitals.bedside import BASIS
+from .diagnoses import dx_lines
 
 RHYTHMS = {SINUS: "(N", FIBRILLATION: "(AFIB", FLUTTER: "(AFL"}  # WFDB rhythm marks
 QUALITY = "~"  # WFDB's mark of a change of signal quality; wfdb-python drops a comment mark at sample 0
 OFF, ON = "lead off", "lead on"
+MOST_NOTE = 255  # bytes
 ENDS = ("hea", "dat", "atr", "waves")
 # facts in the header of the ECG, as JSON
 NOTED = ("heart_rate", "rhythm_basis", "pacing_basis", "noise", *STUDY)
@@ -92,9 +96,15 @@ class WfdbFormat:
 def _write(record: Record, profile: PatientProfile, place: Path, gain: int, together: bool) -> list[Path]:
     arrays, facts, leads = record.arrays, record.facts, leads_of(record)
     names = [name for name in ("ecg", "ecg_clean") if name in arrays]
+    midnight, study = (
+        profile.index_date and chart_begins(profile.index_date),
+        Study.of(facts, profile.index_date),
+    )
+    taken = study and study.taken
     for name in names:
         notes = {} if name == "ecg_clean" else _notes(facts, NOTED)
-        _write_signals(name, RATE, _leads(arrays[name], gain, leads), _comments(profile, notes), place)
+        lines = [*_comments(profile, notes), *dx_lines(record)]
+        _write_signals(name, RATE, taken, _leads(arrays[name], gain, leads), lines, place)
     if "ecg" in arrays:
         _write_marks(record, place)
     if len(arrays.get("vitals", ())):
@@ -102,7 +112,7 @@ def _write(record: Record, profile: PatientProfile, place: Path, gain: int, toge
         steps = vitals_steps(arrays["vitals"], channels)
         notes = {"not charted": "invalid samples", **_notes(facts, (*TRAJECTORY, *CHART))}
         rate = VITALS_RATE / step_of(facts)
-        _write_signals("vitals", rate, _channels(steps, channels), _comments(profile, notes), place)
+        _write_signals("vitals", rate, midnight, _channels(steps, channels), _comments(profile, notes), place)
         names.append("vitals")
         if together and "ecg" in arrays:
             hour, samples = int(hour_taken(facts, 24) / step_of(facts)), arrays["ecg"].shape[1]
@@ -116,13 +126,12 @@ def _write(record: Record, profile: PatientProfile, place: Path, gain: int, toge
                 )
                 for lead in _leads(arrays["ecg"], gain, leads)
             ] + _channels(np.tile(steps[hour], (-(-samples // RATE), 1)), channels)
-            _write_signals("all", 1, signals, _comments(profile, notes), place)
+            _write_signals("all", 1, taken, signals, _comments(profile, notes), place)
             names.append("all")
     if "bedside" in arrays:
-        comments = _comments(profile, {"not charted": "invalid samples", "basis": BASIS})
-        _write_signals(
-            "bedside", BEDSIDE_RATE, _channels(vitals_steps(arrays["bedside"]), VITALS), comments, place
-        )
+        lines = _comments(profile, {"not charted": "invalid samples", "basis": BASIS})
+        signals = _channels(vitals_steps(arrays["bedside"]), VITALS)
+        _write_signals("bedside", BEDSIDE_RATE, midnight, signals, lines, place)
         names.append("bedside")
     return [path for name in names for end in ENDS if (path := place / f"{name}.{end}").exists()]
 
@@ -276,20 +285,28 @@ def _channels(steps: NDArray[np.int16], channels: Sequence[Channel]) -> list[Sig
 
 
 def _write_signals(
-    name: str, rate: float, signals: Sequence[Signal], comments: Sequence[str], place: Path
+    name: str,
+    rate: float,
+    begins: datetime | None,
+    signals: Sequence[Signal],
+    lines: Sequence[str],
+    place: Path,
 ) -> None:
-    """Header and samples (format 16): the bytes that wfdb.wrsamp writes, which is slow at headers."""
+    """Header and samples (format 16): the bytes that wfdb.wrsamp writes, which is slow at headers.
+
+    `begins`, UTC, is the base time and date, left out where unknown; `lines` are the comments.
+    """
     frames = len(signals[0].steps) // signals[0].per_frame
     even = all(signal.per_frame == 1 for signal in signals)
-    lines = [f"{name} {len(signals)} {rate} {frames}"]
+    base = f" {begins:%H:%M:%S %d/%m/%Y}" if begins else ""
+    head = [f"{name} {len(signals)} {rate} {frames}{base}"]
     for signal in signals:
         form = "16" if even else f"16x{signal.per_frame}"
         checksum = int(signal.steps.sum(dtype=np.int64)) % 65536
-        lines.append(
+        head.append(
             f"{name}.dat {form} {signal.gain:g}(0)/{signal.unit} 16 0 {signal.steps[0]} {checksum} 0 {signal.name}"
         )
-    lines += [f"# {comment}" for comment in comments]
-    (place / f"{name}.hea").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (place / f"{name}.hea").write_text("\n".join([*head, *lines]) + "\n", encoding="utf-8")
     rows = [signal.steps.reshape(frames, signal.per_frame) for signal in signals]
     (place / f"{name}.dat").write_bytes(np.concatenate(rows, axis=1).astype("<i2").tobytes())
 
@@ -302,7 +319,9 @@ def _write_marks(record: Record, place: Path) -> None:
     marks = [(first, "+", RHYTHMS[name]) for first, _, name in rhythms(facts, samples)]
     marks += [(n, kind, "") for n, kind in beats_of(record)]
     for first, end, text, _ in lead_off(facts):
-        marks += [(n, QUALITY, f"{verb} {text}") for n, verb in ((first, OFF), (end, ON)) if n < samples]
+        marks += [
+            (n, QUALITY, fitting(f"{verb} {text}")) for n, verb in ((first, OFF), (end, ON)) if n < samples
+        ]
     if marks := sorted(marks, key=lambda mark: mark[0]):
         places, symbols, notes = zip(*marks, strict=True)
         wfdb.wrann(
@@ -313,12 +332,20 @@ def _write_marks(record: Record, place: Path) -> None:
         wfdb.wrann("ecg", "waves", np.array(places), symbol=list(symbols), fs=RATE, write_dir=str(place))
 
 
+def fitting(note: str) -> str:
+    """A note cut to the 255 bytes that its length, one byte of the file, can count; whole characters alone.
+
+    Of a longer one wfdb 4.3.1 writes a file that reads back as marks nobody made.
+    """
+    return note.encode()[:MOST_NOTE].decode(errors="ignore")
+
+
 def _comments(profile: PatientProfile, notes: Mapping[str, str]) -> list[str]:
-    """Header comments, `name: value` a line; of the patient what is known."""
+    """Lines of header comments, `# name: value`; of the patient what is known."""
     known = {"age": profile.age, "sex": profile.sex, "index date": profile.index_date}
     said = {name: value for name, value in known.items() if value is not None}
     lines = [f"{name}: {value}" for name, value in {**said, **notes}.items()]
-    return [SYNTHETIC, f"patient: {profile.patient_id}", *lines]
+    return [f"# {line}" for line in (SYNTHETIC, f"patient: {profile.patient_id}", *lines)]
 
 
 def _notes(facts: Facts, names: Sequence[str]) -> dict[str, str]:
