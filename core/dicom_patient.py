@@ -4,6 +4,7 @@ import struct
 import zlib
 from typing import TYPE_CHECKING
 
+from .. import __version__
 from .errors import InputError
 from .names import invented_name
 from .profile import PatientProfile
@@ -43,6 +44,15 @@ def started(sop_class: str, instance_uid: str) -> "Dataset":
     dataset.SyntheticData = "YES"
     dataset.TimezoneOffsetFromUTC = UTC_OFFSET
     return dataset
+
+
+def add_equipment(dataset: "Dataset", model: str, modality: str) -> None:
+    """General Equipment: every tag says that there was none."""
+    dataset.Manufacturer, dataset.ManufacturerModelName = "Polyclinic", model
+    dataset.InstitutionName = "Synthetic Polyclinic"
+    dataset.StationName = f"SYNTHETIC-{modality}"
+    dataset.DeviceSerialNumber = "SYNTHETIC"
+    dataset.SoftwareVersions = f"polyclinic {__version__}"
 
 
 def add_patient(dataset: "Dataset", profile: PatientProfile) -> None:

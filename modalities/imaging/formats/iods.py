@@ -10,7 +10,7 @@ import numpy as np
 from pydicom import Dataset
 
 from ....core.body_parts import BODY_PART, REGIONS, UNPAIRED
-from ....core.dicom_patient import add_patient, started
+from ....core.dicom_patient import add_equipment, add_patient, started
 from ....core.errors import InputError
 from ....core.modality import Facts, Record
 from ....core.profile import PatientProfile, slice_uid
@@ -108,7 +108,7 @@ def dataset_of(part: Slice, record: Record, profile: PatientProfile, kind: str) 
     aspect = facts.get("plane", "axial") if volume else (facts["view"] or "") if kind in RADIOGRAPHS else ""
     dataset.StudyDescription = " ".join(f"Synthetic {region} {holds.noun}".split())
     dataset.SeriesDescription = " ".join(f"Synthetic {aspect} {region} {holds.noun}".split())
-    modules.add_equipment(dataset, holds.modality)
+    add_equipment(dataset, "Synthetic image generator", holds.modality)
     modules.add_region(dataset, facts["body_part"])
     modules.add_image(dataset, facts, content.image_type)
     modules.add_pixels(dataset, part.pixels, holds.bits)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pydicom import Dataset
 from pydicom.valuerep import format_number_as_ds
 
-from .... import __version__
 from ....core.body_parts import CODE_ONLY, REGIONS
 from ....core.dicom_patient import coded
 from ....core.modality import Facts
@@ -59,16 +58,6 @@ def add_study(dataset: Dataset, facts: Facts, profile: PatientProfile) -> None:
 def _codes(diagnoses: Sequence[Sequence[str]]) -> list[Dataset]:
     """Items of a code sequence from (scheme, code, label) each."""
     return [coded(code, scheme, _text(label)) for scheme, code, label in diagnoses]
-
-
-def add_equipment(dataset: Dataset, modality: str) -> None:
-    """General and Enhanced General Equipment."""
-    dataset.Manufacturer = "Polyclinic"
-    dataset.ManufacturerModelName = "Synthetic image generator"
-    dataset.InstitutionName = "Synthetic Polyclinic"
-    dataset.StationName = f"SYNTHETIC-{modality}"
-    dataset.DeviceSerialNumber = "SYNTHETIC"
-    dataset.SoftwareVersions = f"polyclinic {__version__}"
 
 
 def add_region(dataset: Dataset, region: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ....core.dicom_patient import add_patient, broken, check_id, coded, started
+from ....core.dicom_patient import add_equipment, add_patient, broken, check_id, coded, started
 from ....core.errors import InputError, first_line
 from ....core.modality import Record
 from ....core.profile import PatientProfile
@@ -158,7 +158,7 @@ def _add_study(dataset: "Dataset", record: Record, profile: PatientProfile) -> N
     dataset.AccessionNumber, dataset.ReferringPhysicianName = study.accession, ""
     dataset.Modality = "ECG"
     dataset.StudyDescription = dataset.SeriesDescription = f"Synthetic {len(leads_of(record))}-lead ECG"
-    dataset.Manufacturer, dataset.ManufacturerModelName = "Polyclinic", "Synthetic ECG generator"
+    add_equipment(dataset, "Synthetic ECG generator", "ECG")
     for name, when in (("Study", study.begins), ("Series", study.series_begins), ("Content", study.taken)):
         setattr(dataset, f"{name}Date", f"{when:%Y%m%d}")
         setattr(dataset, f"{name}Time", f"{when:%H%M%S}")
