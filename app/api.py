@@ -245,6 +245,7 @@ def evaluate(
     judged = _on_disk(cohort)
     target = Path(out) if out is not None else judged.folder
     _require_no_report(target, overwrite)
+    judged.require_files(hashes=not quick)
     real = None if reference is None else references(Path(reference))
     with weights.using(recorded(judged)):
         scores = judge(judged, chosen_of(judged), real, target, profile=_profile(quick), progress=progress)
@@ -402,7 +403,8 @@ def _profile(quick: bool) -> Any:
 
 
 def _require_no_report(folder: Path, overwrite: bool) -> None:
-    from ..core.cohort.disk import require_new_file
+    from ..core.cohort.disk import require_folder, require_new_file
 
+    require_folder(folder)
     if folder.exists():
         require_new_file(folder / "report.html", overwrite)

@@ -17,7 +17,7 @@ from ..conditioning.private_regression import FILE, PURPOSE, PrivateRegression
 from ..conditioning.profile_regression import field_distributions
 from ..conditioning.table.table_model import POPULATION
 from ..core.capabilities import Measuring
-from ..core.cohort.disk import require_new_file
+from ..core.cohort.disk import SOME, refusals, require_folder, require_new_file
 from ..core.config import DatasetConfig, TrainConfig, load, parse, read_yaml
 from ..core.errors import InputError
 from ..core.fields import FIELDS, Declaration, Field
@@ -88,14 +88,15 @@ def train(
     `max_minutes` ended the training before its last step. Raises InputError before any training starts if
     something will not do.
     """
-    with remarks() as found:
-        learnt, folder = _learnt(
-            modality, data, out, privacy, config, init, overwrite, checkpoints, seed, how
-        )
-    # counts of what private data had are exact, and charged to nobody: they are printed and go no further
-    reading = list(found) if privacy.epsilon is None else []
-    card = learnt.card.model_copy(update={"version": __version__, "reading": reading})
-    replace(learnt, card=card).save(out)
+    with refusals(out.parent, "run again with --resume, which goes on from what is kept"):
+        with remarks() as found:
+            learnt, folder = _learnt(
+                modality, data, out, privacy, config, init, overwrite, checkpoints, seed, how
+            )
+        # counts of what private data had are exact, and charged to nobody: they are printed and go no further
+        reading = list(found) if privacy.epsilon is None else []
+        card = learnt.card.model_copy(update={"version": __version__, "reading": reading})
+        replace(learnt, card=card).save(out)
     if checkpoints is None and card.complete:
         shutil.rmtree(folder, ignore_errors=True)
     return card
@@ -106,7 +107,8 @@ def _learnt(
     checkpoints: Path | None, seed: int | None, how: Mapping[str, Any],
 ) -> tuple[weights.Weights, Path]:  # fmt: skip
     """What train() saves, and the folder of its checkpoints."""
-    require_new_file(out, overwrite)
+    require_new_file(out, overwrite, needed=SOME)
+    require_folder(checkpoints or out.with_suffix(".checkpoints"))
     table = modality == POPULATION  # who the patients are is learnt too, though it has no records of its own
     learner = None if table else load_modality(modality)
     private = privacy.epsilon is not None

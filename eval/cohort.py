@@ -5,6 +5,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..core.cohort.damage import require_records
 from ..core.modality import Modality
 from ..core.pipeline import Patient
 from ..core.profile import PatientProfile
@@ -71,7 +72,9 @@ class Subset:
         """Patients of the subset who have a record of this modality, with that record."""
         waiting = iter(self.profiles())
         while own := list(islice(waiting, CHUNK)):
-            found = modality.read(self.folder, [profile.patient_id for profile in own])
+            ids = [profile.patient_id for profile in own]
+            found = modality.read(self.folder, ids)
+            require_records(self.folder, self.manifest, modality.name, ids, found)
             for profile in own:
                 if profile.patient_id in found:
                     yield Patient(profile, {modality.name: found[profile.patient_id]})

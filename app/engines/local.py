@@ -1,25 +1,33 @@
-"""The local engine: slices are drawn in this process, or in a pool of spawned ones."""
+"""The local engine: slices are drawn in this process, or in a pool of spawned ones.
+
+It imports little, so that a worker looks after its parent before it loads anything.
+"""
 
 import multiprocessing
 import os
+import pickle
 import signal
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING
 
+from ...core.children import end_with
 from ...core.errors import InputError
-from .job import Job
+
+if TYPE_CHECKING:
+    from .job import Job
 
 
-def draw(job: Job, numbers: Sequence[int], workers: int) -> Iterator[int]:
+def draw(job: "Job", numbers: Sequence[int], workers: int) -> Iterator[int]:
     """Slice numbers as they are written (core.contracts.Engine); one worker is this process."""
     return map(job.write, numbers) if workers == 1 else _in_pool(job, numbers, workers)
 
 
-def _in_pool(job: Job, numbers: Sequence[int], workers: int) -> Iterator[int]:
+def _in_pool(job: "Job", numbers: Sequence[int], workers: int) -> Iterator[int]:
     """Slice numbers as they are done; at most two tasks a worker are under way."""
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker, (job,))
+    start = os.getpid(), pickle.dumps(job)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker, start)
     waiting, running = iter(numbers), set[Future[int]]()
     try:
         while True:
@@ -40,22 +48,15 @@ def _in_pool(job: Job, numbers: Sequence[int], workers: int) -> Iterator[int]:
         pool.shutdown(cancel_futures=True)
 
 
-_job: Job | None = None
+_job: "Job | None" = None
 
 
-def _start_worker(job: Job) -> None:
-    """Leave interrupts to the parent, end when it ends, and note the job."""
+def _start_worker(parent: int, packed: bytes) -> None:
+    """Leave interrupts to the parent, end when it ends, and unpack the job, which loads what it needs."""
     global _job
+    end_with(parent, by_kernel=True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _job = job
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+    _job = pickle.loads(packed)
 
 
 def _write(number: int) -> int:

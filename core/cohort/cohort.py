@@ -22,6 +22,7 @@ from ..pipeline import Patient
 from ..profile import PatientProfile
 from ..training.weights import digest
 from . import patients_table
+from .damage import Files, damage, require_files, require_records
 from .disk import is_empty, new_folder, refusals, require_room, write_atomic
 from .labels import write_labels
 
@@ -35,8 +36,6 @@ MANIFEST = "manifest.json"
 PATIENTS = "patients.parquet"
 PENDING = ".pending"
 FIRST_MOMENT = f".{MANIFEST}.part"  # all that a run killed before its first manifest leaves
-
-Files = dict[str, dict[str, Any]]  # path below the cohort -> {"sha256", "bytes"}
 
 
 class Cohort:
@@ -152,7 +151,11 @@ class Cohort:
         """Slices yet to be written: those not done, and those whose files do not match their hashes."""
         if self.complete:
             return []
-        return [n for n in range(self.slices) if not (part := self._slice(n)) or self._damage(part["files"])]
+        return [
+            n
+            for n in range(self.slices)
+            if not (part := self._slice(n)) or damage(self.folder, part["files"])
+        ]
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -308,20 +311,18 @@ class Cohort:
     def verify(self) -> list[str]:
         """Each file that is missing or was changed, one line each; empty if all is as it was written."""
         if self.complete:
-            return self._damage(self.manifest["files"])
+            return damage(self.folder, self.manifest["files"])
         return [
-            line for n in range(self.slices) if (p := self._slice(n)) for line in self._damage(p["files"])
+            line
+            for n in range(self.slices)
+            if (p := self._slice(n))
+            for line in damage(self.folder, p["files"])
         ]
 
-    def _damage(self, files: Files) -> list[str]:
-        problems = []
-        for name, entry in files.items():
-            path = self.folder / name
-            if not path.is_file():
-                problems.append(f"{name}: missing")
-            elif path.stat().st_size != entry["bytes"] or digest(path) != entry["sha256"]:
-                problems.append(f"{name}: changed since it was written")
-        return problems
+    def require_files(self, hashes: bool = False) -> None:
+        """Raises InputError unless the files of a finished cohort are there, of their size, and with their hashes."""
+        self.require_complete()
+        require_files(self.folder, self.manifest["files"], hashes)
 
     def profiles(self) -> Iterator[PatientProfile]:
         """The patients, in order. Raises InputError if the cohort is unfinished or its table is damaged."""
@@ -333,12 +334,17 @@ class Cohort:
         return (p for p in self.read([modality]) if p.records)
 
     def read(self, modalities: Sequence[Modality], chunk: int = 64) -> Iterator[Patient]:
-        """All patients in order, with their records of these modalities, `chunk` patients at a time."""
+        """All patients in order, with their records of these modalities, `chunk` patients at a time.
+
+        Raises InputError for a record that the manifest knows and that is not there.
+        """
         waiting = list(self.profiles())
         for start in range(0, len(waiting), chunk):
             some = waiting[start : start + chunk]
             ids = [profile.patient_id for profile in some]
             found = {m.name: m.read(self.folder, ids) for m in modalities}
+            for name, own in found.items():
+                require_records(self.folder, self.manifest, name, ids, own)
             for profile in some:
                 pid = profile.patient_id
                 yield Patient(profile, {name: own[pid] for name, own in found.items() if pid in own})

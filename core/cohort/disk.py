@@ -1,13 +1,18 @@
 """What the file system refuses, early and in words: room, permission, folders that hold something already."""
 
 import errno
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import InputError
+
+SOME = 1_000_000  # bytes: the least that must be free where it is not known how much will be written
+FULL = (errno.ENOSPC, errno.EDQUOT)
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EFBIG)
 
 
 def require_room(folder: Path, needed: int) -> None:
@@ -15,21 +20,45 @@ def require_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise InputError(
-            f"{folder}: the disk is too full: up to {needed / 1e9:.2f} GB may be needed, "
-            f"{free / 1e9:.2f} GB are free; free some, ask for less, or choose another disk"
+            f"{folder}: the disk is too full: up to {_size(needed)} may be needed, {_size(free)} are free; free some, "
+            "ask for less, or choose another disk"
         )
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e9:.2f} GB" if number >= 1e8 else f"{number / 1e6:.2f} MB"
+
+
+def require_folder(folder: Path, needed: int = SOME) -> None:
+    """Raises InputError if a folder that is there, or is yet to be made, could not be written, or has too little room.
+
+    Nothing is made.
+    """
+    there = folder
+    while not there.exists() and there.parent != there:
+        there = there.parent
+    try:
+        if not there.is_dir():
+            raise InputError(f"{there}: is a file; expected a folder to write into")
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from None
+    require_room(there, needed)
 
 
 @contextmanager
 def refusals(folder: Path, advice: str = "run again") -> Iterator[None]:
-    """Turns a full disk and a missing permission below into InputError; other errors pass."""
+    """Turns a full disk and a missing permission into InputError; other errors pass."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             raise InputError(f"{folder}: the disk is full; free some space and {advice}") from None
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from None
+        if error.errno in REFUSED:
+            place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else folder
+            what = "written" if place.absolute().is_relative_to(folder.absolute()) else "read or written"
+            raise InputError(f"{place}: cannot be {what} ({error.strerror or error})") from None
         raise
 
 
@@ -55,8 +84,37 @@ def is_empty(folder: Path, ignore: str = "") -> bool:
     return not folder.exists() or all(path.name == ignore for path in folder.iterdir())
 
 
-def require_new_file(path: Path, overwrite: bool | None = None) -> None:
-    """Raises InputError if a file is there already, or could not be written there.
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which becomes `folder` when all of it is written; that must be new or empty.
+
+    What was written is removed where something fails; what a killed run left goes when the next one begins. Raises
+    InputError as new_folder does.
+    """
+    made = new_folder(folder, ignore=".part")
+    folder = folder.resolve()
+    mounted = folder.is_mount()  # nothing can take its place
+    staging = folder / ".part" if mounted else part_of(folder)
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
+        yield staging
+        if mounted:
+            for path in list(staging.iterdir()):
+                path.replace(folder / path.name)
+            staging.rmdir()
+        else:
+            staging.replace(folder)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        if made:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def require_new_file(path: Path, overwrite: bool | None = None, needed: int = 0) -> None:
+    """Raises InputError if a file is there already, or could not be written there, `needed` bytes or more.
 
     `overwrite` is None where the command has no such option.
     """
@@ -72,6 +130,7 @@ def require_new_file(path: Path, overwrite: bool | None = None) -> None:
             pass
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+    require_room(path.parent, needed)
 
 
 def part_of(path: Path) -> Path:
@@ -81,10 +140,18 @@ def part_of(path: Path) -> Path:
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a file in one step: it is there whole, or not at all, and holds what it held before where that fails."""
-    temporary = part_of(path)
+    write_together({path: content})
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: where one of them cannot be written, all hold what they held before."""
     try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        for path, content in files.items():
+            part_of(path).write_bytes(content)
+        for path in files:
+            part_of(path).replace(path)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        for path in files:
+            with suppress(OSError):
+                part_of(path).unlink(missing_ok=True)
         raise

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from .disk import require_new_file
+from .disk import part_of, refusals, require_new_file, write_atomic
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -83,7 +83,8 @@ def canonical(values: Mapping[str, Any]) -> bytes:
 def new_key(path: Path) -> str:
     """Make a key pair: the private half in `path`, readable by its owner only, the public one in `path`.pub.
 
-    Returns the public key in hex. Raises InputError if a file is there already.
+    Returns the public key in hex. Raises InputError if a file is there already, or cannot be written; nothing is left
+    then.
     """
     from cryptography.hazmat.primitives import serialization as form
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -95,7 +96,14 @@ def new_key(path: Path) -> str:
     lock = form.BestAvailableEncryption(secret) if secret else form.NoEncryption()
     write_secret(path, private.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, lock))
     public = private.public_key()
-    public_path.write_bytes(public.public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo))
+    with refusals(path.parent):
+        try:
+            write_atomic(
+                public_path, public.public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
+            )
+        except OSError:
+            path.unlink()
+            raise
     return public.public_bytes_raw().hex()
 
 
@@ -118,9 +126,21 @@ def read_public(key: str) -> str:
 
 
 def write_secret(path: Path, content: bytes) -> None:
-    """A new file that only its owner may read."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
+    """A new file that only its owner may read, whole or not at all. Raises InputError where it cannot be written."""
+    part = part_of(path)
+    with refusals(path.parent):
+        try:
+            part.unlink(missing_ok=True)  # of a run that was killed
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(content)
+            try:
+                os.link(part, path)  # unlike a rename this replaces nothing
+            except OSError:
+                if path.exists():
+                    raise
+                part.replace(path)  # a file system without links
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def _passphrase() -> bytes | None:

@@ -94,10 +94,11 @@ class Ledger:
         Raises BudgetExceeded when the population's total (PRV) would pass the limit, and InputError when
         the run is there with other mechanisms.
         """
-        drawn = sketch(people, key_of(self.path)) if people else ""
-        booked = [Entry.of(population, purpose, plan, run, drawn) for purpose, plan in plans.items()]
         with self.chain.held() as held:
             before = self._parse(held.lines)
+            used = any(entry.people for entry in before)
+            drawn = sketch(people, key_of(self.path, used)) if people else ""
+            booked = [Entry.of(population, purpose, plan, run, drawn) for purpose, plan in plans.items()]
             self._require_new_people(booked[0], before, stated)
             own = [entry for entry in before if entry.run == run] if run else []
             if own != booked[: len(own)]:  # fewer: the process died while it wrote them

@@ -8,6 +8,7 @@ sketch says nothing of an id.
 import hmac
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from difflib import SequenceMatcher
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 from ..cohort.signing import write_secret
 from ..errors import InputError
 
+KEY_BYTES = 32
 SMALLEST, BYTES = 64, 8
 SAME = 0.2  # share of the smaller set from which on two sets count as the same people
 NEAR = 0.85  # likeness of names that is worth a word
@@ -39,17 +41,25 @@ def overlap(one: str, other: str, sizes: tuple[int, int]) -> float:
     return min(1.0, shared / max(1, min(sizes)))
 
 
-def key_of(ledger: Path) -> bytes:
-    """The ledger's key, made when it is first asked for. Raises InputError if it cannot be read or written."""
+def key_of(ledger: Path, used: bool = False) -> bytes:
+    """The ledger's key, made when it is first asked for.
+
+    Raises InputError if it cannot be read or written, or is gone though sketches were `used` that were made with it:
+    a new one would recognise nobody.
+    """
     path = ledger.with_name(ledger.name + ".key")
+    if not path.exists() and not used:
+        with suppress(FileExistsError):  # another process was first
+            write_secret(path, secrets.token_hex(KEY_BYTES).encode())
     try:
-        if not path.exists():
-            write_secret(path, secrets.token_hex(32).encode())
-        return bytes.fromhex(path.read_text(encoding="ascii").strip())
+        key = bytes.fromhex(path.read_text(encoding="ascii").strip())
+        if len(key) != KEY_BYTES:
+            raise ValueError(f"expected {KEY_BYTES} bytes in hex, got {len(key)}")
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path}: the ledger's key cannot be read ({error}); put its last copy back"
         ) from None
+    return key
 
 
 def is_near(one: str, other: str) -> bool:

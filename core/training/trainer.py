@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, Timer
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from ..cohort.disk import part_of
 from ..dp.budget import PrivacyPlan
 from ..dp.dpsgd import Private
 from ..dp.ledger import current_run, end_run
@@ -102,9 +103,13 @@ class Checkpoints(Callback):
 
     def save(self, trainer: pl.Trainer) -> None:
         """Write the state beside the file, then put it in its place."""
-        part = self.path.with_name(f".{self.path.name}.part")
-        trainer.save_checkpoint(part)
-        part.replace(self.path)
+        part = part_of(self.path)
+        try:
+            trainer.save_checkpoint(part)
+            part.replace(self.path)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
         self.saved = time.monotonic()
 
 

@@ -94,7 +94,7 @@ class Weights:
         return {name: tensor.double().numpy() for name, tensor in found.items()}
 
     def save(self, path: Path) -> None:
-        """Write atomically. Raises InputError if the folder cannot be written."""
+        """Write atomically. Raises OSError where the disk is full, and leaves what was there."""
         from safetensors.torch import save
 
         packed = save(

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ...core.children import end_with
 from ...core.types import Float32Array
 
 Stays = Float32Array  # (stay, hour, channel), NaN where nothing was charted
@@ -55,7 +56,7 @@ class _Child:
             TemporaryDirectory()
         )  # neither the user's settings of Keras, nor a file written among them
         settings = {**SETTINGS, "KERAS_HOME": self._home.name}
-        self._pool = ProcessPoolExecutor(1, initializer=_silence, env=settings)
+        self._pool = ProcessPoolExecutor(1, initializer=_silence, initargs=(os.getpid(),), env=settings)
         atexit.register(self.close)
         error = self._pool.submit(_start).exception()
         self.fault = error and f"tsgm does not start ({type(error).__name__}: {error})"
@@ -135,8 +136,9 @@ def distance(real: Stays, other: Stays) -> float:
 METRICS: dict[str, Callable[[Stays, Stays], float]] = {"mmd": mmd, "distance": distance}
 
 
-def _silence() -> None:
-    """Warnings of the child's imports go nowhere."""
+def _silence(parent: int) -> None:
+    """Warnings of the child's imports go nowhere, and it ends with its parent."""
+    end_with(parent)
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 

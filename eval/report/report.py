@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...core.capabilities import ClinicalRules
-from ...core.cohort.disk import refusals, write_atomic
-from ...core.errors import InputError
+from ...core.cohort.disk import refusals, require_folder, write_together
 from ...core.modality import Modality, TrainingSet, View
 from .. import reference as references
 from ..attacks.attack import attack
@@ -72,8 +71,7 @@ def evaluate(
     generator may have seen; attacks are then not measured.
     Raises InputError: splits share patients, data cannot be read, or out cannot be written.
     """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; expected a folder to write the report into")
+    require_folder(out)
     everyone = cohort.patients
     if profile.patients is not None and profile.patients < everyone:
         cohort = Subset(cohort, profile.patients)
@@ -114,9 +112,15 @@ def evaluate(
     }
     page = render(reports, link, privacy, scores, without)
     with refusals(out):
+        made = not out.exists()
         out.mkdir(parents=True, exist_ok=True)
-        write_atomic(out / "scores.json", (json.dumps(scores, indent=1, allow_nan=False) + "\n").encode())
-        write_atomic(out / "report.html", page.encode())
+        try:
+            text = json.dumps(scores, indent=1, allow_nan=False) + "\n"
+            write_together({out / "scores.json": text.encode(), out / "report.html": page.encode()})
+        except OSError:
+            if made:
+                out.rmdir()
+            raise
     return scores
 
 

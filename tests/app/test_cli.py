@@ -488,3 +488,25 @@ def test_a_log_gets_a_line_of_progress_a_minute(
         "drew 0 of 300 patients",
         *(f"drew {done} of 300 patients, 0 s left" for done in (299, 300, 301)),
     ]
+
+
+# -- a cohort that lost files
+
+
+def test_evaluate_of_a_cohort_that_lost_files_is_refused(run, tmp_path, monkeypatch):
+    """Before anything is measured: without them it might look better."""
+    assert run(*drawing(tmp_path, patients=20, workers=1))[0] == 0
+    monkeypatch.setattr(
+        "polyclinic.eval.report.report.evaluate", lambda *_, **__: pytest.fail("it was measured")
+    )
+    notes = sorted((tmp_path / "c" / "notes").rglob("note.txt"))
+    notes[0].write_text(notes[0].read_text().swapcase())  # of the same size
+    changed = r"c: 1 of \d+ files are not as they were written: notes/\S+note.txt: changed since it was written; put"
+    for path in [None, *notes[1:11]]:
+        if path is not None:
+            path.unlink()
+        code, _, said = run("evaluate", tmp_path / "c", "--out", tmp_path / "e")
+        assert (code, len(said.splitlines())) == (2, 1)
+        assert re.search(changed if path is None else r"c: \d+ of \d+ files are .*: missing", said)
+    assert "11 of" in said
+    assert not (tmp_path / "e").exists()

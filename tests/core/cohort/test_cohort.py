@@ -248,7 +248,7 @@ def test_two_runs_do_not_write_one_cohort(population, tmp_path):
 def test_too_little_room_is_seen_early(population, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")(10**9, 10**9 - 10**6, 10**6)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(InputError, match=r"up to 0\.07 GB may be needed, 0\.00 GB are free"):
+    with pytest.raises(InputError, match=r"up to 74.00 MB may be needed, 1.00 MB are free"):
         make(population, tmp_path / "c")
     assert not (tmp_path / "c").exists()
 
@@ -324,3 +324,17 @@ def test_an_unknown_engine_is_one_line_and_nothing_is_written(population, tmp_pa
     with pytest.raises(InputError, match="engine 'nosuch' is not installed; expected one of: local"):
         engine.make(population, 2, 0, tmp_path / "c", modalities=FAKES, engine="nosuch")
     assert not (tmp_path / "c").exists()
+
+
+def test_records_that_are_gone_are_told_and_never_left_out(whole, tmp_path):
+    """Of the file of one patient and of a store that all share; those who never had a record are no loss."""
+    shutil.copytree(whole, tmp_path / "c")
+    cohort = Cohort.open(tmp_path / "c")
+    notes = engine.choose(["fake_notes"])
+    assert len(list(cohort.read(notes))) == PATIENTS
+    lost = next((tmp_path / "c" / "notes").iterdir())
+    shutil.rmtree(lost)
+    with pytest.raises(InputError, match=f"fake_notes of patients that had it are gone: {lost.name}"):
+        list(cohort.records(notes[0]))
+    with pytest.raises(InputError, match=r"2 of \d+ files are not as they were written: notes/.*: missing"):
+        cohort.require_files()

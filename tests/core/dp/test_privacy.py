@@ -147,6 +147,16 @@ def test_each_patient_is_clipped() -> None:
     assert moved[0] == pytest.approx(moved[1], rel=1e-4)
 
 
+@pytest.mark.parametrize("bound", [0.5, 2.0])
+def test_the_sum_of_long_gradients_is_as_long_as_the_bound_says(bound: float) -> None:
+    """All pull one way and are far too long: each adds the bound, no more and no less."""
+    how = plan(patients=4, sample_rate=1.0, noise_multiplier=0.0, max_grad_norm=bound)
+    x = torch.full((4, 1), 1e3)
+    for micro in (4, 3, 1):
+        handed = Still(Slope(), how, PEOPLE[:4], micro).handed(x, 2 * x)[0]
+        assert abs(float(handed)) == pytest.approx(bound, rel=1e-5)  # 4 * bound over 4 expected patients
+
+
 def test_an_empty_batch_is_a_step(tmp_path: Path) -> None:
     moved = learn(tmp_path, plan(sample_rate=0.0, steps=5, noise_multiplier=2.0), PEOPLE)
     assert moved != 0  # noise alone moved it
