@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .cohort import Cohort
     from .engines.use import Use
     from .governance.release import Outcome
+    from .references import Given
     from .stream.run import Tally
 
 Options = Mapping[str, Mapping[str, Any]]  # modality -> its settings
@@ -57,8 +58,9 @@ def generate_cohort(
     many patients of each class (`melanoma: 300 yes, 300 no`) in place of `patients`. `options` are settings of
     modalities, {modality: {key: value}}. `watermark` is a key file. `workers` processes draw, one a core by
     default, and `engine` runs them; the files depend on neither. `use` names weight files that take the
-    place of those in force, {"imaging": "skin.safetensors"}. `progress(done, all)` counts patients. Raises InputError
-    before anything is written.
+    place of those in force, {"imaging": "skin.safetensors"}, or draw a second set of records beside them,
+    {"imaging:skin": "skin.safetensors"}. `progress(done, all)` counts patients. Raises InputError before anything is
+    written.
 
     >>> generate_cohort("icu", 2, out=folder / "two", seed=7, modalities=["signals"], workers=1)
     Cohort(folder=...)
@@ -97,7 +99,7 @@ def generate(
     `modalities` are names or modalities made with options, all that are installed by default. A record has `arrays`
     (image: (row, column) uint16; ecg: (lead, sample) mV; vitals: (hour, channel)) and `facts` in plain JSON types.
     It depends on the profile, the seed and the weights, never on `batch_size` or on the other patients. `use` names
-    weight files that take the place of those in force, {"imaging": "skin.safetensors"}. Raises InputError.
+    weight files as in generate_cohort(). Raises InputError.
 
     >>> patient = next(generate("icu", ["signals"], patients=1, seed=7))
     >>> patient.records["signals"].arrays["ecg"].shape
@@ -107,15 +109,13 @@ def generate(
     from ..conditioning.population import Population
     from ..core.pipeline import generate as draw
     from ..core.pipeline import load_generators
-    from ..core.registry import load_modality, sound, vocabulary
-    from .engines.use import using
+    from ..core.registry import load_modality, vocabulary
+    from .engines.use import everything, using
 
     require(patients=patients, seed=seed, batch_size=batch_size)
     names = [m if isinstance(m, str) else m.name for m in modalities]
     with using(use or {}, names):
-        chosen = [
-            load_modality(m) if isinstance(m, str) else m for m in modalities or tuple(sound("modalities"))
-        ]
+        chosen = [load_modality(m) if isinstance(m, str) else m for m in modalities or everything()]
         known = vocabulary()
         if isinstance(profiles, str):
             population = Population.load(profiles)
@@ -219,7 +219,7 @@ class Evaluation:
 @public_function
 def evaluate(
     cohort: "Cohort | Place",
-    reference: Place | None = None,
+    reference: "Given | None" = None,
     out: Place | None = None,
     *,
     quick: bool = False,
@@ -228,8 +228,10 @@ def evaluate(
 ) -> Evaluation:
     """Score a cohort against real data, and write report.html and scores.json to `out` (the cohort by default).
 
-    `reference` is a training folder with held-out rows; without it the aggregates that ship are used, and figures
-    that need real rows are quoted or not measured. `quick` looks at 40 patients and leaves out the slowest figures.
+    `reference` is a training folder with held-out rows, or a list of them. A set goes to the modality of its kind;
+    where a cohort has several instances of one, to those that were learnt from data of its name, unless
+    {modality: folder} or pairs of them say which. Without it the aggregates that ship are used, and figures that need
+    real rows are quoted or not measured. `quick` looks at 40 patients and leaves out the slowest figures.
     `overwrite` replaces a report that is there. `progress` gets the part that begins. Raises InputError.
 
     >>> result = evaluate(open_cohort(folder), out=folder / "scored", quick=True)
@@ -240,15 +242,17 @@ def evaluate(
     from ..eval.report.report import evaluate as judge
     from .engines.job import chosen_of
     from .engines.use import recorded
-    from .training import references
+    from .references import References
 
     judged = _on_disk(cohort)
     target = Path(out) if out is not None else judged.folder
     _require_no_report(target, overwrite)
     judged.require_files(hashes=not quick)
-    real = None if reference is None else references(Path(reference))
+    given = None if reference is None else References.load(reference)
     with weights.using(recorded(judged)):
-        scores = judge(judged, chosen_of(judged), real, target, profile=_profile(quick), progress=progress)
+        chosen = chosen_of(judged)
+        real = None if given is None else given.of(chosen)
+        scores = judge(judged, chosen, real, target, profile=_profile(quick), progress=progress)
     return Evaluation(scores, target / "report.html")
 
 
@@ -311,7 +315,7 @@ def release(
     policy: str,
     key: Place,
     *,
-    reference: Place | None = None,
+    reference: "Given | None" = None,
     ledgers: Sequence[Place] = (),
     watermark: Place | None = None,
     regenerate: int = 0,
@@ -320,7 +324,8 @@ def release(
 ) -> "Outcome":
     """Judge a cohort by a policy (internal, partner, public, or a YAML file) and sign its certificate with `key`.
 
-    The result says which figures were not measured, and its `folder` holds certificate.json. `regenerate` draws
+    The result says which figures were not measured, and its `folder` holds certificate.json. `reference` is as
+    evaluate() takes it. `regenerate` draws
     failing modalities again, at most so many times. Raises Refused with the reasons, in which case the cohort is in
     quarantine; InputError.
 
@@ -335,9 +340,8 @@ def release(
     require(regenerate=regenerate, workers=workers)
     books = tuple(Path(path) for path in ledgers)
     context = ReleaseContext.load(
-        policy, Path(key), None if reference is None else Path(reference), books,
-        None if watermark is None else Path(watermark),
-    )  # fmt: skip
+        policy, Path(key), reference, books, None if watermark is None else Path(watermark)
+    )
     outcome = run(_on_disk(cohort).folder, context, regenerate=regenerate, workers=workers, progress=progress)
     if not outcome.passed:
         raise Refused(

@@ -18,6 +18,7 @@ from .governance import commands as governance_commands
 
 if TYPE_CHECKING:
     from .api import Evaluation
+    from .references import Given
 
 INTERRUPTED = 130
 UsageError: Any = typer.BadParameter.__base__  # of typer's own parser, which is not public under this name
@@ -117,11 +118,16 @@ def generate(
         str | None, typer.Option(help="So many of each class of a field: 'melanoma: 300 yes, 300 no'.")
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
-    modalities: Annotated[str, typer.Option(help="Some of the installed ones, as a,b; all by default.")] = "",
+    modalities: Annotated[
+        str, typer.Option(help="Some of the installed ones, as a,b; all by default, and what --use adds.")
+    ] = "",
     options: SetOptions = None,
     use: Annotated[
         list[str] | None,
-        typer.Option(help="Weights in place of those in force, as imaging=FILE; may be repeated."),
+        typer.Option(
+            help="Weights in place of those in force, as imaging=FILE, or of a second set of records beside theirs, as "
+            "imaging:skin=FILE; may be repeated."
+        ),
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; one a core by default.")] = None,
     engine: Annotated[str, typer.Option(help="What runs the slices, of those installed.")] = "local",
@@ -277,7 +283,11 @@ def evaluate(
     cohort: Annotated[Path, typer.Argument(help="Folder of a finished cohort.")],
     out: Annotated[Path, typer.Option(help="Folder for report.html and scores.json.")],
     reference: Annotated[
-        Path | None, typer.Option(help="Real data with held-out rows; else the figures that ship.")
+        list[str] | None,
+        typer.Option(
+            help="Real data with held-out rows, or modality=DIR (imaging:skin=DIR); may be repeated; else the figures "
+            "that ship."
+        ),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Look at 40 patients only, leave out the slowest figures.")
@@ -285,7 +295,9 @@ def evaluate(
     overwrite: Overwrite = False,
 ) -> None:
     """Score a cohort against real data and write a report."""
-    _evaluate(cohort, reference, out, quick, overwrite)
+    from .references import parse
+
+    _evaluate(cohort, parse(reference or []), out, quick, overwrite)
 
 
 @app.command()
@@ -442,7 +454,7 @@ def _table(heads: list[str], rows: list[list[str]]) -> None:
 
 
 def _evaluate(
-    cohort: Path, reference: Path | None, out: Path, quick: bool = False, overwrite: bool = False
+    cohort: Path, reference: "Given | None", out: Path, quick: bool = False, overwrite: bool = False
 ) -> None:
     from .api import evaluate
 

@@ -12,6 +12,7 @@ from ..core.cohort.cohort import PATIENTS
 from ..core.cohort.cohort import Cohort as CohortFolder
 from ..core.config import read_json
 from ..core.errors import InputError
+from ..core.instance_name import label_of, named
 from ..core.modality import Modality, Record
 from ..core.types import AnyArray, Float32Array
 
@@ -83,36 +84,41 @@ class Cohort:
         for patient in self.on_disk.records(self.modality(modality)):
             yield patient.profile.patient_id, patient.records[modality]
 
-    def images(self) -> Iterator[tuple[str, AnyArray]]:
+    def images(self, instance: str = "") -> Iterator[tuple[str, AnyArray]]:
         """(patient id, image) of each patient: (row, column) uint16, in the levels that the DICOM file stores.
+
+        Images in colour are (row, column, 3) uint8. `instance` names the images of `imaging:<instance>`, as `skin`.
 
         >>> patient_id, image = next(open_cohort(folder).images())
         >>> image.ndim, str(image.dtype)
         (2, 'uint16')
         """
-        return self._arrays(IMAGING, "image")
+        return self._arrays(named(IMAGING, instance), "image")
 
-    def ecgs(self) -> Iterator[tuple[str, Float32Array]]:
+    def ecgs(self, instance: str = "") -> Iterator[tuple[str, Float32Array]]:
         """(patient id, ECG) of each patient: (lead, sample) float32 mV at 500 Hz, leads I II III aVR aVL aVF V1 to V6.
+
+        ECGs of other weights have their leads. `instance` names the ECGs of `ecg:<instance>`, as `holter`.
 
         >>> patient_id, ecg = next(open_cohort(folder).ecgs())
         >>> ecg.shape
         (12, 5000)
         """
-        return self._arrays(SIGNALS, "ecg")
+        return self._arrays(named(SIGNALS, instance), "ecg")
 
-    def vitals(self) -> "DataFrame":
+    def vitals(self, instance: str = "") -> "DataFrame":
         """Vital signs of all patients, by `patient_id` and `hour`; a column a channel, missing where not charted.
 
         Units of the seven vital signs: HR and Resp /min, O2Sat %, Temp Cel, SBP, MAP and DBP mmHg; charts of weights of
-        other data have the channels and units of those data.
+        other data have the channels and units of those data. `instance` names those of `vitals:<instance>`, as `labs`.
 
         >>> open_cohort(folder).vitals().columns[0]
         'HR'
         """
         import pandas as pd
 
-        modality = self.modality(SIGNALS)
+        signals = named(SIGNALS, instance)
+        modality = self.modality(signals)
         tables = {
             pid: pd.DataFrame(
                 record.arrays["vitals"],
@@ -120,15 +126,18 @@ class Cohort:
                 if isinstance(modality, NamedColumns)
                 else None,
             )
-            for pid, record in self.records(SIGNALS)
+            for pid, record in self.records(signals)
             if "vitals" in record.arrays
         }
+        if not tables:
+            raise InputError(f"{self.folder}: the records of {signals} have no vitals")
         return pd.concat(tables, names=["patient_id", "hour"])
 
-    def omics(self, assay: str = "rna") -> "DataFrame":
+    def omics(self, assay: str = "rna", instance: str = "") -> "DataFrame":
         """One assay of all patients who have it: a row a patient, a column a gene or probe.
 
-        Values are those of the cohort's store: log2 expression of `rna` and `mirna`, beta values of `meth`.
+        Values are those of the cohort's store: log2 expression of `rna` and `mirna`, beta values of `meth`. `instance`
+        names the samples of `omics:<instance>`, as `leukaemia`.
 
         >>> open_cohort(folder).omics("rna").index.name
         'patient_id'
@@ -136,7 +145,7 @@ class Cohort:
         import pandas as pd
 
         rows = {}
-        for pid, record in self.records(OMICS):
+        for pid, record in self.records(named(OMICS, instance)):
             if assay not in record.arrays:
                 known = ", ".join(name for name in record.arrays if not name.endswith("_var"))
                 raise InputError(f"{self.folder}: no assay {assay!r}; expected one of: {known}")
@@ -164,9 +173,9 @@ class Cohort:
     ) -> "CohortDataset":
         """A torch Dataset of the patients who have all of these arrays; it works with DataLoader workers.
 
-        `arrays` are names of arrays of records: image, ecg, vitals, rna. An item is a dict of these as torch tensors
-        with `patient_id`; `transform` takes that dict and gives what the item shall be (at module level, to be
-        sent to spawned workers).
+        `arrays` are names of arrays of records: image, ecg, vitals, rna; `image:skin` of the modality `imaging:skin`.
+        An item is a dict of these as torch tensors with `patient_id`; `transform` takes that dict and gives what the
+        item shall be (at module level, to be sent to spawned workers).
 
         >>> dataset = open_cohort(folder).dataset(["ecg"])
         >>> dataset[0]["ecg"].shape
@@ -187,7 +196,7 @@ class Cohort:
         for name in self.modalities:
             for _, first in islice(self.records(name), 1):
                 numeric = (array for array, values in first.arrays.items() if values.dtype.kind in "biuf")
-                known = {**dict.fromkeys(numeric, name), **known}
+                known = {**{named(array, label_of(name)): name for array in numeric}, **known}
         if missing := [array for array in arrays if array not in known]:
             raise InputError(
                 f"{self.folder}: no array {missing[0]!r} in its records; expected some of: {', '.join(known)}"

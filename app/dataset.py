@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import Dataset
 
 from ..core.errors import InputError
+from ..core.instance_name import base_of
 from ..core.modality import Modality
 
 
@@ -42,9 +43,9 @@ class CohortDataset(Dataset[Any]):
                 self._modalities[name] = self._modality_of(name)
             record = self._modalities[name].read(self.folder, [patient])[patient]
             for array in (array for array, home in self._homes.items() if home == name):
-                if array not in record.arrays:
+                if (own := base_of(array)) not in record.arrays:
                     raise InputError(f"{self.folder}: the {name} record of {patient} has no {array!r}")
-                item[array] = torch.as_tensor(record.arrays[array].copy())
+                item[array] = torch.as_tensor(record.arrays[own].copy())
         return item if self.transform is None else self.transform(item)
 
     def __getstate__(self) -> dict[str, Any]:

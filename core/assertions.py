@@ -16,7 +16,14 @@ CHEST_FINDINGS = (
     "I51.7", "J18.9", "J43.9", "J81.0", "J84.10", "J90", "J93.9", "J98.11", "R91.1", "R91.8",
 )  # fmt: skip
 NO_FINDING = "none"
+# What is true of the patient, whichever record says it; of other subjects an instance of a modality speaks for itself
+SHARED = (PATIENT, SEX, AGE, STUDY_DATE, RHYTHM, FINDINGS, *(field.replace("_", " ") for field in VITALS))
 SINUS, FIBRILLATION, FLUTTER = "sinus", "atrial fibrillation", "atrial flutter"
+
+
+def subject_of(subject: str, label: str) -> str:
+    """A subject as an instance of a modality states it: `UIDs of the image (skin)`; SHARED ones are the patient's."""
+    return f"{subject} ({label})" if label and subject not in SHARED else subject
 
 
 def rhythm(codes: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import InputError
 from .fields import SHIPPED, Field, Vocabulary
+from .instance_name import base_of
 from .profile import PatientProfile
 from .types import AnyArray, Float32Array
 
@@ -217,12 +218,12 @@ class Modality(Protocol):
 
 
 def in_order(modalities: Sequence[Modality]) -> list[Modality]:
-    """Each modality after those whose facts it reads. Raises InputError on a circle."""
+    """Each modality after those whose facts it reads, all their instances. Raises InputError on a circle."""
     waiting = list(modalities)
     done: list[Modality] = []
-    names = {m.name for m in modalities}
     while waiting:
-        ready = [m for m in waiting if not (set(m.after) & names) - {d.name for d in done}]
+        due = {base_of(m.name) for m in waiting}
+        ready = [m for m in waiting if not set(m.after) & due]
         if not ready:
             raise InputError(f"modalities wait for each other in a circle: {[m.name for m in waiting]}")
         done += ready

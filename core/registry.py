@@ -22,6 +22,8 @@ from typing import Any
 from .contracts import Attack, CohortFormat, Engine, Format, Metric, PatientFormat, Sink, SinkFactory
 from .errors import InputError
 from .fields import SHIPPED, Vocabulary
+from .instance import instance
+from .instance_name import split
 from .modality import Modality
 from .remarks import remark
 
@@ -99,13 +101,19 @@ def checked(kind: str) -> tuple[dict[str, Any], dict[str, str]]:
 def load_modality(name: str, options: Mapping[str, Any] | None = None) -> Modality:
     """The modality of that name; `options` are settings of how its records are drawn and written.
 
-    A modality that has such settings takes them as the one argument of its class. Raises InputError as load() does.
+    A modality that has such settings takes them as the one argument of its class. `imaging:skin` is an instance of
+    imaging, on weights of its own. Raises InputError as load() does, and for a name that an instance cannot have.
 
     >>> load_modality("imaging").name
     'imaging'
     """
-    modality: Modality = load("modalities", name, options)
-    return modality
+    base, label = split(name)
+
+    def made() -> Modality:
+        modality: Modality = load("modalities", base, options)
+        return modality
+
+    return instance(made, base, label) if label else made()
 
 
 def load_format(modality: str, name: str) -> PatientFormat:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from ..core.config import Settings
+from ..core.instance_name import base_of
 
 FORMAT = 2
 Role = Literal["owner", "generator", "validator", "steward"]
@@ -48,8 +49,8 @@ class Fidelity(Strict):
     rule_violations_at_most: Count = 0
 
     def of(self, view: str) -> Limits:
-        """The limits of one view."""
-        return self.views.get(view, self.limits)
+        """The limits of one view; those of an instance of a modality are its own, or else those of the plain view."""
+        return self.views.get(view) or self.views.get(base_of(view), self.limits)
 
 
 class Privacy(Strict):

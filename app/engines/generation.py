@@ -14,10 +14,10 @@ from ...core.cohort.watermark import Mark
 from ...core.errors import InputError
 from ...core.limits import require
 from ...core.modality import Modality
-from ...core.registry import load, sound
+from ...core.registry import load
 from ...core.training import weights
 from .job import Job, Options, choose, chosen_of, named_from
-from .use import places, recorded
+from .use import everything, places, recorded
 
 # what the bytes of a file may depend on, besides the settings
 SOFTWARE = (
@@ -54,7 +54,7 @@ def make(
     if not isinstance(given, Mapping) or not all(isinstance(own, Mapping) for own in given.values()):
         raise InputError(f"options: expected {{modality: {{key: value}}}}, got {options!r}")
     load("engines", engine)
-    modalities = tuple(modalities) or tuple(sound("modalities"))
+    modalities = tuple(modalities) or everything()
     common = {name: own for name, own in population.config.options.items() if name in modalities}
     options = {**common, **{name: {**common.get(name, {}), **own} for name, own in (options or {}).items()}}
     chosen = choose(modalities, options)

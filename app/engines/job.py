@@ -17,9 +17,9 @@ from ...core.config import parse
 from ...core.errors import InputError
 from ...core.modality import Modality, in_order
 from ...core.pipeline import generate, load_generators, watermarked
-from ...core.registry import load_modality, sound
+from ...core.registry import load_modality
 from ...core.training import weights
-from .use import recorded
+from .use import everything, recorded
 
 Options = Mapping[str, Mapping[str, Any]]  # modality name -> its settings
 
@@ -103,7 +103,7 @@ def choose(names: Sequence[str] = (), options: Options | None = None) -> list[Mo
 
     Raises InputError, also for options of a modality that is not among them.
     """
-    wanted, options = sorted(set(names) or sound("modalities")), options or {}
+    wanted, options = sorted(set(names) or everything()), options or {}
     for name in options:
         if name not in wanted:
             raise InputError(

@@ -41,7 +41,10 @@ def release(
     policy: Policy,
     key: Key,
     reference: Annotated[
-        Path | None, typer.Option(help="Real data with held-out rows; without them privacy is not measured.")
+        list[str] | None,
+        typer.Option(
+            help="Real data with held-out rows, or modality=DIR; may be repeated; else privacy is not measured."
+        ),
     ] = None,
     ledger: Annotated[
         list[Path] | None, typer.Option(help="A ledger of the weights; may be repeated.")
@@ -55,11 +58,12 @@ def release(
 ) -> None:
     """Judge a cohort by a policy; it leaves with a signed certificate, or stays in quarantine (exit code 3)."""
     from ...eval.verdict import grouped
+    from ..references import parse
     from .release import ReleaseContext
     from .release import release as run
 
     require(regenerate=regenerate, workers=workers)
-    context = ReleaseContext.load(policy, key, reference, tuple(ledger or ()), watermark_key)
+    context = ReleaseContext.load(policy, key, parse(reference or []), tuple(ledger or ()), watermark_key)
     outcome = run(cohort, context, regenerate=regenerate, workers=workers, progress=_say)
     if outcome.unmeasured:
         print(f"not measured: {len(outcome.unmeasured)} figures; certificate.json names each")

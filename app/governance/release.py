@@ -16,7 +16,6 @@ from ...core.cohort.watermark import Mark
 from ...core.config import load
 from ...core.dp.ledger import Ledger
 from ...core.errors import InputError, Refused, listed
-from ...core.modality import TrainingSet
 from ...core.training.weights import digest, using
 from ...eval.gate import judge
 from ...eval.policy import Policy
@@ -25,12 +24,10 @@ from ...eval.verdict import Verdict
 from ..engines.generation import header, run
 from ..engines.job import chosen_of, population_of
 from ..engines.use import recorded
-from ..training import references
+from ..references import Given, References
 from . import certificate, croissant
 from .certificate import CERTIFICATE, CROISSANT, DATASHEET, ENVELOPE, SCORES, cards_of, fingerprint
 from .verification import OURS, read_watermark, untracked_files
-
-Pairs = Mapping[str, list[tuple[TrainingSet, TrainingSet]]]
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class ReleaseContext:
 
     signer: Signer
     policy: Policy
-    reference: Pairs | None
+    reference: References | None
     ledgers: tuple[Path, ...] = ()
     watermark: Path | None = None
 
@@ -61,7 +58,7 @@ class ReleaseContext:
         cls,
         policy: str,
         key: Path,
-        reference: Path | None = None,
+        reference: Given | None = None,
         ledgers: Sequence[Path] = (),
         watermark: Path | None = None,
     ) -> "ReleaseContext":
@@ -71,7 +68,7 @@ class ReleaseContext:
         return cls(
             Signer.load(key),
             load(Policy, policy, "policy")[0],
-            None if reference is None else references(reference),
+            None if reference is None else References.load(reference),
             tuple(ledgers),
             watermark,
         )
@@ -173,16 +170,17 @@ class ReleaseContext:
                 "split": s.split,
                 "rows": len(s),
             }
-            for name, pairs in sorted(self.reference.items())
+            for name, pairs in sorted(self.reference.all().items())
             for pair in pairs
             for s in pair
         ]
-        who = [s.records for _, pairs in sorted(self.reference.items()) for pair in pairs for s in pair]
+        who = [s.records for _, pairs in sorted(self.reference.all().items()) for pair in pairs for s in pair]
         return {"kind": "folder", "sha256": fingerprint({"sets": rows, "records": who}), "data": rows}
 
     def note_access(self, purpose: str) -> None:
         """Put down in the ledgers that real people whom they know were looked at, which no budget is charged for."""
-        sets = [s for pairs in (self.reference or {}).values() for pair in pairs for s in pair]
+        known = {} if self.reference is None else self.reference.all()
+        sets = [s for pairs in known.values() for pair in pairs for s in pair]
         for book in (Ledger(path) for path in self.ledgers):
             for population in dict.fromkeys(entry.population for entry in book.entries()):
                 own = [s for s in sets if s.source.name in population.split("+")]
@@ -209,9 +207,9 @@ class ReleaseContext:
                 return read_scores(path)
         self.note_access(f"scores of cohort {cohort.folder.name} ({subject[:12]}) on real rows")
         # no picture of a real record may leave with the cohort
-        scores = evaluate(
-            cohort, chosen_of(cohort), self.reference, cohort.folder, show_real=False, progress=progress
-        )
+        chosen = chosen_of(cohort)
+        real = None if self.reference is None else self.reference.of(chosen)
+        scores = evaluate(cohort, chosen, real, cohort.folder, show_real=False, progress=progress)
         Journal(cohort.folder).append(
             EVALUATED, subject, self.signer, {"scores_sha256": digest(path), **details}
         )

@@ -17,6 +17,7 @@ from typing import Any
 
 from ..config import read_json
 from ..errors import InputError
+from ..instance_name import stem_of
 from ..modality import Modality
 from ..pipeline import Patient
 from ..profile import PatientProfile
@@ -228,7 +229,8 @@ class Cohort:
                     modality.assemble(pieces, joined)
                     made = self._moved(joined)
                     files |= made
-                    stores[modality.name] = sorted({_store(path) for path in made})
+                    own = f"{stem_of(modality.name)}/" if ":" in modality.name else ""
+                    stores[modality.name] = sorted({own + _store(path.removeprefix(own)) for path in made})
             without = self._write_roster()
             files[PATIENTS] = _fingerprint(self.folder / PATIENTS)
             if fields := self.manifest.get("labels"):

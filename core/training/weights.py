@@ -3,7 +3,7 @@
 import math
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -20,6 +20,8 @@ from ..config import Settings, read_json
 from ..errors import InputError
 from ..fields import Declaration
 from ..fields import Field as ProfileField
+from ..instance_name import named as instance_named
+from ..instance_name import stem_of
 from ..types import Float32Array, FloatArray
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 METADATA_KEY = "polyclinic"
 _named: ContextVar[Mapping[str, Path]] = ContextVar("weights named by the user", default=MappingProxyType({}))
+_label: ContextVar[str] = ContextVar("instance whose weights go before the others", default="")
 
 
 class DataUsed(Settings):
@@ -180,13 +183,35 @@ def named() -> Mapping[str, Path]:
     return _named.get()
 
 
-def find(name: str) -> Path:
-    """Path of the weight file `name`. Raises InputError that lists what was found and where to put it."""
+@contextmanager
+def of_instance(label: str) -> Iterator[None]:
+    """Weights of that instance of a modality (`imaging:skin`) go before the plain ones (`imaging`) inside the block."""
+    before = _label.set(label)
+    try:
+        yield
+    finally:
+        _label.reset(before)
+
+
+def place_of(name: str) -> Path | None:
+    """Path of the weight file of just that name, `imaging-skin.safetensors` of `imaging:skin` or None."""
     if name in named():
         return named()[name]
-    for folder in folders():
-        if (path := folder / f"{name}.safetensors").is_file():
-            return path
+    paths = (folder / f"{stem_of(name)}.safetensors" for folder in folders())
+    return next((path for path in paths if path.is_file()), None)
+
+
+def own(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of these names of which the instance in force (of_instance) has weights of its own; none outside of one."""
+    label = _label.get()
+    return tuple(name for name in names if label and place_of(instance_named(name, label)) is not None)
+
+
+def find(name: str) -> Path:
+    """Path of the weight file `name`. Raises InputError that lists what was found and where to put it."""
+    path = place_of(instance_named(name, _label.get())) if own([name]) else place_of(name)
+    if path is not None:
+        return path
     raise InputError(
         f"no weights {name!r} in {', '.join(str(f) for f in folders())}; train them with "
         f"`polyclinic train`, then name the file in `generate --use {name}=FILE`"
@@ -194,11 +219,20 @@ def find(name: str) -> Path:
 
 
 def available() -> dict[str, Path]:
-    """All weight files in force, by name; those of using() come first."""
+    """All weight files in force, by name; those of using() come first, before them those of the instance in force."""
     found: dict[str, Path] = dict(named())
     for folder in reversed(folders()):
         found.update({path.stem: path for path in sorted(folder.glob("*.safetensors"))})
-    return {**found, **named()}
+    found |= named()
+    if label := _label.get():
+        bases = [
+            name.removesuffix(end)
+            for name in found
+            for end in (f":{label}", f"-{label}")
+            if name.endswith(end)
+        ]
+        found |= {base: find(base) for base in bases}
+    return found
 
 
 def digest(path: Path) -> str:

@@ -99,8 +99,7 @@ def audits(cohort: object) -> list[Audited] | None:
 
 def weights_of(manifest: Mapping[str, Any]) -> list[tuple[str, Path | None, str]]:
     """Name, file and hash of what drew a cohort, its table of profiles too; None if no file here has that hash."""
-    there = weights.available()
-    used = {name: (there.get(name), sha) for name, sha in manifest.get("weights", {}).items()}
+    used = {name: (weights.place_of(name), sha) for name, sha in manifest.get("weights", {}).items()}
     if table := manifest.get("population", {}).get("table"):
         used["population"] = (Path(table["file"]), table["sha256"])
     return [

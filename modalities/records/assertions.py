@@ -21,6 +21,7 @@ from ...core.assertions import (
     Assertion,
     findings,
     rhythm,
+    subject_of,
 )  # fmt: skip
 from .case import Case, code_of, index_day, moment
 from .codes import codes
@@ -41,6 +42,7 @@ from .rules.order import TIME
 from .simulation.chart import INDEX
 from .simulation.outcome import DAYS_A_MONTH
 from .simulation.patient_simulation import FOLLOW_UP
+from .studies import unkeyed
 
 ORDER, IN_ORDER = "order of events", "in order"
 _NOBODY_YET = "9999-12-31"
@@ -48,6 +50,7 @@ _RECEPTORS = {
     "estrogen_receptor": ("ESR1", 9.5),
     "her2": ("ERBB2", 15.0),
 }  # cuts of courses/breast_cancer.yaml
+_TUMOUR = ("pam50", *(f"gene-{gene}" for gene in GENES))  # keys of what the tumour's expression gives
 
 
 def assertions(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
@@ -122,9 +125,9 @@ def _measured(case: Case) -> Iterator[Assertion]:
             and isinstance(value, int | float)
         ):
             yield Assertion.vital(name, "FHIR vital sign", value)
-        elif key == "ecg-heart-rate" and isinstance(value, int | float):
+        elif unkeyed(resource, ("ecg-heart-rate",))[0] and isinstance(value, int | float):
             yield Assertion.vital("heart_rate", "FHIR Observation of the ECG", value)
-        elif key == "ecg-rhythm":
+        elif unkeyed(resource, ("ecg-rhythm",))[0]:
             yield Assertion.of(RHYTHM, "FHIR Observation of the ECG", _text(resource))
         elif name in _RECEPTORS:
             gene, cut = _RECEPTORS[name]
@@ -132,12 +135,13 @@ def _measured(case: Case) -> Iterator[Assertion]:
             yield Assertion(f"{gene} expression", f"FHIR {name.replace('_', ' ')}", low, high)
     labels = {label: subtype for subtype, label in SUBTYPES.items()}
     for resource in case.of("Observation"):
-        key = str(resource["id"]).removeprefix(f"{patient_id}-")
+        key, label = unkeyed(resource, _TUMOUR)
         if key == "pam50":
-            yield Assertion.of(SUBTYPE, "FHIR Observation", labels[_text(resource)])
-        elif (gene := key.removeprefix("gene-")) in GENES:
+            yield Assertion.of(subject_of(SUBTYPE, label), "FHIR Observation", labels[_text(resource)])
+        elif key:
             level = float(resource["valueQuantity"]["value"])
-            yield Assertion.of(f"{gene} expression", "FHIR Observation", level, within=0.006)
+            subject = subject_of(f"{key.removeprefix('gene-')} expression", label)
+            yield Assertion.of(subject, "FHIR Observation", level, within=0.006)
 
 
 def _text(resource: Mapping[str, Any]) -> str:
@@ -146,14 +150,14 @@ def _text(resource: Mapping[str, Any]) -> str:
 
 def _reported(case: Case) -> Iterator[Assertion]:
     for report in case.of("DiagnosticReport"):
-        if "imagingStudy" in report:
+        if unkeyed(report)[0] == "chest-xray":  # images of other parts are not looked through for these
             said = [code_of(concept) for concept in report.get("conclusionCode", ())]
             yield Assertion.of(FINDINGS, "FHIR report of the X-ray", findings(said))
     for study in case.of("ImagingStudy"):
         uid = study["identifier"][0]["value"].removeprefix("urn:oid:")
-        series = study["series"][0]
+        series, subject = study["series"][0], subject_of(IMAGE, unkeyed(study)[1])
         yield Assertion.of(
-            IMAGE, "FHIR ImagingStudy", f"{uid} {series['uid']} {series['instance'][0]['uid']}"
+            subject, "FHIR ImagingStudy", f"{uid} {series['uid']} {series['instance'][0]['uid']}"
         )
 
 

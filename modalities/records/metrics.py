@@ -22,6 +22,7 @@ from .data import (
 )
 from .notes.consistency import contradictions
 from .rules.clinical import check
+from .studies import home_of
 
 NOTES_RULE = "notes-state-the-record"
 
@@ -75,7 +76,8 @@ def check_references(folder: Path) -> list[str]:
             elif owner[reference] != patient:
                 problems.append(f"{name}: reference {reference!r} leads to another patient")
         if resource["resourceType"] == "ImagingStudy":
-            problems += [f"{name}: {problem}" for problem in _images(resource, folder / "dicom" / patient)]
+            images = folder / home_of(resource, "imaging") / "dicom" / patient
+            problems += [f"{name}: {problem}" for problem in _images(resource, images)]
     return problems
 
 

@@ -19,7 +19,7 @@ from .notes.patient_notes import notes_of
 from .notes.text import Note
 from .simulation.course import Course
 from .simulation.course_run import play
-from .studies import ecg, image, pathology, tumour, tumour_place
+from .studies import ecg, facts_of, image, pathology, tumour, tumour_place
 from .timeline import timeline_of
 
 
@@ -73,15 +73,15 @@ class RecordRules:
         chart = play(self.courses, profile, facts, seed)
         writer = Writer(profile, chart)
         writer.write()
-        if "imaging" in facts:
-            image(writer, facts["imaging"])
-        if "signals" in facts:
-            ecg(writer, facts["signals"])
+        for own in facts_of(facts, "imaging"):
+            image(writer, own)
+        for own in facts_of(facts, "signals"):
+            ecg(writer, own)
         for report in chart.reports:
             if report.kind == "pathology":
                 pathology(writer, report)
-        if "omics" in facts:
-            tumour(writer, facts["omics"], *tumour_place(chart))
+        for own in facts_of(facts, "omics"):
+            tumour(writer, own, *tumour_place(chart))
         return writer
 
 

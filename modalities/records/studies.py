@@ -1,11 +1,13 @@
 """What the other modalities measured, stated: the image with its UIDs, the ECG, the tumour's expression."""
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime, time, timedelta
 from typing import Any
 
 from ...core.body_parts import REGIONS
 from ...core.errors import InputError
 from ...core.fields import ICD10, SHIPPED, SNOMED
+from ...core.instance_name import LABEL, base_of, named, stem_of
 from ...core.modality import Facts
 from ...core.profile import slice_uid
 from ...core.study import Study
@@ -18,6 +20,7 @@ from .data import (
     GENES,
     HL7,
     MODALITIES,
+    REPORTS,
     RHYTHMS,
     SOP_CLASSES,
     SUBTYPES,
@@ -32,6 +35,31 @@ RECEPTORS = {
     "progesterone_receptor": "progesterone receptor",
     "her2": "HER2",
 }
+
+
+def facts_of(facts: Mapping[str, Facts], modality: str) -> list[Facts]:
+    """Facts of a patient's records of that modality: of the plain one first, then of its instances."""
+    return [own for name, own in facts.items() if base_of(name) == modality]
+
+
+def keyed(key: str, facts: Facts) -> str:
+    """A resource's key, which says of which instance the record is: `report-imaging-skin`."""
+    return f"{key}-{facts[LABEL]}" if facts.get(LABEL) else key
+
+
+def unkeyed(resource: Resource, keys: Iterable[str] = REPORTS) -> tuple[str, str]:
+    """Which of `keys`, and of which instance (empty: the plain one), a resource is; ("", "") of none."""
+    patient = str(resource.get("subject", {}).get("reference", "")).removeprefix("Patient/")
+    own = str(resource["id"]).removeprefix(f"{patient}-").removeprefix("report-")
+    found = (key for key in keys if own == key or own.startswith(f"{key}-"))
+    key = next(found, "")
+    return key, own.removeprefix(key).removeprefix("-") if key else ""
+
+
+def home_of(resource: Resource, modality: str) -> str:
+    """Where the files are that a study or report is of, from the cohort's folder on: `imaging-skin/`, or nothing."""
+    _, label = unkeyed(resource)
+    return f"{stem_of(named(modality, label))}/" if label else ""
 
 
 def is_chest_xray(facts: Facts) -> bool:
@@ -118,6 +146,7 @@ def image(writer: Writer, facts: Facts) -> None:
     """
     iod = facts.get("iod", "DX")
     visit, title, kind = writer.chart.index_visit, image_title(facts), image_kind(facts)
+    key = keyed(kind, facts)
     modality = {"system": DICOM, "code": "OT" if iod == "SC" else iod, "display": MODALITIES[iod]}
     count = slices_of(facts)
     instances = [
@@ -144,7 +173,7 @@ def image(writer: Writer, facts: Facts) -> None:
     series = {key: value for key, value in series.items() if value is not None}
     study = writer.add(
         "ImagingStudy",
-        kind,
+        key,
         title,
         {
             **identifiers(known),
@@ -172,7 +201,7 @@ def image(writer: Writer, facts: Facts) -> None:
     if begun is not None:
         issued = begun + timedelta(minutes=30)
         more |= {"effectiveDateTime": f"{begun.isoformat()}Z", "issued": f"{issued.isoformat()}Z"}
-    writer.report(kind, f"{title}.{said}", study_time(writer, facts), visit, more)
+    writer.report(kind, f"{title}.{said}", study_time(writer, facts), visit, more, key)
 
 
 def ecg(writer: Writer, facts: Facts) -> None:
@@ -188,11 +217,15 @@ def ecg(writer: Writer, facts: Facts) -> None:
             raise InputError(f"ECG rhythm {rhythm!r}: expected one of {', '.join(RHYTHMS)}")
         answer = RHYTHMS[rhythm]
         assert ANSWERS[answer] == rhythm
-        results.append(writer.observation(Reading("ecg-rhythm", "ecg_rhythm", at, visit, answer)))
+        results.append(
+            writer.observation(Reading(keyed("ecg-rhythm", facts), "ecg_rhythm", at, visit, answer))
+        )
         said.append(f"rhythm {rhythm}")
     if (rate := facts.get("heart_rate")) is not None:
         shown = lists.observations["ecg_heart_rate"].rounded(float(rate))
-        results.append(writer.observation(Reading("ecg-heart-rate", "ecg_heart_rate", at, visit, shown)))
+        results.append(
+            writer.observation(Reading(keyed("ecg-heart-rate", facts), "ecg_heart_rate", at, visit, shown))
+        )
         said.append(f"heart rate {shown} /min")
     if results:
         beats = facts.get("beats")
@@ -210,6 +243,7 @@ def ecg(writer: Writer, facts: Facts) -> None:
             at,
             visit,
             shown_by,
+            keyed("ecg", facts),
         )
 
 
@@ -235,7 +269,11 @@ def tumour(writer: Writer, facts: Facts, at: float, visit: Visit) -> None:
         label = SUBTYPES.get(subtype, subtype)
         value: dict[str, Any] = {"valueCodeableConcept": {"text": label}}
         name: dict[str, Any] = {"text": "PAM50 intrinsic subtype of breast cancer"}
-        results.append(writer.result("pam50", "laboratory", name, f"PAM50 subtype {label}", value, at, visit))
+        results.append(
+            writer.result(
+                keyed("pam50", facts), "laboratory", name, f"PAM50 subtype {label}", value, at, visit
+            )
+        )
         said.append(f"PAM50 subtype {label}")
     for gene, code in GENES.items():
         if (level := facts.get(gene)) is None:
@@ -251,10 +289,17 @@ def tumour(writer: Writer, facts: Facts, at: float, visit: Visit) -> None:
         value = {"valueQuantity": measured}
         results.append(
             writer.result(
-                f"gene-{gene}", "laboratory", name, f"Tumour expression of {says}", value, at, visit
+                keyed(f"gene-{gene}", facts),
+                "laboratory",
+                name,
+                f"Tumour expression of {says}",
+                value,
+                at,
+                visit,
             )
         )
         said.append(says)
     if results:
         shown = {"result": [{"reference": f"Observation/{r['id']}"} for r in results]}
-        writer.report("tumour-expression", f"Tumour expression: {', '.join(said)}.", at, visit, shown)
+        key = keyed("tumour-expression", facts)
+        writer.report("tumour-expression", f"Tumour expression: {', '.join(said)}.", at, visit, shown, key)

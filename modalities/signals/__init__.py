@@ -12,7 +12,7 @@ from ...core.errors import InputError
 from ...core.identity import changed
 from ...core.modality import Batch, Conditioner, Generator, Record, TrainingSet, View
 from ...core.profile import PatientProfile
-from ...core.training.weights import Weights, available, find, load, read_card
+from ...core.training.weights import Weights, available, find, load, own, read_card
 from .acquisition import Acquisition, SignalsOptions
 from .channels import VITALS as SHIPPED_CHANNELS
 from .channels import channels_of
@@ -63,7 +63,8 @@ class Signals:
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         self.options = parse(SignalsOptions, dict(options or {}), "signals options")
-        self.indication = _indication()
+        self.kinds = own((ECG, VITALS)) or (ECG, VITALS)  # an instance has what it has weights of
+        self.indication = _indication(self.kinds)
         self._sampler: EcgSampler | None = None  # of live monitors, loaded once for all of them
 
     def indicated(self, profile: PatientProfile) -> bool:
@@ -72,7 +73,7 @@ class Signals:
 
     def weights(self) -> list[str]:
         """One file a kind of signal."""
-        return [ECG, VITALS]
+        return list(self.kinds)
 
     def weight_kinds(self) -> Mapping[str, tuple[str, ...]]:
         """What the kinds begin with, by name; see core.capabilities.WeightKinds."""
@@ -86,10 +87,10 @@ class Signals:
         from .model import SignalsGenerator
 
         how = self.options
+        ecg, vitals = (load(find(kind)) if kind in self.kinds else None for kind in (ECG, VITALS))
         drawn = SignalsGenerator(
-            load(find(ECG)), load(find(VITALS)), columns, how.device, how.stay, how.seconds, how.paroxysmal,
-            how.levels,
-        )  # fmt: skip
+            ecg, vitals, columns, how.device, how.stay, how.seconds, how.paroxysmal, how.levels
+        )
         return Acquisition(drawn, how)
 
     def train(
@@ -181,7 +182,7 @@ class Signals:
         return Monitor(profile, record, seed, origin=origin, noise=self.options.noise, **how)
 
     def _origin(self, row: Batch | None, columns: Sequence[str]) -> "tuple[EcgSampler, Batch] | None":
-        if row is None:
+        if row is None or ECG not in self.kinds:
             return None
         from .ecg.sampler import EcgSampler
 
@@ -216,19 +217,24 @@ class Signals:
         """ECG and vitals, apart."""
         from .metrics import views
 
-        return views()
+        return [view for view in views() if view.needs in self.kinds]
 
 
-def _indication() -> str:
+def _indication(kinds: Sequence[str]) -> str:
     """Who has which signals, by the cards of the weights in force."""
     there = available()
-    if not {ECG, VITALS} <= set(there):
+    if not set(kinds) <= set(there):
         return Signals.indication
-    ecg, vitals = read_card(there[ECG]), read_card(there[VITALS])
-    if {ecg.modality, vitals.modality} != {"signals"}:  # which is refused where they are used
+    cards = {kind: read_card(there[kind]) for kind in kinds}
+    if {card.modality for card in cards.values()} != {"signals"}:  # which is refused where they are used
         return Signals.indication
-    leads, channels = len(leads_in(ecg.model).names), channels_of(vitals.model)
-    charted = (
-        "hourly vitals" if channels in ((), SHIPPED_CHANNELS) else f"a chart of {len(channels)} channels"
-    )
-    return f"every patient has a {leads}-lead ECG and {charted} of one day"
+    said = []
+    if ECG in cards:
+        said.append(f"a {len(leads_in(cards[ECG].model).names)}-lead ECG")
+    if VITALS in cards:
+        channels = channels_of(cards[VITALS].model)
+        usual = channels in ((), SHIPPED_CHANNELS)
+        said.append(
+            "hourly vitals of one day" if usual else f"a chart of {len(channels)} channels of one day"
+        )
+    return f"every patient has {' and '.join(said)}"

@@ -14,24 +14,30 @@ TRAINERS = {"ecg": train_ecg, "vitals": train_vitals}
 
 
 class SignalsGenerator:
-    """An ECG and a stay's vitals for each row."""
+    """An ECG and a stay's vitals for each row; without weights of one, the other alone."""
 
     def __init__(
-        self, ecg: Weights, vitals: Weights, columns: Sequence[str], device: str | None = None,
+        self, ecg: Weights | None, vitals: Weights | None, columns: Sequence[str], device: str | None = None,
         trajectory: Trajectory | None = None, seconds: float | None = None, paroxysmal: bool = False,
         levels: Levels | None = None,
     ) -> None:  # fmt: skip
-        self.ecg = EcgSampler(ecg, columns, device, seconds, paroxysmal)
-        if levels is None:  # weights that say which baselines real charts know were made by users' data
-            levels = "chart" if "shortest" in vitals.card.model else "profile"
-        self.vitals = VitalsSampler(vitals, columns, trajectory, levels=levels)
+        self.ecg = None if ecg is None else EcgSampler(ecg, columns, device, seconds, paroxysmal)
+        self.vitals: VitalsSampler | None = None
+        if vitals is not None:
+            if levels is None:  # weights that say which baselines real charts know were made by users' data
+                levels = "chart" if "shortest" in vitals.card.model else "profile"
+            self.vitals = VitalsSampler(vitals, columns, trajectory, levels=levels)
 
     def sample(self, batch: Batch) -> list[Record]:
         """Row i from its own seed; facts: those of the ECG and of the stay.
 
         Where the chart has levels of its own, the ECG has the chart's heart rate.
         """
+        if self.vitals is None:
+            return [] if self.ecg is None else self.ecg.sample(batch)
         charts = self.vitals.sample(batch)
+        if self.ecg is None:
+            return charts
         profiles = tuple(
             profile.but(
                 measurements={**profile.measurements, "heart_rate": chart.facts["baseline"]["heart_rate"]}

@@ -29,8 +29,18 @@ from ..data import (
 from ..simulation.chart import Chart, Order, Problem, Procedure, Reading, Visit
 from ..simulation.patient_simulation import FOLLOW_UP
 
+LONGEST_ID = 64
 _FHIR_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _RANK = {kind: place for place, kind in enumerate(TYPES)}
+
+
+def _fhir_id(text: str) -> str:
+    """Raises InputError for an id that is too long, which one with the name of an instance may be."""
+    if len(text) > LONGEST_ID:
+        raise InputError(
+            f"{text!r}: a FHIR id has at most {LONGEST_ID} characters, got {len(text)}; shorten the instance's name"
+        )
+    return text
 
 
 class Writer:
@@ -89,7 +99,7 @@ class Writer:
         patient_id = self.profile.patient_id
         resource: Resource = {
             "resourceType": kind,
-            "id": f"{patient_id}-{key}" if key else patient_id,
+            "id": _fhir_id(f"{patient_id}-{key}" if key else patient_id),
             "meta": {"security": [HTEST], "tag": [HTEST]},
             "text": {
                 "status": "generated",
@@ -303,13 +313,19 @@ class Writer:
     # -- reports
 
     def report(
-        self, kind: str, conclusion: str, at: float | None, visit: Visit, more: Mapping[str, Any]
+        self,
+        kind: str,
+        conclusion: str,
+        at: float | None,
+        visit: Visit,
+        more: Mapping[str, Any],
+        key: str = "",
     ) -> None:
-        """A diagnostic report whose conclusion says the facts in one plain sentence."""
+        """A diagnostic report whose conclusion says the facts in one plain sentence; `key` is the kind if not said."""
         code, name, section, section_name = REPORTS[kind]
         self.add(
             "DiagnosticReport",
-            f"report-{kind}",
+            f"report-{key or kind}",
             conclusion,
             {
                 "status": "final",

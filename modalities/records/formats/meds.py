@@ -19,6 +19,7 @@ from ....core.cohort.disk import write_atomic
 from ....core.fields import LOINC
 from ....core.remarks import remark
 from ..data import REPORTS, Resource, parts_of, value_at, whole_file
+from ..studies import home_of
 from .by_patient import SIGNALS, by_patient, root_of
 from .omop_concepts import VOCABULARIES
 from .omop_rows import time_at
@@ -179,7 +180,7 @@ def _image(study: Resource, codes: Codes) -> Iterator[Event]:
     uid = str(value_at(study, "identifier.0.value", "")).removeprefix("urn:oid:")
     patient = str(study["subject"]["reference"]).removeprefix("Patient/")
     for series in study["series"]:
-        path = f"dicom/{patient}/{uid}/{series['uid']}"
+        path = f"{home_of(study, 'imaging')}dicom/{patient}/{uid}/{series['uid']}"
         code = codes.of({"coding": [series["modality"]]})
         yield Event(time_at(study, "started"), code, image_path=path)
 
@@ -207,9 +208,9 @@ _SAYS = {
 def _ecg(
     patient: Resource, resources: Mapping[str, list[Resource]], codes: Codes, root: Path
 ) -> Iterator[Event]:
-    path = f"{SIGNALS}/{patient['id']}/ecg"
     loinc, name = REPORTS["ecg"][:2]
     for report in resources.get("DiagnosticReport", ()):
+        path = f"{home_of(report, 'signals')}{SIGNALS}/{patient['id']}/ecg"
         if value_at(report, "code.coding.0.code") == loinc and (root / path).with_suffix(".hea").exists():
             code = codes.of({"coding": [{"system": LOINC, "code": loinc, "display": name}]})
             yield Event(time_at(report, "effectiveDateTime"), code, waveform_path=path)

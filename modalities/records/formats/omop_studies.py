@@ -11,6 +11,7 @@ from pathlib import Path
 from ....core.fields import SNOMED
 from ..codes import codes
 from ..data import REPORTS, Resource, value_at
+from ..studies import home_of
 from .omop_concepts import Concepts
 from .omop_rows import PatientRows
 
@@ -51,7 +52,7 @@ def _image(rows: PatientRows, study: Resource, at: datetime) -> None:
             procedure_occurrence_id=procedure,
             visit_occurrence_id=rows.placed(study, at)["visit_occurrence_id"],
             wadors_uri=f"studies/{uid}/series/{series['uid']}",
-            local_path=f"dicom/{patient}/{uid}/{series['uid']}",
+            local_path=f"{home_of(study, 'imaging')}dicom/{patient}/{uid}/{series['uid']}",
             image_occurrence_date=at.date(),
             image_study_uid=uid,
             image_series_uid=series["uid"],
@@ -104,7 +105,7 @@ def _header(path: Path) -> _Header | None:
 def _ecg(rows: PatientRows, report: Resource, at: datetime, root: Path) -> None:
     """The recording, its files, the rate of each lead, and rate and rhythm of the heart as features."""
     _procedure(rows, "ecg", report, at)
-    place = f"wfdb/{rows.patient['id']}"
+    place = f"{home_of(report, 'signals')}wfdb/{rows.patient['id']}"
     visit = rows.placed(report, at)
     header = _header(root / place / "ecg")
     if header is None or visit["visit_occurrence_id"] is None:

@@ -15,6 +15,7 @@ from ....core.assertions import (
     VIEW,
     Assertion,
     findings,
+    subject_of,
 )  # fmt: skip
 from ..codes import codes
 from ..data import GENES, RHYTHMS, SUBTYPES
@@ -45,7 +46,10 @@ def noted(notes: Sequence[Mapping[str, Any]], patient_id: str) -> Iterator[Asser
         elif meta["kind"] == "ecg":
             yield from _trace(note["spans"], source)
         elif meta["kind"] == "tumour-expression":
-            yield from _tumour(note["spans"], source)
+            key = str(meta["reference"]).removeprefix(
+                f"DiagnosticReport/{patient_id}-report-tumour-expression"
+            )
+            yield from _tumour(note["spans"], source, key.removeprefix("-"))
 
 
 def _labelled(spans: Sequence[Span], label: str) -> Iterator[Span]:
@@ -87,12 +91,13 @@ def _trace(spans: Sequence[Span], source: str) -> Iterator[Assertion]:
             yield Assertion.of(RHYTHM, source, rhythms[span["code"]])
 
 
-def _tumour(spans: Sequence[Span], source: str) -> Iterator[Assertion]:
+def _tumour(spans: Sequence[Span], source: str, label: str) -> Iterator[Assertion]:
     genes = {code: gene for gene, code in GENES.items()}
     labels = {label: subtype for subtype, label in SUBTYPES.items()}
     for span in _labelled(spans, "VALUE"):
         if span.get("code") in genes:
-            yield Assertion.of(f"{genes[span['code']]} expression", source, float(span["text"]), within=0.006)
+            gene = subject_of(f"{genes[span['code']]} expression", label)
+            yield Assertion.of(gene, source, float(span["text"]), within=0.006)
         elif "code" not in span:
             subtype: str = span["text"]
-            yield Assertion.of(SUBTYPE, source, labels.get(subtype, subtype))
+            yield Assertion.of(subject_of(SUBTYPE, label), source, labels.get(subtype, subtype))

@@ -3,7 +3,7 @@
 from ....core.fields import ICD10, SNOMED
 from ..data import RHYTHMS
 from ..simulation.chart import Reading
-from ..studies import is_chest_xray
+from ..studies import facts_of, is_chest_xray, keyed
 from .episode import Episode
 from .phrases import signs_of
 from .reports import heart_rate
@@ -69,11 +69,11 @@ def studies(e: Episode) -> Parts:
 
 
 def _ecg(e: Episode) -> Parts:
-    s, facts = e.s, e.facts.get("signals", {})
+    s, facts = e.s, next((own for own in facts_of(e.facts, "signals") if "heart_rate" in own), {})
     if facts.get("heart_rate") is None:
         return []
-    value, unit = heart_rate(s, float(facts["heart_rate"]))
-    report = s.reference("DiagnosticReport", "report-ecg")
+    value, unit = heart_rate(s, facts)
+    report = s.reference("DiagnosticReport", keyed("report-ecg", facts))
     words = s.word("procedures", "ecg")
     words = words.replace("12-lead ", "") if "leads" in facts else words
     ecg = Mention(words, "PROCEDURE", s.codes.procedures["ecg"].code, SNOMED, report)
@@ -81,18 +81,22 @@ def _ecg(e: Episode) -> Parts:
     if (rhythm := facts.get("rhythm")) is None:
         return s.say("studies/rate_only", ecg=ecg, rate=rate)
     answer = s.codes.answers[RHYTHMS[rhythm]]
-    place = s.reference("Observation", "ecg-rhythm")
+    place = s.reference("Observation", keyed("ecg-rhythm", facts))
     said = "sinus rhythm" if rhythm == "sinus" else s.word("conditions", rhythm.replace(" ", "_"))
     mention = Mention(said, "FINDING", answer.code, SNOMED, place, value=rhythm)
     return s.say("studies/ecg", ecg=ecg, rhythm=mention, rate=rate)
 
 
 def _image(e: Episode) -> Parts:
-    s, facts = e.s, e.facts.get("imaging", {})
-    if "study_uid" not in facts or not is_chest_xray(facts):
+    s, images = e.s, facts_of(e.facts, "imaging")
+    facts = next((own for own in images if "study_uid" in own and is_chest_xray(own)), None)
+    if facts is None:
         return []
     words = s.word("procedures", "chest_xray")
-    code, place = s.codes.procedures["chest_xray"].code, s.reference("ImagingStudy", "chest-xray")
+    code, place = (
+        s.codes.procedures["chest_xray"].code,
+        s.reference("ImagingStudy", keyed("chest-xray", facts)),
+    )
     study = Mention(words, "PROCEDURE", code, SNOMED, place)
     by_code = {entry.code: name for name, entry in s.codes.conditions.items()}
     named = [by_code[code] for code in facts.get("findings", ()) if by_code.get(code) in e.chart.problems]

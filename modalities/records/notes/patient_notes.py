@@ -7,7 +7,7 @@ from ....core.modality import Facts
 from ..data import NOTE_KINDS
 from ..formats.fhir import Writer
 from ..simulation.chart import INDEX, Visit
-from ..studies import tumour_place
+from ..studies import facts_of, keyed, tumour_place
 from . import history, measured
 from .course import course
 from .episode import Episode
@@ -34,15 +34,17 @@ def _notes(writer: Writer, facts: Mapping[str, Facts], seed: int) -> Iterator[No
         for visit in chart.visits:
             if visit.is_stay or visit.key == INDEX:
                 yield summary(writer, facts, visit, seed)
-    if "imaging" in facts:
-        yield radiology(writer, facts["imaging"], seed)
-    if f"{profile.patient_id}-report-ecg" in written:
-        yield ecg(writer, facts["signals"], seed)
+    for own in facts_of(facts, "imaging"):
+        yield radiology(writer, own, seed)
+    for own in facts_of(facts, "signals"):
+        if f"{profile.patient_id}-{keyed('report-ecg', own)}" in written:
+            yield ecg(writer, own, seed)
     for report in chart.reports:
         if report.kind == "pathology":
             yield pathology(writer, report, seed)
-    if f"{profile.patient_id}-report-tumour-expression" in written:
-        yield genomics(writer, facts["omics"], *tumour_place(chart), seed)
+    for own in facts_of(facts, "omics"):
+        if f"{profile.patient_id}-{keyed('report-tumour-expression', own)}" in written:
+            yield genomics(writer, own, *tumour_place(chart), seed)
 
 
 # The body of each section of configs/notes/summary.yaml; empty where there is nothing to say

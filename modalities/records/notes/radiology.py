@@ -5,7 +5,7 @@ from ....core.fields import ICD10, SNOMED
 from ....core.modality import Facts
 from ..formats.fhir import Writer
 from ..simulation.chart import Visit
-from ..studies import image_kind, is_chest_xray, slices_of, study_time
+from ..studies import image_kind, is_chest_xray, keyed, slices_of, study_time
 from .note_writer import NoteWriter
 from .text import Mention, Note, Part, Parts, capital, enumerated
 
@@ -19,11 +19,12 @@ _RARELY = 0.12  # the others
 def radiology(writer: Writer, facts: Facts, seed: int) -> Note:
     """The report of an image: what it is, its view, the findings it was given, and some that it was not."""
     kind = image_kind(facts)
-    s = NoteWriter(writer, "radiology", "radiology", kind, seed)
+    key = keyed(kind, facts)
+    s = NoteWriter(writer, "radiology", "radiology", key, seed)
     at, visit = study_time(writer, facts), writer.chart.index_visit
     report, study = (
-        s.reference("DiagnosticReport", f"report-{kind}"),
-        s.reference("ImagingStudy", kind),
+        s.reference("DiagnosticReport", f"report-{key}"),
+        s.reference("ImagingStudy", key),
     )
     iod, view = facts.get("iod", "DX"), facts.get("view")
     radiograph = s.codes.procedures["chest_xray"] if is_chest_xray(facts) else None
@@ -36,9 +37,9 @@ def radiology(writer: Writer, facts: Facts, seed: int) -> Note:
     else:
         body = str(facts.get("body_part", "chest")).lower()
         code = s.names.anatomy_code(body)
-        key = "DX" if iod == "CR" else iod
+        device = "DX" if iod == "CR" else iod
         part = Mention(body, "ANATOMY", code, SNOMED if code else None, study)
-        title = s.say(f"study/{key}", named, body=part) if body else s.say(f"alone/{key}", named)
+        title = s.say(f"study/{device}", named, body=part) if body else s.say(f"alone/{device}", named)
     parts = s.section("exam", capital(title))
     parts += s.dated(at, study)
     parts += s.section("indication", _indication(s, at, visit, facts))
@@ -50,7 +51,7 @@ def radiology(writer: Writer, facts: Facts, seed: int) -> Note:
         said = [*s.say("series", count=number), " ", *said]
     parts += s.section("findings", said)
     parts += s.section("impression", _impression(s, facts, report))
-    return s.note(kind, ("DiagnosticReport", f"report-{kind}"), visit, writer.time(at), parts)
+    return s.note(kind, ("DiagnosticReport", f"report-{key}"), visit, writer.time(at), parts)
 
 
 def _indication(s: NoteWriter, at: float, visit: Visit, facts: Facts) -> Parts:

@@ -1,12 +1,13 @@
 """Reports of the ECG, the biopsy and the tumour's expression, each from its own facts."""
 
 from ....core.fields import ICD10, LOINC, SNOMED
+from ....core.instance_name import LABEL
 from ....core.modality import Facts
 from ..codes import HGNC
 from ..data import GENE_UNIT, GENES, RHYTHMS, SUBTYPES
 from ..formats.fhir import Writer
 from ..simulation.chart import Report, Visit
-from ..studies import RECEPTORS, ecg_time
+from ..studies import RECEPTORS, ecg_time, keyed
 from .note_writer import NoteWriter
 from .text import Mention, Note, Part, Parts, capital, enumerated
 
@@ -19,9 +20,10 @@ FAST, SLOW = 100, 60  # /min, of an ECG's words
 
 def ecg(writer: Writer, facts: Facts, seed: int) -> Note:
     """The report of a trace: the heart rate and rhythm of that trace, and what they make of each other."""
-    s = NoteWriter(writer, "ecg", "cardiology", "ecg", seed)
+    key = keyed("report-ecg", facts)
+    s = NoteWriter(writer, "ecg", "cardiology", keyed("ecg", facts), seed)
     at, visit = ecg_time(writer, facts), writer.chart.index_visit
-    report = s.reference("DiagnosticReport", "report-ecg")
+    report = s.reference("DiagnosticReport", key)
     code = s.codes.procedures["ecg"].code
     title = "title_of_fewer_leads" if "leads" in facts else "title"
     parts = [*capital(s.usually(title, Mention("", "PROCEDURE", code, SNOMED, report))), "\n"]
@@ -38,13 +40,14 @@ def ecg(writer: Writer, facts: Facts, seed: int) -> Note:
     if measured:
         parts += s.section("measurements", measured)
     parts += s.section("interpretation", s.sentences(read))
-    return s.note("ecg", ("DiagnosticReport", "report-ecg"), visit, writer.time(at), parts)
+    return s.note("ecg", ("DiagnosticReport", key), visit, writer.time(at), parts)
 
 
-def heart_rate(s: NoteWriter, rate: float) -> tuple[Mention, Parts]:
+def heart_rate(s: NoteWriter, facts: Facts) -> tuple[Mention, Parts]:
     """The rate of a trace in whole beats, and its unit."""
-    entry, reference = s.codes.observations["ecg_heart_rate"], s.reference("Observation", "ecg-heart-rate")
-    exact = entry.rounded(rate)
+    entry = s.codes.observations["ecg_heart_rate"]
+    reference = s.reference("Observation", keyed("ecg-heart-rate", facts))
+    exact = entry.rounded(float(facts["heart_rate"]))
     value = Mention(f"{exact:.0f}", "VALUE", entry.code, LOINC, reference, value=exact, unit=entry.unit)
     return value, s.unit(entry.unit, reference, "")
 
@@ -55,7 +58,7 @@ def _trace(s: NoteWriter, facts: Facts, report: str) -> tuple[Parts, list[Parts]
     measured: Parts = []
     speed = "normal"
     if rate is not None:
-        value, unit = heart_rate(s, float(rate))
+        value, unit = heart_rate(s, facts)
         lab = s.lab("ecg_heart_rate", str(value.reference))
         measured = capital(s.say("measured", lab=lab, value=value, unit=unit))
         speed = "fast" if int(value.surface) > FAST else "slow" if int(value.surface) < SLOW else "normal"
@@ -66,13 +69,18 @@ def _trace(s: NoteWriter, facts: Facts, report: str) -> tuple[Parts, list[Parts]
     if rhythm is not None:
         answer = s.codes.answers[RHYTHMS[rhythm]]
         finding = Mention(
-            "", "FINDING", answer.code, SNOMED, s.reference("Observation", "ecg-rhythm"), value=rhythm
+            "",
+            "FINDING",
+            answer.code,
+            SNOMED,
+            s.reference("Observation", keyed("ecg-rhythm", facts)),
+            value=rhythm,
         )
         slots: dict[str, Part | Parts] = {}
         if speed != "normal":
             name = {"fast": "tachycardia", "slow": "bradycardia"}[speed]
             icd = s.codes.conditions[name].code if rhythm == "sinus" else None
-            reference = s.reference("Observation", "ecg-heart-rate")
+            reference = s.reference("Observation", keyed("ecg-heart-rate", facts))
             slots["sign"] = Mention(name, "FINDING", icd, ICD10 if icd else None, reference)
         read.append(capital(s.say(f"{RHYTHMS[rhythm]}/{speed}", finding, **slots)))
         if rhythm == "sinus" and "atrial_fibrillation" not in s.chart.problems and s.chance(0.3):
@@ -133,9 +141,10 @@ def _comment(receptors: dict[str, str]) -> str | None:
 
 def genomics(writer: Writer, facts: Facts, at: float, visit: Visit, seed: int) -> Note:
     """The report of a tumour's expression: PAM50 subtype and receptor genes."""
-    s = NoteWriter(writer, "genomics", "genomics", "tumour-expression", seed)
+    key = keyed("report-tumour-expression", facts)
+    s = NoteWriter(writer, "genomics", "genomics", keyed("tumour-expression", facts), seed)
     parts = [*capital(s.usually("title")), "\n"]
-    parts += s.dated(at, s.reference("DiagnosticReport", "report-tumour-expression"))
+    parts += s.dated(at, s.reference("DiagnosticReport", key))
     present = s.chart.present(at)
     cancer = next((n for n in ("breast_cancer_woman", "breast_cancer_man") if n in present), None)
     who = s.who(at)
@@ -144,7 +153,7 @@ def genomics(writer: Writer, facts: Facts, at: float, visit: Visit, seed: int) -
     if s.author.habit(2, "method"):
         parts += s.section("method", s.say("method"))
     if (subtype := facts.get("pam50")) is not None:
-        place = s.reference("Observation", "pam50")
+        place = s.reference("Observation", keyed("pam50", facts))
         words = str(SUBTYPES.get(subtype, subtype))
         shown = str(subtype) if s.author.brevity > 0.5 and subtype in ("LumA", "LumB") else words
         lab = Mention(s.pick(("PAM50 subtype", "PAM50")), "LAB", reference=place)
@@ -152,31 +161,32 @@ def genomics(writer: Writer, facts: Facts, at: float, visit: Visit, seed: int) -
         parts += s.section("result", capital(s.say("subtype", lab=lab, subtype=value)))
     levels = {gene: round(float(facts[gene]), 2) for gene in GENES if facts.get(gene) is not None}
     if levels:
-        lines = [_gene(s, gene, level) for gene, level in levels.items()]
+        lines = [_gene(s, facts, gene, level) for gene, level in levels.items()]
         body = s.author.listed(lines) if s.author.habit(2, "lines") else [*enumerated(lines, ", "), "."]
         parts += s.section("genes", body)
-    agreeing = [(g, name) for g, name in (("ESR1", "estrogen_receptor"), ("ERBB2", "her2")) if g in levels]
+    receptors = (
+        ("ESR1", "estrogen_receptor"),
+        ("ERBB2", "her2"),
+    )  # of the plain record, which the course follows
+    agreeing = [] if LABEL in facts else [(g, name) for g, name in receptors if g in levels]
     said = []
     for gene, name in agreeing:
         reading = next((r for r in s.chart.readings if r.name == name and r.at <= at), None)
         if reading is not None and s.chance(0.6):
             place = s.reference("Observation", reading.key)
-            said.append(s.say(
-                "agrees", gene=_named(s, gene), lab=s.lab(name, place), value=s.value(name, str(reading.value), place)
-            ))  # fmt: skip
+            named, lab = _named(s, facts, gene), s.lab(name, place)
+            said.append(s.say("agrees", gene=named, lab=lab, value=s.value(name, str(reading.value), place)))
     if said:
         parts += s.section("interpretation", s.sentences(said))
-    return s.note(
-        "tumour-expression", ("DiagnosticReport", "report-tumour-expression"), visit, writer.time(at), parts
-    )
+    return s.note("tumour-expression", ("DiagnosticReport", key), visit, writer.time(at), parts)
 
 
-def _named(s: NoteWriter, gene: str) -> Mention:
-    return Mention(gene, "GENE", GENES[gene], HGNC, s.reference("Observation", f"gene-{gene}"))
+def _named(s: NoteWriter, facts: Facts, gene: str) -> Mention:
+    return Mention(gene, "GENE", GENES[gene], HGNC, s.reference("Observation", keyed(f"gene-{gene}", facts)))
 
 
-def _gene(s: NoteWriter, gene: str, level: float) -> Parts:
-    named = _named(s, gene)
+def _gene(s: NoteWriter, facts: Facts, gene: str, level: float) -> Parts:
+    named = _named(s, facts, gene)
     shown = f"{level:.2f}" if s.author.padded else f"{level:g}"
     value = Mention(shown, "VALUE", named.code, HGNC, named.reference, value=level, unit=GENE_UNIT)
     return s.usually("gene", gene=named, value=value, unit=s.unit(GENE_UNIT, str(named.reference), ""))

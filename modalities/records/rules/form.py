@@ -7,10 +7,11 @@ from typing import Any
 
 from ....core.body_parts import REGIONS
 from ....core.fields import ICD10, LOINC, SNOMED
+from ....core.instance_name import LABEL
 from ..case import Case
 from ..codes import HGNC, RXNORM, codes
 from ..data import DECLARED, DOCUMENTS, GENES, HTEST, REPORTS, ROUTES
-from ..studies import instance_uids
+from ..studies import facts_of, instance_uids, unkeyed
 
 Found = Iterator[tuple[str, str]]  # resource, in words
 CLINICAL = (ICD10, LOINC, SNOMED, RXNORM, HGNC)
@@ -81,27 +82,29 @@ def codes_are_listed(case: Case) -> Found:
 
 
 def images_are_files(case: Case) -> Found:
-    """The UIDs of every ImagingStudy are those of the image (facts of the modality imaging)."""
-    facts = (case.facts or {}).get("imaging")
+    """The UIDs of every ImagingStudy are those of an image (facts of the modality imaging and its instances)."""
     if case.facts is None:
         return
+    images = facts_of(case.facts, "imaging")
+    true = [(image["study_uid"], image["series_uid"], *instance_uids(image)) for image in images]
     for study in case.of("ImagingStudy"):
         series = study["series"][0]
         uid = study["identifier"][0]["value"].removeprefix("urn:oid:")
         said = (uid, series["uid"], *(instance["uid"] for instance in series["instance"]))
-        if facts is None or said != (facts["study_uid"], facts["series_uid"], *instance_uids(facts)):
+        if said not in true:
             yield Case.name(study), "no image has these UIDs"
 
 
 def heart_rate_is_the_traces(case: Case) -> Found:
-    """The ECG's heart rate and rhythm are those measured on the trace (facts of the modality signals)."""
-    facts = (case.facts or {}).get("signals", {})
+    """An ECG's heart rate and rhythm are those measured on the trace (facts of signals, or an instance)."""
+    traces = {own.get(LABEL, ""): own for own in facts_of(case.facts or {}, "signals")}
     for name, resource, _, value in case.readings:
+        facts = traces.get(unkeyed(resource, ("ecg-heart-rate", "ecg-rhythm"))[1], {})
         if name == "ecg_heart_rate" and case.facts is not None:
             rate = facts.get("heart_rate")
             if rate is None or not isinstance(value, float | int) or abs(value - rate) > 0.06:
                 yield Case.name(resource), f"heart rate {value}, the trace has {rate}"
-        if name == "ecg_rhythm" and resource["id"].endswith("-ecg-rhythm") and case.facts is not None:
+        if name == "ecg_rhythm" and unkeyed(resource, ("ecg-rhythm",))[0] and case.facts is not None:
             rhythm = resource["valueCodeableConcept"].get("text")
             if rhythm != facts.get("rhythm"):
                 yield Case.name(resource), f"rhythm {rhythm}, the trace has {facts.get('rhythm')}"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from random import Random
 
 from ....core.errors import InputError
+from ....core.instance_name import base_of
 from ....core.modality import Facts
 from ....core.profile import PatientProfile, seed_for
 from ..codes import BREAST_CANCER, codes, holds
@@ -120,7 +121,7 @@ class PatientSimulation:
         inside = self.profile.traits.get("chest_view") == "AP" or any(self.profile.has(c) for c in _INPATIENT)
         if inside:
             return "IMP", 1 + round(self._calendar.uniform(8, 90)) / 24
-        if "signals" in self.facts:
+        if any(base_of(name) == "signals" for name in self.facts):
             return "OBSENC", 1 + 8 / 24
         return "AMB", 19.5 / 24
 
