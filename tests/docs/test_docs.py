@@ -23,6 +23,7 @@ from polyclinic.app.stream.scenario import ScenarioConfig
 from polyclinic.conditioning.design.cohort_config import CohortConfig
 from polyclinic.core.config import DatasetConfig, TrainConfig, shipped
 from polyclinic.core.errors import InputError
+from polyclinic.core.instance_name import base_of
 from polyclinic.core.registry import KINDS as KINDS_OF_PLUGIN
 from polyclinic.core.registry import load_modality, names
 from polyclinic.core.training import weights
@@ -101,7 +102,7 @@ def checked(command: str) -> None:
     check_settings([value for option, value in pairwise(rest) if option == "--set"])
     for option, value in pairwise(rest):
         if option == "--modalities":
-            assert not set(value.split(",")) - MODALITIES, value
+            assert not {base_of(name) for name in value.split(",")} - MODALITIES, value
         elif not is_path(value) and option in KINDS:
             assert (shipped() / KINDS[option] / f"{value.split(':')[0]}.yaml").is_file(), f"{option} {value}"
         elif not is_path(value) and option == "--init":
