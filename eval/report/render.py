@@ -1,11 +1,13 @@
 """Rendering: report.html as one file that needs nothing else, from the Jinja2 templates beside it."""
 
+import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from ..attacks.attack import PrivacyResult
 from ..attacks.attack_result import FOR_TPR
@@ -97,6 +99,8 @@ def environment() -> Environment:
     found.filters["percent"] = lambda share, digits=1: f"{share:.{digits}%}"
     found.filters["base64"] = lambda content: b64encode(content).decode()
     found.filters["shown"] = shown
+    found.filters["upfirst"] = lambda text: text[:1].upper() + text[1:]  # keeps the case of ECG and PAM50
+    found.filters["labelled"] = labelled
     found.globals |= {
         "chips": CHIPS,
         "questions": QUESTIONS,
@@ -115,6 +119,19 @@ def environment() -> Environment:
 def span(pair: tuple[float, float] | None, form: str = "%.2f") -> str:
     """Both ends of a range; nothing where there is none."""
     return f"{form % pair[0]} to {form % pair[1]}" if pair else ""
+
+
+def labelled(rows: Markup, heads: Sequence[str]) -> Markup:
+    """The rows of a table, as the templates write them, with roles, and with its column's head on each cell."""
+
+    def row(cells: re.Match[str]) -> str:
+        left = iter([head + ("" if head.endswith("?") else ":") for head in heads[1:]])
+        return re.sub(r"<td\b", lambda _: f'<td role="cell" data-head="{escape(next(left))}"', cells[0])
+
+    marked = re.sub(r"<tr>.*?</tr>", row, rows, flags=re.DOTALL)
+    return Markup(
+        marked.replace("<tr>", '<tr role="row">').replace("<th scope", '<th role="rowheader" scope')
+    )
 
 
 def place(score: Score, x: float) -> float:
