@@ -4,10 +4,11 @@
 
 Generates the cohorts cardio_oncology and icu, 100 patients each (--quick: 10), with the further formats, and gives
 their files to each program. --data names a folder where the cohorts are kept and taken from again. A program that is
-not installed is a row that says so; --ehrdata names the interpreter of an environment that has ehrdata. Exits 1 on any
-error.
+not installed is a row that says so; --ehrdata names the interpreter of an environment that has ehrdata, and ITK (large)
+is found where PYTHONPATH has it. Exits 1 on any error.
 
-A further reader is a function of a cohort's folder that returns a Row, listed in READERS.
+A further reader is a function of a cohort's folder that returns a Row, listed in READERS of this file or of
+readers_images, readers_signals, readers_omics.
 """
 
 import argparse
@@ -18,13 +19,17 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+import readers_images
+import readers_omics
+import readers_signals
+from readers_rows import AbsentError, Row
+
 COHORTS = ("cardio_oncology", "icu")
-FORMATS = "records.formats=[omop, meds]"
+FORMATS = ("records.formats=[omop, meds]", "signals.formats=[wfdb, edf, dicom]", "omics.counts=true")
 EHRDATA = "POLYCLINIC_EHRDATA"  # the interpreter of an environment that has ehrdata
 VOCABULARY = (
     "concept",
@@ -33,22 +38,6 @@ VOCABULARY = (
     "concept_class",
     "relationship",
 )  # tables that are not ours to ship
-
-
-class AbsentError(Exception):
-    """The program is not installed; why, in words."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """What a program said of the files it read; `figure` is what it found in them."""
-
-    program: str
-    version: str
-    files: int
-    figure: str
-    errors: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
 
 
 # -- OMOP: DuckDB and the official DDL
@@ -207,6 +196,9 @@ READERS: dict[str, Callable[[Path], Row]] = {
     "duckdb": duckdb_ddl,
     "meds": meds_schema,
     "ehrdata": ehrdata,
+    **readers_images.READERS,
+    **readers_signals.READERS,
+    **readers_omics.READERS,
 }
 
 
@@ -227,7 +219,8 @@ def cohort(name: str, patients: int, home: Path) -> Path:
             "--patients",
             str(patients),
         ]
-        subprocess.run([*command, "--seed", "7", "--out", str(folder), "--set", FORMATS], check=True)
+        settings = [word for setting in FORMATS for word in ("--set", setting)]
+        subprocess.run([*command, "--seed", "7", "--out", str(folder), *settings], check=True)
     return folder
 
 

@@ -7,11 +7,13 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ...core.cohort.cohort import PATIENTS, Cohort
+from .record_sets import DICOM, NDJSON, STORES, ZARR, record_sets, spdx, store_roots
 
-FORMATS = {  # ending of a file -> media type; the rest are bytes
-    ".dcm": "application/dicom",
+FORMATS: Mapping[str, str | list[str]] = {  # ending of a file -> media type; the rest are bytes
+    ".dcm": DICOM,
     ".hea": "text/plain",
-    ".ndjson": "application/fhir+ndjson",
+    ".ndjson": NDJSON,
+    ".jsonl": "application/jsonlines",
     ".json": "application/json",
     ".csv": "text/csv",
     ".parquet": "application/x-parquet",
@@ -33,7 +35,7 @@ def croissant(cohort: Cohort, certificate: Mapping[str, Any]) -> dict[str, Any]:
     manifest = cohort.manifest
     # of the data behind the weights, each once: what they ask may bind those who use the cohort
     used = [data for card in certificate["weights"] for data in card.get("data", ())]
-    licences = list(dict.fromkeys(data["licence"] for data in used))
+    licences = list(dict.fromkeys(spdx(data["licence"]) for data in used))
     name = f"polyclinic-{manifest['population']['name']}-{certificate['cohort']['manifest_sha256'][:12]}"
     return {
         "@context": json.loads(resources.files(__package__).joinpath("croissant_context.json").read_text()),
@@ -61,7 +63,7 @@ def croissant(cohort: Cohort, certificate: Mapping[str, Any]) -> dict[str, Any]:
         "rai:dataLimitations": "; ".join(certificate["verdict"]["not_measured"]) or "none known",
         "rai:dataUseCases": certificate["policy"]["about"].strip(),
         "distribution": list(_distribution(manifest)),
-        "recordSet": [_table(cohort)],
+        "recordSet": [_table(cohort), *record_sets(manifest["files"])],
     }
 
 
@@ -103,6 +105,11 @@ def _distribution(manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {
             "@type": "cr:FileSet", "@id": name, "name": name, "description": f"{files} files below {top}/.",
             "encodingFormat": FORMATS.get(ending, BYTES), "includes": pattern,
+        }  # fmt: skip
+    if roots := store_roots(manifest["files"]):
+        yield {
+            "@type": "cr:FileSet", "@id": STORES, "name": STORES, "description": "Metadata of zarr stores.",
+            "encodingFormat": ZARR, "includes": roots,
         }  # fmt: skip
 
 

@@ -37,6 +37,8 @@ HEADER = "ecg 2 500 5000\necg.dat 16 1000(0)/mV 16 0 0 0 0 I\necg.dat 16 1000(0)
 def readers() -> ModuleType:
     """benchmarks/readers.py: one function a program."""
     path = Path(__file__).parents[4] / "benchmarks" / "readers.py"
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
     spec = importlib.util.spec_from_file_location("readers", path)
     assert spec is not None
     assert spec.loader is not None
