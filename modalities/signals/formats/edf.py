@@ -37,6 +37,7 @@ HOUR, MINUTE = 3600, 60  # s, a data record of vitals, by the hour and at the be
 EDF_UNITS = {"Cel": "degC"}  # of the EDF+ standard texts, where they differ from UCUM
 ROOM = 64  # characters of a patient id that the patient field takes beside sex and day of birth
 ROOM_OF_LABEL = 16  # characters
+YEARS = range(1985, 2085)  # of a start date
 PREFIXES = ("ECG", "EKG", "LEAD")  # that labels put before the name of a lead
 
 
@@ -51,12 +52,17 @@ class EdfFormat:
     name, modality = "edf", "signals"
 
     def check(self, profile: PatientProfile) -> None:
-        """Raises InputError for an id that an EDF header cannot hold."""
+        """Raises InputError for an id or a date that an EDF header cannot hold."""
         name = profile.patient_id
         if not (name.isascii() and name.isprintable() and 0 < len(name) <= ROOM and name == name.strip()):
             raise InputError(
                 f"patient id {name!r}: EDF takes 1 to {ROOM} printable ASCII characters; "
                 "leave edf out of signals.formats"
+            )
+        if profile.index_date is not None and profile.index_date.year not in YEARS:
+            raise InputError(
+                f"patient {name}: EDF has two digits for years from {YEARS[0]} to {YEARS[-1]}, "
+                f"got {profile.index_date}; leave edf out of signals.formats"
             )
 
     def write(
@@ -210,7 +216,11 @@ def _marks(record: Record) -> list["EdfAnnotation"]:
     return [
         *(EdfAnnotation(first / RATE, (end - first) / RATE, text) for first, end, text in spans),
         *(EdfAnnotation(n / RATE, None, BEATS[kind]) for n, kind in beats_of(record)),
-        *(EdfAnnotation(first / RATE, (end - first) / RATE, text) for first, end, text in off),
+        # on one line: edfio 0.4.18 drops an annotation with a line break
+        *(
+            EdfAnnotation(first / RATE, (end - first) / RATE, " ".join(text.split()))
+            for first, end, text in off
+        ),
     ]
 
 
