@@ -220,7 +220,9 @@ def cohort(name: str, patients: int, home: Path) -> Path:
             str(patients),
         ]
         settings = [word for setting in FORMATS for word in ("--set", setting)]
-        subprocess.run([*command, "--seed", "7", "--out", str(folder), *settings], check=True)
+        subprocess.run(
+            [*command, "--seed", "7", "--out", str(folder), *settings], check=True, stdout=sys.stderr
+        )
     return folder
 
 

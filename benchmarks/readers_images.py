@@ -276,7 +276,7 @@ def orthanc(cohort: Path) -> Row:
             ]
             command += ["--modalities", modality, "--set", setting]
             more = ["--set", "signals.formats=[wfdb, dicom]"] if modality == "signals" else []
-            subprocess.run([*command, *more], check=True)
+            subprocess.run([*command, *more], check=True, stdout=sys.stderr)
         paths += sorted(path for top in ("dicom", "waveforms") for path in (folder / top).rglob("*.dcm"))
     found = stored(paths)
     held = found["CountInstances"]

@@ -25,9 +25,7 @@ def by_simple_itk(path: Path) -> Any:
 
 def by_highdicom(path: Path) -> Any:
     highdicom = pytest.importorskip("highdicom")
-    shown = highdicom.imread(path).get_frame(
-        1, apply_voi_transform=None
-    )  # 0 to 1: its presentation LUT scales
+    shown = highdicom.imread(path).get_frame(1, apply_voi_transform=None)  # 0 to 1: the window scales
     return np.rint(shown * 4095)
 
 
