@@ -22,7 +22,7 @@ from .distributions import (
     Prevalence,
     Rule,
 )
-from .physiology import QUANTITIES, normal_places, truncated_normal
+from .physiology import QUANTITIES, places_between, truncated
 from .table.table_model import Draws, TableModel
 
 PROBE = 20_000  # patients on whom shares are calibrated
@@ -182,9 +182,7 @@ class CaseMix:
         years = self.config.age
         assert years is not None
         low, high = self._age_places(criteria)
-        drawn = [
-            truncated_normal(low + x * (high - low), years.mean, years.sd, years.low, years.high) for x in u
-        ]
+        drawn = [truncated(low + x * (high - low), years.mean, years.sd, years.low, years.high) for x in u]
         return np.array(drawn)
 
     def _age_places(self, criteria: Criteria) -> tuple[float, float]:
@@ -192,7 +190,7 @@ class CaseMix:
         if years is None or "age" not in criteria.ranges:
             return 0.0, 1.0
         low, high = criteria.ranges["age"]
-        return normal_places(low, high, years.mean, years.sd, years.low, years.high)
+        return places_between(low, high, years.mean, years.sd, years.low, years.high)
 
     def _men(self, u: FloatArray, criteria: Criteria) -> FloatArray:
         allowed = criteria.categories.get("sex", {"F", "M"})

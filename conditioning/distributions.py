@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
-from pydantic import BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 from pydantic import Field as Setting
 
 from ..core.config import Settings
@@ -79,13 +79,24 @@ def _range(value: Any) -> Any:
 Ends = Annotated[tuple[float, float], BeforeValidator(_range)]
 
 
+def _ascend(scores: list[float]) -> list[float]:
+    if not (scores[0] < 0 < scores[-1] and all(a <= b for a, b in pairwise(scores))):
+        raise ValueError("a shape's quantiles must ascend, from below 0 to above 0")
+    return scores
+
+
+Scores = Annotated[list[float], Setting(min_length=2, max_length=101), AfterValidator(_ascend)]
+
+
 class NumberSpread(Settings):
     """How a number is spread: `{mean: 2, sd: 0.5}`, evenly over a `range`, or a `table` of [low, high, share].
 
-    The normal distribution is cut off at the field's range, or at low and high. The mean is the cohort's; for ten
+    The distribution is cut off at the field's range, or at low and high. The mean is the cohort's; for ten
     years more of age, for men and for each listed flag that is present, a number is added to a patient's own. With
     `log: true` the mean is a median, sd is of the natural logarithm, and the effects multiply. `sd_given` has factors
-    on sd, by flag that is present.
+    on sd, by flag that is present. `shape` is that of the distribution where it is not normal: quantiles at even places
+    from the least to the largest, in standard deviations from the mean; `shape_given` is that of who has a flag (the
+    first that is present).
     """
 
     mean: float | None = None
@@ -97,6 +108,8 @@ class NumberSpread(Settings):
     men: float | None = None
     given: dict[str, float] = Setting(default_factory=dict)
     sd_given: dict[str, Annotated[float, Setting(gt=0, le=100)]] = Setting(default_factory=dict)
+    shape: Scores | None = None
+    shape_given: dict[str, Scores] = Setting(default_factory=dict)
     range: Ends | None = None
     table: list[tuple[float, float, Annotated[float, Setting(ge=0)]]] | None = Setting(
         default=None, min_length=1
@@ -110,9 +123,11 @@ class NumberSpread(Settings):
         if ways[0] and (self.mean is None or self.sd is None):
             raise ValueError("mean needs sd, and sd needs mean")
         normal = [self.low, self.high, self.per_decade, self.men, self.log or None]
-        normal += [1.0 if self.given or self.sd_given else None]
+        normal += [1.0 if self.given or self.sd_given or self.shape or self.shape_given else None]
         if not ways[0] and any(value is not None for value in normal):
-            raise ValueError("low, high, log, per_decade, men, given and sd_given go with mean and sd")
+            raise ValueError(
+                "low, high, log, per_decade, men, given, sd_given, shape and shape_given go with mean and sd"
+            )
         multiplied = [self.mean, self.low, self.high, self.per_decade, self.men, *self.given.values()]
         if self.log and any(value is not None and value <= 0 for value in multiplied):
             raise ValueError("with log: true all numbers must be over 0")
@@ -267,7 +282,7 @@ class NumberRule:
     """A number's spread, its middle moved so that the mean of the cohort is as asked."""
 
     known: Field
-    quantity: Quantity | None  # a normal distribution
+    quantity: Quantity | None  # a normal distribution, or one of another shape about a mean
     edges: FloatArray  # else: places where the cumulative share changes its slope,
     shares: FloatArray  # and that share there
 
@@ -314,6 +329,8 @@ class NumberRule:
             spread.per_decade,
             dict(spread.given),
             dict(spread.sd_given),
+            tuple(spread.shape or ()),
+            {name: tuple(scores) for name, scores in spread.shape_given.items()},
         )
         return cls(known, made, none, none)
 

@@ -21,21 +21,31 @@ REFERENCE_AGE = 60.0  # years; per-decade effects count from here
 _STANDARD = NormalDist()
 
 
-def truncated_normal(u: float, mean: float, sd: float, low: float, high: float) -> float:
-    """The u-quantile (0 <= u < 1) of a normal distribution cut off at low and high; low <= mean <= high."""
-    at_low, at_high = _STANDARD.cdf((low - mean) / sd), _STANDARD.cdf((high - mean) / sd)
-    p = at_low + u * (at_high - at_low)
-    value = mean + sd * _STANDARD.inv_cdf(min(max(p, 1e-12), 1 - 1e-12))
-    return min(max(value, low), high)
+Shape = Sequence[
+    float
+]  # standard scores at even places from 0 to 1; of a normal distribution where there are none
 
 
-def normal_places(
-    low: float, high: float, mean: float, sd: float, least: float, most: float
+def share_under(score: float, shape: Shape = ()) -> float:
+    """Of a distribution of that shape, in standard scores."""
+    return float(np.interp(score, shape, np.linspace(0, 1, len(shape)))) if shape else _STANDARD.cdf(score)
+
+
+def truncated(u: float, mean: float, sd: float, low: float, high: float, shape: Shape = ()) -> float:
+    """The u-quantile (0 <= u < 1) of a distribution cut off at low and high; low <= mean <= high."""
+    at_low, at_high = share_under((low - mean) / sd, shape), share_under((high - mean) / sd, shape)
+    p = min(max(at_low + u * (at_high - at_low), 1e-12), 1 - 1e-12)
+    score = float(np.interp(p, np.linspace(0, 1, len(shape)), shape)) if shape else _STANDARD.inv_cdf(p)
+    return min(max(mean + sd * score, low), high)
+
+
+def places_between(
+    low: float, high: float, mean: float, sd: float, least: float, most: float, shape: Shape = ()
 ) -> tuple[float, float]:
-    """The shares of a normal distribution cut off at least and most that lie under low, and under high."""
-    at_least, at_most = _STANDARD.cdf((least - mean) / sd), _STANDARD.cdf((most - mean) / sd)
+    """The shares of a distribution cut off at least and most that lie under low, and under high."""
+    at_least, at_most = share_under((least - mean) / sd, shape), share_under((most - mean) / sd, shape)
     first, last = (
-        (_STANDARD.cdf((min(max(x, least), most) - mean) / sd) - at_least) / (at_most - at_least)
+        (share_under((min(max(x, least), most) - mean) / sd, shape) - at_least) / (at_most - at_least)
         for x in (low, high)
     )
     return first, last
@@ -48,7 +58,7 @@ class Quantity:
     middle is the mean of a 60-year-old woman without listed conditions, spread the standard deviation,
     and men, per_decade and effects (by condition) add to the mean. With log=True middle is a median,
     spread a standard deviation of the natural logarithm, and the effects multiply. `widened` has factors on the spread,
-    by condition. Values stay in
+    by condition. `shape` is that of the distribution about the mean, by condition in `shapes`. Values stay in
     [low, high], what a clinic sees, which is narrower than the vocabulary's public range.
     """
 
@@ -61,6 +71,8 @@ class Quantity:
     per_decade: float | None = None
     effects: Mapping[str, float] = field(default_factory=dict)
     widened: Mapping[str, float] = field(default_factory=dict)
+    shape: Shape = ()
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
     children: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def child_factor(self, age: float, sex: str) -> float:
@@ -73,7 +85,7 @@ class Quantity:
         self, u: float, age: float, sex: str, conditions: Mapping[str, bool], severity: float = 1.0
     ) -> float:
         """The u-quantile for this patient; severity scales what the conditions do."""
-        value = truncated_normal(u, *self._distribution(age, sex, conditions, severity))
+        value = truncated(u, *self._distribution(age, sex, conditions, severity))
         return (math.exp(value) if self.log else value) * self.child_factor(age, sex)
 
     def places(
@@ -88,12 +100,12 @@ class Quantity:
         """The quantiles of low and high for this patient: draw() of a u between them lies between these values."""
         scale, factor = math.log if self.log else float, self.child_factor(age, sex)
         low, high = low / factor, high / factor
-        return normal_places(scale(low), scale(high), *self._distribution(age, sex, conditions, severity))
+        return places_between(scale(low), scale(high), *self._distribution(age, sex, conditions, severity))
 
     def _distribution(
         self, age: float, sex: str, conditions: Mapping[str, bool], severity: float
-    ) -> tuple[float, float, float, float]:
-        """Mean, spread, least and most of the (logarithm of the) value."""
+    ) -> tuple[float, float, float, float, Shape]:
+        """Mean, spread, least, most and shape of the (logarithm of the) value."""
         scale = math.log if self.log else float
         mean = scale(self.middle)
         if self.men is not None and sex == "M":
@@ -105,7 +117,8 @@ class Quantity:
         mean += severity * sum(scale(x) for code, x in self.effects.items() if conditions.get(code))
         low, high = scale(self.low), scale(self.high)
         spread = self.spread * math.prod(x for code, x in self.widened.items() if conditions.get(code))
-        return min(max(mean, low), high), spread, low, high
+        shape = next((x for code, x in self.shapes.items() if conditions.get(code)), self.shape)
+        return min(max(mean, low), high), spread, low, high, shape
 
 
 def _by_sex(factors: Any) -> dict[str, Sequence[float]]:
@@ -129,12 +142,12 @@ _SEVERITY = (0.0, 0.3, -0.6, 0.6)  # of its logarithm: mean, spread, least, most
 
 def severity(u: float) -> float:
     """How much a patient's conditions do, 1 for the typical patient: the u-quantile."""
-    return math.exp(truncated_normal(u, *_SEVERITY))
+    return math.exp(truncated(u, *_SEVERITY))
 
 
 def severity_places(low: float, high: float) -> tuple[float, float]:
     """The quantiles of two severities."""
-    return normal_places(math.log(low), math.log(high), *_SEVERITY)
+    return places_between(math.log(low), math.log(high), *_SEVERITY)
 
 
 def draw_values(

@@ -1,8 +1,9 @@
 """profile_regression under a budget: one noised release of how age, sex and measured numbers go with declared classes.
 
-Each patient adds, for every declared flag and category, his class times (1, age, sex, measured numbers), scaled to lie
-within 1. One Gaussian mechanism releases the sum. Slopes follow from differences of the classes' means as in linear
-discriminant analysis, with public spreads; a difference that noise alone could make is shrunk (James and Stein 1961).
+Each patient adds, for every declared flag and category, his class times (1, age, sex, the bins of measured numbers),
+scaled to lie within 1. One Gaussian mechanism releases the sum. Slopes on age and sex follow from differences of the
+classes' means as in linear discriminant analysis, with public spreads; a difference that noise alone could make is
+shrunk (James and Stein 1961). How a measured number lies in who has a flag follows from the histograms in public bins.
 """
 
 import json
@@ -26,6 +27,10 @@ from .physiology import QUANTITIES
 SHARE, SLACK = 0.13, 0.02  # of the budget, as squared signal; slack for trainings that compose less tightly
 AGE_MIDDLE, AGE_SPAN, AGE_SPREAD = 55.0, 35.0, 15.0  # years; the spread is that within a class
 SPREADS = 2.5  # of a measured number about its middle; what lies beyond counts as the end, as ages do
+BINS = 10  # of a measured number
+SURE = 3.0  # standard errors from which on a measured number depends on a flag
+EMPTY = 2.0  # deviations of noise under which a bin is taken for empty
+PLACES = np.linspace(0, 1, 21)  # of the shape of a measured number
 PURPOSE, FILE = "profile fields", "profile_fields.json"
 
 
@@ -70,28 +75,27 @@ class PrivateRegression:
 
     @property
     def _width(self) -> int:
-        return 3 + len(self.measured)
+        return 3 + BINS * len(self.measured)
 
     @property
     def _reach(self) -> float:
         """The longest vector of a patient: every field known, every value at its end."""
-        return float(np.sqrt(max(1, len(self.fields)) * self._width))
+        return float(np.sqrt(max(1, len(self.fields)) * (3 + len(self.measured))))
 
     def _rows(
         self, profiles: Sequence[PatientProfile], measured: Sequence[Mapping[str, float]]
     ) -> FloatArray:
-        """(patient, value), each row within 1. What is unknown counts as the middle."""
+        """(patient, value), each row within 1. What is unknown counts as the middle, or in no bin."""
         values = np.zeros((len(profiles), self._width))
         values[:, 0] = 1.0
         for row, (profile, shown) in enumerate(zip(profiles, measured, strict=True)):
             if profile.age is not None:
-                values[row, 1] = (profile.age - AGE_MIDDLE) / AGE_SPAN
+                values[row, 1] = np.clip((profile.age - AGE_MIDDLE) / AGE_SPAN, -1, 1)
             values[row, 2] = {"F": -1.0, "M": 1.0}.get(profile.sex or "", 0.0)
             for place, name in enumerate(self.measured):
-                middle, span = _scale(name)
                 if np.isfinite(number := shown.get(name, np.nan)):
-                    values[row, 3 + place] = (number - middle) / span
-        values = np.clip(values, -1, 1)
+                    inner = int(np.searchsorted(_edges(name), number, side="right")) - 1
+                    values[row, 3 + place * BINS + min(max(inner, 0), BINS - 1)] = 1.0
         parts = []
         for name, classes in self.fields:
             own = np.array(
@@ -102,8 +106,9 @@ class PrivateRegression:
 
     def _settings(self, sums: FloatArray, noise: float) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
-        moved: dict[str, dict[str, float]] = {name: {} for name in self.measured}
-        middle: dict[str, list[tuple[float, float]]] = {name: [] for name in self.measured}
+        by_flag: dict[
+            str, tuple[FloatArray, FloatArray]
+        ] = {}  # bins of measured numbers without it, and with
         start, scale = 0, noise * self._reach
         for name, classes in self.fields:
             size = len(classes) * self._width
@@ -115,7 +120,7 @@ class PrivateRegression:
             if known.sum() < 2:
                 found[name] = _shares(classes, shares)
                 continue
-            means = np.clip(table[:, 1:] / counts[:, None], -1, 1)
+            means = np.clip(table[:, 1:3] / counts[:, None], -1, 1)
             usual = (means[known] * shares[known, None]).sum(axis=0) / shares[known].sum()
             apart = np.where(known[:, None], means - usual, 0.0)
             error = (1 + means**2) * (scale / counts[:, None]) ** 2
@@ -123,26 +128,75 @@ class PrivateRegression:
             older = 10 * apart[:, 0] * AGE_SPAN / AGE_SPREAD**2
             men = _odds(usual[1] + apart[:, 1]) - _odds(usual[1])
             found[name] = _shares(classes, shares, older, men)
-            for place, number in enumerate(self.measured):
-                _, span = _scale(number)
-                middle[number].append((usual[2 + place], shares[known].sum()))
-                if classes == (False, True):
-                    effect = span * float(apart[1, 2 + place] - apart[0, 2 + place])
-                    if abs(effect) > 0.05 * span:
-                        moved[number][name] = round(effect, 3)
-        for number, given in moved.items():
-            if given:
-                centre, span = _scale(number)
-                mean = centre + span * float(np.mean([m for m, _ in middle[number]]))
-                low, high = BY_NAME[number].low, BY_NAME[number].high
-                spread = QUANTITIES[number].spread
-                spread = spread * mean if QUANTITIES[number].log else spread
-                found[number] = {
-                    "mean": float(np.clip(round(mean, 3), low, high)),
-                    "sd": spread,
-                    "given": given,
-                }
+            if classes == (False, True):
+                by_flag[name] = (table[0, 3:], table[1, 3:])
+        for place, number in enumerate(self.measured):
+            bins = slice(place * BINS, (place + 1) * BINS)
+            flags = {name: (without[bins], having[bins]) for name, (without, having) in by_flag.items()}
+            if settings := _number(number, flags, scale):
+                found[number] = settings
         return found
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """What a noised histogram says of a number: mean, deviation, the mean's error, and the shape in deviations."""
+
+    mean: float
+    deviation: float
+    error: float
+    shape: list[float]
+
+    @classmethod
+    def of(cls, counts: FloatArray, edges: FloatArray, scale: float) -> "_Spread | None":
+        """Of a number's (bin,) counts with noise of that scale; None where no bin stands out of it."""
+        kept = np.where(counts > EMPTY * scale, counts, 0.0)
+        if not kept.any():
+            return None
+        middles, shares = (edges[1:] + edges[:-1]) / 2, kept / kept.sum()
+        mean = float(shares @ middles)
+        within = float(edges[1] - edges[0]) ** 2 / 12
+        deviation = float(np.sqrt(shares @ (middles - mean) ** 2 + within))
+        apart = middles[kept > 0] - mean
+        drawn = deviation**2 / float(kept.sum())  # chance in who the patients are
+        error = float(np.sqrt((scale / kept.sum()) ** 2 * (apart @ apart + within) + drawn))
+        below = np.concatenate([[0.0], np.cumsum(shares)])
+        inner = (np.searchsorted(below, PLACES, side="right") - 1).clip(0, BINS - 1)
+        inner[-1] = np.flatnonzero(kept)[-1]
+        part = ((PLACES - below[inner]) / np.maximum(shares[inner], 1e-12)).clip(0, 1)
+        values = edges[inner] + part * (edges[inner + 1] - edges[inner])
+        return cls(mean, deviation, error, [_short(float(x)) for x in (values - mean) / deviation])
+
+
+def _number(
+    name: str, flags: Mapping[str, tuple[FloatArray, FloatArray]], scale: float
+) -> dict[str, Any] | None:
+    """Settings of a measured number by the flags that move it for sure; None where none does."""
+    edges, known = _edges(name), BY_NAME[name]
+    given, wider, shapes, middles = {}, {}, {}, []
+    usual: tuple[float, _Spread] | None = None  # who has not the flag that moves it the most
+    for flag, (without, having) in flags.items():
+        no, yes = (_Spread.of(counts, edges, scale) for counts in (without, having))
+        everybody = _Spread.of(without + having, edges, scale * np.sqrt(2))
+        if no is None or yes is None or everybody is None:
+            continue
+        middles.append(everybody.mean)
+        effect = yes.mean - no.mean
+        if abs(effect) < SURE * np.hypot(no.error, yes.error):
+            continue
+        given[flag], shapes[flag] = round(effect, 3), yes.shape
+        wider[flag] = yes.deviation
+        if usual is None or abs(effect) > usual[0]:
+            usual = abs(effect), no
+    if usual is None:
+        return None
+    spread = usual[1].deviation
+    return {
+        "mean": float(np.clip(round(float(np.mean(middles)), 3), known.low, known.high)),
+        "sd": _short(spread), "shape": usual[1].shape, "given": given,
+        "sd_given": {flag: _short(float(np.clip(sd / spread, 0.1, 10))) for flag, sd in wider.items()},
+        "shape_given": shapes,
+    }  # fmt: skip
 
 
 def _shares(
@@ -170,6 +224,12 @@ def _scale(name: str) -> tuple[float, float]:
     quantity = QUANTITIES[name]
     spread = quantity.spread * quantity.middle if quantity.log else quantity.spread
     return quantity.middle, SPREADS * spread
+
+
+def _edges(name: str) -> FloatArray:
+    """(bin + 1,) of a number; what lies beyond them counts at the ends."""
+    middle, span = _scale(name)
+    return middle + span * np.linspace(-1, 1, BINS + 1)
 
 
 def _odds(balance: Any) -> Any:

@@ -18,6 +18,7 @@ from .physiology import REFERENCE_AGE
 
 LEAST = 20  # patients who know age, sex and the field, and 5 of a class
 LEAST_OF_CLASS = 5
+SCORES = 21  # of a shape
 SURE = 3.0  # standard errors from which on a number depends on a flag
 
 
@@ -146,15 +147,29 @@ def _level(
             settings[name] = _short(float(slope))
         else:
             given[name] = _short(float(slope))
-    wider = {}
+    parts = {}
     for column, name in enumerate(names):
         if name in given:
             inside, outside = (rest[x[:, column] == k] for k in (1, 0))
-            if min(len(inside), len(outside)) >= 2 * LEAST_OF_CLASS:
-                wider[name] = _short(float(np.clip(inside.std() / max(outside.std(), 1e-9), 0.1, 10)))
-    if wider:  # sd is that of who has none of them
-        settings["sd"] = _short(float(rest[x[:, [names.index(n) for n in wider]].sum(axis=1) == 0].std()))
-    return settings | ({"given": given} if given else {}) | ({"sd_given": wider} if wider else {})
+            if min(len(inside), len(outside)) >= 2 * LEAST_OF_CLASS and min(inside.std(), outside.std()) > 0:
+                parts[name] = inside
+    if parts:  # sd and shape are those of who has none of them
+        others = rest[x[:, [names.index(n) for n in parts]].sum(axis=1) == 0]
+        others = others if others.std() > 0 else rest
+        settings["sd"] = _short(float(others.std()))
+        settings["shape"] = shape_of(others)
+        settings["sd_given"] = {
+            name: _short(float(np.clip(part.std() / others.std(), 0.1, 10))) for name, part in parts.items()
+        }
+        settings["shape_given"] = {name: shape_of(part) for name, part in parts.items()}
+    return settings | ({"given": given} if given else {})
+
+
+def shape_of(values: FloatArray) -> list[float]:
+    """Of numbers about their mean: quantiles at even places, in standard deviations; of few numbers few."""
+    count = int(np.clip(len(values) // 3, 3, SCORES))
+    scores = np.quantile(values, np.linspace(0, 1, count)) - values.mean()
+    return [_short(float(score)) for score in scores / values.std()]
 
 
 def _factor(slope: float, most: float) -> float:

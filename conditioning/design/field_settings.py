@@ -165,8 +165,10 @@ def _check_parents(
 ) -> None:
     """What a field depends on must be a flag, or FIELD=CLASS of a category, that is drawn before it."""
     always = made.always_if if isinstance(made, Prevalence) else []
-    wider = made.sd_given if isinstance(made, NumberSpread) else {}
-    for place, names in (("given", list(made.given)), ("sd_given", list(wider)), ("always_if", always)):
+    number = isinstance(made, NumberSpread)
+    wider, shaped = (list(made.sd_given), list(made.shape_given)) if number else ([], [])
+    asked_of = {"given": list(made.given), "sd_given": wider, "shape_given": shaped, "always_if": always}
+    for place, names in asked_of.items():
         for name in names:
             owner, _, value = name.partition("=")
             asked = known.field(owner, f"{key}.{place}")

@@ -59,6 +59,40 @@ def test_what_goes_together_is_found() -> None:
     assert found["heart_rate"]["sd"] == pytest.approx(12, rel=0.1)
 
 
+def hearts(count: int) -> tuple[list[PatientProfile], list[dict[str, float]]]:
+    """One in eight is calm: a heart rate of 48 to 57. Nobody else has less than 56, and a few have 110."""
+    rng = np.random.default_rng(3)
+    calm = rng.random(count) < 1 / 8
+    rates = np.where(calm, rng.uniform(48, 57, count), 56 + rng.gamma(1.5, 10, count))
+    profiles = [
+        PatientProfile(f"P{i}", age=60.0 + i % 9, sex="FM"[i % 2], conditions={"calm": bool(c)})
+        for i, c in enumerate(calm)
+    ]
+    return profiles, [{"heart_rate": float(rate)} for rate in rates]
+
+
+def _overlap(found: dict[str, object]) -> float:
+    """The share of those who are not calm that are drawn under 56 a minute."""
+    drawn = list(Population(_cohort(found, {"calm": {"yes": 200, "no": 200}})).draw(400, 1))
+    rates = np.array([p.measurements["heart_rate"] for p in drawn])
+    calm = np.array([p.has("calm") for p in drawn])
+    assert np.mean(rates[calm] < 58) > 0.9
+    return float(np.mean(rates[~calm] < 55))
+
+
+def test_a_number_keeps_the_shape_it_has_in_each_class(tmp_path: Path) -> None:
+    profiles, measured = hearts(400)
+    found = field_distributions(profiles, FIELDS[1:2], measured)
+    assert _overlap(found) < 0.03
+    assert (
+        _overlap({**found, "heart_rate": {k: v for k, v in found["heart_rate"].items() if "shape" not in k}})
+        > 0.05
+    )
+    regression = PrivateRegression.of(FIELDS[1:2], measured)
+    noised = regression.release(profiles, measured, 0.3, tmp_path / "noised.json", resume=False)
+    assert _overlap(noised) < 0.1
+
+
 def _with(made: tuple[list[PatientProfile], list[dict[str, float]]]) -> tuple[object, ...]:
     profiles, measured = made
     return profiles, FIELDS, measured

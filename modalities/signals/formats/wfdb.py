@@ -189,8 +189,12 @@ def signal_names(path: Path) -> tuple[list[str], list[str]]:
     path = path.with_suffix("") if path.suffix in (".hea", ".dat") else path
     words, segments = _record_line(path)
     if words and "/" in words[0]:
-        whole = next((name for name, length, *_ in segments if name != "~" and int(length)), None)
-        return signal_names(path.with_name(whole)) if whole else ([], [])
+        found: dict[tuple[str, int], str] = {}
+        for segment in dict.fromkeys(name for name, length, *_ in segments if name != "~" and int(length)):
+            own, units = signal_names(path.with_name(segment))
+            for key, unit in zip(_numbered(own), units, strict=True):
+                found.setdefault(key, unit)
+        return [name for name, _ in found], list(found.values())
     try:
         header = wfdb.rdheader(str(path))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError) as error:
@@ -247,7 +251,9 @@ def _record_line(path: Path) -> tuple[list[str], list[list[str]]]:
 def _joined(path: Path, segments: Sequence[list[str]], raw: bool) -> Tracing:
     """The segments of a record one after the other, NaN in its gaps (`~`). wfdb 4.3.1 fails on gaps.
 
-    Raises InputError: a segment that is not there, or has other signals than the first.
+    Segments may have other signals than the first, as records of variable layout do (bedside monitors, as PhysioNet has
+    them): a signal is NaN in those without it. Raises InputError: a segment that is not there, or a signal that has
+    another unit or rate than before.
     """
     parts: list[Tracing | int] = []
     for name, length, *_ in segments:
@@ -259,16 +265,32 @@ def _joined(path: Path, segments: Sequence[list[str]], raw: bool) -> Tracing:
     whole = [part for part in parts if isinstance(part, Tracing)]
     if not whole:
         raise InputError(f"{path}: expected a WFDB record with signals, its header lists none")
-    first = whole[0]
+    known: dict[tuple[str, int], tuple[str, float]] = {}  # unit and rate, by name and which of that name
     for part in whole:
-        if (part.names, part.units, part.rates) != (first.names, first.units, first.rates):
-            raise InputError(
-                f"{path}: expected segments of the same signals, got {first.names} and {part.names}"
-            )
-    count = len(first.names)
-    blocks = [part.values if isinstance(part, Tracing) else [np.full(part, np.nan)] * count for part in parts]
-    values = [np.concatenate([block[i] for block in blocks]) for i in range(count)]
-    return Tracing(first.names, first.units, first.rates, values)
+        for key, said in zip(_numbered(part.names), zip(part.units, part.rates, strict=True), strict=True):
+            if known.setdefault(key, said) != said:
+                was, got = (f"{unit} at {rate:g} Hz" for unit, rate in (known[key], said))
+                raise InputError(
+                    f"{path}: expected segments of the same signals, {key[0]} is in {was} and in {got}"
+                )
+    frame = min(rate for _, rate in known.values())  # a frame holds one or more samples of each signal
+    values = []
+    for key, (_, rate) in known.items():
+        blocks = []
+        for part in parts:
+            if isinstance(part, Tracing) and key in (names := _numbered(part.names)):
+                blocks.append(part.values[names.index(key)])
+                continue
+            frames = part if isinstance(part, int) else round(len(part.values[0]) * frame / part.rates[0])
+            blocks.append(np.full(frames * round(rate / frame), np.nan))
+        values.append(np.concatenate(blocks))
+    units, rates = zip(*known.values(), strict=True)
+    return Tracing(tuple(name for name, _ in known), units, rates, values)
+
+
+def _numbered(names: Sequence[str]) -> list[tuple[str, int]]:
+    """Each name with how many of the same stand before it."""
+    return [(name, names[:place].count(name)) for place, name in enumerate(names)]
 
 
 def _leads(ecg: Float32Array, gain: int, leads: Leads) -> list[Signal]:

@@ -1,4 +1,4 @@
-"""Chart statistics: three charged releases of the patients' stays, from which stays are simulated.
+"""Chart statistics: three releases of the patients' stays, charged or public, from which stays are simulated.
 
 Each is one Gaussian mechanism on one random stay of each patient: histograms of stay features (stay_features.py) in
 public bins; when in the stay each channel is charted, and which are charted together; and second moments of the
@@ -20,7 +20,7 @@ from ....core.dp.budget import Budget, PrivacyPlan, noise_for
 from ....core.dp.dp_statistics import clip, symmetric_noise
 from ....core.errors import InputError
 from ....core.fields import FIELDS
-from ....core.types import Float32Array, FloatArray, IntArray
+from ....core.types import BoolArray, Float32Array, FloatArray, IntArray
 from .quantizer import Lattice
 from .stay_features import KINDS, Features, feature_edges, features_of
 
@@ -93,7 +93,10 @@ def release(
     readings: Float32Array, length: IntArray, code: FloatArray, lattice: Lattice,
     noise: Mapping[str, float], random: np.random.Generator,
 ) -> ChartStatistics:  # fmt: skip
-    """All three, of (stay, hour, channel) readings of one stay a patient and the (stay, column) code."""
+    """All three, of (stay, hour, channel) readings of one stay a patient and the (stay, column) code.
+
+    Without noise nothing is clipped, and every stay may stand there.
+    """
     stays, hours, channels = readings.shape
     features, edges = features_of(readings, length, lattice), feature_edges(lattice, hours)
     count = len(edges)
@@ -122,7 +125,7 @@ def release(
     bare = ChartStatistics(stays, dict(noise), [list(h) for h in histograms], [], [], [])
     vectors = vectors_of(features, place, bare, edges, code, random)
     bound = bound_of(vectors.shape[1], channels, code.shape[1])
-    clipped = clip(vectors / bound)
+    clipped = clip(vectors / bound) if noise["moments"] else vectors / bound
     moments = clipped.T @ clipped + noise["moments"] * symmetric_noise(vectors.shape[1], random)
     return ChartStatistics(
         stays, bare.noise, bare.histograms, charted.reshape(-1, channels).tolist(),
@@ -213,6 +216,8 @@ def regressed(released: ChartStatistics, columns: Sequence[str]) -> tuple[FloatA
     np.fill_diagonal(correlation, 1.0)
     explained = slopes @ overall @ slopes.T
     left = np.clip(1 - np.diag(explained), 0.2, 1)
+    # of those who have a channel, how often it is charted hardly depends on the code any more: it is why they have it
+    explained = np.where(_of_one_channel_and_charted(channels, count), 0.0, explained)
     residual = correlation - explained
     np.fill_diagonal(residual, left)
     values, axes = np.linalg.eigh((residual + residual.T) / 2)
@@ -245,6 +250,15 @@ def squares_of(columns: Sequence[str]) -> dict[int, int]:
         for column, place in places.items()
         if field_of(column) not in numbers or "?" in column
     }
+
+
+def _of_one_channel_and_charted(channels: int, count: int) -> BoolArray:
+    """(feature, feature) pairs of how often a channel is charted with the channel's other features."""
+    out = np.zeros((count, count), dtype=bool)
+    for c in range(channels):
+        first, last = c * len(KINDS), (c + 1) * len(KINDS) - 1
+        out[first:last, last] = out[last, first:last] = True
+    return out
 
 
 def _mask_of(channels: int, columns: int, count: int) -> IntArray:

@@ -21,11 +21,11 @@ from ..channels import VITALS, chart_facts
 from ..data import baselines, card
 from .baseline_shift import coherent, shifted
 from .chart_model import ChartModel, Noise
+from .chart_training import learn_charts, sparse
 from .cohort_charts import CohortCharts, read_charts
 from .moment_matching import match_moments, with_drift
 from .network import DRAWS, TRENDS, NetworkShape, VitalsModel, VitalsNet
 from .private import learn_privately, public_stays
-from .private_charts import learn_charts
 from .quantizer import SHIPPED, Lattice, to_readings
 from .training import Stays, VitalsTrainer, VitalsTraining, held_out_loss
 from .trajectory import Levels, Trajectory
@@ -41,7 +41,7 @@ def train_vitals(
 
     Under a budget (see private.py) all that touches patients is DP-SGD and two charged releases: lattices, scales
     and simulated stays are public, nobody is held out. Charts of other channels than the seven vital signs are a copula
-    of charged statistics then (see private_charts.py), without a network.
+    of charged statistics then, without a network, and so are public ones that are mostly empty (see chart_training.py).
     """
     if init is not None:
         raise InputError(f"--init {init.card.name}: vitals are learnt from scratch; leave --init out")
@@ -52,8 +52,14 @@ def train_vitals(
     channels = chart.channels
     fields = [channel.field for channel in channels if channel.field]
     columns = columns_of(conditioner.columns, [*fields, *(f for part in data for f in part.fields)])
-    if private and channels != VITALS:
-        return _private_charts(data, chart, conditioner, plain, how)
+    if private and channels != VITALS and settings.by == "network":
+        raise InputError(
+            "model.training.by: under a budget a network learns the seven vital signs alone; leave it out"
+        )
+    if settings.by == "statistics" or (
+        settings.by is None and channels != VITALS and (private or sparse(chart))
+    ):
+        return _by_statistics(data, chart, conditioner, plain, how)
     scales = None if private or channels == VITALS else chart.scales()
     lattice = SHIPPED if channels == VITALS else Lattice.of(channels, scales)
     shape = VitalsModel(
@@ -82,16 +88,15 @@ def train_vitals(
     return Weights({k: v.half() for k, v in module.net.state_dict().items()}, about)
 
 
-def _private_charts(
+def _by_statistics(
     data: Sequence[TrainingSet], chart: CohortCharts, conditioner: Conditioner, plain: NetworkShape, how: Fit
 ) -> Weights:
-    """Weights of charged statistics alone."""
+    """Weights of statistics alone."""
     began = time.monotonic()
     model, columns, spent = learn_charts(data, chart, conditioner, how)
-    stated = {
-        **chart.stated(), "channels": [vars(channel) for channel in chart.channels], "hours": plain.hours,
-        "first_onset": None,
-    }  # fmt: skip
+    said = chart.learnt() if how.budget is None else chart.stated()
+    shown = [vars(channel) for channel in chart.channels]
+    stated = {**said, "channels": shown, "hours": plain.hours, "first_onset": None}
     seconds = time.monotonic() - began
     about = card("Gaussian copula of stays", "vitals", data, 0, seconds, columns, stated, {}, spent)
     arrays = {f"{COPULA}.{name}": torch.from_numpy(array).float() for name, array in vars(model).items()}
@@ -103,6 +108,7 @@ def learn(
 ) -> tuple[Outcome, dict[str, float]]:
     """From the stays that are not held out; figures of the card."""
     settings, rows, kept = module.settings, stays.tensors(), torch.from_numpy(~held_out)
+    module.everywhere = False
     outcome = fit(
         module, TensorDataset(*(part[kept] for part in rows)), how, name="vitals", steps=settings.steps,
         batch_size=settings.batch_size, ema=settings.ema,

@@ -143,10 +143,50 @@ class VitalsNet(nn.Module):
         A bell with heavy tails (Student's t) around a line in what is seen, odd steps apart from even ones,
         steps near the last reading apart from others, and the network's correction to each step.
         """
+        out = self.outs[place](self.hidden(place, base, seen)).float()
+        return out[..., :2], self._steps(place, out[..., 2:], line, seen, last)
+
+    def hidden(self, place: int, base: Tensor, seen: Tensor) -> Tensor:
+        """(..., head) what a head's last layer is given."""
+        return self.drop(functional.silu(base + self.earlier[place](seen)))
+
+    def log_likelihood_everywhere(
+        self, place: int, base: Tensor, line: Tensor, seen: Tensor, last: Tensor, tokens: Tokens
+    ) -> Tensor:
+        """(row, hour) log p of a channel's hours."""
+        c = self.lattice.order[place]
+        odds, steps = self.head(place, base, line, seen, last)
+        mask, half = tokens.present[..., c].float(), (tokens.half & tokens.present)[..., c].float()
+        chart = functional.logsigmoid(odds[..., 0] * (2 * mask - 1))
+        halfway = functional.logsigmoid(odds[..., 1] * (2 * half - 1))
+        pick = functional.cross_entropy(
+            steps.flatten(0, 1), tokens.bins[..., c].flatten(), reduction="none"
+        ).view(mask.shape)
+        return chart + mask * (halfway - pick)
+
+    def log_likelihood_charted(
+        self, place: int, base: Tensor, line: Tensor, seen: Tensor, last: Tensor, tokens: Tokens
+    ) -> Tensor:
+        """The same, the steps of readings only where there is one.
+
+        Labs have one in twenty hours, and steps are most of the work.
+        """
+        c, layer = self.lattice.order[place], self.outs[place]
+        assert isinstance(layer, nn.Linear)
+        hidden, there = self.hidden(place, base, seen), tokens.present[..., c]
+        odds = functional.linear(hidden, layer.weight[:2], layer.bias[:2]).float()
+        chart = functional.logsigmoid(odds[..., 0] * (2.0 * there - 1))
+        rest = functional.linear(hidden[there], layer.weight[2:], layer.bias[2:]).float()
+        steps = self._steps(place, rest, line[there], seen[there], last[there])
+        halfway = functional.logsigmoid(odds[..., 1][there] * (2.0 * tokens.half[..., c][there] - 1))
+        pick = functional.cross_entropy(steps, tokens.bins[..., c][there], reduction="none")
+        return chart.masked_scatter(there, chart[there] + halfway - pick)
+
+    def _steps(self, place: int, out: Tensor, line: Tensor, seen: Tensor, last: Tensor) -> Tensor:
+        """(..., bins) logits."""
         lattice, c = self.lattice, self.lattice.order[place]
         bins = lattice.bins[c]
-        out = self.outs[place](self.drop(functional.silu(base + self.earlier[place](seen)))).float()
-        odds, sharp, tail, shift, odd, near, steps = out.split([2, 1, 1, 1, 1, 2 * NEAR + 1, bins], dim=-1)
+        sharp, tail, shift, odd, near, steps = out.split([1, 1, 1, 1, 2 * NEAR + 1, bins], dim=-1)
         ladder = getattr(self, f"ladder{c}")
         with _exact(out):
             centre = line[..., place : place + 1]
@@ -156,7 +196,7 @@ class VitalsNet(nn.Module):
             logits = steps + heavy_bell(ladder, centre, sharp, tail) + odd * self.parity[:bins]
         spot = ((last[..., c : c + 1] - ladder[0]) / (ladder[1] - ladder[0])).round().long()
         spots = (spot + self.around).clamp(0, bins - 1)
-        return odds, logits.scatter_add(-1, spots, near)
+        return logits.scatter_add(-1, spots, near)
 
     def _mean_pressure(self, line: Tensor, residual: Tensor, seen: Tensor) -> Tensor:
         """(systolic + 2 diastolic) / 3 and a residual where both are charted this hour, else the line."""
@@ -168,11 +208,18 @@ class VitalsNet(nn.Module):
         return both * (implied(s, d, self.lattice) + residual) + (1 - both) * line
 
     def log_likelihood(
-        self, tokens: Tokens, chart: Tensor, code: Tensor, length: Tensor, onset: Tensor
+        self,
+        tokens: Tokens,
+        chart: Tensor,
+        code: Tensor,
+        length: Tensor,
+        onset: Tensor,
+        everywhere: bool = False,
     ) -> Tensor:
         """(row,) log p of the stays, over the hours the network is trained on; hours past a stay's end do not count.
 
-        chart is charts(tokens), which can be made once for many steps of training.
+        chart is charts(tokens), which can be made once for many steps of training. `everywhere` has whole layers do
+        all hours, as gradients of each row need it.
         A stay whose length is that of the window goes on as far as we know.
         """
         value, mask = tokens.scaled(), tokens.present.float()
@@ -186,16 +233,10 @@ class VitalsNet(nn.Module):
         inside = (hour < length[:, None]).float()
         last = table[..., : self.lattice.count]
         total = torch.zeros(rows, hours)
-        for place, c in enumerate(self.lattice.order):
-            odds, steps = self.head(
-                place, bases[place], line, self.seen(value, last, mask, odd, half, place), last
-            )
-            chart = functional.logsigmoid(odds[..., 0] * (2 * mask[..., c] - 1))
-            halfway = functional.logsigmoid(odds[..., 1] * (2 * half[..., c] - 1))
-            pick = functional.cross_entropy(
-                steps.flatten(0, 1), tokens.bins[..., c].flatten(), reduction="none"
-            ).view(rows, hours)
-            total = total + chart + mask[..., c] * (halfway - pick)
+        for place in range(self.lattice.count):
+            seen = self.seen(value, last, mask, odd, half, place)
+            of_channel = self.log_likelihood_everywhere if everywhere else self.log_likelihood_charted
+            total = total + of_channel(place, bases[place], line, seen, last, tokens)
         ends = (hour + 1 == length[:, None]).float()
         open_ = (hour + 1 >= self.shape.shortest) & (
             hour + 1 < hours

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
@@ -21,8 +21,13 @@ WAVES = ("sin1", "cos1", "sin2", "cos2")  # in the code of a number
 
 
 class VitalsTraining(Settings):
-    """Settings of training. `held_out` is the share of patients that only measure it; none under a budget."""
+    """Settings of training. `held_out` is the share of patients that only measure it; none under a budget.
 
+    `by` says what learns the charts, `network` or `statistics`; by default statistics, where charts of other channels
+    than the seven vital signs are mostly empty (see chart_training.py) or under a budget.
+    """
+
+    by: Literal["network", "statistics"] | None = None
     steps: int = 8000
     batch_size: int = 128  # of a private run, rows at a time
     learning_rate: float = 2e-3
@@ -126,7 +131,7 @@ class VitalsTrainer(pl.LightningModule):
 
     def __init__(self, columns: Sequence[str], shape: VitalsModel, training: VitalsTraining) -> None:
         super().__init__()
-        self.settings = training
+        self.settings, self.everywhere = training, True  # public training need not be
         self.net = VitalsNet(len(columns), shape)
         self.hide = FieldDropout(columns, training.hide)
         self.blur = Blur(columns, training.blur, self.net.lattice)
@@ -152,7 +157,8 @@ class VitalsTrainer(pl.LightningModule):
             unsaid |= (code[:, self.sepsis] == 0).all(1)
         onset = torch.where(unsaid, torch.nan, stays.onset)
         hours = stays.tokens.bins.shape[1]
-        return -self.net.log_likelihood(stays.tokens, stays.chart, code, stays.length, onset) / hours
+        found = self.net.log_likelihood(stays.tokens, stays.chart, code, stays.length, onset, self.everywhere)
+        return -found / hours
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         loss = self.losses(batch).mean()

@@ -158,3 +158,46 @@ def test_the_onset_is_known_unless_it_was_on_from_the_first_row(tmp_path: Path) 
 
     series, _ = read(tmp_path, labelled, onset="sepsis", lead=6)
     assert series.onset.tolist() == [9.0, np.inf, np.inf, np.inf]
+
+
+def numerics(folder: Path, name: str, signals: dict[str, tuple[str, list[float]]]) -> None:
+    """A segment of bedside numerics: one row a minute, NaN where there is none."""
+    import wfdb
+
+    values = np.array([values for _, values in signals.values()]).T
+    wfdb.wrsamp(
+        name, fs=1 / 60, units=[unit for unit, _ in signals.values()], sig_name=list(signals), p_signal=values,
+        fmt=["16"] * len(signals), adc_gain=[10.0] * len(signals), baseline=[0] * len(signals), write_dir=str(folder),
+    )  # fmt: skip
+
+
+def test_numerics_of_several_segments_and_signals(tmp_path: Path) -> None:
+    """As PhysioNet ships bedside records: a layout of all signals, segments with some of them, and a gap."""
+    hour, nan = 60, float("nan")
+    layout = "s_layout 3 0.0166666666667 0 08:15:00 02/03/2101\n" + "".join(
+        f"~ 0 10(0)/{unit} 0 0 0 0 0 {name}\n"
+        for name, unit in (("HR", "bpm"), ("RESP", "pm"), ("SpO2", "%"))
+    )
+    (tmp_path / "s_layout.hea").write_text(layout)
+    numerics(tmp_path, "s_1", {"HR": ("bpm", [80.0] * hour), "SpO2": ("%", [97.0] * hour)})
+    numerics(
+        tmp_path,
+        "s_2",
+        {"RESP": ("pm", [16.0] * hour), "HR": ("bpm", [90.0] * (hour // 2) + [nan] * (hour // 2))},
+    )
+    (tmp_path / "s.hea").write_text(
+        "s/4 3 0.0166666666667 180 08:15:00 02/03/2101\ns_layout 0\ns_1 60\n~ 60\ns_2 60\n"
+    )
+    options = {
+        "form": "wfdb", "hours": 4,
+        "channels": {"HR": {}, "Resp": {"column": "RESP"}, "O2Sat": {"column": "SpO2"}},
+    }  # fmt: skip
+    with remarks(lambda text: None):
+        found = read_series(tmp_path, ["s"], options, 4)
+    rows = [[80, nan, 97], [nan, nan, nan], [90, 16, nan], [nan, nan, nan]]
+    np.testing.assert_array_equal(found.grid[0], np.array(rows, dtype=np.float32))
+    numerics(tmp_path, "s_2", {"HR": ("Hz", [1.5] * hour)})
+    with pytest.raises(
+        InputError, match=r"s: expected segments of the same signals, HR is in bpm at .* and in Hz"
+    ):
+        read_series(tmp_path, ["s"], options, 4)

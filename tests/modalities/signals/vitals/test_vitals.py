@@ -118,6 +118,24 @@ def test_likelihood_adds_up_to_one():
     assert steps.shape[1] == BINS[HR]
 
 
+def test_likelihood_of_charted_hours_alone_is_the_likelihood(random):
+    torch.manual_seed(0)
+    net = VitalsNet(len(COLUMNS), SMALL).eval()
+    readings = stays_of(random, 5)
+    readings[random.random(readings.shape) < 0.7] = np.nan
+    readings[0, :, HR] = np.nan
+    tokens, code = Tokens.of(readings), torch.randn(5, len(COLUMNS))
+    length, onset = torch.tensor([6, 6, 3, 6, 6]), torch.full((5,), torch.nan)
+    gradients = []
+    for everywhere in (True, False):
+        net.zero_grad()
+        found = net.log_likelihood(tokens, charts(tokens), code, length, onset, everywhere)
+        found.sum().backward()
+        gradients.append((found.detach(), *(p.grad.clone() for p in net.parameters())))
+    for whole, charted in zip(*gradients, strict=True):
+        torch.testing.assert_close(charted, whole, rtol=1e-4, atol=1e-5)
+
+
 def test_likelihood_stops_where_a_stay_ends(random):
     torch.manual_seed(0)
     net = VitalsNet(len(COLUMNS), SMALL)

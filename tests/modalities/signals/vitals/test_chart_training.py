@@ -1,4 +1,4 @@
-"""Charts of any channels under a budget: what is released, that it is charged once, and charts drawn from it."""
+"""Charts of any channels by statistics: what is released, that it is charged once, and charts drawn from it."""
 
 from pathlib import Path
 
@@ -91,6 +91,39 @@ def test_drawn_charts_have_the_levels_gaps_and_contrasts_of_the_patients(
     assert abs((~short).mean() - 0.25) < 0.06
 
 
+def test_public_charts_that_are_mostly_empty_are_statistics_without_noise(tmp_path: Path) -> None:
+    data = folder(tmp_path, 1500)
+    table = pd.read_parquet(tmp_path / "series.parquet")
+    table.loc[table.hour % 3 != 0, "GCS"] = np.nan  # a quarter of the hours at most
+    table.loc[table.hour % 6 != 0, ["Lactate", "GCS"]] = np.nan
+    table.to_parquet(tmp_path / "series.parquet")
+    weights, again = (
+        train_vitals([data], ENCODER, {"hours": HOURS}, {}, Fit(folder=tmp_path / "run")) for _ in range(2)
+    )
+    assert weights.card.kind == "Gaussian copula of stays"
+    assert weights.card.privacy == "public"
+    assert weights.card.steps == 0
+    for name, tensor in weights.tensors.items():
+        np.testing.assert_array_equal(tensor.numpy(), again.tensors[name].numpy())
+    ill, well = (np.stack(drawn(weights, septic)) for septic in (True, False))
+    assert abs(np.nanmean(ill[..., 0]) - 4) < 0.4
+    assert abs(np.nanmean(well[..., 0]) - 2) < 0.4
+    assert np.isfinite(ill[..., 0]).any(1).mean() > 0.7
+    assert np.isfinite(well[..., 0]).any(1).mean() < 0.5
+
+
+def test_the_model_of_charts_can_be_asked_for(tmp_path: Path) -> None:
+    data, how = folder(tmp_path, 300), Fit(folder=tmp_path / "run")
+    asked = train_vitals([data], ENCODER, {"hours": HOURS}, {"by": "statistics"}, how)
+    assert asked.card.kind == "Gaussian copula of stays"
+    small = {"hours": HOURS, "width": 8, "head": 8, "embed": 4}
+    dense = train_vitals([data], ENCODER, small, {"by": "network", "steps": 2, "batch_size": 8}, how)
+    assert dense.card.kind == "autoregressive GRU"
+    private = Fit(folder=tmp_path / "run", budget=Budget(8.0, 1e-5))
+    with pytest.raises(InputError, match=r"model\.training\.by: under a budget a network learns the seven"):
+        train_vitals([data], ENCODER, {"hours": HOURS}, {"by": "network"}, private)
+
+
 def test_draws_depend_on_the_seed_alone(made: tuple[TrainingSet, Path, Weights]) -> None:
     many, few = drawn(made[2], True, 70), drawn(made[2], True, 3)
     for one, other in zip(few, many, strict=False):
@@ -125,7 +158,7 @@ def test_one_patient_moves_a_release_by_no_more_than_its_noise_is_set_for() -> N
     random = np.random.default_rng(0)
     readings = random.uniform(3, 15, (40, HOURS, 2)).astype(np.float32)
     length, code = np.full(40, HOURS), np.sign(random.standard_normal((40, 2)))
-    none = {"histograms": 0.0, "charting": 0.0, "moments": 0.0}
+    none = {"histograms": 1e-12, "charting": 1e-12, "moments": 1e-12}
     parts = [
         release(readings[:n], length[:n], code[:n], LATTICE, none, np.random.default_rng(1)) for n in (39, 40)
     ]
