@@ -1,6 +1,6 @@
 """Our files in the programs that their users have: a row a program, with its errors and warnings.
 
-    python benchmarks/readers.py [--data DIR] [--quick] [--patients N] [--ehrdata PYTHON] [--only PROGRAM]
+    python benchmarks/readers.py [--data DIR] [--quick] [--patients N] [--cohorts NAME ...] [--only PROGRAM] [--ehrdata PYTHON]
 
 Generates the cohorts cardio_oncology and icu, 100 patients each (--quick: 10), with the further formats, and gives
 their files to each program. --data names a folder where the cohorts are kept and taken from again. A program that is
@@ -196,9 +196,9 @@ READERS: dict[str, Callable[[Path], Row]] = {
     "duckdb": duckdb_ddl,
     "meds": meds_schema,
     "ehrdata": ehrdata,
-    **readers_images.READERS,
     **readers_signals.READERS,
     **readers_omics.READERS,
+    **readers_images.READERS,
 }
 
 
@@ -234,6 +234,7 @@ def main() -> int:
     parser.add_argument("--patients", type=int, help="patients a cohort")
     parser.add_argument("--ehrdata", help="interpreter of an environment that has ehrdata")
     parser.add_argument("--only", default="", help="programs whose name contains this")
+    parser.add_argument("--cohorts", nargs="+", default=COHORTS, help="names of cohorts")
     options = parser.parse_args()
     if options.ehrdata:
         os.environ[EHRDATA] = options.ehrdata
@@ -244,7 +245,7 @@ def main() -> int:
         print(
             "| cohort | program | version | files | errors | warnings | figure |\n|---|---|---|---|---|---|---|"
         )
-        for name in COHORTS:
+        for name in options.cohorts:
             folder = cohort(name, patients, home)
             for program, read in READERS.items():
                 if options.only not in program:

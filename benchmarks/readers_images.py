@@ -287,11 +287,11 @@ def orthanc(cohort: Path) -> Row:
 
 READERS = {
     "dciodvfy": dciodvfy,
-    "orthanc": orthanc,
     "pydicom": pydicom_reads,
     "SimpleITK": simple_itk,
     "itk": itk_reads,
     "highdicom": highdicom_reads,
     "monai-pydicom": monai_pydicom,
     "monai-itk": monai_itk,
+    "orthanc": orthanc,  # last: it draws the variants
 }
