@@ -1,6 +1,7 @@
 """Our files in the programs that their users have: a row a program, with its errors and warnings.
 
-    python benchmarks/readers.py [--data DIR] [--quick] [--patients N] [--cohorts NAME ...] [--only PROGRAM] [--ehrdata PYTHON]
+    python benchmarks/readers.py [--data DIR] [--quick] [--patients N] [--cohorts NAME ...] [--only PROGRAM]
+        [--ehrdata PYTHON]
 
 Generates the cohorts cardio_oncology and icu, 100 patients each (--quick: 10), with the further formats, and gives
 their files to each program. --data names a folder where the cohorts are kept and taken from again. A program that is

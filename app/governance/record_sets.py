@@ -24,8 +24,7 @@ SPDX = {  # licences as cards spell them -> SPDX identifier
     "MIT": "MIT",
     "Apache-2.0": "Apache-2.0",
 }
-# whose file it is, by its path: dicom/<patient>/..., wfdb/<patient>/...
-OWNER = r"(?:.*/)?{top}/([^/]+)/.*"
+OWNER = r"(?:.*/)?{home}/([^/]+)/.*"  # whose file it is, by its path: dicom/<patient>/...
 
 
 def spdx(licence: str) -> str:
@@ -35,23 +34,24 @@ def spdx(licence: str) -> str:
 
 def store_roots(files: Collection[str]) -> list[str]:
     """The metadata of each zarr store of omics, which lists all its arrays."""
-    return sorted(path for path in files if re.fullmatch(r"omics/[^/]+\.zarr/zarr\.json", path))
+    return sorted(
+        path for path in files if re.fullmatch(r"(omics-[^/]+/)?omics/[^/]+\.zarr/zarr\.json", path)
+    )
 
 
 def record_sets(files: Collection[str]) -> Iterator[dict[str, Any]]:
     """A record set for each kind of file that there is and that can be read."""
-    kinds = {(PurePosixPath(path).parts[0], PurePosixPath(path).suffix) for path in files if "/" in path}
-    if ("dicom", ".dcm") in kinds:
+    for tag, home, source in _homes(files, "imaging", "dicom", ".dcm"):
+        name = f"images{tag}"
         pixels = _field(
-            "images/pixels", "Stored values, row by row.", "sc:Integer", "dicom.dcm", fileProperty="content"
+            f"{name}/pixels", "Stored values, row by row.", "sc:Integer", source, fileProperty="content"
         )
-        yield _set("images", "DICOM images.", [*_whose("images", "dicom", "dicom.dcm"), pixels])
-    if ("wfdb", ".hea") in kinds:
-        header = _field(
-            "signals/header", "The header, as text.", "sc:Text", "wfdb.hea", fileProperty="content"
-        )
-        yield _set("signals", "Headers of WFDB records.", [*_whose("signals", "wfdb", "wfdb.hea"), header])
-    if ("fhir", ".ndjson") in kinds:
+        yield _set(name, f"DICOM images in {home}/.", [*_whose(name, home, source), pixels])
+    for tag, home, source in _homes(files, "signals", "wfdb", ".hea"):
+        name = f"signals{tag}"
+        header = _field(f"{name}/header", "The header, as text.", "sc:Text", source, fileProperty="content")
+        yield _set(name, f"Headers of WFDB records in {home}/.", [*_whose(name, home, source), header])
+    if any(re.fullmatch(r"fhir/[^/]+\.ndjson", path) for path in files):
         said = {
             "resourceType": "Type of the resource.",
             "id": "Its id, which begins with that of the patient.",
@@ -72,10 +72,24 @@ def record_sets(files: Collection[str]) -> Iterator[dict[str, Any]]:
         yield _set("assays", "AnnData stores, an assay each.", [path, *fields])
 
 
-def _whose(name: str, top: str, source: str) -> list[dict[str, Any]]:
+def _homes(files: Collection[str], modality: str, folder: str, ending: str) -> list[tuple[str, str, str]]:
+    """Where files of a modality lie: `folder`, or <modality>-NAME/folder of a second set; with a tag and their set."""
+    found: dict[str, tuple[str, str, str]] = {}
+    for path in files:
+        top, *inner = PurePosixPath(path).parts
+        if not path.endswith(ending):
+            continue
+        if top == folder:
+            found[top] = ("", folder, f"{top}{ending}")
+        elif top.startswith(f"{modality}-") and inner[0] == folder:
+            found[top] = (top.removeprefix(modality), f"{top}/{folder}", f"{top}{ending}")
+    return [found[top] for top in sorted(found)]
+
+
+def _whose(name: str, home: str, source: str) -> list[dict[str, Any]]:
     """Patient and path of each file."""
     owner = _field(f"{name}/patient_id", "Whose it is.", "sc:Text", source, fileProperty="fullpath")
-    owner["source"]["transform"] = {"regex": OWNER.format(top=top)}
+    owner["source"]["transform"] = {"regex": OWNER.format(home=home)}
     return [owner, _field(f"{name}/path", "Path of the file.", "sc:Text", source, fileProperty="fullpath")]
 
 

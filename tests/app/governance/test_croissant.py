@@ -65,6 +65,7 @@ def cohort(folder: Path, compression: str) -> Any:
         ]
         (folder / "fhir" / f"{kind}.ndjson").write_text("\n".join(lines) + "\n")
     pq.write_table(pa.table({"patient_id": [p.patient_id for p in PEOPLE]}), folder / "patients.parquet")
+    write_images([Record({"image": IMAGES[0]}, about)], PEOPLE[:1], folder / "imaging-skin")  # a second set
     files = [p for p in folder.rglob("*") if p.is_file() and "pieces" not in p.parts]
     manifest = {
         "population": {"name": "tiny"}, "modalities": {"imaging": {}, "omics": {}}, "software": {"polyclinic": "0"},
@@ -84,7 +85,8 @@ def test_every_record_set_is_read_back(tmp_path: Path, compression: str) -> None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         read = {s["@id"]: list(described.records(s["@id"])) for s in card["recordSet"]}
-    assert list(read) == ["patients", "images", "signals", "resources", "assays"]
+    assert list(read) == ["patients", "images", "images-skin", "signals", "resources", "assays"]
+    assert [row["images-skin/patient_id"] for row in read["images-skin"]] == [b"PC-0"]
     ids = [p.patient_id.encode() for p in PEOPLE]
     assert [row["images/patient_id"] for row in read["images"]] == ids
     np.testing.assert_array_equal([row["images/pixels"] for row in read["images"]], IMAGES)
