@@ -110,6 +110,7 @@ def generate(
     from ..core.pipeline import generate as draw
     from ..core.pipeline import load_generators
     from ..core.registry import load_modality, vocabulary
+    from .engines.job import without_unseen
     from .engines.use import everything, using
 
     require(patients=patients, seed=seed, batch_size=batch_size)
@@ -118,7 +119,7 @@ def generate(
         chosen = [load_modality(m) if isinstance(m, str) else m for m in modalities or everything()]
         known = vocabulary()
         if isinstance(profiles, str):
-            population = Population.load(profiles)
+            population = without_unseen(Population.load(profiles), chosen)
             known, profiles = population.vocabulary, population.draw(population.number(patients), seed)
         elif patients is not None:
             raise InputError("generate: `patients` belongs to the name of a cohort; leave it out")

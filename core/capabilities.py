@@ -124,7 +124,7 @@ class NamedColumns(Protocol):
 
 @runtime_checkable
 class ViewsOfData(Protocol):
-    """Looks at real data by what they hold; others have the same views for all data. Omics of ours does."""
+    """Looks at real data by what they hold; others have the same views for all data. All but records of ours do."""
 
     def views_of(self, data: Sequence[TrainingSet]) -> list[View]:
         """What eval may measure where real data are given. Raises InputError."""

@@ -16,7 +16,7 @@ from ...core.limits import require
 from ...core.modality import Modality
 from ...core.registry import load
 from ...core.training import weights
-from .job import Job, Options, choose, chosen_of, named_from
+from .job import Job, Options, choose, chosen_of, named_from, without_unseen
 from .use import everything, places, recorded
 
 # what the bytes of a file may depend on, besides the settings
@@ -58,6 +58,7 @@ def make(
     common = {name: own for name, own in population.config.options.items() if name in modalities}
     options = {**common, **{name: {**common.get(name, {}), **own} for name, own in (options or {}).items()}}
     chosen = choose(modalities, options)
+    population = without_unseen(population, chosen)
     settings = header(population, chosen, patients, seed, out, options)
     if watermark is not None:
         settings["watermark"] = {"key": Mark.load(watermark).fingerprint}

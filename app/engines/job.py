@@ -13,14 +13,17 @@ from ...conditioning.encoder import ProfileEncoder
 from ...conditioning.population import Population
 from ...core.cohort.cohort import RESUME, Cohort
 from ...core.cohort.watermark import Mark
+from ...core.condition import field_of
 from ...core.config import parse
 from ...core.errors import InputError
+from ...core.instance_name import base_of
 from ...core.modality import Modality, in_order
 from ...core.pipeline import generate, load_generators, watermarked
 from ...core.registry import load_modality
 from ...core.training import weights
 from .use import everything, recorded
 
+VIEW = "chest_view"
 Options = Mapping[str, Mapping[str, Any]]  # modality name -> its settings
 
 
@@ -116,6 +119,20 @@ def chosen_of(cohort: Cohort) -> list[Modality]:
     """The modalities that a cohort was drawn with, each with its options."""
     noted = cohort.manifest["modalities"]
     return choose(list(noted), {name: own["options"] for name, own in noted.items() if "options" in own})
+
+
+def without_unseen(population: Population, modalities: Sequence[Modality]) -> Population:
+    """The population without the view of a chest X-ray where images are drawn by weights that know of none."""
+    used = [
+        name
+        for modality in modalities
+        if base_of(modality.name) == "imaging"
+        for name in modality.weights()[:1]
+    ]
+    known = {field_of(c) for name in used for c in weights.read_card(weights.find(name)).columns}
+    if not used or VIEW in known or population.config.chest_ap is None:
+        return population
+    return Population(population.config.model_copy(update={"chest_ap": None}), population.where)
 
 
 def named_from(config: CohortConfig, folder: Path) -> CohortConfig:

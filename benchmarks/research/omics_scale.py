@@ -1,12 +1,14 @@
 """How fast tumour omics are drawn and written, in how much memory and how many files.
 
-    python benchmarks/research/omics_scale.py [--data DIR] [--quick] [--million]
+    python benchmarks/research/omics_scale.py [--data DIR] [--quick] [--million] [--evaluate]
 
 Every figure is of processes of its own; --data is accepted for uniformity and not used. --million adds
 stores of 1,000,000 patients x 2,000 genes and of 100,000 x 20,000 by row ranges (some 8 minutes, 8 GB of disk).
 Exits 1 when a bar falls short. Bars: 10,000 patients x 2,000 genes drawn and written in under 10 s by two
 workers, loading aside; 1,000 x 20,000, and each process of a large store, in under 2 GB; ten times the patients
-take at most 1.25 times the memory and no more than 1,200 files. Seconds on a machine that is busy otherwise say little:
+take at most 1.25 times the memory and no more than 1,200 files. --evaluate measures `polyclinic evaluate` of 400
+patients x 12,625 probes alone: its largest process in under 1.5 GB, 60 CPU seconds. Seconds on a
+machine that is busy otherwise say little:
 the workers' CPU seconds stand beside.
 """
 
@@ -27,6 +29,7 @@ import numpy as np
 
 SECONDS_BAR, MEMORY_BAR, GROWTH_BAR, FILES_BAR = 10.0, 2048.0, 1.25, 1200
 WORKERS, BATCH = 2, 64
+EVALUATED, PROBES, EVALUATE_MEMORY, EVALUATE_SECONDS = 400, 12_625, 1536.0, 60.0
 SUBTYPES = ("LumA", "LumB", "Basal", "Her2", "Normal")
 
 Figure = tuple[str, float, float | None]  # name, value, the most it may be
@@ -211,6 +214,72 @@ def at_scale(patients: int, genes: int) -> list[Figure]:
     ]
 
 
+def arrays(folder: Path) -> None:
+    """A made-up array of EVALUATED patients and as many probes as an old chip has, a fifth of them test rows."""
+    import pandas as pd
+
+    rng = np.random.default_rng(0)
+    kind = rng.choice(3, EVALUATED, p=(0.5, 0.2, 0.3))
+    shift = rng.normal(size=(3, PROBES)) * (rng.random((3, PROBES)) < 0.05)
+    values = rng.normal(7, 1.6, PROBES) + shift[kind] + rng.normal(size=(EVALUATED, PROBES))
+    ids = [f"L{i:04d}" for i in range(EVALUATED)]
+    split = np.where(np.arange(EVALUATED) % 5 == 0, "test", "train")
+    lineage = np.array(["B", "T", "M"])[kind]
+    pd.DataFrame({"sample": ids, "lineage": lineage, "split": split}).to_csv(
+        folder / "patients.csv", index=False
+    )
+    table = pd.DataFrame(
+        values.astype(np.float32), pd.Index(ids, name="sample"), [f"{i}_at" for i in range(PROBES)]
+    )
+    table.to_parquet(folder / "array.parquet")
+    (folder / "dataset.yaml").write_text(
+        "{name: made up, licence: internal, table: patients.csv, record: sample, patient_id: sample, split: split, "
+        "declare: {lineage: {kind: category, classes: [B, T, M]}}, fields: {lineage: {column: lineage}}, "
+        "options: {modality: omics, classes: lineage, assays: {array: array.parquet}}}"
+    )
+    (folder / "few.yaml").write_text(
+        "{modality: omics, name: few, model: {training: {steps: 5, batch_size: 16}}}"
+    )
+
+
+def evaluated() -> list[Figure]:
+    """Memory and processor time of `polyclinic evaluate`, its processes together and the largest of them."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "data"
+        folder.mkdir()
+        arrays(folder)
+        polyclinic = [sys.executable, "-m", "polyclinic"]
+        weights, cohort = f"{place}/array.safetensors", f"{place}/c"
+        for command in (
+            [
+                "train",
+                "omics",
+                "--data",
+                folder,
+                "--out",
+                weights,
+                "--public",
+                "--config",
+                folder / "few.yaml",
+            ],
+            ["generate", "--cohort", "general_ward", "--use", f"omics={weights}", "--modalities", "omics", "--workers", 1,
+             "--seed", 7, "--fields", "lineage: 200 B, 80 T, 120 M", "--out", cohort],
+        ):  # fmt: skip
+            subprocess.run([*polyclinic, *map(str, command)], check=True, stdout=subprocess.DEVNULL)
+        child = subprocess.Popen(
+            [*polyclinic, "evaluate", cohort, "--reference", str(folder), "--out", f"{place}/report"],
+            stdout=subprocess.DEVNULL,
+        )
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode:
+            sys.exit(f"evaluate ended with {child.returncode}")
+    return [
+        (f"evaluate of {EVALUATED} x {PROBES:,}: peak MB", used.ru_maxrss / 1024, EVALUATE_MEMORY),
+        ("  CPU seconds", used.ru_utime + used.ru_stime, EVALUATE_SECONDS),
+    ]
+
+
 def run_part(part: str, patients: int, genes: int, folder: str) -> None:
     """What a child does."""
     if part == "ranges":
@@ -231,6 +300,7 @@ def main() -> int:
         "--quick", action="store_true", help="2,000 and 20,000 patients, not 5,000 and 50,000"
     )
     parser.add_argument("--million", action="store_true", help="also 1,000,000 patients by row ranges")
+    parser.add_argument("--evaluate", action="store_true", help="`polyclinic evaluate` alone")
     parser.add_argument("--part", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.part:
@@ -242,6 +312,8 @@ def main() -> int:
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {platform.python_version()}, seed 7"
     )
     print(f"load average {os.getloadavg()[0]:.1f}\n")
+    if arguments.evaluate:
+        return table(evaluated())
     loading, seconds, cpu, genes, worker, _, _, _ = child("ranges", 10_000)
     large, large_seconds, _ = child("large", 1_000, 20_000)
     small_peak, _, small_files = child("stream", few, 2_000)
@@ -263,6 +335,11 @@ def main() -> int:
     ]
     if arguments.million:
         figures += at_scale(1_000_000, 0) + at_scale(100_000, 20_000)
+    return table(figures)
+
+
+def table(figures: Sequence[Figure]) -> int:
+    """Print figure, bar and verdict; 0 if all bars are met."""
     print(f"{'figure':56}{'value':>9}{'at most':>9}  verdict")
     for name, value, most in figures:
         verdict = "" if most is None else "met" if value <= most else "MISSED"

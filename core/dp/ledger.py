@@ -168,11 +168,12 @@ def pay(
     seconds: float | None = None,
     only: Collection[str] = (),
     rest: bool = False,
+    note: str = "",
 ) -> dict[str, Any]:
     """Charge planned mechanisms to how.ledger before they run; what the card must say of them.
 
     One plan comes with its purpose, several as {purpose: plan}; `seconds` is the time of a step of DP-SGD. What is
-    planned is a line on stderr before the charge. With how.resume, the run whose checkpoints
+    planned is a line on stderr before the charge, `note` stands at its end. With how.resume, the run whose checkpoints
     are in how.folder goes on under the entries it was booked with; what a mechanism of one step released must
     then be read from there, not drawn again. Raises BudgetExceeded when the
     population's total would pass how.limit, and InputError when how cannot train privately.
@@ -186,7 +187,8 @@ def pay(
     first = next(iter(named.values()))
     epsilon = compose(list(named.values()), first.delta, "prv")
     if not rest:
-        print(f"polyclinic: plan: {described(named, epsilon, seconds)}", file=sys.stderr, flush=True)
+        said = described(named, epsilon, seconds) + (f"; {note}" if note else "")
+        print(f"polyclinic: plan: {said}", file=sys.stderr, flush=True)
     if how.ledger is not None:
         file = how.folder / RUN_FILE
         before = file.read_bytes() if file.exists() else None

@@ -17,6 +17,7 @@ from ...core.dp.dp_statistics import clip, denoised, sum_of_squares, symmetric_n
 from ...core.errors import InputError
 from ...core.fields import SHIPPED, Vocabulary
 from ...core.profile import PatientProfile
+from ...core.remarks import remark
 from ...core.types import Float32Array, FloatArray
 from .cosine_basis import CosineBasis
 from .gaussian_prior import root_of
@@ -99,6 +100,23 @@ class CosineModel:
 def design_columns(columns: Sequence[str]) -> list[str]:
     """Of the encoder's columns those that a mean is linear in: one a flag or number, one a class."""
     return [column for column in columns if "~" not in column and not column.endswith("?")]
+
+
+def varying(
+    fields: Sequence[str], profiles: Sequence[PatientProfile], vocabulary: Vocabulary = SHIPPED
+) -> list[str]:
+    """The fields without the shipped categories of which all patients have one: all are men, all views are PA."""
+    kept = []
+    for name in dict.fromkeys(fields):
+        field = vocabulary.field(name, "model.network.fields")
+        values = {profile.get(name) for profile in profiles} - {None}
+        if field.kind == "category" and not field.declared and len(values) == 1:
+            remark(
+                f"imaging: all patients have {name} = {values.pop()}, so that images cannot follow it; left out"
+            )
+        else:
+            kept.append(name)
+    return kept
 
 
 def require_known_classes(

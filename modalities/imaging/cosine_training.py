@@ -32,6 +32,7 @@ from .cosine_model import (
     fit_public,
     rank_for,
     require_known_classes,
+    varying,
 )
 from .data import channels_of
 from .images import Images
@@ -64,6 +65,8 @@ def train(
     images = Images.read(data, settings.size, settings.channels or channels_of(data))
     shows.remark_nameless()
     vocabulary = SHIPPED.settle(field for part in images.parts for field in part.vocabulary.declared)
+    if settings.fields is None:
+        fields = varying(fields, images.profiles, vocabulary)
     require_known_classes(tuple(dict.fromkeys(fields)), images.profiles, vocabulary)
     columns = design_columns(columns_of(conditioner.columns, fields))
     code = select(conditioner.encode(images.profiles), conditioner.columns, columns)

@@ -8,7 +8,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,13 +24,13 @@ from ...core.profile import PatientProfile, seed_for
 from ...core.remarks import remark
 from ...core.training.weights import Card, Weights
 from ...core.types import AnyArray, FloatArray
-from .data import LOOKED_AT, channels_of, options_of
+from .data import channels_of
 from .features import shipped
-from .formats.files import kind_of
-from .formats.kinds import KINDS, default_kind
+from .formats.kinds import default_kind
 from .generator import ImageGenerator
 from .metrics import flat, shrink
 from .model import network_of
+from .subject import Subject
 
 Mismatch = Literal["refuse", "warn", "ignore"]
 SHARE = 0.02  # of the budget, as squared signal
@@ -43,8 +43,6 @@ FAR = 2.0
 NOISY = 2.0  # standard deviations of noise on each feature, from which on nothing is measured
 FILE = "prior_distance.json"  # of a run's folder
 PURPOSE = "imaging, mean of features"
-ALIKE = {"CR": "DX", "THORAX": "CHEST"}  # one kind of image, one body part
-WORDS = {"body_part": "body part", "iod": "modality"}
 OTHER = "OT"  # DICOM's modality of an image that says nothing of its kind
 HOW_TO_GO_ON = (
     "start from weights of such images, or leave --init out; `model: {prior_mismatch: warn}` measures it and goes "
@@ -57,19 +55,20 @@ def require_alike(data: Sequence[TrainingSet], card: Card, mismatch: Mismatch) -
 
     Raises InputError where they differ and mismatches are refused; else a remark says so.
     """
-    shows = {"body_part": "CHEST", **card.model.get("shows", {})}
     channels = network_of(card).channels
-    modality = KINDS[shows.get("iod") or default_kind(channels > 1)].modality
-    expected = {"body_part": shows["body_part"], "iod": modality}
+    prior = Subject.of_card(card)
+    drawn = replace(prior, iod=prior.iod or default_kind(channels > 1))
     against: dict[str, None] = {}
     for part in data:
-        for key, value in stated(part).items():
-            prior = ALIKE.get(expected[key], expected[key])
-            if prior and OTHER not in (prior, value) and value != prior:
-                against[f"{WORDS[key]} {value} (the prior: {prior})"] = None
-    if (found := channels_of(data)) != channels:
+        found = Subject.of_data([part])
+        for word, value, expected in (
+            ("body part", found.body_part, drawn.body_part), ("modality", found.modality, drawn.modality)
+        ):  # fmt: skip
+            if value and expected and OTHER not in (expected, value) and value != expected:
+                against[f"{word} {value} (the prior: {expected})"] = None
+    if (own := channels_of(data)) != channels:
         colours = {1: "grey", 3: "colour"}
-        against[f"{colours[found]} images (the prior: {colours[channels]})"] = None
+        against[f"{colours[own]} images (the prior: {colours[channels]})"] = None
     if not against:
         return
     said = (
@@ -78,17 +77,6 @@ def require_alike(data: Sequence[TrainingSet], card: Card, mismatch: Mismatch) -
     if mismatch == "refuse":
         raise InputError(f"{said}; {HOW_TO_GO_ON}")
     remark(said)
-
-
-def stated(part: TrainingSet) -> dict[str, str]:
-    """`body_part` and `iod` (a DICOM modality) of a set, by its `shows`, else by the tags of its first DICOM files."""
-    shows = options_of(part).shows
-    found = {key: str(shows[key]) for key in ("body_part", "iod") if shows.get(key)}
-    if "iod" in found:
-        found["iod"] = KINDS[found["iod"]].modality if found["iod"] in KINDS else found["iod"]
-    for record in part.records[:LOOKED_AT]:
-        found = {**kind_of(part.root / record), **found}
-    return {key: ALIKE.get(value, value) for key, value in found.items()}
 
 
 @dataclass(frozen=True)

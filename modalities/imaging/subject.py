@@ -58,6 +58,11 @@ class Subject:
         return self.is_chest and self.iod in (None, *RADIOGRAPHS)
 
     @property
+    def modality(self) -> str:
+        """DICOM's, with one name for both kinds of radiograph; empty where nobody says."""
+        return "DX" if self.iod in RADIOGRAPHS else KINDS[self.iod].modality if self.iod else ""
+
+    @property
     def title(self) -> str:
         """As in a report: `Chest X-ray`, `Brain MR`, `Skin photograph (dermoscopy)`, `Image` where nobody says."""
         if self.is_radiograph_of_chest:
@@ -91,6 +96,7 @@ def _of(data: TrainingSet) -> Subject:
     stated = options_of(data).shows
     tagged = _of_tags(data)
     body_part = str(stated.get("body_part") or tagged.body_part)
+    body_part = ALIKE.get(body_part, body_part)
     if not body_part and not stated and "chest_view" in data.fields:
         body_part = CHEST
     return Subject(stated.get("iod") or tagged.iod, body_part)

@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from ...core.training.fit import Fit
 from ...core.training.trainer import fit
 from ...core.training.weights import Card, DataUsed, Weights, figures, halves
 from ...core.types import FloatArray
+from . import class_means
 from .generator import Sampler
 from .latent_prior import LatentPrior
 from .marginals import Marginals
@@ -50,11 +51,13 @@ LEAST_PATIENTS = 60  # for marginals and classes to mean anything
 class Config(Settings):
     """The `model` part of a training YAML; network and training are of the public VAE.
 
-    steer: the fields of the profile that expression follows; others may still bear on survival.
+    steer: the fields of the profile that expression follows; others may still bear on survival. drowned: what happens
+    under a budget whose noise hides the classes.
     """
 
     assays: list[str] = Field(default_factory=list)  # empty: all that the data have
     steer: list[str] = Field(default_factory=list)  # empty: all that the data map
+    drowned: Literal["refuse", "learn"] = "refuse"
     network: Network = Field(default_factory=Network)
     training: Training = Field(default_factory=Training)
 
@@ -67,7 +70,7 @@ def train(data: Sequence[TrainingSet], conditioner: Conditioner, config: Config,
             f"omics: {len(tumours.patients)} patients are too few to learn from; {LEAST_PATIENTS} patients would do"
         )
     if how.budget is not None:
-        return _privately(tumours, data, how, how.budget)
+        return _privately(tumours, data, how, how.budget, config.drowned == "learn")
     return _publicly(tumours, data, config, how)
 
 
@@ -154,7 +157,9 @@ def _survival(model: Survival) -> dict[str, Tensor]:
     return {f"survival.{name}": torch.from_numpy(value) for name, value in vars(model).items()}
 
 
-def _privately(tumours: Tumours, data: Sequence[TrainingSet], how: Fit, budget: "Budget") -> Weights:
+def _privately(
+    tumours: Tumours, data: Sequence[TrainingSet], how: Fit, budget: "Budget", drowned: bool
+) -> Weights:
     """Four Gaussian mechanisms, and one for survival, booked before the first; the decoder is the line they give."""
     if how.resume:
         raise InputError("private omics learns in one go; leave out --resume")
@@ -162,28 +167,39 @@ def _privately(tumours: Tumours, data: Sequence[TrainingSet], how: Fit, budget: 
     budget.check(count)
     survival = tumours.followed is not None
     modules = bool(modules_of(tumours, detail=False))
-    if (limit := noise_limit(budget, survival, modules)) > MOST_NOISE * count:
+    hidden = (
+        0.0 if modules or len(tumours.classes) < 2 else class_means.class_noise(tumours, budget, survival)
+    )
+    by_classes = hidden > class_means.NOISY
+    if by_classes and not drowned:
+        class_means.require_signal(tumours, budget, survival)
+    elif (limit := noise_limit(budget, survival, modules)) > MOST_NOISE * count and not drowned:
         raise InputError(
             f"epsilon {budget.epsilon:g} at delta {budget.delta:g}: {count} patients are too few, the noise would "
             f"hide the classes; {int(np.ceil(limit / MOST_NOISE))} patients would do, or a larger epsilon"
         )
     detail, noise = noise_of(budget, count, survival, modules)
+    if by_classes:
+        noise = class_means.multipliers(budget, survival)
     releases = [*RELEASES, *[SURVIVAL] * survival]
     plans = {
         what: PrivacyPlan.once(count, multiplier, budget.delta, what)
         for what, multiplier in zip(releases, noise, strict=True)
     }
-    paid = pay(how, plans, tumours.source.name)
+    note = class_means.described(hidden, len(tumours.classes)) if by_classes else ""
+    paid = pay(how, plans, tumours.source.name, note=note)
     began = time.monotonic()
     rng = np.random.Generator(np.random.Philox(secrets.randbits(128)))  # the operating system's entropy
     mechanisms = Mechanisms(noise, detail, rng)
-    moments = learn(tumours, mechanisms)
+    moments = class_means.learn(tumours, mechanisms) if by_classes else learn(tumours, mechanisms)
     tensors = _of_moments(moments, tumours)
     if tumours.followed is not None:
         known = _expected(tumours)
         rows = rows_of(tumours.profiles, tumours.subtype, tumours.followed, known)
         tensors |= _survival(fit_sums(*mechanisms.sum(rows, NORM, releases.index(SURVIVAL)), count, known))
-    basis = "public gene modules" if modules else "random projections and classes"
+    basis = (
+        "public gene modules" if modules else "classes" if by_classes else "random projections and classes"
+    )
     card = _card(
         tumours, data, 0, moments.loadings.shape[1], moments.factors.shares,
         kind=f"private moments of {basis}", steps=len(releases),

@@ -126,8 +126,10 @@ def learn(data: Tumours, noise: Mechanisms) -> Moments:
     public = Public.of(data)
     present = ~np.isnan(data.values)
     values = np.nan_to_num(data.values.astype(np.float64))
-    location, error, patients = _means(values, present, data.layout, public, noise)
-    spread, undetected = _spreads(values, present, data.layout, public, location, error, patients, noise)
+    location, error, patients = feature_means(values, present, data.layout, public, noise)
+    spread, undetected = feature_spreads(
+        values, present, data.layout, public, location, error, patients, noise
+    )
     standard = np.where(present, np.clip((values - location) / spread, -3, 3), 0.0)
     modules = modules_of(data, noise.detail)
     if modules:
@@ -194,12 +196,12 @@ def expected(layout: Layout, modules: dict[str, dict[str, list[int]]], basis: Fl
     return loadings
 
 
-def _hot(data: Tumours) -> FloatArray:
+def one_hot(data: Tumours) -> FloatArray:
     """(patient, class) with a last column for "unknown"."""
     return np.asarray(np.eye(len(data.classes) + 1)[data.subtype])
 
 
-def _means(
+def feature_means(
     values: FloatArray, present: BoolArray, layout: Layout, public: Public, noise: Mechanisms
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Of each feature: location, its error in spreads, and how many patients have it."""
@@ -220,7 +222,7 @@ def _means(
     return public.middle + public.unit * found, left, patients
 
 
-def _spreads(
+def feature_spreads(
     values: FloatArray, present: BoolArray, layout: Layout, public: Public,
     location: FloatArray, error: FloatArray, patients: FloatArray, noise: Mechanisms,
 ) -> tuple[FloatArray, FloatArray]:  # fmt: skip
@@ -242,9 +244,9 @@ def _spreads(
 def _moments_of_modules(data: Tumours, scores: FloatArray, noise: Mechanisms) -> tuple[FloatArray, float]:
     """Second moments of class, covariates and module scores, and the deviation of their noise."""
     lines = covariates(data) * COVARIATE_WEIGHT
-    rows = np.concatenate([_hot(data), lines, scores], axis=1)
+    rows = np.concatenate([one_hot(data), lines, scores], axis=1)
     fields = len({field_of(data.columns[i]) for i in data.linear})
-    return _second_moments(rows, 2 + COVARIATE_WEIGHT**2 * fields, noise)
+    return second_moments(rows, 2 + COVARIATE_WEIGHT**2 * fields, noise)
 
 
 def _moments_of_projections(
@@ -255,15 +257,15 @@ def _moments_of_projections(
     The scores are the projections, the classes and the covariates, in proportions that cost nothing, since each is
     released once.
     """
-    hot, lines = _hot(data), covariates(data)
+    hot, lines = one_hot(data), covariates(data)
     fields = max(1, len({field_of(data.columns[i]) for i in data.linear}))
     weights = np.repeat(
         [HOT_PART, LINE_PART / np.sqrt(fields), 1.0], [hot.shape[1], lines.shape[1], projected.shape[1]]
     )
     rows = np.concatenate([hot, lines, projected], axis=1) * weights
-    noisy, deviation = _second_moments(rows, 1 + HOT_PART**2 + LINE_PART**2, noise)
+    noisy, deviation = second_moments(rows, 1 + HOT_PART**2 + LINE_PART**2, noise)
     several, width = len(data.classes), lines.shape[1]
-    noisy = _possible(noisy, several + 1)
+    noisy = possible(noisy, several + 1)
     design, known = np.eye(len(weights)), several + 1 + width
     design[several + 1 : known] *= COVARIATE_WEIGHT
     # columns of the scores: projections, classes about their middle, covariates
@@ -288,7 +290,7 @@ def _factors(
     noisy: second moments of class, covariates and the `width` scores. The emphasis (factor,) says how much of a
     patient's length each factor may take up in the products: the more, the more of the scores' variance it has.
     """
-    gram = _possible(noisy, len(data.classes) + 1)
+    gram = possible(noisy, len(data.classes) + 1)
     n, known = len(data.patients), len(gram) - width
     several = len(data.classes)
     design, classes = slice(0, known), slice(0, several + 1)
@@ -317,7 +319,7 @@ def _factors(
     return centre, basis, emphasis / np.linalg.norm(emphasis), factors
 
 
-def _second_moments(rows: FloatArray, square: float, noise: Mechanisms) -> tuple[FloatArray, float]:
+def second_moments(rows: FloatArray, square: float, noise: Mechanisms) -> tuple[FloatArray, float]:
     """Noisy rows.T @ rows; `square` bounds the squared norm of a row."""
     upper = np.triu_indices(rows.shape[1])
     twice = np.where(upper[0] == upper[1], 1.0, np.sqrt(2))  # the vector is then as long as the matrix
@@ -327,7 +329,7 @@ def _second_moments(rows: FloatArray, square: float, noise: Mechanisms) -> tuple
     return gram + np.triu(gram, 1).T, deviation
 
 
-def _possible(gram: FloatArray, classes: int) -> FloatArray:
+def possible(gram: FloatArray, classes: int) -> FloatArray:
     """The nearest matrix of second moments: nobody has two classes, and no direction a negative variance."""
     both = gram.copy()
     both[:classes, :classes] *= np.eye(classes)

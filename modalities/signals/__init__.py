@@ -15,7 +15,7 @@ from ...core.profile import PatientProfile
 from ...core.training.weights import Weights, available, find, load, own, read_card
 from .acquisition import Acquisition, SignalsOptions
 from .channels import VITALS as SHIPPED_CHANNELS
-from .channels import channels_of
+from .channels import channels_of, step_of
 from .layout import ECG_GAIN
 from .leads import leads_in, leads_of
 
@@ -214,10 +214,28 @@ class Signals:
         return tuple(channel.name for channel in channels_of(record.facts))
 
     def views(self) -> list[View]:
-        """ECG and vitals, apart."""
-        from .metrics import views
+        """ECG and chart, apart, as the weights in force draw them."""
+        from .metrics import chart_title, views
 
-        return [view for view in views() if view.needs in self.kinds]
+        model = read_card(there[VITALS]).model if VITALS in (there := available()) else {}
+        return self._drawn(views(chart_title(channels_of(model), step_of(model))))
+
+    def views_of(self, data: Sequence[TrainingSet]) -> list[View]:
+        """The same of the first chart that real data have; see core.capabilities.ViewsOfData."""
+        from .metrics import chart_title, views
+        from .vitals.options import series_options, sources
+
+        for part in data:
+            if _kind(part) == VITALS:
+                where = f"{part.source.name}: options"
+                settings = series_options(part.options, where)
+                found = sources(settings, where, part.vocabulary)
+                title = chart_title([source.channel for source in found], settings.step_hours)
+                return self._drawn(views(title))
+        return self.views()
+
+    def _drawn(self, found: list[View]) -> list[View]:
+        return [view for view in found if view.needs in self.kinds]
 
 
 def _indication(kinds: Sequence[str]) -> str:

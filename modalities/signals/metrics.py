@@ -9,7 +9,7 @@ import numpy as np
 from ...core.modality import Record, Task, View
 from ...core.profile import PatientProfile
 from ...core.types import FloatArray, IntArray
-from .channels import VITALS, Channel, channels_of
+from .channels import CHANNELS, VITALS, Channel, channels_of
 from .layout import LEADS
 from .leads import Leads, leads_of
 from .peaks import BAND, SLOW, filtered, r_peaks
@@ -195,8 +195,19 @@ def _has(code: str) -> Callable[[PatientProfile, Record], float]:
     return label
 
 
-def views() -> list[View]:
-    """Two views: the ECG, and the hourly vital signs."""
+def chart_title(channels: Sequence[Channel] = VITALS, step_hours: float = 1.0) -> str:
+    """What a chart is of: `Hourly vital signs`, `Chart of Lactate, Creatinine and 3 more, every 4 hours`."""
+    every = f"every {step_hours:g} hours"
+    if {channel.name for channel in channels} <= set(CHANNELS):
+        return "Hourly vital signs" if step_hours == 1 else f"Vital signs, {every}"
+    names = [channel.label or channel.name for channel in channels]
+    shown = names if len(names) <= 3 else [*names[:2], f"{len(names) - 2} more"]
+    said = " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else shown[0]
+    return f"Chart of {said}, {'hourly' if step_hours == 1 else every}"
+
+
+def views(chart: str) -> list[View]:
+    """Two views: the ECG, and the chart under its title."""
     return [
         View(
             name="ecg",
@@ -223,7 +234,7 @@ def views() -> list[View]:
         ),
         View(
             name="vitals",
-            title="Hourly vital signs",
+            title=chart,
             needs="vitals",
             features=vitals_features,
             tasks=(Task("sepsis", ("no sepsis", "sepsis"), _has("A41.9")),),

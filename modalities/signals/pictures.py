@@ -121,7 +121,8 @@ def draw_vitals(figure: "Figure", real: Rows, synthetic: Rows) -> str:
         axes[0, k].set_title(f"{title} ({len(rows)} patients)", fontsize=13, fontweight="bold", pad=8)
         axes[-1, k].set_xlabel("hours", fontsize=9)
     said = " beside ".join(f"{len(rows)} {title.split(',')[0].lower()} patients" for title, rows in sides)
-    return f"Vital signs over {hours} hours of {said}: the courses of {PATIENTS} and the range of all."
+    what = "Vital signs" if tuple(channels) == VITALS else f"{len(shown)} of {len(channels)} channels"
+    return f"{what} over {hours} hours of {said}: the courses of {PATIENTS} and the range of all."
 
 
 def _shown(channels: Sequence[Channel], sides: Sequence[tuple[str, Rows]]) -> list[int]:
