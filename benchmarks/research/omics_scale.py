@@ -262,8 +262,8 @@ def evaluated() -> list[Figure]:
                 "--config",
                 folder / "few.yaml",
             ],
-            ["generate", "--cohort", "general_ward", "--use", f"omics={weights}", "--modalities", "omics", "--workers", 1,
-             "--seed", 7, "--fields", "lineage: 200 B, 80 T, 120 M", "--out", cohort],
+            ["generate", "--cohort", "general_ward", "--use", f"omics={weights}", "--modalities", "omics",
+             "--workers", 1, "--seed", 7, "--fields", "lineage: 200 B, 80 T, 120 M", "--out", cohort],
         ):  # fmt: skip
             subprocess.run([*polyclinic, *map(str, command)], check=True, stdout=subprocess.DEVNULL)
         child = subprocess.Popen(

@@ -27,7 +27,7 @@ from .private import (
 from .scales import Public
 from .tumours import Tumours
 
-SHARES = (0.28, 0.03, 0.05, 0.64)  # of the budget, in the order of private.RELEASES
+SHARES = (0.28, 0.02, 0.04, 0.66)  # of the budget, in the order of private.RELEASES
 COVARIATE_PART = 0.4  # of a row's length, relative to the class
 NOISY = 0.03  # noise on a class's mean, in spreads of a feature, from which on classes go before all else
 DROWNED = 0.8  # the same, from which on classes teach nothing
@@ -97,7 +97,7 @@ def learn(data: Tumours, noise: Mechanisms) -> Moments:
     middle = gram[: several + 1, several + 1 :].sum(0) / count
     centres = gram[:several, several + 1 :] / sizes[:, None]  # (class, covariate)
     # products with every feature
-    norm = float(np.sqrt((public.weight**2 * (1 + error**2)).sum()))
+    norm = float(np.sqrt(np.square(public.weight).sum() * (1 + float(np.median(error)) ** 2)))
     rows = clipped(standard * public.weight, norm)[:, :, None] * design[:, None, :]
     total, deviation = noise.sum(rows.reshape(count, -1), norm * float(np.sqrt(limit)), 3)
     unit = count / patients / public.weight
@@ -112,9 +112,7 @@ def learn(data: Tumours, noise: Mechanisms) -> Moments:
         fault = deviation * float(unit[place].mean())
         found = effects(total[place, :several] / sizes, fault / sizes, error[place])
         loadings[place, :several], shift[place] = found
-        follows = [
-            effects(beyond[place, [j]][:, None], fault * worse[[j]])[0][:, 0] for j in range(len(middle))
-        ]
+        follows = [effects(beyond[place][:, [j]], fault * worse[[j]])[0][:, 0] for j in range(len(middle))]
         if follows:
             loadings[place, several:] = np.stack(follows, axis=1) @ axes.T
     explained = np.square(loadings[:, :several]) @ (sizes / sizes.sum())

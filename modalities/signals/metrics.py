@@ -200,7 +200,7 @@ def chart_title(channels: Sequence[Channel] = VITALS, step_hours: float = 1.0) -
     every = f"every {step_hours:g} hours"
     if {channel.name for channel in channels} <= set(CHANNELS):
         return "Hourly vital signs" if step_hours == 1 else f"Vital signs, {every}"
-    names = [channel.label or channel.name for channel in channels]
+    names = [c.name if c in VITALS else c.label or c.name for c in channels]
     shown = names if len(names) <= 3 else [*names[:2], f"{len(names) - 2} more"]
     said = " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else shown[0]
     return f"Chart of {said}, {'hourly' if step_hours == 1 else every}"

@@ -79,13 +79,15 @@ def test_effects_under_noise_are_pulled_to_nothing_and_clear_ones_stay() -> None
 def folder(root: Path, patients: int, features: int) -> Path:
     values, kind = array(patients, features)
     ids = [f"L{i:04d}" for i in range(patients)]
-    table = {"sample": ids, "lineage": [NAMES[k] for k in kind], "split": ["train"] * patients}
+    ages = 20 + np.arange(patients) % 50
+    table = {"sample": ids, "age": ages, "lineage": [NAMES[k] for k in kind], "split": ["train"] * patients}
     pd.DataFrame(table).to_csv(root / "patients.csv", index=False)
     names = [f"{i}_at" for i in range(features)]
     pd.DataFrame(values, pd.Index(ids, name="sample"), names).to_parquet(root / "array.parquet")
     (root / "dataset.yaml").write_text(
         "{name: leukaemias, table: patients.csv, record: sample, patient_id: sample, split: split, "
-        "declare: {lineage: {kind: category, classes: [B, T, M]}}, fields: {lineage: {column: lineage}}, "
+        "declare: {lineage: {kind: category, classes: [B, T, M]}}, "
+        "fields: {age: {column: age}, lineage: {column: lineage}}, "
         "options: {modality: omics, classes: lineage, assays: {array: array.parquet}}}"
     )
     return root
@@ -107,3 +109,20 @@ def test_the_plan_states_the_signal_to_noise(tmp_path: Path, capsys: pytest.Capt
     assert card.kind == "private moments of classes"
     (plan,) = [line for line in capsys.readouterr().err.splitlines() if "plan:" in line]
     assert "signal-to-noise" in plan
+
+
+def test_what_follows_age_within_a_class_is_learnt_too() -> None:
+    rng = np.random.default_rng(0)
+    kind, age = rng.integers(2, size=4000), rng.uniform(-1, 1, 4000)
+    values = (5 + np.outer(age, np.r_[np.ones(5), np.zeros(35)]) + rng.normal(size=(4000, 40))).astype(
+        np.float32
+    )
+    code = np.c_[age, np.ones(4000), np.eye(2)[kind], np.ones(4000)].astype(np.float32)
+    columns = ("age", "age?", "lineage=B", "lineage=T", "lineage?")
+    classes = Classes("lineage", ("B", "T"), "Lineage")
+    layout = Layout({"array": tuple(map(str, range(40)))})
+    data = Tumours(values, layout, code, columns, tuple(map(str, range(4000))), None, classes=classes)  # type: ignore[arg-type]
+    found = class_means.learn(data, private.Mechanisms([1e-6] * 4, False, rng))
+    slope = found.spread * (found.loadings @ found.factors.line)[:, 0]
+    assert slope[:5] == pytest.approx(1, abs=0.15)
+    assert np.abs(slope[5:]).max() < 0.15
