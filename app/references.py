@@ -54,8 +54,9 @@ class References:
     def of(self, modalities: Sequence[Modality]) -> dict[str, Pairs]:
         """What each of a cohort's modalities is held against.
 
-        A set whose modality was not named goes to the only one of its kind; of several, to those whose weights were
-        learnt from a set of its name, else to the plain one. Raises InputError for a modality that the cohort lacks.
+        A set whose modality was not named goes to those of its kind whose weights were learnt from a set of its name,
+        else to the plain one; if the kind has one instance alone and no set has such a name, to that one.
+        Raises InputError for a modality that the cohort lacks.
         """
         known = {modality.name: modality for modality in modalities}
         if strange := [name for name in self.named if name not in known]:
@@ -63,10 +64,9 @@ class References:
         found = {name: list(pairs) for name, pairs in self.named.items()}
         for kind, pairs in self.others.items():
             alike = [modality for name, modality in known.items() if base_of(name) == kind]
-            for pair in pairs:
-                for name in _meant(pair[0].source.name, kind, alike):
-                    if name not in self.named:
-                        found.setdefault(name, []).append(pair)
+            for name, own in _meant(kind, pairs, alike).items():
+                if name not in self.named:
+                    found[name] = own
         return found
 
 
@@ -80,20 +80,25 @@ def _parsed(text: str) -> str | tuple[str, str]:
     return (name, folder) if equals and name.replace(":", "").replace("-", "").isidentifier() else text
 
 
-def _meant(data: str, kind: str, alike: Sequence[Modality]) -> list[str]:
-    """Names of the modalities of one kind that a set of that name is for."""
-    names = [modality.name for modality in alike]
-    if len(names) < 2:
-        return names
-    if learnt := [modality.name for modality in alike if data in _learnt_from(modality)]:
-        return learnt
-    if kind in names:
-        return [kind]
-    remark(
-        f"reference {data}: left out, since none of {', '.join(names)} was learnt from data of that name; say which it "
-        f"is for: --reference {names[0]}=DIR"
-    )
-    return []
+def _meant(kind: str, pairs: Pairs, alike: Sequence[Modality]) -> dict[str, Pairs]:
+    """The sets of one kind by the names of the modalities of that kind that they are for."""
+    if [modality.name for modality in alike] == [kind]:
+        return {kind: pairs}
+    given = {pair[0].source.name for pair in pairs}
+    meant = {modality.name: _learnt_from(modality) & given for modality in alike}
+    left = given.difference(*meant.values())
+    if kind in meant:
+        meant[kind] |= left
+    elif len(meant) == 1 and left == given:
+        meant = dict.fromkeys(meant, left)
+    elif meant and left:
+        remark(
+            f"reference {', '.join(sorted(left))}: left out, {' and '.join(meant)} not being learnt from data of that "
+            f"name; say which it is for: --reference {next(iter(meant))}=DIR"
+        )
+    return {
+        name: [pair for pair in pairs if pair[0].source.name in own] for name, own in meant.items() if own
+    }
 
 
 def _learnt_from(modality: Modality) -> set[str]:

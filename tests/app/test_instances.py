@@ -6,6 +6,7 @@ import json
 import pickle
 import re
 import shutil
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,15 @@ from polyclinic.app.engines.generation import make
 from polyclinic.app.engines.job import Job, chosen_of
 from polyclinic.app.engines.use import recorded, using
 from polyclinic.app.governance.release import resample
+from polyclinic.app.governance.verification import read_watermark
 from polyclinic.app.references import References, parse
 from polyclinic.app.stream.ward import WardRequest, ward_of_cohort
 from polyclinic.conditioning.population import Population
 from polyclinic.core.capabilities import CAPABILITIES, ClinicalRules
+from polyclinic.core.cohort.watermark import Mark
 from polyclinic.core.instance_name import LONGEST, split
+from polyclinic.core.modality import Batch
+from polyclinic.core.profile import PatientProfile
 from polyclinic.core.registry import load_modality, sound
 from polyclinic.core.remarks import DataWarning
 from polyclinic.core.training import weights
@@ -279,6 +284,30 @@ def test_one_set_is_drawn_again_without_the_other(cohort: pc.Cohort, place: Path
     )
 
 
+def test_records_of_an_instance_carry_a_watermark(place: Path, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    mark = Mark.new(key)
+    skin = {"imaging:skin": place / "skin.safetensors"}
+    for watermark in (key, None):
+        out = tmp_path / f"marked {watermark is not None}"
+        drawn = draw(place, out, 4, modalities=["imaging:skin"], use=skin, watermark=watermark)
+        assert read_watermark(drawn.on_disk, mark).found == (watermark is not None)
+
+
+def test_an_id_has_room_for_the_name_or_says_so() -> None:
+    profile = PatientProfile("P" * 32, age=60, sex="F", index_date=date(2024, 1, 1))
+    facts = {"heart_rate": 70.0, "rhythm": "sinus", "instance": "x" * LONGEST}
+    batch = Batch((profile,), np.zeros((1, 0), np.float32), (1,), ({"signals:other": facts},))
+    ids = [r["id"] for r in load_modality("records").generator(()).sample(batch)[0].facts["resources"]]
+    assert f"{'P' * 32}-ecg-heart-rate-{'x' * LONGEST}" in ids
+    tumour = {"pam50": "LumA", "instance": "x" * LONGEST}
+    batch = Batch((profile,), np.zeros((1, 0), np.float32), (1,), ({"omics:other": tumour},))
+    with pytest.raises(
+        pc.InputError, match="a FHIR id has at most 64 characters, got 74; shorten the instance's name"
+    ):
+        load_modality("records").generator(()).sample(batch)
+
+
 # -- Python
 
 
@@ -412,6 +441,20 @@ def test_a_reference_goes_to_who_learnt_from_it_or_to_whom_it_is_given(
     with weights.using(recorded(cohort.on_disk)):
         found = References.load(asked).of(chosen_of(cohort.on_disk))
     assert {name: [train.source.name for train, _ in pairs] for name, pairs in found.items()} == expected
+
+
+def test_an_instance_alone_gets_what_it_was_learnt_from_or_else_whatever_there_is(place: Path) -> None:
+    with using({"imaging:skin": place / "skin.safetensors"}, ["imaging:skin"]):
+        alone = [load_modality("imaging:skin")]
+        with pytest.warns(DataWarning, match="reference chest: left out, imaging:skin not being learnt from"):
+            both = References.load([place / "chest", place / "skin"]).of(alone)
+        other = References.load(place / "chest").of(alone)
+    assert [train.source.name for train, _ in both["imaging:skin"]] == ["skin"]
+    assert [train.source.name for train, _ in other["imaging:skin"]] == ["chest"]
+    with using({"imaging:a": place / "skin.safetensors", "imaging:b": place / "skin.safetensors"}):
+        several = [load_modality(name) for name in ("imaging:a", "imaging:b")]
+        with pytest.warns(DataWarning, match="reference chest: left out, imaging:a and imaging:b not being"):
+            assert References.load(place / "chest").of(several) == {}
 
 
 @pytest.mark.parametrize(
