@@ -15,6 +15,7 @@ from polyclinic.app import cli
 from polyclinic.app.engines import generation as engine
 from polyclinic.app.governance import certificate, retention, verification
 from polyclinic.app.governance.release import ReleaseContext, release
+from polyclinic.app.references import References
 from polyclinic.app.stream.ward import WardRequest, ward_of_cohort
 from polyclinic.core.cohort import quarantine
 from polyclinic.core.cohort.cohort import Cohort
@@ -365,7 +366,7 @@ def test_the_ledger_is_told_whose_real_rows_were_looked_at_and_is_charged_nothin
     rows = TrainingSet(
         place, DatasetSource("ward", "none"), tuple("abcdef"), people, (), "test"
     )  # two rows of each of three patients
-    own = replace(context(place, ledgers=(book.path,)), reference={NOTES: [(rows, rows)]})
+    own = replace(context(place, ledgers=(book.path,)), reference=References({}, {NOTES: [(rows, rows)]}))
     measured[1][:] = [0.99, 0.6]
     assert release(place / "c", own, regenerate=1, workers=1).passed
     told = [(e.population, e.purpose.split(" (")[0], e.patients) for e in book.entries()[2:]]
