@@ -248,8 +248,8 @@ def evaluate(
     judged = _on_disk(cohort)
     target = Path(out) if out is not None else judged.folder
     _require_no_report(target, overwrite)
-    judged.require_files(hashes=not quick)
     given = None if reference is None else References.load(reference)
+    judged.require_files(hashes=not quick)
     with weights.using(recorded(judged)):
         chosen = chosen_of(judged)
         real = None if given is None else given.of(chosen)

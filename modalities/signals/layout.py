@@ -88,7 +88,7 @@ def study_of(seed: int) -> dict[str, str]:
 def taken(facts: Facts, day: date) -> datetime:
     """When the ECG of these facts was taken on that day: two minutes into its study."""
     study = Study.of(facts, day)
-    moment = study and study.taken
+    moment = None if study is None else study.taken
     assert moment is not None, "an ECG needs a study UID to know when it was taken"
     return moment
 
