@@ -20,7 +20,8 @@ from ...core.profile import PatientProfile
 from ...core.registry import formats_of, load, load_format
 from ...core.types import Float32Array, FloatArray
 from .formats import CheckedFormat, TracingFormat
-from .formats.wfdb import WfdbFormat, signal_names, tracing
+from .formats.wfdb import WfdbFormat
+from .formats.wfdb_reading import signal_names, tracing
 from .layout import ECG_GAIN, RATE, Tracing
 from .leads import TWELVE, Leads, lead_name
 

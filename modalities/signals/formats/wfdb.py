@@ -1,7 +1,6 @@
 """WFDB records: ecg (its leads, beats, rhythm, waves), vitals (hourly), bedside (1 Hz); written and read."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ....core.errors import InputError, first_line
+from ....core.errors import InputError
 from ....core.modality import Facts, Record
 from ....core.profile import PatientProfile
 from ....core.study import Study, chart_begins
@@ -29,7 +28,6 @@ from ..layout import (
     STUDY,
     SYNTHETIC,
     VITALS_RATE,
-    Tracing,
     beats_of,
     ecg_steps,
     hour_taken,
@@ -40,6 +38,7 @@ from ..leads import in_order as leads_named
 from ..leads import noted as noted_leads
 from ..vitals.bedside import BASIS
 from .diagnoses import dx_lines
+from .wfdb_reading import opened
 
 RHYTHMS = {SINUS: "(N", FIBRILLATION: "(AFIB", FLUTTER: "(AFL"}  # WFDB rhythm marks
 QUALITY = "~"  # WFDB's mark of a change of signal quality; wfdb-python drops a comment mark at sample 0
@@ -158,139 +157,6 @@ def _read(place: Path) -> Record | None:
     if (place / "bedside.hea").exists():
         arrays["bedside"] = opened(place / "bedside", physical=True).p_signal.astype(np.float32)
     return Record(arrays, facts) if arrays else None
-
-
-def tracing(path: Path, raw: bool) -> Tracing:
-    """Signals of any WFDB record; with `raw` the stored integers, whatever the header's gains, as microvolts.
-
-    Raises InputError.
-    """
-    path = path.with_suffix("") if path.suffix in (".hea", ".dat") else path
-    words, segments = _record_line(path)
-    if words and "/" in words[0]:
-        return _joined(path, segments, raw)
-    record = opened(path, physical=not raw)
-    found = record.e_d_signal if raw else record.e_p_signal
-    values = [np.asarray(signal, dtype=np.float64) for signal in found]
-    if raw:
-        values = [np.where(signal == ABSENT, np.nan, signal) for signal in values]
-    return Tracing(
-        tuple(map(str, record.sig_name)),
-        ("uV",) * record.n_sig if raw else tuple(map(str, record.units)),
-        tuple(record.fs * frame for frame in record.samps_per_frame),
-        values,
-    )
-
-
-def signal_names(path: Path) -> tuple[list[str], list[str]]:
-    """Names and units of a record's signals, from its header alone. Raises InputError."""
-    import wfdb
-
-    path = path.with_suffix("") if path.suffix in (".hea", ".dat") else path
-    words, segments = _record_line(path)
-    if words and "/" in words[0]:
-        found: dict[tuple[str, int], str] = {}
-        for segment in dict.fromkeys(name for name, length, *_ in segments if name != "~" and int(length)):
-            own, units = signal_names(path.with_name(segment))
-            for key, unit in zip(_numbered(own), units, strict=True):
-                found.setdefault(key, unit)
-        return [name for name, _ in found], list(found.values())
-    try:
-        header = wfdb.rdheader(str(path))
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError) as error:
-        raise InputError(
-            f"{path}: expected the header of a WFDB record, cannot read it ({first_line(error)})"
-        ) from None
-    return list(map(str, header.sig_name or ())), list(map(str, header.units or ()))
-
-
-def opened(path: Path, physical: bool) -> Any:
-    """A wfdb.Record, after a check that its signal file is whole. Raises InputError with the path.
-
-    Signals are also there one by one, at their own rates: e_d_signal, or e_p_signal where `physical`.
-    """
-    import wfdb
-
-    _record_line(path)
-    try:
-        header = wfdb.rdheader(str(path))
-        names = dict.fromkeys(header.file_name or ())
-        absent = [path.parent / name for name in names if not (path.parent / name).is_file()]
-        record = None if absent else wfdb.rdrecord(str(path), physical=physical, smooth_frames=False)
-    # what wfdb raises for a bad header line, a short signal file and an unknown format
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError) as error:
-        raise InputError(
-            f"{path}: expected a whole WFDB record, cannot read it ({first_line(error)}); copy it again"
-        ) from None
-    if absent:
-        raise InputError(f"{absent[0]}: no such file; {path.name}.hea names it")
-    if not header.n_sig:
-        raise InputError(f"{path}: expected a WFDB record with signals, its header lists none")
-    assert record is not None
-    signals = record.e_p_signal if physical else record.e_d_signal
-    if len(set(record.samps_per_frame)) == 1:
-        setattr(record, "p_signal" if physical else "d_signal", np.stack(signals, axis=1))
-    return record
-
-
-def _record_line(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Words of a header's record line, and of the lines after it.
-
-    Raises InputError: no such header; a rate that is no number, for which wfdb would take 250 Hz.
-    """
-    header = path.with_name(f"{path.name}.hea")
-    if not header.is_file():
-        raise InputError(f"{header}: no such file; expected the header of a WFDB record")
-    lines = header.read_text(encoding="utf-8", errors="replace").splitlines()
-    words, *rest = [line.split() for line in lines if line.strip() and not line.startswith("#")] or [[]]
-    if len(words) > 2 and not re.match(r"\d*\.?\d", words[2]):
-        raise InputError(f"{header}: expected a sampling rate above 0 Hz, got {words[2]!r}")
-    return words, rest
-
-
-def _joined(path: Path, segments: Sequence[list[str]], raw: bool) -> Tracing:
-    """The segments of a record one after the other, NaN in its gaps (`~`). wfdb 4.3.1 fails on gaps.
-
-    Segments may have other signals than the first, as records of variable layout do (bedside monitors, as PhysioNet has
-    them): a signal is NaN in those without it. Raises InputError: a segment that is not there, or a signal that has
-    another unit or rate than before.
-    """
-    parts: list[Tracing | int] = []
-    for name, length, *_ in segments:
-        if int(length) == 0:  # the layout of records whose signals vary
-            continue
-        if name != "~" and not path.with_name(f"{name}.hea").is_file():
-            raise InputError(f"{path.with_name(name)}.hea: no such file; {path.name}.hea names it")
-        parts.append(int(length) if name == "~" else tracing(path.with_name(name), raw))
-    whole = [part for part in parts if isinstance(part, Tracing)]
-    if not whole:
-        raise InputError(f"{path}: expected a WFDB record with signals, its header lists none")
-    known: dict[tuple[str, int], tuple[str, float]] = {}  # unit and rate, by name and which of that name
-    for part in whole:
-        for key, said in zip(_numbered(part.names), zip(part.units, part.rates, strict=True), strict=True):
-            if known.setdefault(key, said) != said:
-                was, got = (f"{unit} at {rate:g} Hz" for unit, rate in (known[key], said))
-                raise InputError(
-                    f"{path}: expected segments of the same signals, {key[0]} is in {was} and in {got}"
-                )
-    frame = min(rate for _, rate in known.values())  # a frame holds one or more samples of each signal
-    values = []
-    for key, (_, rate) in known.items():
-        blocks = []
-        for part in parts:
-            if isinstance(part, Tracing) and key in (names := _numbered(part.names)):
-                blocks.append(part.values[names.index(key)])
-                continue
-            frames = part if isinstance(part, int) else round(len(part.values[0]) * frame / part.rates[0])
-            blocks.append(np.full(frames * round(rate / frame), np.nan))
-        values.append(np.concatenate(blocks))
-    units, rates = zip(*known.values(), strict=True)
-    return Tracing(tuple(name for name, _ in known), units, rates, values)
-
-
-def _numbered(names: Sequence[str]) -> list[tuple[str, int]]:
-    """Each name with how many of the same stand before it."""
-    return [(name, names[:place].count(name)) for place, name in enumerate(names)]
 
 
 def _leads(ecg: Float32Array, gain: int, leads: Leads) -> list[Signal]:

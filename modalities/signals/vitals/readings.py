@@ -134,7 +134,7 @@ def _files(root: Path, settings: SeriesOptions) -> list[Path]:
 
 def _recordings(root: Path, stays: Sequence[str], channels: Sequence[Source]) -> Iterator[Block]:
     """WFDB records of slow signals, one a stay; signals are found by name."""
-    from ..formats.wfdb import tracing
+    from ..formats.wfdb_reading import tracing
 
     lacking: dict[str, int] = {}
     blocks = []
