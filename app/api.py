@@ -96,7 +96,7 @@ def generate(
     """Draw patients in memory, one after the other, with their records by modality.
 
     `profiles` are the patients, or the name of a shipped cohort (or a YAML file) of which `patients` are drawn.
-    `modalities` are names or modalities made with options, all that are installed by default. A record has `arrays`
+    `modalities` are names or modalities made with options, by default all but those on request. A record has `arrays`
     (image: (row, column) uint16; ecg: (lead, sample) mV; vitals: (hour, channel)) and `facts` in plain JSON types.
     It depends on the profile, the seed and the weights, never on `batch_size` or on the other patients. `use` names
     weight files as in generate_cohort(). Raises InputError.

@@ -119,7 +119,10 @@ def generate(
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
     modalities: Annotated[
-        str, typer.Option(help="Some of the installed ones, as a,b; all by default, and what --use adds.")
+        str,
+        typer.Option(
+            help="Some of the installed ones, as a,b; by default all but genotypes, and what --use adds."
+        ),
     ] = "",
     options: SetOptions = None,
     use: Annotated[

@@ -131,6 +131,18 @@ class ViewsOfData(Protocol):
         ...
 
 
+@runtime_checkable
+class OnRequest(Protocol):
+    """Is drawn only where it is asked for by name; others are drawn by default. Genotypes of ours is so."""
+
+    on_request: bool
+
+
+def by_default(installed: Mapping[str, Modality]) -> list[str]:
+    """Names of the modalities that a cohort has if none is named."""
+    return [name for name, made in installed.items() if not (isinstance(made, OnRequest) and made.on_request)]
+
+
 class LiveSource(Protocol):
     """One patient's signals; each second is asked for once, in order. modalities.signals.live.Monitor is ours."""
 

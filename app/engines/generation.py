@@ -40,7 +40,7 @@ def make(
     watermark: Path | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Cohort:
-    """A cohort on disk: created, or resumed, and filled. All modalities that are installed by default.
+    """A cohort on disk: created, or resumed, and filled. By default all modalities but those on request.
 
     `options` are modalities' own settings, by modality name; they go before those of the cohort YAML.
     `watermark` is a key file: records carry its mark. `engine` is an installed one, as `polyclinic.engines` names it.

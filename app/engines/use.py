@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ...core.capabilities import WeightKinds
+from ...core.capabilities import WeightKinds, by_default
 from ...core.cohort.cohort import Cohort
 from ...core.errors import InputError
 from ...core.instance_name import base_of, named, split
@@ -35,8 +35,8 @@ def using(use: Use, modalities: Sequence[str] = ()) -> Iterator[None]:
 
 
 def everything() -> tuple[str, ...]:
-    """What is drawn where nothing is named: all installed modalities, and the instances of named weights."""
-    return (*sound("modalities"), *instances(weights.named()))
+    """What is drawn where nothing is named: all but those on request, and the instances of named weights."""
+    return (*by_default(sound("modalities")), *instances(weights.named()))
 
 
 def instances(names: Iterable[str]) -> list[str]:
