@@ -13,8 +13,8 @@ import sys
 import numpy as np
 from scipy import stats
 
-from polyclinic import Batch, Population, seed_for
-from polyclinic.modalities.genotypes.measures import (
+from polyclinic import Population, seed_for
+from polyclinic.modalities.genotypes.metrics import (
     carriers,
     expected_r_squared,
     frequency,
@@ -35,8 +35,8 @@ def main() -> int:
     made = panel()
     people = tuple(Population.load(options.cohort).draw(options.patients, seed=7))
     seeds = tuple(seed_for(7, p.patient_id, "genotypes") for p in people)
-    batch = Batch(people, np.zeros((len(people), 0), np.float32), seeds)
-    alleles = np.stack([record.arrays["alleles"] for record in GenotypeRules().sample(batch)])
+    rules = GenotypeRules()
+    alleles = np.stack([rules.alleles(one, seed) for one, seed in zip(people, seeds, strict=True)])
     female = np.array([p.sex == "F" for p in people])
     has = {c: np.array([p.has(c) for p in people]) for c in made.conditions}
     well = ~np.any(list(has.values()), axis=0)

@@ -18,7 +18,8 @@ from pathlib import Path
 from readers import AbsentError, Row
 
 from polyclinic import open_cohort
-from polyclinic.modalities.genotypes import Genotypes, vcf
+from polyclinic.modalities.genotypes import Genotypes
+from polyclinic.modalities.genotypes.data import FILE, FOLDER
 from polyclinic.modalities.genotypes.panel import panel
 
 REGION = "chr10:94700000-94800000"  # CYP2C19
@@ -113,7 +114,7 @@ def rows(cohort: Path) -> list[Row]:
 
 
 def _path(cohort: Path) -> Path:
-    return cohort / vcf.FOLDER / vcf.FILE
+    return cohort / FOLDER / FILE
 
 
 def _own(cohort: Path) -> dict[str, list[list[int]]]:

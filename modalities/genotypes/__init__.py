@@ -11,9 +11,9 @@ from ...core.contracts import JoiningFormat, ReadableFormat
 from ...core.errors import InputError
 from ...core.modality import Conditioner, Record, TrainingSet, View
 from ...core.profile import PatientProfile
+from .export import Vcf, check_writer
 from .model import GenotypeRules
 from .panel import panel
-from .vcf import Vcf, check_writer
 
 if TYPE_CHECKING:
     from ...core.training.fit import Fit
@@ -141,5 +141,5 @@ class Genotypes:
         return found
 
     def views(self) -> list[View]:
-        """None: there is no real counterpart; measures.py holds them against the published figures."""
+        """None: there is no real counterpart; metrics.py holds them against the published figures."""
         return []

@@ -12,7 +12,7 @@ import numpy as np
 from ...core.fields import BREAST_CANCER
 from ...core.modality import Batch, Record
 from ...core.profile import PatientProfile
-from ...core.types import FloatArray
+from ...core.types import AnyArray, FloatArray
 from .interpretation import facts_of
 from .panel import Block, Panel, panel
 
@@ -46,9 +46,11 @@ class GenotypeRules:
 
     def sample(self, batch: Batch) -> list[Record]:
         """Array `alleles` (site, haplotype) int8: 0 REF, 1 ALT, -1 none; men have one X and one Y."""
-        return [self._one(p, seed) for p, seed in zip(batch.profiles, batch.seeds, strict=True)]
+        drawn = (self.alleles(p, seed) for p, seed in zip(batch.profiles, batch.seeds, strict=True))
+        return [Record({"alleles": alleles}, facts_of(alleles, self.panel)) for alleles in drawn]
 
-    def _one(self, profile: PatientProfile, seed: int) -> Record:
+    def alleles(self, profile: PatientProfile, seed: int) -> AnyArray:
+        """(site, haplotype) of one patient."""
         weights = self._frequency * np.exp(self._tilt(profile))
         bounds = np.cumsum(weights / weights.sum(axis=1, keepdims=True), axis=1)
         drawn = np.random.default_rng(seed).random((2, len(bounds)))
@@ -63,7 +65,7 @@ class GenotypeRules:
             alleles[unpaired, 1] = ABSENT
         else:  # how many X and Y there are is not known
             alleles[unpaired] = ABSENT
-        return Record({"alleles": alleles}, facts_of(alleles, self.panel))
+        return alleles
 
     def _tilt(self, profile: PatientProfile) -> FloatArray:
         """(block, haplotype) logarithm of the factor that the diagnoses put on the frequency."""

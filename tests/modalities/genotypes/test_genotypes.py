@@ -15,7 +15,8 @@ from polyclinic import Batch, PatientProfile, Record
 from polyclinic.core.errors import InputError
 from polyclinic.core.types import AnyArray
 from polyclinic.modalities.genotypes import Genotypes
-from polyclinic.modalities.genotypes.measures import (
+from polyclinic.modalities.genotypes.export import LENGTHS
+from polyclinic.modalities.genotypes.metrics import (
     carriers,
     expected_r_squared,
     frequency,
@@ -25,7 +26,6 @@ from polyclinic.modalities.genotypes.measures import (
 )
 from polyclinic.modalities.genotypes.model import GenotypeRules
 from polyclinic.modalities.genotypes.panel import CHROMOSOMES, Block, Panel, panel
-from polyclinic.modalities.genotypes.vcf import LENGTHS
 from polyclinic.testing import check_modality
 
 PANEL = panel()
@@ -36,8 +36,8 @@ DISEASES = PANEL.conditions
 
 def draw(profiles: Sequence[PatientProfile], made: Panel = PANEL) -> AnyArray:
     """(patient, site, haplotype)"""
-    batch = Batch(tuple(profiles), np.zeros((len(profiles), 0), np.float32), tuple(range(len(profiles))))
-    return np.stack([record.arrays["alleles"] for record in GenotypeRules(made).sample(batch)])
+    rules = GenotypeRules(made)
+    return np.stack([rules.alleles(profile, seed) for seed, profile in enumerate(profiles)])
 
 
 def women(

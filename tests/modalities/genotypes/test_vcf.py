@@ -13,7 +13,7 @@ from polyclinic.app import cli
 from polyclinic.core.capabilities import by_default
 from polyclinic.core.errors import InputError
 from polyclinic.core.registry import sound
-from polyclinic.modalities.genotypes import Genotypes, vcf
+from polyclinic.modalities.genotypes import Genotypes, export
 from polyclinic.modalities.genotypes.panel import panel
 
 pysam = pytest.importorskip("pysam", reason="pip install 'polyclinic[genotypes]'")
@@ -33,7 +33,7 @@ def files(folder: Path, *but: str) -> dict[str, bytes]:
 
 
 def test_pysam_reads_every_call(cohort: Path) -> None:
-    path = cohort / "genotypes" / vcf.FILE
+    path = cohort / "genotypes" / export.FILE
     own = Genotypes().read(cohort, [str(p) for p in open_cohort(cohort).patients.index])
     assert len(own) == 9
     with pysam.VariantFile(str(path)) as opened:
@@ -57,8 +57,8 @@ def test_pysam_reads_every_call(cohort: Path) -> None:
 
 
 def test_every_file_says_that_it_is_synthetic_and_is_bgzip(cohort: Path) -> None:
-    path = cohort / "genotypes" / vcf.FILE
-    assert f"##synthetic={vcf.SYNTHETIC}\n" in gzip.decompress(path.read_bytes()).decode()
+    path = cohort / "genotypes" / export.FILE
+    assert f"##synthetic={export.SYNTHETIC}\n" in gzip.decompress(path.read_bytes()).decode()
     assert path.read_bytes()[12:14] == b"BC"  # the subfield of a block of bgzip
 
 
@@ -88,13 +88,13 @@ def test_sex_and_id_are_asserted(cohort: Path) -> None:
 def test_a_damaged_file_is_one_line(cohort: Path, tmp_path: Path) -> None:
     place = tmp_path / "genotypes"
     place.mkdir()
-    content = (cohort / "genotypes" / vcf.FILE).read_bytes()
+    content = (cohort / "genotypes" / export.FILE).read_bytes()
     head = b"##fileformat=VCFv4.3\n#CHROM" + b"\t." * 8 + b"\tp\n"
     unknown = gzip.compress(head + b"chr1\t5\trs1" + b"\t." * 6 + b"\t0|1\n")
     short = gzip.compress(head + b"chr1\t169549811\trs6025\n")
     for damaged in (content[: len(content) // 2], b"no gzip", unknown, short):
-        (place / vcf.FILE).write_bytes(damaged)
-        with pytest.raises(InputError, match=f"{place / vcf.FILE}: cannot be read as our VCF"):
+        (place / export.FILE).write_bytes(damaged)
+        with pytest.raises(InputError, match=f"{place / export.FILE}: cannot be read as our VCF"):
             Genotypes().read(tmp_path, ["p"])
 
 
@@ -110,7 +110,7 @@ def test_the_command_line_draws_them_where_they_are_named(
     ask = ("generate", "--cohort", "icu", "--patients", 3, "--modalities", "genotypes", "--workers", 1)
     code, said = run(*ask, "--out", tmp_path / "c")
     assert code == 0, said
-    assert set(files(tmp_path / "c" / "genotypes")) == {vcf.FILE, f"{vcf.FILE}.tbi"}
+    assert set(files(tmp_path / "c" / "genotypes")) == {export.FILE, f"{export.FILE}.tbi"}
     code, said = run(*ask, "--out", tmp_path / "d", "--set", "genotypes.format=plink")
     assert code == 2
     assert "'plink' is not installed; expected one of: vcf" in said
@@ -118,7 +118,7 @@ def test_the_command_line_draws_them_where_they_are_named(
 
 
 def test_without_pysam_it_is_refused_before_anything_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vcf, "find_spec", lambda name: None)
+    monkeypatch.setattr(export, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"polyclinic\[genotypes\]"):
         Genotypes().generator(())
 

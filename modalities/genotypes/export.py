@@ -1,8 +1,6 @@
-"""VCF 4.3 of all patients, bgzip-compressed with a tabix index, by pysam; and reading it back, which needs no pysam."""
+"""VCF 4.3 of all patients, bgzip-compressed with a tabix index, by pysam."""
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,10 +12,9 @@ from ...core.errors import InputError
 from ...core.modality import Record
 from ...core.profile import PatientProfile
 from ...core.types import AnyArray
-from .interpretation import facts_of
+from .data import FILE, FOLDER, read
 from .panel import CHROMOSOMES, Panel, Site, panel
 
-FOLDER, FILE = "genotypes", "genotypes.vcf.gz"
 ALLELES, PATIENTS = "alleles.npy", "patients.json"
 SYNTHETIC = "synthetic data, of no real person"
 LENGTHS = (  # of the chromosomes of GRCh38, in the order of CHROMOSOMES
@@ -68,33 +65,8 @@ class Vcf:
         return [packed, packed.with_name(f"{FILE}.tbi")]
 
     def read(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
-        """Records by patient; those without a column are left out. Raises InputError naming a damaged file."""
-        path = folder / FOLDER / FILE
-        if not path.exists():
-            return {}
-        made = panel()
-        place = {site.id: i for i, site in enumerate(made.sites)}
-        wanted, columns = set(patient_ids), {}
-        alleles: dict[str, AnyArray] = {}
-        try:
-            with gzip.open(path, "rt", encoding="ascii") as file:
-                for line in file:
-                    cells = line.rstrip("\n").split("\t")
-                    if line.startswith("#CHROM"):
-                        columns = {id: i for i, id in enumerate(cells) if i > 8 and id in wanted}
-                        alleles = {id: np.full((len(place), 2), -1, np.int8) for id in columns}
-                    elif not line.startswith("#"):
-                        for id, column in columns.items():
-                            alleles[id][place[cells[2]]] = _alleles_of(cells[column])
-        except (OSError, EOFError, zlib.error, UnicodeDecodeError, KeyError, IndexError, ValueError) as error:
-            raise InputError(
-                f"{path}: cannot be read as our VCF ({type(error).__name__}: {error})"
-            ) from error
-        return {
-            id: Record({"alleles": alleles[id]}, facts_of(alleles[id], made))
-            for id in patient_ids
-            if id in columns
-        }
+        """See data.read."""
+        return read(folder, patient_ids)
 
 
 def lines(alleles: AnyArray, ids: Sequence[str], made: Panel) -> Iterator[str]:
@@ -144,10 +116,3 @@ def _call(site: Site, pair: AnyArray) -> str:
     if first < 0:
         return "."
     return f"{first}|{second}" if second >= 0 else str(first)
-
-
-def _alleles_of(call: str) -> tuple[int, int]:
-    if call == ".":
-        return -1, -1
-    first, _, second = call.partition("|")
-    return int(first), int(second) if second else -1
