@@ -164,8 +164,10 @@ def _block(name: str, kind: str, given: Mapping[str, Any]) -> Block:
     everyone = (Haplotype(given.get("reference", "reference"), (), rest), *haplotypes)
     chromosome = str(given["chromosome"])
     sites = tuple(
-        Site(id, name, chromosome, *where, sum(h.frequency for h in haplotypes if id in h.carries))
-        for id, where in given["sites"].items()
+        Site(
+            id, name, chromosome, position, ref, alt, sum(h.frequency for h in haplotypes if id in h.carries)
+        )
+        for id, (position, ref, alt) in given["sites"].items()
     )
     if kind == MARKER and any(h.odds_ratio for h in haplotypes):
         kind = LOCUS
