@@ -196,6 +196,9 @@ class Denoiser(nn.Module):
             attention_head_dim=min(shape.head, *shape.widths),
             norm_num_groups=GROUPS,
         )
+        # an untrained network moves nothing: random offsets of a patch's pixels would show as a grid after few steps
+        nn.init.zeros_(self.unet.conv_out.weight)
+        nn.init.zeros_(self.unet.conv_out.bias)
 
     mean: Tensor
     basis: Tensor

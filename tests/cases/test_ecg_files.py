@@ -14,7 +14,7 @@ from pydicom.sequence import Sequence
 from polyclinic.core.errors import InputError
 from polyclinic.core.modality import Record
 from polyclinic.core.profile import PatientProfile
-from polyclinic.core.remarks import remarks
+from polyclinic.core.remarks import DataWarning, remarks
 from polyclinic.modalities.signals.export import read_ecg
 from polyclinic.modalities.signals.formats.dicom import dataset_of
 from polyclinic.modalities.signals.layout import LEADS, RATE, study_of, twelve_leads
@@ -125,7 +125,7 @@ def test_an_idle_channel_is_left_out_and_remarked(tmp_path: Path) -> None:
 
 
 def test_data_records_of_no_length_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"^[^\n]*r\.edf: expected[^\n]*$"):
+    with pytest.raises(InputError, match=r"^[^\n]*r\.edf: expected[^\n]*a duration of 0 s[^\n]*$"):
         read_ecg(write_edf(tmp_path / "r.edf", ECG, LABELS, seconds="0"))
 
 
@@ -139,3 +139,9 @@ def test_the_rhythm_is_read_and_not_the_median_beat_before_it(tmp_path: Path) ->
     dataset.WaveformSequence = Sequence([beat, rhythm])
     dataset.save_as(tmp_path / "r.dcm", enforce_file_format=True)
     same(read_ecg(tmp_path / "r.dcm"))
+
+
+def test_an_idle_channel_of_an_edf_is_a_remark_in_python_too(tmp_path: Path) -> None:
+    path = write_edf(tmp_path / "idle.edf", ECG, [f"ECG {lead}" for lead in LEADS], idle=True)
+    with pytest.warns(DataWarning, match="has no physical range and is left out"):
+        assert read_ecg(path).shape == ECG.shape

@@ -101,11 +101,20 @@ class EdfFormat:
 
         if not path.is_file():
             raise InputError(f"{path}: no such file; expected an EDF file")
+        if _lasts_nothing(path):
+            raise InputError(
+                f"{path}: expected data records that last, got a duration of 0 s: no sampling rate follows"
+            )
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")  # edfio warns of a truncated file, and of broken ranges
                 file = read_edf(path, lazy_load_data=False, header_encoding="latin-1")
-                whole, signals = file.is_continuous, [s for s in file.signals if _has_range(s, path)]
+                whole, every = file.is_continuous, list(file.signals)
+            signals = [
+                signal for signal in every if _has_range(signal, path)
+            ]  # a remark is no warning of edfio's
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
                 values = [signal.data for signal in signals]
         # what edfio raises for headers that are not, and what it warns of
         except (
@@ -129,6 +138,16 @@ class EdfFormat:
             tuple(signal.sampling_frequency for signal in signals),
             values,
         )
+
+
+def _lasts_nothing(path: Path) -> bool:
+    """Whether the header gives data records no duration: bytes 245 to 252 (Kemp et al. 1992)."""
+    with path.open("rb") as file:
+        head = file.read(256)
+    try:
+        return float(head[244:252]) == 0
+    except ValueError:  # what is no number edfio names
+        return False
 
 
 def _has_range(signal: "EdfSignal", path: Path) -> bool:

@@ -182,6 +182,8 @@ def _rows(key: "pd.Series[Any]", stays: Sequence[str], path: Path) -> IntArray:
     """The place in `stays` of each row; -1 for a row of another stay. Raises InputError."""
     ids = key.astype(object).map({value: id_text(value) for value in key.unique()}).fillna("")
     there = [name for name in ids.unique() if name]
+    if blank := int((ids == "").sum()):
+        remark(f"{path}: {blank} rows have no {key.name} and are left out")
     joined = match_ids(stays, there, f"{path} and the table of stays")
     if not joined:
         raise InputError(
