@@ -7,6 +7,8 @@ from dataclasses import dataclass
 PATIENT, SEX, AGE = "patient id", "sex", "age"
 RHYTHM, FINDINGS, SUBTYPE = "rhythm", "chest findings", "tumour subtype"
 STUDY_DATE, IMAGE, VIEW = "date of the studies", "UIDs of the image", "X-ray view"
+ECG_STUDY = "UID of the ECG's study"
+CHARTED = "mean of the first day's chart"  # of a vital sign, which is named before it
 SURVIVAL = "survival, months from the index date"  # of who is not known to have died: from so many on
 VITALS = {  # profile field: how far two assertions may lie apart, in the field's unit
     "heart_rate": 3.0, "systolic": 10.0, "diastolic": 10.0, "respiration": 3.0,
@@ -60,6 +62,11 @@ class Assertion:
     def vital(cls, field: str, source: str, value: float, certain: bool = True) -> "Assertion":
         """A vital sign by profile field; two of them may lie as far apart as VITALS says."""
         return cls.of(field.replace("_", " "), source, float(value), VITALS[field] / 2, certain)
+
+    @classmethod
+    def charted(cls, field: str, source: str, values: Sequence[float]) -> "Assertion":
+        """The mean of a vital sign's charted values of the first day, by profile field; 0.05 apart is rounding."""
+        return cls.of(f"{field.replace('_', ' ')}, {CHARTED}", source, sum(values) / len(values), 0.025)
 
     def agrees(self, other: "Assertion") -> bool:
         """Whether the ranges meet; never where an end is NaN."""

@@ -9,6 +9,7 @@ from typing import Any
 from ...core.assertions import (
     AGE,
     CHEST_FINDINGS,
+    ECG_STUDY,
     FINDINGS,
     IMAGE,
     PATIENT,
@@ -26,6 +27,8 @@ from ...core.assertions import (
 from .case import Case, code_of, index_day, moment
 from .codes import codes
 from .data import (
+    CHARTED,
+    DICOM_UID,
     FOLDER,
     GENES,
     NOTES,
@@ -116,8 +119,9 @@ def _conditions(case: Case) -> Iterator[Assertion]:
 
 def _measured(case: Case) -> Iterator[Assertion]:
     """The vital signs of the index visit, and what the other modalities measured."""
-    patient_id = case.patient["id"]
-    for name, resource, _, value in case.readings:
+    patient_id, index = case.patient["id"], index_day(case)
+    charted: dict[str, list[float]] = {}
+    for name, resource, at, value in case.readings:
         key = str(resource["id"]).removeprefix(f"{patient_id}-")
         if (
             name in VITALS
@@ -129,10 +133,15 @@ def _measured(case: Case) -> Iterator[Assertion]:
             yield Assertion.vital("heart_rate", "FHIR Observation of the ECG", value)
         elif unkeyed(resource, ("ecg-rhythm",))[0]:
             yield Assertion.of(RHYTHM, "FHIR Observation of the ECG", _text(resource))
+        elif name in VITALS and key.startswith(CHARTED) and isinstance(value, int | float) and at is not None:
+            if index is not None and at - index < timedelta(days=1):
+                charted.setdefault(name, []).append(value)
         elif name in _RECEPTORS:
             gene, cut = _RECEPTORS[name]
             low, high = (cut, inf) if value == "positive" else (-inf, cut)
             yield Assertion(f"{gene} expression", f"FHIR {name.replace('_', ' ')}", low, high)
+    for name, values in charted.items():
+        yield Assertion.charted(name, "FHIR vitals chart", values)
     labels = {label: subtype for subtype, label in SUBTYPES.items()}
     for resource in case.of("Observation"):
         key, label = unkeyed(resource, _TUMOUR)
@@ -153,6 +162,11 @@ def _reported(case: Case) -> Iterator[Assertion]:
         if unkeyed(report)[0] == "chest-xray":  # images of other parts are not looked through for these
             said = [code_of(concept) for concept in report.get("conclusionCode", ())]
             yield Assertion.of(FINDINGS, "FHIR report of the X-ray", findings(said))
+        key, label = unkeyed(report)
+        for identifier in report.get("identifier", ()) if key == "ecg" else ():
+            if identifier["system"] == DICOM_UID:
+                uid = identifier["value"].removeprefix("urn:oid:")
+                yield Assertion.of(subject_of(ECG_STUDY, label), "FHIR report of the ECG", uid)
     for study in case.of("ImagingStudy"):
         uid = study["identifier"][0]["value"].removeprefix("urn:oid:")
         series, subject = study["series"][0], subject_of(IMAGE, unkeyed(study)[1])

@@ -127,10 +127,13 @@ def moments(resource: Resource) -> Iterator[tuple[str, datetime]]:
     """Every clinical date of a resource, with the element's name."""
     for name in (
         "onsetDateTime", "abatementDateTime", "recordedDate", "effectiveDateTime", "authoredOn",
-        "performedDateTime", "started", "issued", "date",
+        "performedDateTime", "started", "issued", "date", "occurrenceDateTime", "created", "recorded",
     ):  # fmt: skip
         if name in resource:
             yield name, moment(resource[name])
-    for end in ("start", "end"):
-        if end in resource.get("period", {}):
-            yield f"period.{end}", moment(resource["period"][end])
+    for element in ("period", "effectivePeriod"):
+        for end in ("start", "end"):
+            if resource["resourceType"] != "Coverage" and end in resource.get(element, {}):
+                yield f"{element}.{end}", moment(resource[element][end])
+    if "collectedDateTime" in resource.get("collection", {}):
+        yield "collection.collectedDateTime", moment(resource["collection"]["collectedDateTime"])

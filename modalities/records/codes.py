@@ -49,8 +49,15 @@ class Observable(Entry):
     group: str = "laboratory"
     usual: tuple[float, float] | None = None
     within: float = 0.0
+    normal: tuple[float, float] | dict[Literal["F", "M"], tuple[float, float]] | None = None
     answers: bool = False
     parts: list[str] | None = None
+
+    def range_of(self, sex: str | None) -> tuple[float, float] | None:
+        """The reference range of that sex; of either where it is not known and they differ, None."""
+        if isinstance(self.normal, dict):
+            return {str(key): limits for key, limits in self.normal.items()}.get(sex or "")
+        return self.normal
 
     def rounded(self, value: float) -> float | int:
         """The value inside [low, high], with this observation's decimals."""
@@ -81,7 +88,8 @@ class Act(Entry):
 E = TypeVar("E", bound=Entry)
 
 
-def _read(model: type[E], name: str) -> dict[str, E]:
+def read_list(model: type[E], name: str) -> dict[str, E]:
+    """The entries of configs/codes/<name>.yaml by name. Raises InputError."""
     path = Path(str(files("polyclinic.configs"))) / "codes" / f"{name}.yaml"
     return {key: parse(model, values, f"{path}: {key}") for key, values in read_yaml(path).items()}
 
@@ -111,11 +119,11 @@ class Codes:
 def codes() -> Codes:
     """The bundled lists, read once."""
     return Codes(
-        _read(Diagnosis, "conditions"),
-        _read(Observable, "observations"),
-        _read(Drug, "drugs"),
-        _read(Act, "procedures"),
-        _read(Entry, "answers"),
+        read_list(Diagnosis, "conditions"),
+        read_list(Observable, "observations"),
+        read_list(Drug, "drugs"),
+        read_list(Act, "procedures"),
+        read_list(Entry, "answers"),
     )
 
 

@@ -16,15 +16,31 @@ Resource = dict[str, Any]
 
 # The order of a patient's resources in facts, and of the files.
 TYPES = (
+    "Organization",
+    "Location",
+    "Practitioner",
+    "PractitionerRole",
     "Patient",
+    "Coverage",
+    "Device",
     "Encounter",
     "Condition",
+    "AllergyIntolerance",
+    "Immunization",
+    "CareTeam",
+    "Goal",
+    "CarePlan",
+    "ServiceRequest",
+    "Specimen",
     "Observation",
     "MedicationRequest",
+    "MedicationAdministration",
     "Procedure",
     "ImagingStudy",
     "DiagnosticReport",
     "DocumentReference",
+    "Claim",
+    "Provenance",
 )
 FOLDER = "fhir"  # what is delivered
 TRUTH = "fhir_truth"  # the same patients before any corruption was made; only where there is corruption
@@ -35,10 +51,12 @@ ACT_REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 HTEST = {"system": ACT_REASON, "code": "HTEST", "display": "test health data"}
 DICOM_UID = "urn:dicom:uid"
 ACCESSIONS = "http://example.org/polyclinic/accession"
+VISIT_IDS = "http://example.org/polyclinic/visit-id"
 PATIENT_IDS = "http://example.org/polyclinic/patient-id"  # example.org: nobody's real identifiers
 
 # of a trace -> name of the answer
 RHYTHMS = {"sinus": "sinus", "atrial fibrillation": "fibrillation", "atrial flutter": "flutter"}
+CHARTED = "chart-"  # how keys of resources that state the vitals chart begin
 DECLARED = "field-"  # how keys of resources that state declared fields begin
 ANSWERS = {answer: rhythm for rhythm, answer in RHYTHMS.items()} | {
     "positive": "positive",
@@ -87,6 +105,15 @@ SUBTYPES = {
     "Basal": "Basal-like",
     "Normal": "Normal-like",
 }
+# NCI Thesaurus: the classification, and its classes
+PAM50 = {"code": "C53553", "display": "Breast Carcinoma by Gene Expression Profile"}
+SUBTYPE_CODES = {
+    "LumA": {"code": "C53554", "display": "Luminal A Breast Carcinoma"},
+    "LumB": {"code": "C53555", "display": "Luminal B Breast Carcinoma"},
+    "Her2": {"code": "C53556", "display": "HER2 Positive Breast Carcinoma"},
+    "Basal": {"code": "C53558", "display": "Basal-Like Breast Carcinoma"},
+    "Normal": {"code": "C53557", "display": "Normal Breast-Like Subtype of Breast Carcinoma"},
+}
 REPORTS = {  # kind: LOINC code, its name, HL7 v2-0074 section, its name
     "chest-xray": ("30745-4", "Chest X-ray study", "RAD", "Radiology"),
     # of anything but the chest
@@ -99,10 +126,24 @@ DOCUMENTS = {  # kind: LOINC code, its name, a title
     "discharge-summary": ("18842-5", "Discharge summary", "Discharge summary"),
     "visit-note": ("34108-1", "Outpatient Note", "Visit note"),
 }
+
 HL7 = "http://terminology.hl7.org/CodeSystem"
 CLASSES = {
     "AMB": "ambulatory", "EMER": "emergency", "IMP": "inpatient encounter", "OBSENC": "observation encounter"
 }  # fmt: skip
+CATEGORIES = {
+    group: {"coding": [{"system": f"{HL7}/observation-category", "code": group, "display": display}]}
+    for group, display in (
+        ("vital-signs", "Vital Signs"), ("laboratory", "Laboratory"), ("imaging", "Imaging"), ("exam", "Exam"),
+        ("procedure", "Procedure"), ("social-history", "Social History"),
+    )
+}  # fmt: skip
+ADMITTED = "From accident/emergency department"
+NO_CONDITION = {  # ICD-10-CM: why somebody came who has none of the listed conditions
+    "observed": ("Z03.89", "Encounter for observation for other suspected diseases and conditions ruled out"),
+    "examined": ("Z00.00", "Encounter for general adult medical examination without abnormal findings"),
+    "child": ("Z00.129", "Encounter for routine child health examination without abnormal findings"),
+}
 DISPOSITIONS = {"home": "Home", "exp": "Expired"}
 ROUTES = {
     "oral": ("26643006", "Oral route"),
@@ -111,14 +152,17 @@ ROUTES = {
 }
 NOTE_KINDS = (*DOCUMENTS, *REPORTS)  # the order of a patient's notes
 
+_OWNING = ("subject", "patient", "beneficiary", "target")  # elements that name the patient
 OWNERS = re.compile(r'"reference": ?"Patient/([^"]*)"')
 
 
 def patient_of(resource: Resource) -> str:
-    """The patient id a resource belongs to; empty if it names none."""
+    """The patient id a resource belongs to; empty if it names none, as what the hospital shares does."""
     if resource.get("resourceType") == "Patient":
         return str(resource.get("id", ""))
-    subject = resource.get("subject")
+    subject = next((resource[name] for name in _OWNING if name in resource), None)
+    if isinstance(subject, list):  # of a Provenance
+        subject = subject[0] if subject else None
     reference = subject.get("reference", "") if isinstance(subject, dict) else ""
     return str(reference).removeprefix("Patient/") if str(reference).startswith("Patient/") else ""
 

@@ -10,6 +10,7 @@ from ...core.contracts import CohortFormat
 from ...core.errors import InputError
 from ...core.modality import Record
 from .data import FOLDER, NOTE_KINDS, NOTES, TRUE_NOTES, TRUTH, TYPES, line, whole_file
+from .us_core.hospital import hospital
 
 _FHIR = tuple(f"{kind}.ndjson" for kind in TYPES)
 _TEXT = tuple(f"{kind}.jsonl" for kind in NOTE_KINDS)
@@ -50,9 +51,9 @@ def _file_of(entry: Mapping[str, Any]) -> str:
 def join(pieces: Sequence[Path], folder: Path, formats: Sequence[Any] = ()) -> list[Path]:
     """Each file's pieces in the order given, into the same file below folder; the paths written.
 
-    What formats wrote into the pieces is copied; formats of the whole cohort are made from the joined files. The
-    bytes do not depend on how the patients were sliced. Memory stays flat. Raises InputError for a piece that is not
-    there.
+    What all patients share is added. What formats wrote into the pieces is copied; formats of the whole cohort are made
+    from the joined files. The bytes do not depend on how the patients were sliced. Memory stays flat. Raises InputError
+    for a piece that is not there.
     """
     for piece in pieces:
         if not piece.is_dir():
@@ -61,9 +62,12 @@ def join(pieces: Sequence[Path], folder: Path, formats: Sequence[Any] = ()) -> l
             )
     names = [f"{place}/{name}" for _, place, files in _PLACES for name in files]
     paths = []
-    for name in names:
-        if parts := [path for piece in pieces if (path := piece / name).exists()]:
-            paths.append(_join(parts, folder / name))
+    for _, place, files in _PLACES:
+        parts = {name: [p for piece in pieces if (p := piece / place / name).exists()] for name in files}
+        first = shared() if parts.get("Patient.ndjson") else {}
+        for name in files:
+            if parts[name] or name in first:
+                paths.append(_join(parts[name], folder / place / name, first.get(name, b"")))
     for piece in pieces:
         for path in sorted(path for path in piece.rglob("*") if path.is_file()):
             if (name := path.relative_to(piece).as_posix()) not in names:
@@ -74,8 +78,18 @@ def join(pieces: Sequence[Path], folder: Path, formats: Sequence[Any] = ()) -> l
     return paths
 
 
-def _join(parts: Sequence[Path], path: Path) -> Path:
+def shared() -> dict[str, bytes]:
+    """What all patients share (see us_core.hospital), by file: it comes first, once a cohort."""
+    lines: dict[str, str] = {}
+    for resource in hospital():
+        name = _file_of(resource)
+        lines[name] = lines.get(name, "") + line(resource)
+    return {name: text.encode() for name, text in lines.items()}
+
+
+def _join(parts: Sequence[Path], path: Path, first: bytes = b"") -> Path:
     with whole_file(path) as temporary, temporary.open("wb") as out:
+        out.write(first)
         for part in parts:
             with part.open("rb") as piece_file:
                 shutil.copyfileobj(piece_file, out)

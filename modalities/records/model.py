@@ -15,12 +15,17 @@ from .corruption import corrupted, corrupted_note
 from .data import DOCUMENTS, Resource, concept
 from .declared import declared
 from .formats.fhir import Writer
+from .formats.fhir_chart import chart as chart_resources
 from .notes.patient_notes import notes_of
 from .notes.text import Note
 from .simulation.course import Course
 from .simulation.course_run import play
 from .studies import ecg, facts_of, image, pathology, tumour, tumour_place
 from .timeline import timeline_of
+from .us_core.complete import complete, provenance
+from .us_core.hospital import HOSPITAL, reference
+
+_CATEGORIES = "http://hl7.org/fhir/us/core/CodeSystem/us-core-documentreference-category"
 
 
 class RecordRules:
@@ -67,12 +72,14 @@ class RecordRules:
         notes = notes_of(writer, facts, seed)
         declared(writer, fields)
         documents(writer, notes)
+        complete(writer, facts)
+        provenance(writer)
         return attach(writer.in_order(), notes), notes
 
     def _written(self, profile: PatientProfile, facts: Mapping[str, Facts], seed: int) -> Writer:
         chart = play(self.courses, profile, facts, seed)
         writer = Writer(profile, chart)
-        writer.write()
+        chart_resources(writer)
         for own in facts_of(facts, "imaging"):
             image(writer, own)
         for own in facts_of(facts, "signals"):
@@ -102,13 +109,16 @@ def documents(writer: Writer, notes: Iterable[Note]) -> None:
                 "status": "current",
                 "docStatus": "final",
                 "type": concept(LOINC, code, name, name),
+                "category": [concept(_CATEGORIES, "clinical-note", "Clinical Note")],
                 "subject": writer.subject,
                 "date": note.date,
-                "author": [{"display": f"Invented author {note.author}"}],
+                "author": [{**writer.team.attending(visit), "display": f"Invented author {note.author}"}],
+                "custodian": reference("Organization", HOSPITAL),
                 "description": title,
                 "content": [{"attachment": {"title": f"{title} of a synthetic patient"}}],
                 "context": {"encounter": [{"reference": note.encounter}], "period": period},
             },
+            ["documentreference"],
         )
 
 

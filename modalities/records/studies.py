@@ -20,16 +20,21 @@ from .data import (
     GENES,
     HL7,
     MODALITIES,
+    PAM50,
     REPORTS,
     RHYTHMS,
     SOP_CLASSES,
+    SUBTYPE_CODES,
     SUBTYPES,
     Resource,
     concept,
 )
 from .formats.fhir import Writer
 from .simulation.chart import INDEX_STARTS, Chart, Reading, Report, Visit
+from .us_core.hospital import reference
+from .us_core.lists import NCIT
 
+_LAB = ("observation-lab",)
 RECEPTORS = {
     "estrogen_receptor": "estrogen receptor",
     "progesterone_receptor": "progesterone receptor",
@@ -168,6 +173,7 @@ def image(writer: Writer, facts: Facts) -> None:
         "description": title,
         "numberOfInstances": count,
         "bodySite": _body_site(facts),
+        "performer": [{"actor": reference("Device", f"SYNTHETIC-{iod}")}],
         "instance": instances,
     }
     series = {key: value for key, value in series.items() if value is not None}
@@ -182,8 +188,10 @@ def image(writer: Writer, facts: Facts) -> None:
             "subject": writer.subject,
             "encounter": writer.refer("Encounter", visit.key),
             "started": begun and f"{begun.isoformat()}Z",
+            "basedOn": [writer.refer("ServiceRequest", f"order-{key}")],
             "numberOfSeries": 1,
             "numberOfInstances": count,
+            "location": reference("Location", "radiology"),
             "description": title,
             "series": [series],
         },
@@ -265,15 +273,18 @@ def tumour(writer: Writer, facts: Facts, at: float, visit: Visit) -> None:
     """Subtype and receptor genes of the tumour's expression, and the report; nothing without facts."""
     results: list[Resource] = []
     said: list[str] = []
+    named = [name for name in ("pam50", *GENES) if facts.get(name) is not None]
+    sample = writer.drawn("tissue", at, visit) if named else {}
     if (subtype := facts.get("pam50")) is not None:
         label = SUBTYPES.get(subtype, subtype)
-        value: dict[str, Any] = {"valueCodeableConcept": {"text": label}}
-        name: dict[str, Any] = {"text": "PAM50 intrinsic subtype of breast cancer"}
-        results.append(
-            writer.result(
-                keyed("pam50", facts), "laboratory", name, f"PAM50 subtype {label}", value, at, visit
-            )
-        )
+        coded = {"coding": [{"system": NCIT, **SUBTYPE_CODES[subtype]}]} if subtype in SUBTYPE_CODES else {}
+        value: dict[str, Any] = {"valueCodeableConcept": {**coded, "text": label}, **sample}
+        name: dict[str, Any] = {
+            "coding": [{"system": NCIT, **PAM50}],
+            "text": "PAM50 intrinsic subtype of breast cancer",
+        }
+        says = f"PAM50 subtype {label}"
+        results.append(writer.result(keyed("pam50", facts), "laboratory", name, says, value, at, visit, _LAB))
         said.append(f"PAM50 subtype {label}")
     for gene, code in GENES.items():
         if (level := facts.get(gene)) is None:
@@ -286,17 +297,10 @@ def tumour(writer: Writer, facts: Facts, at: float, visit: Visit) -> None:
             "code": GENE_UNIT,
         }
         says = f"{gene} {measured['value']} log2(RSEM)"
-        value = {"valueQuantity": measured}
+        value = {"valueQuantity": measured, **sample}
+        words = f"Tumour expression of {says}"
         results.append(
-            writer.result(
-                keyed(f"gene-{gene}", facts),
-                "laboratory",
-                name,
-                f"Tumour expression of {says}",
-                value,
-                at,
-                visit,
-            )
+            writer.result(keyed(f"gene-{gene}", facts), "laboratory", name, words, value, at, visit, _LAB)
         )
         said.append(says)
     if results:

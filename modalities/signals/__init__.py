@@ -15,7 +15,7 @@ from ...core.profile import PatientProfile
 from ...core.training.weights import Weights, available, find, load, own, read_card
 from .acquisition import Acquisition, SignalsOptions
 from .channels import VITALS as SHIPPED_CHANNELS
-from .channels import channels_of, step_of
+from .channels import channels_of, stated, step_of
 from .layout import ECG_GAIN
 from .leads import leads_in, leads_of
 
@@ -154,7 +154,7 @@ class Signals:
         """Signals of a cohort."""
         from .export import read
 
-        return read(folder, patient_ids)
+        return {name: stated(record) for name, record in read(folder, patient_ids).items()}
 
     def assertions(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
         """What headers, marks and traces say; see core.capabilities.Asserting."""

@@ -13,7 +13,7 @@ from ...core.identity import identified
 from ...core.modality import Batch, Generator, Record
 from ...core.profile import PatientProfile
 from .artefacts import Noise, add
-from .channels import VITALS, channels_of, step_of
+from .channels import VITALS, channels_of, stated, step_of
 from .export import ExportOptions
 from .vitals.bedside import bedside
 from .vitals.trajectory import Kind, Levels, Trajectory
@@ -67,14 +67,14 @@ class Acquisition:
         self.drawn, self.options = drawn, options
 
     def sample(self, batch: Batch) -> list[Record]:
-        """Row i from its own seed, with the UIDs of its study."""
+        """Row i from its own seed, with the UIDs of its study and the fact `chart`."""
         rows = zip(self.drawn.sample(batch), batch.profiles, batch.seeds, strict=True)
         return [self._recorded(record, profile, seed) for record, profile, seed in rows]
 
     def _recorded(self, drawn: Record, profile: PatientProfile, seed: int) -> Record:
         noisy = add(drawn, profile, seed, self.options.noise, self.options.clean)
         record = with_bedside(noisy, seed, self.options.bedside)
-        return identified(record, profile, seed, {}, {})
+        return stated(identified(record, profile, seed, {}, {}))
 
 
 def with_bedside(record: Record, seed: int, hours: int) -> Record:

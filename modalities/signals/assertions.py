@@ -7,6 +7,7 @@ import numpy as np
 
 from ...core.assertions import (
     AGE,
+    ECG_STUDY,
     FIBRILLATION,
     FLUTTER,
     PATIENT,
@@ -18,7 +19,7 @@ from ...core.assertions import (
     Assertion,
 )
 from ...core.modality import Record
-from .channels import channels_of
+from .channels import channels_of, step_of
 from .export import read
 from .layout import RATE
 from .metrics import rhythm_features
@@ -58,6 +59,8 @@ def _trace(record: Record) -> Iterator[Assertion]:
     peaks = record.arrays.get("r_peaks", ())
     if len(peaks) > 2:
         yield Assertion.vital("heart_rate", MARKS, 60 * RATE / float(np.median(np.diff(peaks))))
+    if "study_uid" in record.facts:
+        yield Assertion.of(ECG_STUDY, HEADERS["ecg"], str(record.facts["study_uid"]))
     if "rhythm" in record.facts:
         yield Assertion.of(RHYTHM, MARKS, str(record.facts["rhythm"]))
     if "ecg" in record.arrays:
@@ -76,3 +79,6 @@ def _day(record: Record) -> Iterator[Assertion]:
     for channel, readings in zip(channels_of(record.facts), record.arrays["vitals"].T, strict=True):
         if channel.field in VITALS and np.isfinite(readings).any():
             yield Assertion.vital(channel.field, DAY, float(np.nanmean(readings)), certain=False)
+            first = readings[: int(24 / step_of(record.facts))]
+            if values := [float(value) for value in first if np.isfinite(value)]:
+                yield Assertion.charted(channel.field, "vitals, first day", values)

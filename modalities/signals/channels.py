@@ -1,13 +1,13 @@
 """Channel: a vital sign, lab or score of a chart, with its unit, public range and code; and the seven that ship."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.modality import Facts
+from ...core.modality import Facts, Record
 from .layout import ABSENT
 
 
@@ -69,6 +69,26 @@ def chart_facts(channels: Sequence[Channel], step_hours: float = 1.0) -> dict[st
     """Facts that name the channels and the step of a chart; none of the seven vital signs every hour."""
     out: dict[str, Any] = {} if tuple(channels) == VITALS else {"channels": [vars(c) for c in channels]}
     return out if step_hours == 1 else {**out, "step_hours": step_hours}
+
+
+def stated(record: Record) -> Record:
+    """The record with the fact `chart`, which the health record states: columns, hours between rows, rows.
+
+    A column has label, LOINC code ("" where none is known), UCUM unit and profile field. What was not charted is None.
+    """
+    values = record.arrays.get("vitals")
+    if values is None or not len(values):
+        return record
+    channels = channels_of(record.facts)
+    columns = [
+        {"label": c.label or c.name, "loinc": c.loinc, "unit": c.unit, "field": c.field} for c in channels
+    ]
+    rounded = np.stack(
+        [np.round(values[:, n].astype(np.float64), c.decimals) for n, c in enumerate(channels)], axis=1
+    )
+    rows = [[None if value != value else value for value in row] for row in rounded.tolist()]
+    chart = {"columns": columns, "step_hours": step_of(record.facts), "rows": rows}
+    return replace(record, facts={**record.facts, "chart": chart})
 
 
 def places_of(channels: Sequence[Channel], names: Sequence[str]) -> list[int] | None:

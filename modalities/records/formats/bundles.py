@@ -1,5 +1,6 @@
 """Transaction Bundles: one JSON file a patient, which any FHIR R4 server takes in one POST."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,9 @@ from ....core.cohort.disk import write_atomic
 from ....core.modality import Record
 from ....core.profile import PatientProfile
 from ..data import Resource, line
+from ..us_core.hospital import HOSPITAL, hospital
+
+OF_ANYONE = re.compile(r'"reference": ?"([A-Za-z]+/[^"]*)"')
 
 
 class Bundles:
@@ -29,14 +33,20 @@ class Bundles:
 
 
 def bundle(resources: list[Resource]) -> dict[str, Any]:
-    """A transaction that puts every resource under its own id, so that it may be sent twice."""
+    """A transaction that puts every resource under its own id, so that it may be sent twice.
+
+    What the resources refer to and all patients share comes first, with the roles of the staff.
+    """
+    named = {f"Organization/{HOSPITAL}", *(name for r in resources for name in OF_ANYONE.findall(line(r)))}
+    named |= {name.replace("Practitioner/", "PractitionerRole/") for name in named}
+    before = [r for r in hospital() if f"{r['resourceType']}/{r['id']}" in named]
     entries = [
         {
             "fullUrl": f"http://example.org/polyclinic/fhir/{r['resourceType']}/{r['id']}",
             "resource": r,
             "request": {"method": "PUT", "url": f"{r['resourceType']}/{r['id']}"},
         }
-        for r in resources
+        for r in [*before, *resources]
     ]
     tag = resources[0]["meta"]
     return {"resourceType": "Bundle", "meta": tag, "type": "transaction", "entry": entries}

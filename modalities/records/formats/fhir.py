@@ -1,37 +1,78 @@
 """Writer: a chart as FHIR R4 resources, each tagged as test data, with a narrative and dates on the calendar."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import cache
 from html import escape
 from typing import Any
 
 from ....core.errors import InputError
-from ....core.fields import ICD10, LOINC, SNOMED
-from ....core.names import invented_name
+from ....core.fields import LOINC, SNOMED
 from ....core.profile import PatientProfile
-from ..codes import RXNORM, codes
+from ..codes import codes
 from ..data import (
     ANSWERS,
-    CLASSES,
-    DISPOSITIONS,
+    CATEGORIES,
     HL7,
     HTEST,
-    PATIENT_IDS,
     REPORTS,
-    ROUTES,
     TYPES,
     Resource,
     concept,
     listed,
     quantity,
 )
-from ..simulation.chart import Chart, Order, Problem, Procedure, Reading, Visit
-from ..simulation.patient_simulation import FOLLOW_UP
+from ..simulation.chart import INDEX, Chart, Order, Reading, Visit
+from ..us_core.hospital import HOSPITAL, reference
+from ..us_core.lists import LOINC_TERMS
+from ..us_core.lists import profile as us_core
+from ..us_core.observed import form_of, judged
+from ..us_core.team import Team
 
 LONGEST_ID = 64
 _FHIR_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _RANK = {kind: place for place, kind in enumerate(TYPES)}
+READERS = {  # who reads what a report is of: a specialty of the staff
+    "chest-xray": "radiology", "imaging": "radiology", "ecg": "cardiology", "pathology": "pathology",
+    "tumour-expression": "pathology",
+}  # fmt: skip
+# the order that a report answers: of a study its own, of a tumour that of its tissue
+ORDERS = {
+    "chest-xray": "chest-xray",
+    "imaging": "imaging",
+    "ecg": "ecg",
+    "pathology": "tumour",
+    "tumour-expression": "tumour",
+}
+
+
+def order_of(kind: str, key: str = "") -> str:
+    """The order that a report answers: of a study its own, of a tumour that of its tissue."""
+    return "tumour" if kind in ("pathology", "tumour-expression") else key or kind
+
+
+DEPARTMENTS = {"radiology": "radiology", "cardiology": "cardiology", "pathology": "pathology"}
+
+
+_OPEN = '<div xmlns="http://www.w3.org/1999/xhtml">Synthetic patient. '
+
+
+@cache
+def meta_of(profiles: tuple[str, ...]) -> dict[str, Any]:
+    """The element `meta`, shared by all resources that claim these profiles, so nobody changes it."""
+    meta: dict[str, Any] = {"security": [HTEST], "tag": [HTEST]}
+    return {**meta, "profile": [us_core(name) for name in profiles]} if profiles else meta
+
+
+@dataclass
+class Sample:
+    """What is sent to a laboratory: blood, urine or tissue, when it was taken and at which visit."""
+
+    kind: str
+    at: float
+    visit: Visit
 
 
 def _fhir_id(text: str) -> str:
@@ -53,23 +94,11 @@ class Writer:
             )
         self.profile, self.chart, self.codes = profile, chart, codes()
         self.resources: list[Resource] = []
+        self.team = Team(profile.patient_id, chart)
+        self.specimens: dict[str, Sample] = {}
         self.subject = {"reference": f"Patient/{profile.patient_id}"}
         day: date | None = profile.index_date
         self._midnight = None if day is None else datetime(day.year, day.month, day.day)
-
-    def write(self) -> None:
-        """Patient, visits, problems, readings, orders, procedures and the reports of the chart."""
-        self.patient()
-        for visit in self.chart.visits:
-            self.encounter(visit)
-        for problem in self.chart.problems.values():
-            self.condition(problem)
-        for reading in self.chart.readings:
-            self.observation(reading)
-        for order in self.chart.orders:
-            self.medication(order)
-        for procedure in self.chart.procedures:
-            self.procedure(procedure)
 
     def in_order(self) -> list[Resource]:
         """All resources, in the order of data.TYPES."""
@@ -94,20 +123,20 @@ class Writer:
         born = self.profile.birth_date
         return moment and max(moment[:10], born.isoformat() if born else "")
 
-    def add(self, kind: str, key: str, says: str, content: Mapping[str, Any]) -> Resource:
-        """File one resource; elements that are None are left out."""
+    def add(
+        self, kind: str, key: str, says: str, content: Mapping[str, Any], profiles: Sequence[str] = ()
+    ) -> Resource:
+        """File one resource; elements that are None are left out. It claims these profiles of US Core 6.1."""
         patient_id = self.profile.patient_id
         resource: Resource = {
             "resourceType": kind,
             "id": _fhir_id(f"{patient_id}-{key}" if key else patient_id),
-            "meta": {"security": [HTEST], "tag": [HTEST]},
-            "text": {
-                "status": "generated",
-                "div": '<div xmlns="http://www.w3.org/1999/xhtml">Synthetic patient. '
-                f"{escape(says, quote=False)}</div>",
-            },
+            "meta": meta_of(tuple(profiles)),
+            "text": {"status": "generated", "div": f"{_OPEN}{escape(says, quote=False)}</div>"},
         }
-        resource.update((name, value) for name, value in content.items() if value is not None)
+        for name, value in content.items():
+            if value is not None:
+                resource[name] = value
         self.resources.append(resource)
         return resource
 
@@ -124,106 +153,47 @@ class Writer:
 
     # -- resources
 
-    def patient(self) -> None:
-        """The patient; deceased where the chart says so."""
-        profile, death = self.profile, self.chart.death
-        family, given = invented_name(profile.patient_id, profile.sex)
-        born = profile.birth_date
-        self.add(
-            "Patient",
-            "",
-            f"{given} {family}",
-            {
-                "identifier": [{"system": PATIENT_IDS, "value": profile.patient_id}],
-                "active": True,
-                "name": [{"use": "anonymous", "family": family, "given": [given]}],
-                "gender": {"F": "female", "M": "male"}.get(profile.sex or "", "unknown"),
-                "birthDate": born.isoformat() if born else None,
-                "deceasedDateTime": None if death is None else self.time(death),
-            },
-        )
-        if death is not None and self.chart.cause is not None:
-            cause = self.codes.conditions[self.chart.cause]
-            value = {"valueCodeableConcept": listed(ICD10, cause)}
-            entry = self.codes.observations["cause_of_death"]
-            code = listed(LOINC, entry)
-            visit = self.chart.stay_at(death - 1 / 1440)
-            self.result("cause-of-death", entry.group, code, f"Died of {cause.display}", value, death, visit)
-
-    def encounter(self, visit: Visit) -> None:
-        """A visit or stay."""
-        dead = self.chart.death is not None and visit.end >= self.chart.death
-        code = "exp" if dead else "home"
-        left = {"dischargeDisposition": concept(f"{HL7}/discharge-disposition", code, DISPOSITIONS[code])}
-        reason = self.codes.conditions.get(visit.reason or "")
-        start, end = self.time(visit.start), self.time(visit.end)
-        self.add(
-            "Encounter",
-            visit.key,
-            f"Visit ({CLASSES[visit.kind]})",
-            {
-                "status": "finished",
-                "class": {"system": f"{HL7}/v3-ActCode", "code": visit.kind, "display": CLASSES[visit.kind]},
-                "subject": self.subject,
-                "period": None if start is None else {"start": start, "end": end},
-                "reasonCode": None if reason is None else [concept(ICD10, reason.code, reason.display)],
-                "hospitalization": left if visit.is_stay else None,
-            },
-        )
-
-    def condition(self, problem: Problem) -> None:
-        """A diagnosis; resolved where the chart says when."""
-        entry = self.codes.conditions[problem.name]
-        status = "active" if problem.end is None else "resolved"
-        stage = None
-        if problem.stage is not None:
-            answer = self.codes.answers[problem.stage[0]]
-            summary = concept(SNOMED, answer.code, answer.display)
-            stage = [{"summary": summary, "assessment": [self.refer("Observation", problem.stage[1])]}]
-        self.add(
-            "Condition",
-            f"condition-{entry.code}",
-            entry.display,
-            {
-                "clinicalStatus": concept(f"{HL7}/condition-clinical", status),
-                "verificationStatus": concept(f"{HL7}/condition-ver-status", "confirmed"),
-                "category": [concept(f"{HL7}/condition-category", "encounter-diagnosis")],
-                "code": listed(ICD10, entry),
-                "subject": self.subject,
-                "encounter": self.refer("Encounter", problem.visit.key),
-                "stage": stage,
-                "onsetDateTime": self.day(problem.onset),
-                "abatementDateTime": None if problem.end is None else self.day(problem.end),
-                "recordedDate": self.time(problem.recorded),
-            },
-        )
-
     def observation(self, reading: Reading) -> Resource:
         """A number, an answer in words, or a panel."""
         entry = self.codes.observations[reading.name]
-        code = listed(LOINC, entry)
-        value = reading.value
+        code, value, sex = form_of(reading.name).code, reading.value, self.profile.sex
         if isinstance(value, dict):
             says = ", ".join(f"{self.codes.observations[part].display} {value[part]}" for part in value)
             content: dict[str, Any] = {
                 "component": [
                     {
-                        "code": listed(LOINC, part),
-                        "valueQuantity": quantity(value[name], part.unit),
+                        "code": form_of(name).code,
+                        "valueQuantity": quantity(number, form_of(name).unit),
+                        **judged(name, number, sex),
                     }
-                    for name in value
-                    for part in (self.codes.observations[name],)
+                    for name, number in value.items()
                 ]
             }
         elif isinstance(value, str):
             answer = self.codes.answers[value]
             text = ANSWERS.get(value, answer.display)
             says = f"{entry.display}: {text}"
-            content = {"valueCodeableConcept": listed(SNOMED, answer, text)}
+            content = {
+                "valueCodeableConcept": listed(SNOMED, answer, text),
+                **judged(reading.name, value, sex),
+            }
         else:
             says = f"{entry.display} {value} {entry.unit}"
-            content = {"valueQuantity": quantity(value, entry.unit)}
-        return self.result(reading.key, entry.group, code, says, content, reading.at, reading.visit)
+            content = {"valueQuantity": quantity(value, entry.unit), **judged(reading.name, value, sex)}
+        if entry.group == "laboratory":
+            content |= self.drawn(form_of(reading.name).specimen, reading.at, reading.visit)
+        names = form_of(reading.name).profiles
+        return self.result(reading.key, entry.group, code, says, content, reading.at, reading.visit, names)
+
+    def drawn(self, kind: str, at: float, visit: Visit) -> dict[str, Any]:
+        """The elements of a result that name its specimen and its order: one of each a kind, visit and day."""
+        key = "tumour" if kind == "tissue" else f"{kind}-{visit.key}-{int(at // 1)}"
+        sample = self.specimens.setdefault(key, Sample(kind, at, visit))
+        sample.at = min(sample.at, at)
+        return {
+            "basedOn": [self.refer("ServiceRequest", f"order-{key}")],
+            "specimen": self.refer("Specimen", f"specimen-{key}"),
+        }
 
     def result(
         self,
@@ -234,81 +204,52 @@ class Writer:
         content: Mapping[str, Any],
         at: float,
         visit: Visit | None,
+        profiles: Sequence[str] = (),
     ) -> Resource:
-        """An Observation of any code."""
+        """An Observation of any code; a laboratory has done it, or a nurse, or who attends."""
+        moment = self.time(at)
         return self.add(
             "Observation",
             key,
             says,
             {
                 "status": "final",
-                "category": [concept(f"{HL7}/observation-category", group)],
+                "category": [CATEGORIES[group]],
                 "code": code,
                 "subject": self.subject,
                 "encounter": None if visit is None else self.refer("Encounter", visit.key),
-                "effectiveDateTime": self.time(at),
+                "effectiveDateTime": moment,
+                "performer": [self.team.performer(group, visit)],
                 **content,
             },
+            profiles,
         )
 
-    def medication(self, order: Order) -> None:
-        """A prescription with its dose, how often, and from when to when."""
-        drug = self.codes.drugs[order.drug]
-        last = FOLLOW_UP if self.chart.death is None else self.chart.death
-        over = order.end is not None and order.end <= last
-        status = "active" if not over else "completed" if order.planned else "stopped"
-        repeat: dict[str, Any] = {
-            "boundsPeriod": {"start": self.time(order.start)}
-            | ({"end": self.time(order.end)} if order.end is not None else {})
+    def charted(
+        self,
+        key: str,
+        code: dict[str, Any],
+        says: str,
+        content: Mapping[str, Any],
+        when: str,
+        names: Sequence[str],
+    ) -> None:
+        """A vital sign of the index stay, read off the monitor at that time."""
+        fixed: dict[str, Any] = {
+            "status": "final",
+            "category": [CATEGORIES["vital-signs"]],
+            "code": code,
+            "subject": self.subject,
+            "encounter": self.refer("Encounter", INDEX),
+            "effectiveDateTime": when,
+            "performer": [self.team.reference("nurse")],
         }
-        if order.every is None:
-            repeat |= {"frequency": order.per_day, "period": 1, "periodUnit": "d"}
-            often = f"{order.per_day} times a day" if order.per_day > 1 else "once a day"
-        else:
-            repeat |= {"frequency": 1, "period": round(order.every), "periodUnit": "d"}
-            often = f"every {round(order.every)} days"
-        dose = int(order.dose) if order.dose == int(order.dose) else order.dose
-        route = ROUTES[drug.route]
-        says = f"{drug.display} {dose} {drug.unit} {drug.route} {often}"
-        self.add(
-            "MedicationRequest",
-            order.key,
-            says,
-            {
-                "status": status,
-                "intent": "order",
-                "medicationCodeableConcept": listed(RXNORM, drug),
-                "subject": self.subject,
-                "encounter": self.refer("Encounter", order.visit.key),
-                "authoredOn": self.time(order.start),
-                "reasonReference": self.reason(order.reason, order.start),
-                "dosageInstruction": [
-                    {
-                        "text": says,
-                        "timing": {"repeat": repeat},
-                        "route": concept(SNOMED, *route),
-                        "doseAndRate": [{"doseQuantity": quantity(dose, drug.unit)}],
-                    }
-                ],
-            },
-        )
+        self.add("Observation", key, says, {**fixed, **content}, names)
 
-    def procedure(self, done: Procedure) -> None:
-        """Something done."""
-        act = self.codes.procedures[done.name]
-        self.add(
-            "Procedure",
-            done.key,
-            act.display,
-            {
-                "status": "completed",
-                "code": listed(SNOMED, act),
-                "subject": self.subject,
-                "encounter": self.refer("Encounter", done.visit.key),
-                "performedDateTime": self.time(done.at),
-                "reasonReference": self.reason(done.reason, done.at),
-            },
-        )
+    def request(self, order: Order) -> Resource:
+        """The MedicationRequest that was written of an order."""
+        name = f"{self.profile.patient_id}-{order.key}"
+        return next(r for r in self.resources if r["id"] == name and r["resourceType"] == "MedicationRequest")
 
     # -- reports
 
@@ -323,18 +264,28 @@ class Writer:
     ) -> None:
         """A diagnostic report whose conclusion says the facts in one plain sentence; `key` is the kind if not said."""
         code, name, section, section_name = REPORTS[kind]
+        reader = READERS[kind]
+        (system, part), department = LOINC_TERMS[DEPARTMENTS[reader]]
         self.add(
             "DiagnosticReport",
             f"report-{key or kind}",
             conclusion,
             {
                 "status": "final",
-                "category": [concept(f"{HL7}/v2-0074", section, section_name)],
+                "category": [
+                    concept(f"{HL7}/v2-0074", section, section_name),
+                    concept(system, part, department),
+                ],
                 "code": concept(LOINC, code, name, name),
                 "subject": self.subject,
                 "encounter": self.refer("Encounter", visit.key),
                 "effectiveDateTime": None if at is None else self.time(at),
+                "issued": None if at is None else self.time(at),
+                "performer": [reference("Organization", HOSPITAL)],
+                "resultsInterpreter": [self.team.reference(reader)],
+                "basedOn": [self.refer("ServiceRequest", f"order-{order_of(kind, key)}")],
                 **more,
                 "conclusion": conclusion,
             },
+            ["diagnosticreport-note"],
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..case import Case, code_of, moment
 from ..codes import codes
-from ..data import REPORTS, SUBTYPES, Resource
+from ..data import PAM50, REPORTS, SUBTYPES, Resource
 from .phrases import names
 from .reading import NUMBER, SEXES, read_date, stated, units_of, words_of
 from .reports import FAST, SLOW
@@ -67,7 +67,7 @@ def _value(span: Span, resource: Resource, case: Case, note: Mapping[str, Any]) 
         near = 0.5 + 1e-9 if rounded and not decimals else 0.0
         return bool(true) and abs(float(words) - true[0]) <= near
     said = resource.get("valueCodeableConcept", {})
-    if "coding" not in said:
+    if said.get("text") in SUBTYPES.values() or "coding" not in said:
         return said.get("text") in (words, SUBTYPES.get(words))
     answers = {codes().answers[name].code for name in words_of("answers").get(words.lower(), ())}
     return code_of(said) in answers
@@ -79,7 +79,7 @@ def _unit(span: Span, resource: Resource, case: Case, note: Mapping[str, Any]) -
 
 
 def _lab(span: Span, resource: Resource, case: Case, note: Mapping[str, Any]) -> bool:
-    if "coding" not in resource["code"]:
+    if "coding" not in resource["code"] or code_of(resource["code"]) == PAM50["code"]:
         return span["text"].split()[0] in resource["code"]["text"]
     known = {
         codes().observations[name].code for name in words_of("observations").get(span["text"].lower(), ())

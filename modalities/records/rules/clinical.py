@@ -8,6 +8,7 @@ from ..case import Case, Violation, code_of, moment
 from ..codes import codes, holds
 from ..data import Resource
 from ..simulation.body import egfr_of, kidney_stage
+from .agreement import AGREEMENT
 from .form import FORM, Found
 from .order import TIME
 
@@ -108,7 +109,7 @@ def systolic_is_over_diastolic(case: Case) -> Found:
             for p in resource.get("component", [])
             if "valueQuantity" in p
         }
-        if parts.get("8480-6", 1) <= parts.get("8462-4", 0):
+        if {"8480-6", "8462-4"} <= parts.keys() and parts["8480-6"] <= parts["8462-4"]:
             yield Case.name(resource), f"{parts['8480-6']} over {parts['8462-4']} mm[Hg]"
 
 
@@ -196,6 +197,7 @@ def shock_has_a_vasopressor(case: Case) -> Found:
 _ALL: tuple[Rule, ...] = (
     *FORM,
     *TIME,
+    *AGREEMENT,
     drugs_have_an_indication,
     doses_are_in_range,
     drugs_do_not_clash,

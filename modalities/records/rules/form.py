@@ -10,8 +10,10 @@ from ....core.fields import ICD10, LOINC, SNOMED
 from ....core.instance_name import LABEL
 from ..case import Case
 from ..codes import HGNC, RXNORM, codes
-from ..data import DECLARED, DOCUMENTS, GENES, HTEST, REPORTS, ROUTES
+from ..data import DECLARED, DOCUMENTS, GENES, HTEST, NO_CONDITION, REPORTS, ROUTES
 from ..studies import facts_of, instance_uids, unkeyed
+from ..us_core.hospital import hospital_names
+from ..us_core.lists import lists
 
 Found = Iterator[tuple[str, str]]  # resource, in words
 CLINICAL = (ICD10, LOINC, SNOMED, RXNORM, HGNC)
@@ -21,7 +23,9 @@ CLINICAL = (ICD10, LOINC, SNOMED, RXNORM, HGNC)
 def bundled() -> Mapping[tuple[str, str], str]:
     """(system, code) -> display of every clinical code that a record may carry."""
     return {
+        **lists().displays(),
         **codes().displays(),
+        **{(ICD10, code): display for code, display in NO_CONDITION.values()},
         **{(LOINC, report[0]): report[1] for report in REPORTS.values()},
         **{(LOINC, document[0]): document[1] for document in DOCUMENTS.values()},
         **{(SNOMED, code): display for code, display in ROUTES.values()},
@@ -56,11 +60,15 @@ def tagged_synthetic(case: Case) -> Found:
 
 
 def references_resolve(case: Case) -> Found:
-    """Every reference leads to a resource of this patient."""
+    """Every reference leads to a resource of this patient, or of the hospital."""
     for resource in case.resources:
         for part in _parts(resource):
             reference = part.get("reference")
-            if isinstance(reference, str) and reference not in case.by_name:
+            if (
+                isinstance(reference, str)
+                and reference not in case.by_name
+                and reference not in hospital_names()
+            ):
                 yield Case.name(resource), f"reference {reference!r} does not resolve"
 
 

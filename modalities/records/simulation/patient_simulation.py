@@ -89,7 +89,9 @@ class PatientSimulation:
 
     def index_visit(self) -> None:
         """The visit on the index date: what is known of the profile, before any course adds to it."""
-        visit = self.chart.open(self.index_kind, INDEX_STARTS, self._index_end, None, INDEX)
+        charted = "chart" in self.facts.get("signals", {})  # from midnight on: the stay has begun by then
+        start = 0.0 if charted and self.index_kind != "AMB" else INDEX_STARTS
+        visit = self.chart.open(self.index_kind, start, self._index_end, None, INDEX)
         parts: dict[str, float] = {}
         for name, entry in codes().observations.items():
             if (value := self.body.at_index(name)) is not None:
@@ -119,10 +121,13 @@ class PatientSimulation:
     def _index_kind(self) -> tuple[str, float]:
         """In hospital, watched for a day (with traces of a day), or come and gone; and until when."""
         inside = self.profile.traits.get("chest_view") == "AP" or any(self.profile.has(c) for c in _INPATIENT)
+        chart = self.facts.get("signals", {}).get("chart", {"rows": (), "step_hours": 1.0})
+        monitored = math.ceil(len(chart["rows"]) * chart["step_hours"] / 24)  # days
         if inside:
-            return "IMP", 1 + round(self._calendar.uniform(8, 90)) / 24
+            end = 1 + round(self._calendar.uniform(8, 90)) / 24
+            return "IMP", max(end, monitored + 8 / 24)
         if any(base_of(name) == "signals" for name in self.facts):
-            return "OBSENC", 1 + 8 / 24
+            return "OBSENC", max(1, monitored) + 8 / 24
         return "AMB", 19.5 / 24
 
     def note_egfr(self, visit: Visit, key: str = "") -> None:

@@ -24,6 +24,7 @@ from polyclinic.modalities.records.data import NOTE_KINDS, TYPES
 from polyclinic.modalities.records.metrics import check_references, violations
 from polyclinic.modalities.records.notes.consistency import contradictions
 from polyclinic.modalities.records.rules.clinical import check
+from polyclinic.modalities.records.us_core.hospital import hospital
 
 RUN = 5
 PROFILES = tuple(Population.load("cardio_oncology").draw(40, RUN))
@@ -124,6 +125,11 @@ def test_resources_are_valid_fhir() -> None:
                 continue
             model = getattr(import_module(f"fhir.resources.R4B.{kind.lower()}"), kind)
             assert json.loads(model.model_validate(resource).model_dump_json()) == resource
+    for resource in hospital():
+        kind = resource["resourceType"]
+        seen[kind] = seen.get(kind, 0) + 1
+        model = getattr(import_module(f"fhir.resources.R4B.{kind.lower()}"), kind)
+        assert json.loads(model.model_validate(resource).model_dump_json()) == resource
     assert set(seen) == set(TYPES)
 
 

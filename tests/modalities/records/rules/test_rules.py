@@ -17,6 +17,18 @@ from polyclinic.modalities.records.rules.clinical import RULES, check
 
 Resources = list[dict[str, Any]]
 COHORTS = ("cardio_oncology", "general_ward", "icu")
+CHART = {
+    "step_hours": 1.0,
+    "columns": [
+        {"label": label, "loinc": loinc, "unit": unit, "field": ""}
+        for label, loinc, unit in (
+            ("Heart rate", "8867-4", "/min"), ("Systolic blood pressure", "8480-6", "mmHg"),
+            ("Diastolic blood pressure", "8462-4", "mmHg"), ("Mean blood pressure", "8478-0", "mmHg"),
+            ("Oxygen saturation", "59408-5", "%"), ("Lactate", "", "mmol/L"),
+        )
+    ],
+    "rows": [[80.0 + n, 121.0, None if n == 3 else 70.0, 88.0, 96.0, 1.5] for n in range(24)],
+}  # fmt: skip
 SUBTYPES = {
     "LumA": (13.4, 13.0),
     "LumB": (13.6, 12.8),
@@ -40,6 +52,8 @@ def facts_of(profile: PatientProfile) -> dict[str, Facts]:
             "heart_rate": profile.measurements.get("heart_rate", 70) + 0.4,
             "rhythm": "atrial fibrillation" if profile.has("I48.91") else "sinus",
             "beats": 12,
+            "study_uid": uid_for(seed, "ecg"),
+            "chart": CHART,
         },
     }
     if (subtype := profile.traits.get("pam50")) is not None:
@@ -316,6 +330,103 @@ def _shock_alone(rs: Resources) -> None:
     rs.remove(of(rs, "Condition", "'A41.9'"))
 
 
+def _allergic(rs: Resources) -> None:
+    code(drug(rs, "warfarin"), "medicationCodeableConcept").update(code="29046", display="lisinopril")
+    code(of(rs, "AllergyIntolerance")).update(code="29046", display="lisinopril")
+
+
+def _two_allergies(rs: Resources) -> None:
+    none = copy.deepcopy(of(rs, "AllergyIntolerance")) | {"id": "P-1-more"}
+    code(none).update(code="716186003", display="No known allergy")
+    other = copy.deepcopy(none) | {"id": "P-1-another"}
+    rs.extend([none, other])
+
+
+def _vaccinated(day: str) -> Callable[[Resources], None]:
+    def breaks(rs: Resources) -> None:
+        shot = copy.deepcopy(of(rs, "Claim")) | {"id": "P-1-shot", "resourceType": "Immunization"}
+        rs.append(shot | {"occurrenceDateTime": day, "vaccineCode": {"coding": [{"code": "150"}]}})
+
+    return breaks
+
+
+def _vaccinated_twice(rs: Resources) -> None:
+    for day in ("2021-10-01", "2021-11-01"):
+        _vaccinated(day)(rs)
+
+
+def _billed(rs: Resources) -> None:
+    of(rs, "Claim")["billablePeriod"] = {"start": "2020-01-01", "end": "2020-01-02"}
+
+
+def _unpaid(rs: Resources) -> None:
+    of(rs, "Coverage")["period"] = {"start": "2031-01-01"}
+
+
+def _unclaimed(rs: Resources) -> None:
+    rs.remove(of(rs, "Claim"))
+
+
+def _claimed_early(rs: Resources) -> None:
+    of(rs, "Claim", "diagnosisReference")["created"] = "2001-01-01T00:00:00Z"
+
+
+def _medicare_for_all(rs: Resources) -> None:
+    of(rs, "Coverage")["period"]["start"] = "1990-01-01"
+    code(of(rs, "Coverage"), "type")["code"] = "1"
+
+
+def _taken_late(rs: Resources) -> None:
+    of(rs, "Specimen")["collection"]["collectedDateTime"] = "2030-01-01T00:00:00Z"
+
+
+def _other_specimen(rs: Resources) -> None:
+    read(rs, "85337-4")["specimen"] = read(rs, "2345-7")["specimen"]
+
+
+def _paced(rs: Resources) -> None:
+    code(of(rs, "Condition", "'I10'")).update(code="Z95.0", display="Presence of cardiac pacemaker")
+
+
+def _misread(rs: Resources) -> None:
+    read(rs, "2345-7")["interpretation"] = [{"coding": [{"code": "LL"}]}]
+
+
+def _aimless(rs: Resources) -> None:
+    of(rs, "Goal")["description"]["text"] = "Be well"
+
+
+def _early_goal(rs: Resources) -> None:
+    of(rs, "Goal")["startDate"] = "1990-01-01"
+
+
+def _not_ordered(rs: Resources) -> None:
+    of(rs, "MedicationAdministration")["request"]["reference"] = (
+        f"MedicationRequest/{drug(rs, 'warfarin')['id']}"
+    )
+
+
+def _given_late(rs: Resources) -> None:
+    given = of(rs, "MedicationAdministration")
+    given["effectivePeriod"] = {"start": "2031-01-01T00:00:00Z"}
+
+
+def _other_study(rs: Resources) -> None:
+    of(rs, "DiagnosticReport", "-report-ecg")["identifier"].pop()
+
+
+def _other_minute(rs: Resources) -> None:
+    of(rs, "DiagnosticReport", "-report-ecg")["effectiveDateTime"] = "2024-06-01T06:59:00Z"
+
+
+def _miscopied(rs: Resources) -> None:
+    next(r for r in rs if r["id"] == "P-1-chart-2-heart-rate")["valueQuantity"]["value"] += 1
+
+
+def _lost_hour(rs: Resources) -> None:
+    rs[:] = [r for r in rs if not r["id"].startswith("P-1-chart-5-")]
+
+
 BROKEN: list[tuple[str, Callable[[Resources], None], str]] = [
     ("ids-are-unique", _repeat, "used 2 times"),
     ("tagged-synthetic", _untag, "not tagged"),
@@ -355,6 +466,29 @@ BROKEN: list[tuple[str, Callable[[Resources], None], str]] = [
     ("warfarin-is-watched", _unwatched, "no INR"),
     ("shock-has-a-vasopressor", _no_vasopressor, "without a vasopressor"),
     ("shock-has-a-vasopressor", _shock_alone, "without sepsis"),
+    ("nobody-takes-what-they-are-allergic-to", _allergic, "lisinopril with an allergy"),
+    ("nobody-takes-what-they-are-allergic-to", _two_allergies, "beside `no known allergy`"),
+    ("immunizations-fit-age-and-season", _vaccinated("1954-03-20"), "before the age"),
+    ("immunizations-fit-age-and-season", _vaccinated("2021-07-01"), "out of season"),
+    ("immunizations-fit-age-and-season", _vaccinated("2003-10-01"), "in 2003"),
+    ("immunizations-fit-age-and-season", _vaccinated_twice, "twice in a season"),
+    ("claims-are-of-visits", _billed, "other days"),
+    ("claims-are-of-visits", _unpaid, "not covered"),
+    ("claims-are-of-visits", _unclaimed, "not one for each"),
+    ("claims-are-of-visits", _claimed_early, "not on record yet"),
+    ("coverage-fits-age", _medicare_for_all, "from 1990-01-01 on"),
+    ("specimens-come-before-results", _taken_late, "on what was taken 2030"),
+    ("specimens-come-before-results", _other_specimen, "another kind"),
+    ("devices-are-accounted-for", _paced, "devices"),
+    ("interpretations-follow-from-ranges", _misread, "not interpreted"),
+    ("goals-are-of-conditions", _aimless, "no such aim"),
+    ("goals-are-of-conditions", _early_goal, "before its condition"),
+    ("infusions-are-ordered", _not_ordered, "without an order"),
+    ("infusions-are-ordered", _given_late, "did not run"),
+    ("studies-are-named-once", _other_study, "another study"),
+    ("studies-are-named-once", _other_minute, "the file says"),
+    ("the-chart-is-the-files", _miscopied, "1 charted values differ"),
+    ("the-chart-is-the-files", _lost_hour, "charted values differ"),
 ]
 
 
