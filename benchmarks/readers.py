@@ -9,7 +9,7 @@ not installed is a row that says so; --ehrdata names the interpreter of an envir
 is found where PYTHONPATH has it. Exits 1 on any error.
 
 A further reader is a function of a cohort's folder that returns a Row, listed in READERS of this file or of
-readers_images, readers_signals, readers_omics.
+readers_fhir, readers_images, readers_signals, readers_omics.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+import readers_fhir
 import readers_images
 import readers_omics
 import readers_signals
@@ -197,6 +198,7 @@ READERS: dict[str, Callable[[Path], Row]] = {
     "duckdb": duckdb_ddl,
     "meds": meds_schema,
     "ehrdata": ehrdata,
+    **readers_fhir.READERS,
     **readers_signals.READERS,
     **readers_omics.READERS,
     **readers_images.READERS,

@@ -18,14 +18,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from readers_rows import AbsentError, Row
 
 from polyclinic import Batch, seed_for
+from polyclinic.core.cohort.cohort import CohortFolder
 from polyclinic.core.registry import load_modality
 from polyclinic.modalities.records import Records
+from polyclinic.modalities.records.data import line
 from polyclinic.modalities.records.formats.bundles import bundle
 from polyclinic.modalities.records.formats.by_patient import by_patient
-from polyclinic.modalities.records.data import line
 
 NODE, CLINOSIM = "POLYCLINIC_NODE_MODULES", "POLYCLINIC_CLINOSIM"
 HERE = Path(__file__).parent
@@ -67,21 +69,31 @@ def fhir_js(cohort: Path) -> Row:
     said = _validated(cohort)
     figure = f"{said['count']} resources; warnings are of codes outside the short lists that it carries"
     warnings = [figure] * int(said["fhir"]["warnings"])
-    return Row("fhir", said["versions"]["fhir"], len(_files(cohort)), figure, said["fhir"]["errors"], warnings)
+    return Row(
+        "fhir", said["versions"]["fhir"], len(_files(cohort)), figure, said["fhir"]["errors"], warnings
+    )
 
 
 def medplum(cohort: Path) -> Row:
     """@medplum/core: types, cardinality, invariants."""
     said = _validated(cohort)
     errors = said["medplum"]["errors"]
-    return Row("medplum", said["versions"]["medplum"], len(_files(cohort)), f"{said['count']} resources", errors)
+    return Row(
+        "medplum", said["versions"]["medplum"], len(_files(cohort)), f"{said['count']} resources", errors
+    )
 
 
 def us_core_profiles(cohort: Path) -> Row:
     """@medplum/core on the profiles of US Core that it ships (5.0.1), with their slices and required bindings."""
     said = _validated(cohort)
     figure = f"{said['uscore']['count']} resources that claim one of its 8 profiles"
-    return Row("medplum, US Core 5.0.1", said["versions"]["medplum"], len(_files(cohort)), figure, said["uscore"]["errors"])
+    return Row(
+        "medplum, US Core 5.0.1",
+        said["versions"]["medplum"],
+        len(_files(cohort)),
+        figure,
+        said["uscore"]["errors"],
+    )
 
 
 def fhir_resources(cohort: Path) -> Row:
@@ -107,7 +119,9 @@ def server(cohort: Path) -> Row:
             own = [patient, *(resource for some in resources.values() for resource in some)]
             (Path(folder) / f"{patient['id']}.json").write_text(line(bundle(own)))
         said = _node("fhir_server.cjs", Path(folder))
-    figure = f"{said['patients']} transactions of {said['entries']} entries; {said['back']} resources found again"
+    figure = (
+        f"{said['patients']} transactions of {said['entries']} entries; {said['back']} resources found again"
+    )
     return Row("medplum fhir-router", said["version"], said["patients"], figure, said["errors"])
 
 
@@ -120,12 +134,18 @@ def clinosim(cohort: Path) -> Row:
         root, out = Path(folder) / "c", Path(folder) / "said.json"
         root.mkdir()
         (root / "fhir_r4").symlink_to((cohort / "fhir").resolve())
-        done = subprocess.run([program, "eval", "-d", str(root), "--json", str(out)], capture_output=True, text=True, cwd=folder)
+        done = subprocess.run(
+            [program, "eval", "-d", str(root), "--json", str(out)], capture_output=True, text=True, cwd=folder
+        )
         if not out.exists():
             raise AbsentError(f"clinosim eval: {(done.stderr.strip() or 'no word').splitlines()[-1]}")
         axes = {axis["axis"]: axis for axis in json.loads(out.read_text())["axes"]}
     said = [(name, check) for name in ("us_core_compliance", "structural") for check in axes[name]["checks"]]
-    errors = [f"{name}: {check['name']}: {check['message']}" for name, check in said if check["outcome"] in ("FAIL", "WARN")]
+    errors = [
+        f"{name}: {check['name']}: {check['message']}"
+        for name, check in said
+        if check["outcome"] in ("FAIL", "WARN")
+    ]
     if axes["us_core_compliance"]["score"] < 100:
         errors.append(f"US Core {axes['us_core_compliance']['score']}")
     warnings = [
@@ -149,10 +169,8 @@ def clinosim(cohort: Path) -> Row:
 
 def speed(cohort: Path) -> Row:
     """Records of every type drawn and written again from the cohort's own facts, on one core."""
-    import polyclinic as pc
-    import numpy as np
-
-    profiles = tuple(pc.open_cohort(cohort).profiles())
+    folder = CohortFolder.open(cohort)
+    profiles = tuple(folder.profiles())
     ids = [profile.patient_id for profile in profiles]
     facts: list[dict[str, Any]] = [{} for _ in profiles]
     for name in ("imaging", "signals", "omics"):
@@ -178,7 +196,11 @@ def speed(cohort: Path) -> Row:
             types |= run(start, Path(temporary))
         spent = time.process_time() - began
     rate = len(profiles) / spent
-    errors = [f"{rate:.0f} patients a second of processor, expected {SPEED_BAR} or more"] if rate < SPEED_BAR else []
+    errors = (
+        [f"{rate:.0f} patients a second of processor, expected {SPEED_BAR} or more"]
+        if rate < SPEED_BAR
+        else []
+    )
     figure = f"{rate:.0f} patients a second of processor, {len(types)} types of the patients' own"
     return Row("records alone", version("polyclinic"), len(profiles), figure, errors)
 

@@ -71,14 +71,14 @@ def claims_are_of_visits(case: Case) -> Found:
 
 
 def coverage_fits_age(case: Case) -> Found:
-    """Medicare from 65 on, and not before."""
+    """Medicare from the month of the 65th birthday on, and not before."""
     settings = lists().settings
     medicare = settings.payers["medicare"].code
     for resource in case.of("Coverage"):
         if case.born is None:
             continue
         start = date.fromisoformat(resource["period"]["start"])
-        old = (start - case.born.date()).days / _YEAR >= settings.medicare_age - 0.1
+        old = start >= date(case.born.year + settings.medicare_age, case.born.month, 1)
         if (code_of(resource["type"]) == medicare) != old:
             yield Case.name(resource), f"{resource['type']['text']} from {start} on"
 
