@@ -22,7 +22,7 @@ import numpy as np
 from readers_rows import AbsentError, Row
 
 from polyclinic import Batch, seed_for
-from polyclinic.core.cohort.cohort import CohortFolder
+from polyclinic.core.cohort.cohort import Cohort as CohortFolder
 from polyclinic.core.registry import load_modality
 from polyclinic.modalities.records import Records
 from polyclinic.modalities.records.data import line
@@ -33,6 +33,7 @@ NODE, CLINOSIM = "POLYCLINIC_NODE_MODULES", "POLYCLINIC_CLINOSIM"
 HERE = Path(__file__).parent
 SPEED_BAR = 50  # patients a second of processor
 SLICE = 16
+_VERSION = "from importlib.metadata import version; print(version('clinosim'))"
 
 
 def _files(cohort: Path) -> list[Path]:
@@ -157,11 +158,11 @@ def clinosim(cohort: Path) -> Row:
     applies = [check for check in axes["structural"]["checks"] if check["outcome"] != "N/A"]
     figure = (
         f"US Core {axes['us_core_compliance']['score']:g}, structural {axes['structural']['score']:g} "
-        f"({len(applies)} of {len(axes['structural']['checks'])} checks apply to a US cohort, all others count as 0), "
+        f"({len(applies)} of {len(axes['structural']['checks'])} checks apply to a US cohort; the others count as 0), "
         f"clinical {axes['clinical']['score']:g}, locale {axes['locale']['score']:g}"
     )
     installed = subprocess.run(
-        [str(Path(program).with_name("python")), "-c", "from importlib.metadata import version; print(version('clinosim'))"],
+        [str(Path(program).with_name("python")), "-c", _VERSION],
         capture_output=True, text=True,
     )  # fmt: skip
     return Row("clinosim eval", installed.stdout.strip(), len(_files(cohort)), figure, errors, warnings)
