@@ -186,6 +186,8 @@ def ehrdata(cohort: Path) -> Row:
             text=True,
             cwd=elsewhere,
         )
+    if done.returncode and "No module named" in done.stderr:
+        raise AbsentError(f"{python}: {done.stderr.strip().splitlines()[-1]}")
     if done.returncode:
         return Row("ehrdata", "?", len(paths), "", [done.stderr.strip().splitlines()[-1]])
     found = json.loads(done.stdout.strip().splitlines()[-1])
