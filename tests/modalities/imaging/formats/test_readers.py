@@ -88,6 +88,25 @@ def test_the_size_of_pixels_is_kept_but_by_monais_pydicom_reader(tmp_path: Path)
     assert np.allclose(reader.get_data(reader.read(str(path)))[1]["spacing"], 1.0)  # of a projection image
 
 
+@pytest.mark.parametrize("many", range(1, 5))
+def test_pydicom_has_no_word_to_say_of_long_diagnoses(tmp_path: Path, many: int) -> None:
+    """It counts the space that pads the last of several values to an even length, and warns of 65 characters."""
+    diagnoses = [["I10C", f"X{i}", "long" * 16] for i in range(many)]
+    (path,) = export([record("DX", admitting_diagnoses=diagnoses)], PEOPLE[:1], tmp_path)
+    for element in pydicom.dcmread(path).iterall():  # warnings are errors here
+        assert element.value is not None or element.is_empty
+    item = pydicom.Dataset()
+    item.AdmittingDiagnosesDescription = ["x" * 10, "y" * 64]
+    with pytest.warns(UserWarning, match=r"value length \(65\) exceeds"):
+        str(again(item, tmp_path).AdmittingDiagnosesDescription)
+
+
+def again(item: pydicom.Dataset, folder: Path) -> pydicom.Dataset:
+    """Written and read back."""
+    item.save_as(folder / "item", implicit_vr=False, little_endian=True)
+    return pydicom.dcmread(folder / "item", force=True)
+
+
 def test_files_are_explicit_so_that_programs_without_a_name_for_synthetic_data_show_it(
     tmp_path: Path,
 ) -> None:
