@@ -150,7 +150,7 @@ def _learnt(
         regression = PrivateRegression.of(declared, measured)
         if fit.budget is not None and regression.fields and profiles:
             left, charged = PrivateRegression.split(fit.budget, len(profiles))
-            fit = replace(fit, budget=left, beside={PURPOSE: charged})
+            fit = replace(fit, asked=fit.budget.epsilon, budget=left, beside={PURPOSE: charged})
         learnt = learner.train(sets, ProfileEncoder([*FIELDS, *declared]), settings.model, fit, start)
         if config is None and (
             name := shipped_model(modality, settings.datasets[0], private, init is not None, minutes)[0]

@@ -17,7 +17,8 @@ class Fit:
     None for public data; with one, the run is charged to `ledger` before it starts, and refused when
     the population's total would pass `limit`. `folder` keeps checkpoints; a run with `resume` goes on
     from the newest one there. `people` are the patients' ids, and `population` is the name under which the ledger
-    books them where the data state one. `beside` are mechanisms that are charged with the training's own.
+    books them where the data state one. `beside` are mechanisms that are charged with the training's own;
+    `asked` is the epsilon of all of them together.
     """
 
     folder: Path
@@ -33,6 +34,7 @@ class Fit:
     people: tuple[str, ...] = ()
     population: str = ""
     beside: Mapping[str, PrivacyPlan] = field(default_factory=dict)
+    asked: float | None = None
     progress: bool = field(default_factory=lambda: sys.stderr.isatty())
 
 

@@ -56,18 +56,21 @@ def described(noise: float, classes: int) -> str:
     )
 
 
-def require_signal(data: Tumours, budget: Budget, survival: bool) -> None:
-    """Raises InputError where class_noise() drowns the classes, with what would do."""
+def require_signal(data: Tumours, budget: Budget, survival: bool, whole: float = 1.0) -> None:
+    """Raises InputError where class_noise() drowns the classes, with what would do.
+
+    `whole` is the run's epsilon over that of the budget, above 1 where releases of other fields take a part of it.
+    """
     noise, count = class_noise(data, budget, survival), len(data.patients)
     if noise <= DROWNED:
         return
     several, patients = len(data.classes), int(np.ceil(count * noise / DROWNED))
     enough = next(
-        (e for e in EPSILONS if class_noise(data, Budget(e, budget.delta), survival) <= DROWNED), None
+        (e for e in EPSILONS if class_noise(data, Budget(e / whole, budget.delta), survival) <= DROWNED), None
     )
     ways = [f"{patients:,} patients", f"{int(data.layout.features * (DROWNED / noise) ** 2):,} features"]
     raise InputError(
-        f"epsilon {budget.epsilon:g} at delta {budget.delta:g} is too little for {count} patients of "
+        f"epsilon {whole * budget.epsilon:.3g} at delta {budget.delta:g} is too little for {count} patients of "
         f"{data.layout.features:,} features: {described(noise, several)}, {1 / DROWNED:g} is needed; "
         f"{', '.join(ways)}{f' or epsilon {enough}' if enough else ''} would do; nothing is charged. "
         "`model: {drowned: learn}` of a --config learns all the same"

@@ -172,7 +172,7 @@ def _privately(
     )
     by_classes = hidden > class_means.NOISY
     if by_classes and not drowned:
-        class_means.require_signal(tumours, budget, survival)
+        class_means.require_signal(tumours, budget, survival, (how.asked or budget.epsilon) / budget.epsilon)
     elif (limit := noise_limit(budget, survival, modules)) > MOST_NOISE * count and not drowned:
         raise InputError(
             f"epsilon {budget.epsilon:g} at delta {budget.delta:g}: {count} patients are too few, the noise would "

@@ -96,7 +96,9 @@ def folder(root: Path, patients: int, features: int) -> Path:
 def test_what_noise_would_drown_is_refused_before_the_charge(tmp_path: Path) -> None:
     data, ledger = folder(tmp_path, 80, 2000), tmp_path / "ledger.jsonl"
     budget = Privacy(epsilon=0.5, delta=1e-3, ledger=ledger)
-    with pytest.raises(InputError, match=r"signal-to-noise 0\.\d .* would do; nothing is charged"):
+    with pytest.raises(
+        InputError, match=r"epsilon 0\.5 at .* signal-to-noise 0\.\d .* would do; nothing is charged"
+    ):
         train("omics", data, tmp_path / "x.safetensors", budget)
     assert not ledger.exists()
 
