@@ -1,4 +1,4 @@
-"""The VCF of genotypes in pysam, cyvcf2 and bcftools: a row a program, in the form of benchmarks/readers.py.
+"""The VCF of genotypes in pysam, cyvcf2 and bcftools: a row a program, in the form of benchmarks/readers_rows.py.
 
     python benchmarks/readers_genotypes.py COHORT
 
@@ -15,7 +15,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from readers import AbsentError, Row
+from readers_rows import AbsentError, Row
 
 from polyclinic import open_cohort
 from polyclinic.modalities.genotypes import Genotypes
