@@ -28,7 +28,7 @@ from polyclinic.app.governance.verification import read_watermark
 from polyclinic.app.references import References, parse
 from polyclinic.app.stream.ward import WardRequest, ward_of_cohort
 from polyclinic.conditioning.population import Population
-from polyclinic.core.capabilities import CAPABILITIES, ClinicalRules
+from polyclinic.core.capabilities import CAPABILITIES, ClinicalRules, by_default
 from polyclinic.core.cohort.watermark import Mark
 from polyclinic.core.instance_name import LONGEST, split
 from polyclinic.core.modality import Batch
@@ -246,7 +246,13 @@ def test_other_forms_of_the_health_record_name_the_files(cohort: pc.Cohort, tmp_
 
 
 def test_instances_of_every_modality_agree_with_each_other(full: pc.Cohort) -> None:
-    found = [*sound("modalities"), "imaging:skin", "omics:second", "signals:holter", "signals:labs"]
+    found = [
+        *by_default(sound("modalities")),
+        "imaging:skin",
+        "omics:second",
+        "signals:holter",
+        "signals:labs",
+    ]
     assert full.modalities == tuple(sorted(found))
     homes = ("imaging-skin/dicom", "signals-holter/wfdb", "signals-labs/wfdb", "omics-second/omics")
     assert all((full.folder / home).is_dir() for home in homes)
