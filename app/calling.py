@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from ..core.errors import InputError, Refused
+from ..core.errors import InputError, Refused, of_the_machine
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,7 +43,8 @@ def public_function(function: Callable[P, R]) -> Callable[P, R]:
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
         _require_arguments(function.__name__, signature, args, kwargs)
         try:
-            return function(*args, **kwargs)
+            with of_the_machine():
+                return function(*args, **kwargs)
         except (InputError, Refused) as error:
             if not _on_command_line.get():
                 error.args = tuple(

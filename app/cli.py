@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..core.errors import InputError, Refused
+from ..core.errors import InputError, Refused, of_the_machine
 from ..core.remarks import remarks
+from ..core.text import say, shown
 from .calling import command_line
 from .governance import commands as governance_commands
 
@@ -46,7 +47,7 @@ SetOptions = Annotated[
 def main() -> None:
     """Run a command and exit; a user's error is one line on stderr. SIGTERM ends it as Ctrl-C does."""
     try:
-        with remarks(_say), _terminated():
+        with remarks(_say), _terminated(), of_the_machine():
             code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except UsageError as error:
         _fail(error.format_message(), 2)
@@ -78,14 +79,14 @@ def _fail(error: object, code: int) -> None:
 
 
 def _say(text: object) -> None:
-    print("polyclinic:", " ".join(str(text).split()), file=sys.stderr)
+    say(f"polyclinic: {' '.join(str(text).split())}", aside=True)
 
 
 def _version(asked: bool) -> None:
     if asked:
         from .. import __version__
 
-        print(f"polyclinic {__version__}")
+        say(f"polyclinic {__version__}")
         raise typer.Exit
 
 
@@ -199,11 +200,11 @@ def _generate(population: str, patients: int | None, out: Path, **how: Any) -> N
     seconds = time.monotonic() - began
     drawn = len(cohort) - steps[0] if steps else 0
     if drawn:
-        print(f"{drawn} patients in {seconds:.1f} s, {60 * drawn / seconds:.0f} a minute, in {out}")
+        say(f"{drawn} patients in {seconds:.1f} s, {60 * drawn / seconds:.0f} a minute, in {out}")
     else:
-        print(f"nothing left to do: {len(cohort)} patients in {out}")
+        say(f"nothing left to do: {len(cohort)} patients in {out}")
     for line in population_of(cohort.on_disk).describe(len(cohort)):
-        print(line)
+        say(line)
 
 
 @contextmanager
@@ -278,7 +279,7 @@ def train(
     )  # fmt: skip
     card = made.card
     planned = "" if card.complete else f" of {card.planned_steps}"
-    print(f"{card.name}: {card.steps}{planned} steps in {card.seconds:.0f} s, {card.privacy}, in {out}")
+    say(f"{card.name}: {card.steps}{planned} steps in {card.seconds:.0f} s, {card.privacy}, in {out}")
 
 
 @app.command()
@@ -339,7 +340,7 @@ def convert(
     from . import api
 
     paths = api.convert(cohort, to, out=out)
-    print(f"{len(paths)} {'file' if len(paths) == 1 else 'files'} in {out}")
+    say(f"{len(paths)} {'file' if len(paths) == 1 else 'files'} in {out}")
 
 
 @app.command()
@@ -449,10 +450,11 @@ def ledger(file: Annotated[Path, typer.Argument(help="A ledger that `train` has 
 def _table(heads: list[str], rows: list[list[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(*heads, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(shown(cell)) for cell in row))  # as text: names may hold what looks like markup
     Console(width=None if sys.stdout.isatty() else 240).print(table)
 
 
@@ -468,5 +470,5 @@ def _show(found: "Evaluation") -> None:
     views = found.scores["views"]
     _table(["", "distance", "C2ST", "TSTR"], [[view["title"], *view["verdicts"].values()] for view in views])
     if linked := found.scores["linkage"].get("in_words"):
-        print(f"linkage: {linked}")
-    print(f"report: {found.report}")
+        say(f"linkage: {linked}")
+    say(f"report: {found.report}")

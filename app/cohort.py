@@ -14,6 +14,7 @@ from ..core.config import read_json
 from ..core.errors import InputError
 from ..core.instance_name import label_of, named
 from ..core.modality import Modality, Record
+from ..core.paths import file_name
 from ..core.types import AnyArray, Float32Array
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ class Cohort:
         >>> next(open_cohort(folder).fhir("Patient"))["resourceType"]
         'Patient'
         """
-        path = self.folder / FHIR / f"{resource_type}.ndjson"
+        path = self.folder / FHIR / f"{file_name(resource_type, 'FHIR resource type')}.ndjson"
         if not path.parent.is_dir():
             raise InputError(f"{self.folder}: has no health record; generate it with the modality records")
         if not path.is_file():

@@ -1,7 +1,6 @@
 """Training folders wired to models: learn weights from them, or hold their test rows against a cohort."""
 
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -25,6 +24,7 @@ from ..core.modality import TrainingSet
 from ..core.profile import PatientProfile
 from ..core.registry import load_modality
 from ..core.remarks import remarks
+from ..core.text import say
 from ..core.training import weights
 
 if TYPE_CHECKING:
@@ -156,9 +156,7 @@ def _learnt(
             name := shipped_model(modality, settings.datasets[0], private, init is not None, minutes)[0]
         ):
             # not before: what is wrong with the data is one line alone
-            print(
-                f"polyclinic: no --config: the model is that of --config {name}", file=sys.stderr, flush=True
-            )
+            say(f"polyclinic: no --config: the model is that of --config {name}", aside=True)
         from ..core.condition import field_of
 
         coded = {field_of(column) for column in learnt.card.columns}
@@ -294,11 +292,10 @@ def _weight_file(init: str) -> Path:
         return path
     found = weights.find(init)
     if path.exists():
-        print(
+        say(
             f"polyclinic: --init {init}: the weights of that name, not the {'folder' if path.is_dir() else 'file'} "
             f"{path}",
-            file=sys.stderr,
-            flush=True,
+            aside=True,
         )
     return found
 

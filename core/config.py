@@ -1,7 +1,7 @@
 """YAML to typed settings; an unknown key is an error that names the nearest known one."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
@@ -9,13 +9,58 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from .errors import InputError
 from .remarks import remark
 
+LARGEST = 1e12  # no setting in any unit is larger
+INTEGERS = 2**63 - 1
+SIGNED = frozenset(
+    (
+        "seed",
+        "mean",
+        "low",
+        "high",
+        "offset",
+        "center",
+        "above",
+        "after",
+        "over",
+        "under",
+        "ppm",
+        "jump",
+        "per_decade",
+        "men",
+        "women",
+        "lead",
+        "within",
+        "range",
+        "omop",
+        "percentiles",
+    )
+)  # names of settings that may be negative
+POSITIVE = frozenset(
+    (
+        "scale",
+        "learning_rate",
+        "prior_rate",
+        "max_grad_norm",
+        "step_hours",
+        "seconds",
+        "extent_mm",
+        "fine",
+        "daily",
+    )
+)  # and of those, no whole numbers, that must be more than 0
+
 
 class Settings(BaseModel):
-    """Base of all settings: frozen, and strict about keys. `renamed`: what keys of earlier versions are called now."""
+    """Base of all settings: frozen, and strict about keys. `renamed`: what keys of earlier versions are called now.
+
+    Numbers are finite, and bounded: at most LARGEST, or INTEGERS where whole; not negative unless SIGNED names them;
+    more than 0 where POSITIVE does, or where they are whole and their default is. A field's own bounds come first.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     renamed: ClassVar[Mapping[str, str]] = {}
@@ -31,6 +76,49 @@ class Settings(BaseModel):
                 remark(f"the setting {old!r} is called {now!r} now")
                 values = {now if key == old else key: value for key, value in values.items()}
         return values
+
+    @model_validator(mode="after")
+    def _bounded(self) -> "Settings":
+        """Every number that is set lies within the bounds of its name."""
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            for number in _numbers(value):
+                most = INTEGERS if isinstance(number, int) else LARGEST
+                if abs(number) > most:
+                    raise ValueError(f"{name}: expected a number of at most {most:g}, got {_digits(number)}")
+            if isinstance(value, int | float) and not isinstance(value, bool) and not _has_low(field):
+                counts = isinstance(field.default, int) and field.default > 0 and name not in SIGNED
+                if (name in POSITIVE and value <= 0) or (counts and value < 1 and isinstance(value, int)):
+                    raise ValueError(f"{name}: expected a number above 0, got {value}")
+                if name not in SIGNED and value < 0:
+                    raise ValueError(f"{name}: expected a number from 0 on, got {value}")
+        return self
+
+
+def _numbers(value: Any) -> Iterator[int | float]:
+    """The numbers of a setting, also those in lists and mappings."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        yield value
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _numbers(part)
+    elif isinstance(value, dict):
+        yield from _numbers(list(value.values()))
+
+
+def _has_low(field: FieldInfo) -> bool:
+    return any(hasattr(part, "ge") or hasattr(part, "gt") for part in field.metadata)
+
+
+def _digits(number: float) -> str:
+    text = (
+        str(number)
+        if abs(number) < 10**100
+        else f"{number:.3g}"
+        if isinstance(number, float)
+        else "a longer one"
+    )
+    return text
 
 
 class FieldMap(Settings):

@@ -1,6 +1,8 @@
 """Errors a user can act on; the command line turns each into one line and an exit code."""
 
-from collections.abc import Sequence
+import errno
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 class InputError(ValueError):
@@ -18,6 +20,29 @@ class BudgetExceeded(Refused):
 def first_line(error: BaseException) -> str:
     """The first line of a foreign error's message, its type where it has none."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+_OF_PATHS = {
+    errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC,
+    errno.EDQUOT, errno.ENXIO, errno.EFBIG,
+}  # fmt: skip
+
+
+@contextmanager
+def of_the_machine() -> Iterator[None]:
+    """What the file system says of a path that a user gave, and a lack of memory, as InputError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _OF_PATHS or error.filename is None:
+            raise
+        path = str(error.filename)
+        said = path if len(path) < 200 else f"{path[:80]}... ({len(path)} characters)"
+        raise InputError(f"{said}: {error.strerror}; name another path") from error
+    except MemoryError as error:
+        raise InputError(
+            f"not enough memory ({first_line(error)}); ask for less at a time, or check what sizes the files state"
+        ) from error
 
 
 def listed(problems: Sequence[str], most: int = 10) -> str:

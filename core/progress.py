@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+from .text import shown
+
 SILENT = 5.0  # s of work that is not spoken of
 TERMINAL, LOG = 1.0, 60.0  # s between lines
 
@@ -31,7 +33,7 @@ class Progress:
         after = "" if left is None else f", {spoken(left)} left"
         line = f"{self.verb} {done:,} of {total:,} {self.noun}{after}"
         print(
-            f"\r\033[K{line}" if on_terminal else line,
+            f"\r\033[K{shown(line)}" if on_terminal else shown(line),
             end="" if on_terminal else "\n",
             file=sys.stderr,
             flush=True,

@@ -1,5 +1,9 @@
 """Tables of training folders: CSV, TSV, Parquet, or the obs of an AnnData or MuData file."""
 
+import bz2
+import csv
+import gzip
+import lzma
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import InputError
+from .errors import InputError, first_line, listed
+from .paths import require_file
 from .remarks import remark
 from .types import FloatArray
 
@@ -16,6 +21,8 @@ if TYPE_CHECKING:
 
 OBS_NAMES = "obs_names"  # what the index of an AnnData's obs is called as a column
 STORES = (".h5ad", ".h5mu", ".zarr")
+PACKED = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+LONGEST_CELL = 1 << 24  # characters
 
 
 def read_table(path: Path) -> "pd.DataFrame":
@@ -25,19 +32,59 @@ def read_table(path: Path) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    if not path.exists():
-        raise InputError(f"{path}: no such file; expected the table that lists the records")
-    if path.suffix in STORES:
+    if path.suffix in STORES and path.exists():
         return _obs(path)
+    require_file(path, "the table that lists the records")
     try:
         if path.suffix == ".parquet":
+<<<<<<< HEAD
             return pd.read_parquet(
                 path, use_threads=False, pre_buffer=False
             )  # wide tables: a quarter of the memory
+=======
+            found = pd.read_parquet(path)
+            return found if isinstance(found.index, pd.RangeIndex) else found.reset_index()
+>>>>>>> 7e8b2bd (Bad inputs: a generator of cases, a judge, and one place each for paths, printed text, splits, tables, settings' bounds)
         separator = "\t" if ".tsv" in path.suffixes else ","
+        require_even(path, separator)
         return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, na_values=[""])
+    except InputError:
+        raise
     except (ValueError, OSError, pd.errors.ParserError) as error:
-        raise InputError(f"{path}: cannot be read as a table ({error})") from None
+        raise InputError(f"{path}: cannot be read as a table ({first_line(error)})") from None
+
+
+def require_even(path: Path, separator: str) -> None:
+    """Raises InputError for a text table with a head twice, or a row of more or fewer cells than heads.
+
+    Cells that hold the end of a line are remarked: a stray quote makes one of several rows.
+    """
+    opened: Any = PACKED.get(path.suffix, open)
+    before, broken = csv.field_size_limit(LONGEST_CELL), list[str]()
+    try:
+        with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file, delimiter=separator)
+            heads = next(rows, [])
+            if twice := [name for name in heads if name and heads.count(name) > 1]:
+                raise InputError(
+                    f"{path}: the column {twice[0]!r} is there twice; give each a name of its own"
+                )
+            for row in rows:
+                if row and len(row) != len(heads):
+                    raise InputError(
+                        f"{path}, line {rows.line_num}: {len(row)} cells, expected {len(heads)} as in the head"
+                    )
+                if any("\n" in cell or "\r" in cell for cell in row):
+                    broken.append(str(rows.line_num))
+    except csv.Error as error:
+        raise InputError(f"{path}, line {rows.line_num}: cannot be read as a table ({error})") from None
+    finally:
+        csv.field_size_limit(before)
+    if broken:
+        remark(
+            f"{path}: {len(broken)} rows have cells with the end of a line in them, which end in line "
+            f"{listed(broken, 3)}; a stray quote would swallow rows so"
+        )
 
 
 def numbers(values: "pd.Series[Any]", column: str, where: str) -> FloatArray:
@@ -83,6 +130,17 @@ def open_store(path: Path) -> Iterator[Any]:
     except (KeyError, ValueError, OSError, RuntimeError, TypeError, AttributeError) as error:
         detail = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: cannot be read as AnnData or MuData ({detail})") from None
+
+
+def require_chunks(matrix: Any, where: str) -> None:
+    """Raises InputError for a zarr array of which chunks are not there: they would be read as its fill value."""
+    expected = getattr(matrix, "nchunks", None)
+    if expected is not None and (there := matrix.nchunks_initialized) < expected:
+        raise InputError(
+            f"{where}: {expected - there} of {expected} chunks are not there and would be read as "
+            f"{matrix.fill_value}; copy the store again, or, where all their values are that, write it with zarr's "
+            "`write_empty_chunks`"
+        )
 
 
 def read_frame(group: Any, name: str, where: str) -> "pd.DataFrame":

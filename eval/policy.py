@@ -78,7 +78,7 @@ class Terms(Strict):
     """
 
     patients_at_least: Annotated[int, Field(ge=1)]
-    patients_at_most: int | None = None
+    patients_at_most: Annotated[int, Field(ge=1)] | None = None
     modalities: list[str] | None = None  # None: any
     roles: Annotated[list[Role], Field(min_length=1)]
     keys: dict[Role, list[PublicKey]] = Field(default_factory=dict)

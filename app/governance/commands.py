@@ -1,6 +1,5 @@
 """Governance commands: keys, release, approve, verify, purge. Arguments and exit codes; no logic."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import typer
 
 from ...core.errors import InputError, Refused, listed
 from ...core.limits import require
+from ...core.text import say
 
 Folder = Annotated[Path, typer.Argument(help="Folder of a finished cohort.")]
 Policy = Annotated[
@@ -27,13 +27,13 @@ def keys(
     if watermark:
         from ...core.cohort.watermark import Mark
 
-        print(
+        say(
             f"watermark key {Mark.new(file).fingerprint} in {file}: keep it secret, whoever has it can forge the mark"
         )
         return
     from ...core.cohort.signing import new_key
 
-    print(f"{new_key(file)} is the public key, also in {file}.pub; keep {file} secret")
+    say(f"{new_key(file)} is the public key, also in {file}.pub; keep {file} secret")
 
 
 def release(
@@ -66,14 +66,14 @@ def release(
     context = ReleaseContext.load(policy, key, parse(reference or []), tuple(ledger or ()), watermark_key)
     outcome = run(cohort, context, regenerate=regenerate, workers=workers, progress=_say)
     if outcome.unmeasured:
-        print(f"not measured: {len(outcome.unmeasured)} figures; certificate.json names each")
+        say(f"not measured: {len(outcome.unmeasured)} figures; certificate.json names each")
     if not outcome.passed:
         for line in grouped(outcome.reasons):
-            print(f"refused: {line}")
+            say(f"refused: {line}")
         again = ", as before: its figures stand" if outcome.already_decided else ""
         by = f"{outcome.refused_by} of policy {context.policy.name}{again}"
         raise Refused(f"{outcome.folder}: refused by {by}; it is in quarantine")
-    print(f"released under policy {context.policy.name}: {outcome.folder / 'certificate.json'}")
+    say(f"released under policy {context.policy.name}: {outcome.folder / 'certificate.json'}")
 
 
 def approve(
@@ -87,7 +87,7 @@ def approve(
     from .retention import approve as run
 
     event = run(cohort, role, policy, key, comment)
-    print(f"approved as {role} under policy {event.details['policy']} by {event.by}")
+    say(f"approved as {role} under policy {event.details['policy']} by {event.by}")
 
 
 def verify(
@@ -103,12 +103,12 @@ def verify(
 
     found = run(cohort, None if key is None else read_public(key), watermark_key)
     for line in found.notes:
-        print(line)
+        say(line)
     if found.problems:
         for line in found.problems:
-            print(f"wrong: {line}")
+            say(f"wrong: {line}")
         raise Refused(f"{cohort}: not as it was certified: {listed(found.problems, 3)}")
-    print(f"verified: {cohort}")
+    say(f"verified: {cohort}")
 
 
 def purge(
@@ -120,7 +120,7 @@ def purge(
     """Delete a cohort's files; its manifest, scores, certificate and journal stay."""
     from .retention import purge as run
 
-    print(f"{run(cohort, key, reason, early)} files deleted from {cohort}; the journal stays and says so")
+    say(f"{run(cohort, key, reason, early)} files deleted from {cohort}; the journal stays and says so")
 
 
 def journal(cohort: Folder) -> None:
@@ -134,11 +134,11 @@ def journal(cohort: Folder) -> None:
         details = ", ".join(
             f"{key} {value}" for key, value in event.details.items() if isinstance(value, str | bool)
         )
-        print(f"{event.time}  {event.event:9}  by {event.by[:16]}  {details}")
+        say(f"{event.time}  {event.event:9}  by {event.by[:16]}  {details}")
 
 
 def _say(title: str) -> None:
-    print(title, file=sys.stderr)
+    say(title, aside=True)
 
 
 COMMANDS = (keys, release, approve, verify, purge, journal)

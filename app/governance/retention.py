@@ -8,6 +8,7 @@ from ...core.cohort.journal import APPROVED, PURGED, Event, Journal
 from ...core.cohort.signing import Signer
 from ...core.config import load
 from ...core.errors import InputError
+from ...core.paths import inside
 from ...core.training.weights import digest
 from ...eval.policy import Policy
 from .certificate import CERTIFICATE, REPORT, SCORES, fingerprint, read
@@ -46,7 +47,7 @@ def purge(folder: Path, key: Path, reason: str, early: bool = False) -> int:
     if kept is not None and today < kept and not early:
         raise InputError(f"{folder}: to be kept until {kept}; purge it sooner with --early")
     names = [*cohort.manifest.get("files", {}), REPORT]
-    paths = [path for name in names if (path := _inside(folder, name)).is_file()]
+    paths = [path for name in names if (path := inside(folder, name, str(folder / MANIFEST))).is_file()]
     details = {"files": len(paths), "early": kept is not None and today < kept, "reason": reason}
     subject = digest(folder / MANIFEST)
     journal = Journal(folder)
@@ -58,10 +59,3 @@ def purge(folder: Path, key: Path, reason: str, early: bool = False) -> int:
         if folder in place.parents and not any(place.iterdir()):
             place.rmdir()
     return len(paths)
-
-
-def _inside(folder: Path, name: str) -> Path:
-    path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise InputError(f"{folder / MANIFEST}: names a file outside of the cohort, {name}")
-    return path

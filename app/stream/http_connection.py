@@ -1,11 +1,12 @@
 """HttpConnection: one TCP connection of a server. Their number is bounded, and one that asks for nothing is closed."""
 
 import asyncio
-import sys
 import time
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from ...core.text import say as print_line
 
 MOST = 160  # connections at once; those that got nothing yet count too
 FIRST_WORD = 10.0  # s in which a client must have asked
@@ -39,7 +40,7 @@ def say(text: str) -> None:
     now = time.monotonic()
     if now - _said.get(text, -LINE_EVERY) >= LINE_EVERY:
         _said[text] = now
-        print(f"polyclinic: {text}", file=sys.stderr, flush=True)
+        print_line(f"polyclinic: {text}", aside=True)
 
 
 def one_line(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

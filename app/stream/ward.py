@@ -57,6 +57,9 @@ class Ward:
     beds: tuple[Bed, ...]
 
 
+MOST_BEDS = 10_000  # all of them are held in memory
+
+
 @dataclass(frozen=True)
 class WardRequest:
     """Which patients and signals a ward is to have. `start` is seconds after midnight, `rate` the ECG's in Hz.
@@ -153,6 +156,10 @@ def _ward(
     drawing: Drawing | None = None,
 ) -> Ward:  # fmt: skip
     require(patients=number)
+    if number > MOST_BEDS:
+        raise InputError(
+            f"--patients: a stream has at most {MOST_BEDS:,} beds, got {number:,}; start several"
+        )
     if not isinstance(modality, Live):
         raise InputError(
             f"--modality {request.modality}: cannot be streamed; expected a modality that has live() and live_rules()"

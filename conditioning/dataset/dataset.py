@@ -8,6 +8,7 @@ from ...core.errors import InputError
 from ...core.fields import Vocabulary
 from ...core.ids import require_ids
 from ...core.modality import DatasetSource, TrainingSet
+from ...core.paths import below
 from ...core.profile import PatientProfile
 from ...core.registry import vocabulary
 from ...core.remarks import remark
@@ -15,7 +16,7 @@ from ...core.tables import read_table
 from .dicom_rows import dicom_rows
 from .dicom_tags import FIELDS
 from .rows import Row, attempt, groups_of, require_column, require_fields, value_of, values_of
-from .split import is_in, require_apart
+from .split import require_other_files, rows_of
 
 
 def read_training_set(config: DatasetConfig, root: Path, split: str, private: bool = False) -> TrainingSet:
@@ -87,13 +88,13 @@ def table_rows(config: DatasetConfig, name: str, folder: Path, split: str, known
     attempt(lambda pair: require_column(table, pair[0], where, pair[1]), wanted)
     for column in {config.record, config.patient_id}:
         table = table.assign(**{column: require_ids(table[column], column, where)})
-    if config.split:
-        require_apart(table[config.patient_id], table[config.split], config, where)
-        table = table[table[config.split] == getattr(config, split)]
-    elif config.test_share is not None:
-        table = table[[is_in(split, p, config.test_share) for p in table[config.patient_id]]]
-    if table.empty:
-        raise InputError(f"{where}: no rows of split {getattr(config, split)!r}")
+    whole, table = table, rows_of(table, split, config, where)
+    attempt(lambda name: below(folder, name, f"{where}: {config.record}"), table[config.record].tolist())
+    mine = set(table.index)
+    sides = [split if row in mine else "other" for row in whole.index]
+    require_other_files(
+        folder, whole[config.record].tolist(), whole[config.patient_id].tolist(), sides, where
+    )
 
     def row_of(place: tuple[int, dict[Any, Any]]) -> Row:
         number, cells = place

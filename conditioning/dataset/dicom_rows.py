@@ -13,7 +13,7 @@ from ...core.ids import id_text
 from ...core.tables import read_table
 from .dicom_tags import TaggedImage, read_tags
 from .rows import Row, require_column, values_of
-from .split import TEST_SHARE, is_in, require_apart
+from .split import TEST_SHARE, is_in, require_apart, require_other_files, sides_of, tell_others
 
 NO_CELLS: Mapping[Any, Any] = {}
 
@@ -55,17 +55,21 @@ def dicom_rows(config: DatasetConfig, pattern: str, folder: Path, split: str, kn
         )
     patients = [row.patient_id for row in every]
     if by_table:
-        sides = [cell[config.split] for cell in cells]
+        sides = sides_of([cell[config.split] for cell in cells], config, where)
         require_apart(patients, sides, config, where)
         chosen = [side == getattr(config, split) for side in sides]
     else:
         share = TEST_SHARE if config.test_share is None else config.test_share
         chosen = [is_in(split, patient, share) for patient in patients]
+        sides = ["taken" if taken else "held out" for taken in chosen]
     rows = [row for row, taken in zip(every, chosen, strict=True) if taken]
     if not rows:
         raise InputError(
             f"{where}: no images of split {split!r} among {len(every)} of {len(set(patients))} patients"
         )
+    if by_table:
+        tell_others(sides, config, where)
+    require_other_files(folder, [row.record for row in every], patients, sides, where)
     return rows
 
 

@@ -92,6 +92,7 @@ def read_tags(
     wanted = _wanted(keep or {}, folder)
     images: list[TaggedImage] = []
     unreadable: list[str] = []
+    without: list[str] = []
     kinds = {name: Counter[str]() for name in KIND}
     strange: Counter[str] = Counter()
     paths = [path for path in _paths(folder, pattern) if path.relative_to(folder).as_posix() not in besides]
@@ -103,7 +104,13 @@ def read_tags(
             unreadable.append(f"{record} ({error})")
             continue
         traced = "Modality" in wanted and _text(tags, "SOPClassUID").startswith(WAVEFORMS)
-        if not ("Rows" in tags or traced) or not _kept(tags, wanted):
+        if not _kept(tags, wanted):
+            continue
+        if not ("Rows" in tags or traced):
+            if _of_images(tags):
+                unreadable.append(f"{record} (it is cut before its pixels)")
+            else:
+                without.append(record)
             continue
         for name in KIND:
             kinds[name][_word(tags, name)] += 1
@@ -120,6 +127,8 @@ def read_tags(
         kept = f" with {wanted}" if wanted else ""
         raise InputError(f"{folder}: no DICOM image{kept} among {len(paths)} files that match {pattern!r}")
     _require_one_kind(folder, kinds, wanted)
+    if without:
+        remark(f"{folder}: {len(without)} DICOM files hold no image and are left out: {listed(without, 3)}")
     for name, count in strange.items():
         remark(f"{folder}: {name} is out of range in {count} files: taken as unknown")
     return images
@@ -188,6 +197,13 @@ def _require_one_kind(folder: Path, kinds: Mapping[str, Counter[str]], wanted: K
                 f"{folder}: expected one kind of image, {name} is {mixed}; say which to take by "
                 f"keep: {{{name}: [...]}} in dataset.yaml; naming several mixes them"
             )
+
+
+def _of_images(tags: "Dataset") -> bool:
+    """Whether an object is of a class of images, which have rows."""
+    from pydicom.uid import UID
+
+    return UID(_text(tags, "SOPClassUID")).name.endswith("Image Storage")
 
 
 def _word(tags: "Dataset", name: str) -> str:

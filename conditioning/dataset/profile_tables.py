@@ -12,7 +12,7 @@ from ...core.ids import require_ids
 from ...core.tables import read_table
 from .fhir_bulk import CONDITION, absent, is_fhir_folder, read_fhir
 from .rows import require_column
-from .split import is_in, require_apart
+from .split import rows_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -49,13 +49,7 @@ def read_patients(
     table = table.assign(
         **{config.patient_id: require_ids(table[config.patient_id], config.patient_id, where)}
     )
-    if config.split and not coded:
-        require_apart(table[config.patient_id], table[config.split], config, where)
-        table = table[table[config.split] == getattr(config, split)]
-    elif config.test_share is not None:
-        table = table[[is_in(split, str(p), config.test_share) for p in table[config.patient_id]]]
-    if table.empty:
-        raise InputError(f"{where}: no rows of split {getattr(config, split)!r}")
+    table = rows_of(table, split, config.model_copy(update={"split": None}) if coded else config, where)
     return table.drop_duplicates(config.patient_id), len(table)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from ..config import read_json
 from ..errors import InputError
+from ..paths import require_file
 from ..remarks import remark
 from .disk import write_atomic
 
@@ -67,6 +68,7 @@ class Chain:
 
         Raises InputError if it cannot be written, or was changed.
         """
+        self._require_file()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             file = self.path.open("a+b", buffering=0)
@@ -100,8 +102,13 @@ class Chain:
                     f"{self.path}: the {self.what} cannot be written ({error.strerror}); nothing was added to it"
                 ) from None
 
+    def _require_file(self) -> None:
+        if os.path.lexists(self.path):
+            require_file(self.path, f"a {self.what}")
+
     def _read(self) -> tuple[list[Line], str, list[str]]:
         """Lines, the hash of the last one, and their texts, as they stand on the disk."""
+        self._require_file()
         known = self._known_head()  # first: another process may write meanwhile
         return self._parse(self.path.read_bytes() if self.path.exists() else b"", known)
 

@@ -19,6 +19,7 @@ from ..config import read_json
 from ..errors import InputError
 from ..instance_name import stem_of
 from ..modality import Modality
+from ..paths import require_file
 from ..pipeline import Patient
 from ..profile import PatientProfile
 from ..training.weights import digest
@@ -30,6 +31,7 @@ from .labels import write_labels
 FORMAT = "polyclinic-cohort"
 FORMAT_VERSION = 2
 SLICE = 16  # patients
+MOST_PATIENTS = 10**9
 TOGETHER = 256  # slices whose profiles are in memory at once when the cohort is finished
 RESUME = "run again with --resume"
 BYTES_PER_RECORD = 1_000_000  # where the modality does not say; generous, to refuse a full disk early
@@ -56,11 +58,14 @@ class Cohort:
     def open(cls, folder: Path) -> "Cohort":
         """A cohort on disk, finished or not. Raises InputError."""
         path = Path(folder) / MANIFEST
+        if not path.exists():
+            raise InputError(f"{folder}: no cohort there (expected a folder with {MANIFEST})")
+        require_file(path, "the manifest of a cohort")
         try:
             manifest = read_json(path.read_text(encoding="utf-8"))
             kind, version = manifest["format"], manifest["format_version"]
-        except OSError:
-            raise InputError(f"{folder}: no cohort there (expected a folder with {MANIFEST})") from None
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{path}: not the manifest of a cohort") from None
         if (kind, version) != (FORMAT, FORMAT_VERSION):
@@ -68,6 +73,7 @@ class Cohort:
                 f"{path}: expected {FORMAT} version {FORMAT_VERSION}, got {kind} version {version}; draw the cohort "
                 "again with polyclinic generate, or read it with the version that wrote it"
             )
+        _require_keys(manifest, path)
         return cls(Path(folder), manifest)
 
     @classmethod
@@ -357,6 +363,37 @@ def _manifest(header: Mapping[str, Any]) -> dict[str, Any]:
     kind = {"format": FORMAT, "format_version": FORMAT_VERSION, "synthetic": True, "status": "incomplete"}
     plain: dict[str, Any] = json.loads(json.dumps({**kind, **header}))
     return plain
+
+
+_KEYS: dict[str, tuple[type, ...]] = {
+    "status": (str,), "patients": (int,), "modalities": (dict,), "files": (dict,), "weights": (dict,), "draw": (dict,),
+    "labels": (list,), "use": (dict,), "watermark": (dict,),
+}  # fmt: skip
+
+
+def _require_keys(manifest: Mapping[str, Any], path: Path) -> None:
+    """Raises InputError where a key of a manifest that is there is of another kind than we write."""
+    for key in (
+        "status",
+        "patients",
+        "modalities",
+        *(["files"] if manifest.get("status") == "complete" else []),
+    ):
+        if key not in manifest:
+            raise InputError(f"{path}: damaged: {key} is missing; draw the cohort again, or copy it again")
+    for key, kinds in _KEYS.items():
+        value = manifest.get(key)
+        if key in manifest and (not isinstance(value, kinds) or isinstance(value, bool)):
+            raise InputError(
+                f"{path}: damaged: {key} is {type(value).__name__}, expected {kinds[0].__name__}"
+            )
+    if not 0 < manifest["patients"] <= MOST_PATIENTS or manifest["status"] not in ("complete", "incomplete"):
+        raise InputError(f"{path}: damaged: patients or status is not what a cohort has")
+    entries = manifest.get("files", {}).values()
+    if not all(isinstance(e, dict) and isinstance(e.get("bytes"), int) and "sha256" in e for e in entries):
+        raise InputError(f"{path}: damaged: files: expected bytes and sha256 of each file")
+    if not all(isinstance(own, dict) for own in manifest["modalities"].values()):
+        raise InputError(f"{path}: damaged: modalities: expected settings of each modality")
 
 
 def _bytes_per_patient(header: Mapping[str, Any]) -> int:

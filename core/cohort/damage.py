@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, listed
+from ..paths import inside
 from ..training.weights import digest
 
 Files = dict[str, dict[str, Any]]  # path below the cohort -> {"sha256", "bytes"}
@@ -15,7 +16,11 @@ def damage(folder: Path, files: Files, hashes: bool = True) -> list[str]:
     """Each file that is missing or was changed, a line each; without `hashes` one of the same size is as it was."""
     problems = []
     for name, entry in files.items():
-        path = folder / name
+        try:
+            path = inside(folder, name, "manifest.json")
+        except InputError as error:
+            problems.append(str(error))
+            continue
         if not path.is_file():
             problems.append(f"{name}: missing")
         elif path.stat().st_size != entry["bytes"] or (hashes and digest(path) != entry["sha256"]):

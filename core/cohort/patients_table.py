@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
+from ..errors import InputError, first_line
+from ..paths import file_name, require_file
 from ..profile import PatientProfile
 
 if TYPE_CHECKING:
@@ -54,14 +55,24 @@ def profiles(path: Path) -> Iterator[PatientProfile]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    require_file(path, "the table of a cohort's patients")
     try:
         content = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path}: cannot be read as a table of patients: {error}") from None
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(f"{path}: cannot be read as a table of patients: {first_line(error)}") from None
     home = {kind: mapping for mapping, kind in KINDS.items()}
+    kinds = {field.name: str(field.type) for field in content.schema}
+    lost = [name for name in OWN if name not in kinds]
+    odd = [n for n, kind in kinds.items() if n not in OWN and not n.startswith("has_") and kind not in home]
+    if lost or odd:
+        wrong = f"no column {lost[0]!r}" if lost else f"{odd[0]!r} is of type {kinds[odd[0]]}"
+        raise InputError(f"{path}: expected the table of patients that a cohort has, {wrong}")
     for row in content.to_pylist():
         values: dict[str, Any] = {name: row.pop(name) for name in OWN}
+        values["patient_id"] = file_name(
+            values["patient_id"], f"{path}: patient_id"
+        )  # files are called by it
         for name, value in row.items():
             if value is not None and not name.startswith("has_"):
-                values.setdefault(home[str(content.schema.field(name).type)], {})[name] = value
+                values.setdefault(home[kinds[name]], {})[name] = value
         yield PatientProfile(**values)

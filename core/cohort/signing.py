@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..paths import require_file
 from .disk import part_of, refusals, require_new_file, write_atomic
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ def _passphrase() -> bytes | None:
 
 
 def _bytes(path: Path) -> bytes:
+    require_file(path, "a key file")
     try:
         return path.read_bytes()
     except OSError as error:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..paths import require_file
 from ..types import BoolArray
 from .disk import require_new_file
 from .signing import write_secret
@@ -69,6 +70,7 @@ class Mark:
     @classmethod
     def load(cls, path: Path) -> "Mark":
         """The key of a file. Raises InputError."""
+        require_file(path, "a watermark key")
         try:
             text = path.read_text(encoding="ascii")
             key = bytes.fromhex(text.removeprefix(HEAD)) if text.startswith(HEAD) else b""

@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from ..cohort.disk import write_atomic
 from ..config import read_json
 from ..errors import BudgetExceeded, InputError
 from ..remarks import remark
+from ..text import say
 from .budget import DP_SGD, Budget, PrivacyPlan, compose
 from .population_identity import SAME, is_near, key_of, overlap, plain, sketch
 
@@ -188,7 +188,7 @@ def pay(
     epsilon = compose(list(named.values()), first.delta, "prv")
     if not rest:
         said = described(named, epsilon, seconds) + (f"; {note}" if note else "")
-        print(f"polyclinic: plan: {said}", file=sys.stderr, flush=True)
+        say(f"polyclinic: plan: {said}", aside=True)
     if how.ledger is not None:
         file = how.folder / RUN_FILE
         before = file.read_bytes() if file.exists() else None

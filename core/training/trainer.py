@@ -2,8 +2,8 @@
 
 import logging
 import math
+import os
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Sequence, Sized
@@ -11,6 +11,7 @@ from copy import deepcopy
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -23,7 +24,10 @@ from ..cohort.disk import part_of
 from ..dp.budget import PrivacyPlan
 from ..dp.dpsgd import Private
 from ..dp.ledger import current_run, end_run
+from ..errors import first_line
+from ..paths import require_file
 from ..remarks import remark
+from ..text import say
 from .fit import Fit, Outcome
 
 CHECKPOINT_EVERY = timedelta(minutes=3)
@@ -142,11 +146,10 @@ class Ticker(Callback):
             others = {k: float(v) for k, v in trainer.callback_metrics.items() if k != "loss"}
             extra = "".join(f"  {k} {v:.4f}" for k, v in others.items())
             if not trainer.progress_bar_callback:
-                print(
+                say(
                     f"{self.name}: step {done}/{self.steps}  loss {sum(recent) / len(recent):.4f}{extra}"
                     f"  {self.rows / spent:.0f} rows/s  {max(0.0, left) / 60:.1f} min left",
-                    file=sys.stderr,
-                    flush=True,
+                    aside=True,
                 )
 
 
@@ -193,7 +196,9 @@ def fit(
     if how.max_minutes:
         callbacks.append(Cap(how.max_minutes))
     began = time.monotonic()
-    taken = _run(trained, loader, how, steps, callbacks, last if how.resume and last.exists() else None)
+    taken = _run(
+        trained, loader, how, steps, callbacks, last if how.resume and sound(last, trained) else None
+    )
     module.eval()
     if taken < steps:
         charged = "; the budget is charged for all that were planned" if plan is not None else ""
@@ -204,6 +209,59 @@ def fit(
         return Outcome(taken, time.monotonic() - began, math.nan, steps)
     tail = ticker.losses[-max(1, len(ticker.losses) // 10) :] or [math.nan]
     return Outcome(taken, time.monotonic() - began, sum(tail) / len(tail), steps)
+
+
+STATE = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "global_step", "epoch"}
+
+
+def sound(path: Path, module: pl.LightningModule) -> bool:
+    """Whether a checkpoint is there that this module can go on from. A damaged one is set aside, which is remarked.
+
+    It is read as data alone: no code in it is run.
+    """
+    if not os.path.lexists(path):
+        return False
+    require_file(path, "a checkpoint")
+    reason = ""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        RuntimeError,
+        ValueError,
+        OSError,
+        EOFError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        UnpicklingError,
+    ) as error:
+        reason = first_line(error).split(".")[0][:120] or type(error).__name__
+    else:
+        reason = _fault(state, module)
+    if not reason:
+        return True
+    aside = path.with_name(f"{path.name}.damaged")
+    path.replace(aside)
+    remark(
+        f"{path}: not a checkpoint to go on from ({reason}); it is kept as {aside.name}, and training begins anew"
+    )
+    return False
+
+
+def _fault(state: Any, module: pl.LightningModule) -> str:
+    """What is wrong with a checkpoint's content, in words."""
+    if not isinstance(state, dict) or (lacking := sorted(STATE - set(state))):
+        return f"it lacks {', '.join(lacking[:3])}" if isinstance(state, dict) else "it is no mapping"
+    there, own = state["state_dict"], module.state_dict()
+    if not isinstance(there, dict) or set(there) != set(own):
+        return "its weights are those of another model"
+    for name, tensor in own.items():
+        if not isinstance(there[name], Tensor) or there[name].shape != tensor.shape:
+            return f"{name} has another shape than in this model"
+        if there[name].is_floating_point() and not there[name].isfinite().all():
+            return f"{name} is not finite"
+    return ""
 
 
 def seconds_a_step(

@@ -17,11 +17,12 @@ from pydantic import Field, ValidationError
 
 from ..cohort.disk import write_atomic
 from ..config import Settings, read_json
-from ..errors import InputError
+from ..errors import InputError, first_line
 from ..fields import Declaration
 from ..fields import Field as ProfileField
 from ..instance_name import named as instance_named
 from ..instance_name import stem_of
+from ..paths import file_name, require_file
 from ..types import Float32Array, FloatArray
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ class DataUsed(Settings):
     name: str
     licence: str
     citation: str = ""
-    rows: int
-    patients: int | None  # None: the set does not say
+    rows: int = Field(ge=0)
+    patients: int | None = Field(ge=0)  # None: the set does not say
     split: str = "train"
     privacy: str  # "public", or what the card says
 
@@ -53,11 +54,13 @@ class Card(Settings):
     kind: str
     data: list[DataUsed]
     privacy: str  # "public", or "epsilon E, delta D, patient level"
-    epsilon: float | None = None
-    delta: float | None = None
-    steps: int
-    planned_steps: int | None = None  # more than `steps` where --max-minutes ended the training; None: all
-    seconds: float = 0.0
+    epsilon: float | None = Field(default=None, gt=0)
+    delta: float | None = Field(default=None, gt=0, lt=1)
+    steps: int = Field(ge=0)
+    planned_steps: int | None = Field(
+        default=None, ge=0
+    )  # more than `steps` where --max-minutes ended the training; None: all
+    seconds: float = Field(default=0.0, ge=0)
     columns: list[str]  # of the condition, as the model was trained with
     model: dict[str, Any]
     figures: dict[str, float] = Field(default_factory=dict)
@@ -116,6 +119,7 @@ def halves(prefix: str, arrays: Mapping[str, FloatArray | Float32Array]) -> dict
 
 def read_card(path: Path) -> Card:
     """The card alone, without reading tensors or importing torch. Raises InputError."""
+    require_file(path, "a weight file")
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -123,9 +127,11 @@ def read_card(path: Path) -> Card:
                 raise ValueError("header too long")
             header = read_json(file.read(length))
         return Card.model_validate_json(header["__metadata__"][METADATA_KEY])
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such weight file") from None
-    except (struct.error, ValueError, KeyError, UnicodeDecodeError, ValidationError) as error:
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise InputError(f"{path}: its card is damaged: {key}: {first['msg']}") from None
+    except (struct.error, ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path}: not a Polyclinic weight file (safetensors with a card): {type(error).__name__}"
         ) from None
@@ -138,9 +144,22 @@ def load(path: Path) -> Weights:
 
     card = read_card(path)
     try:
-        return Weights(unpack(path.read_bytes()), card)
-    except SafetensorError as error:
-        raise InputError(f"{path}: damaged weight file: {error}") from None
+        tensors = unpack(path.read_bytes())
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: damaged weight file: {first_line(error)}") from None
+    _require_numbers(tensors, path)
+    return Weights(tensors, card)
+
+
+def _require_numbers(tensors: Mapping[str, "Tensor"], path: Path) -> None:
+    """Raises InputError for tensors of which nothing can be drawn: none, NaN or infinite numbers, all zero."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise InputError(
+                f"{path}: damaged weight file: {name} holds NaN or infinite numbers; train it again"
+            )
+    if not any(tensor.count_nonzero() for tensor in tensors.values()):
+        raise InputError(f"{path}: damaged weight file: all its numbers are zero; train it again")
 
 
 def restore(net: "Module", weights: Weights, prefix: str = "", strict: bool = True) -> None:
@@ -197,7 +216,7 @@ def place_of(name: str) -> Path | None:
     """Path of the weight file of just that name, `imaging-skin.safetensors` of `imaging:skin` or None."""
     if name in named():
         return named()[name]
-    paths = (folder / f"{stem_of(name)}.safetensors" for folder in folders())
+    paths = (folder / f"{file_name(stem_of(name), 'weights')}.safetensors" for folder in folders())
     return next((path for path in paths if path.is_file()), None)
 
 

@@ -8,11 +8,12 @@ from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ...core.config import Settings, parse
 from ...core.errors import InputError, listed
 from ...core.modality import TrainingSet
+from ...core.paths import file_name
 from ...core.profile import PatientProfile
 from ...core.progress import counted
 from ...core.remarks import remark
@@ -52,6 +53,14 @@ class Options(Settings):
     repeat: int = Field(default=1, ge=1)
     prior: bool = False
     shows: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("burned_in_list")
+    @classmethod
+    def _plain_name(cls, path: Path) -> Path:
+        """It is written: a dataset.yaml of others must not choose another place than the working directory."""
+        if path.suffix != ".txt":
+            raise ValueError(f"expected the name of a .txt file, got {str(path)!r:.80}")
+        return Path(file_name(path, "burned_in_list"))
 
 
 COLOURED = 0.03  # difference of two of a pixel's three values, from which on it has a colour

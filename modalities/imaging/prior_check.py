@@ -6,7 +6,6 @@ deviations of the draws. Under a budget that mean is a noised release, paid for 
 
 import json
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from ...core.errors import InputError
 from ...core.modality import Batch, TrainingSet
 from ...core.profile import PatientProfile, seed_for
 from ...core.remarks import remark
+from ...core.text import say
 from ...core.training.weights import Card, Weights
 from ...core.types import AnyArray, FloatArray
 from .data import channels_of
@@ -146,7 +146,7 @@ class Distance:
             f"(images of the prior's own kind: {self.floor:.2f}; from {FAR:g} on another kind of image)"
         )
         if self.value < FAR:
-            print(f"polyclinic: {said}", file=sys.stderr, flush=True)
+            say(f"polyclinic: {said}", aside=True)
             return
         if mismatch == "refuse":
             raise InputError(f"{said}; {HOW_TO_GO_ON}")

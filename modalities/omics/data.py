@@ -6,11 +6,12 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ...core.config import Settings, parse
 from ...core.errors import InputError
 from ...core.modality import Record, TrainingSet
+from ...core.paths import file_name
 from ...core.types import BoolArray, Float32Array
 from .classes import classes_of, of_breast
 from .followup import Columns, FollowUp, read_followup
@@ -39,6 +40,14 @@ class Options(Settings):
     tumour: str | None = None
     indicated: list[str] = Field(default_factory=list)
     survival: Columns | None = None
+
+    @field_validator("assays")
+    @classmethod
+    def _called_by(cls, assays: dict[str, str | Source]) -> dict[str, str | Source]:
+        """Files are called by the names of assays."""
+        for name in assays:
+            file_name(name, "assays")
+        return assays
 
 
 @dataclass(frozen=True)

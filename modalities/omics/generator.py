@@ -8,6 +8,7 @@ import torch
 from ...core.condition import field_of, select
 from ...core.errors import InputError
 from ...core.modality import Batch, Record
+from ...core.paths import file_name
 from ...core.profile import PatientProfile, seed_for
 from ...core.training.weights import Weights, restore
 from ...core.types import Float32Array, IntArray
@@ -93,6 +94,8 @@ class OmicsGenerator:
     def __init__(self, weights: Weights, columns: Sequence[str], assays: Sequence[str] = ()) -> None:
         self.sampler, self.columns = Sampler(weights), columns
         symbols = self.sampler.layout.symbols
+        for name in symbols:
+            file_name(name, f"weights {weights.card.name}: assay")  # which files are called by
         if absent := [name for name in assays if name not in symbols]:
             raise InputError(
                 f"omics.assays: the weights {weights.card.name} have no {absent[0]!r}; expected some of: "

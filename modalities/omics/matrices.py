@@ -11,7 +11,8 @@ import numpy as np
 from ...core.config import Settings
 from ...core.errors import InputError
 from ...core.ids import id_text, match_ids
-from ...core.tables import STORES, open_store, read_frame
+from ...core.paths import require_file
+from ...core.tables import STORES, open_store, read_frame, require_chunks
 from ...core.types import Float32Array
 from .genes import feature_names, split_names
 from .log1p import record_values
@@ -57,9 +58,9 @@ def read_matrix(path: Path, wanted: Sequence[str], assay: str, source: Source) -
     Raises InputError: no such file, format, column, layer or modality; keys or features that repeat; cells that
     are not numbers.
     """
-    if not path.exists():
-        raise InputError(f"{path}: no such file; expected the matrix of an assay")
     suffix = next((s for s in reversed(path.suffixes) if s not in PACKED), "")
+    if not (suffix == ".zarr" and path.is_dir()):
+        require_file(path, "the matrix of an assay")
     if suffix in STORES:
         if source.transposed:
             raise InputError(f"{path}: transposed is for tables; the rows of AnnData are its obs")
@@ -202,11 +203,14 @@ def _rows_of(stored: Any, rows: Sequence[int], where: str) -> Float32Array:
     from anndata.io import read_elem
 
     if not hasattr(stored, "shape"):  # sparse: a group of three arrays, small enough to be read whole
+        for part in ("data", "indices", "indptr"):
+            require_chunks(stored[part], f"{where}, {part}")
         return np.asarray(read_elem(stored).tocsr()[list(rows)].toarray(), dtype=np.float32)
     if len(stored.shape) != 2 or np.dtype(stored.dtype).kind not in "iufb":
         raise InputError(
             f"{where}: expected a matrix of numbers, got shape {stored.shape}, type {stored.dtype}"
         )
+    require_chunks(stored, where)
     values = np.empty((len(rows), stored.shape[1]), np.float32)
     places = np.asarray(rows, dtype=np.int64)
     for start in range(0, stored.shape[0], BLOCK):

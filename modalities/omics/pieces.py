@@ -15,6 +15,7 @@ import numpy as np
 
 from ...core.cohort.patients_table import columns
 from ...core.modality import Record
+from ...core.paths import file_name
 from ...core.profile import PatientProfile
 from ...core.types import AnyArray, IntArray
 from .classes import drawn
@@ -75,7 +76,8 @@ def write(records: Sequence[Record], profiles: Sequence[PatientProfile], folder:
     paths = [_save(folder / OBS, _with_outcomes(columns(known, {}), records))]
     for assay in sorted({n for record in records for n in record.arrays if f"{n}_var" in record.arrays}):
         rows = [i for i, record in enumerate(records) if assay in record.arrays]
-        paths.append(_save(folder / f"{assay}.arrow", _table(assay, rows, [records[i] for i in rows])))
+        table = _table(assay, rows, [records[i] for i in rows])
+        paths.append(_save(folder / f"{file_name(assay, 'assay')}.arrow", table))
     return paths
 
 
