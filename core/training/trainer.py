@@ -15,6 +15,7 @@ from pickle import UnpicklingError
 from typing import Any, cast
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, Timer
 from torch import Tensor
@@ -24,7 +25,7 @@ from ..cohort.disk import part_of
 from ..dp.budget import PrivacyPlan
 from ..dp.dpsgd import Private
 from ..dp.ledger import current_run, end_run
-from ..errors import first_line
+from ..errors import InputError, first_line
 from ..paths import require_file
 from ..remarks import remark
 from ..text import say
@@ -196,9 +197,8 @@ def fit(
     if how.max_minutes:
         callbacks.append(Cap(how.max_minutes))
     began = time.monotonic()
-    taken = _run(
-        trained, loader, how, steps, callbacks, last if how.resume and sound(last, trained) else None
-    )
+    goes_on = how.resume and sound(last, trained, plan is not None)
+    taken = _run(trained, loader, how, steps, callbacks, last if goes_on else None)
     module.eval()
     if taken < steps:
         charged = "; the budget is charged for all that were planned" if plan is not None else ""
@@ -211,20 +211,26 @@ def fit(
     return Outcome(taken, time.monotonic() - began, sum(tail) / len(tail), steps)
 
 
+PLAIN = [  # beside tensors and plain types: NumPy's numbers, which plans may hold
+    np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType, np.dtypes.BoolDType,
+    np._core.multiarray.scalar,
+]  # fmt: skip
 STATE = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "global_step", "epoch"}
 
 
-def sound(path: Path, module: pl.LightningModule) -> bool:
+def sound(path: Path, module: pl.LightningModule, private: bool) -> bool:
     """Whether a checkpoint is there that this module can go on from. A damaged one is set aside, which is remarked.
 
-    It is read as data alone: no code in it is run.
+    It is read as data alone: no code in it is run. Raises InputError for a damaged one of a private run, which is paid
+    for: without it the data would be looked at anew.
     """
     if not os.path.lexists(path):
         return False
     require_file(path, "a checkpoint")
     reason = ""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(PLAIN):
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except (
         RuntimeError,
         ValueError,
@@ -241,6 +247,11 @@ def sound(path: Path, module: pl.LightningModule) -> bool:
         reason = _fault(state, module)
     if not reason:
         return True
+    if private:
+        raise InputError(
+            f"{path}: not a checkpoint to go on from ({reason}); put it back from a copy, or move it away and begin a new "
+            "run, which is charged"
+        )
     aside = path.with_name(f"{path.name}.damaged")
     path.replace(aside)
     remark(

@@ -14,6 +14,7 @@ from bad_inputs.table import sample
 CASES, SEED = 90, 1
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_sample_of_bad_inputs_ends_well(tmp_path: Path) -> None:
     with Worker(tmp_path) as worker, closing(Runner(worker, tmp_path)) as runner:

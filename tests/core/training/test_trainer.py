@@ -1,7 +1,8 @@
 """Trainings that --max-minutes ends, and the plans of private ones: what is said, charged and finished."""
 
+import pickle
 import time
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import lightning.pytorch as pl
 import pytest
@@ -11,10 +12,11 @@ from torch.utils.data import TensorDataset
 
 from polyclinic.core.dp.budget import Budget, PrivacyPlan
 from polyclinic.core.dp.ledger import Ledger, pay
-from polyclinic.core.remarks import remarks
+from polyclinic.core.errors import InputError
+from polyclinic.core.remarks import DataWarning, remarks
 from polyclinic.core.training import planning
 from polyclinic.core.training.fit import Fit, Outcome
-from polyclinic.core.training.trainer import fit, seconds_a_step
+from polyclinic.core.training.trainer import STATE, fit, seconds_a_step, sound
 
 STEPS = 60
 ROWS = TensorDataset(torch.linspace(-1, 1, 40)[:, None], torch.linspace(-2, 2, 40)[:, None])
@@ -110,3 +112,28 @@ def test_no_more_steps_are_planned_than_fit_and_a_resumed_run_keeps_them(
     monkeypatch.setattr(planning.trainer, "seconds_a_step", lambda *_: 7.0)
     resumed = how(tmp_path, max_minutes=minutes, resume=True)
     assert planning.plan(Line(), [], resumed, "line", STEPS, 8, of)[0] == planned
+
+
+DAMAGE = {
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "code": lambda path: path.write_bytes(pickle.dumps(PurePosixPath("/"))),
+    "another model": lambda path: torch.save({**torch.load(path, weights_only=True), "state_dict": {}}, path),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_a_damaged_checkpoint_is_set_aside_and_told_or_refused_where_it_was_paid_for(how, tmp_path):
+    net, path = pl.LightningModule(), tmp_path / "last.ckpt"
+    net.layer = torch.nn.Linear(2, 1)
+    assert not sound(path, net, private=False)
+    whole = {key: {} for key in STATE} | {"state_dict": net.state_dict()}
+    torch.save(whole, path)
+    assert sound(path, net, private=True)
+    DAMAGE[how](path)
+    with pytest.raises(InputError, match="move it away and begin a new run, which is charged"):
+        sound(path, net, private=True)
+    assert path.exists()
+    with pytest.warns(DataWarning, match=r"kept as last\.ckpt\.damaged, and training begins anew"):
+        assert not sound(path, net, private=False)
+    assert not path.exists()
