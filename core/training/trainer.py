@@ -249,8 +249,8 @@ def sound(path: Path, module: pl.LightningModule, private: bool) -> bool:
         return True
     if private:
         raise InputError(
-            f"{path}: not a checkpoint to go on from ({reason}); put it back from a copy, or move it away and begin a new "
-            "run, which is charged"
+            f"{path}: not a checkpoint to go on from ({reason}); put it back from a copy, or move it away and "
+            "begin a new run, which is charged"
         )
     aside = path.with_name(f"{path.name}.damaged")
     path.replace(aside)
