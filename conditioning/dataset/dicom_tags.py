@@ -92,7 +92,6 @@ def read_tags(
     wanted = _wanted(keep or {}, folder)
     images: list[TaggedImage] = []
     unreadable: list[str] = []
-    without: list[str] = []
     kinds = {name: Counter[str]() for name in KIND}
     strange: Counter[str] = Counter()
     paths = [path for path in _paths(folder, pattern) if path.relative_to(folder).as_posix() not in besides]
@@ -109,8 +108,6 @@ def read_tags(
         if not ("Rows" in tags or traced):
             if _of_images(tags):
                 unreadable.append(f"{record} (it is cut before its pixels)")
-            else:
-                without.append(record)
             continue
         for name in KIND:
             kinds[name][_word(tags, name)] += 1
@@ -127,8 +124,6 @@ def read_tags(
         kept = f" with {wanted}" if wanted else ""
         raise InputError(f"{folder}: no DICOM image{kept} among {len(paths)} files that match {pattern!r}")
     _require_one_kind(folder, kinds, wanted)
-    if without:
-        remark(f"{folder}: {len(without)} DICOM files hold no image and are left out: {listed(without, 3)}")
     for name, count in strange.items():
         remark(f"{folder}: {name} is out of range in {count} files: taken as unknown")
     return images

@@ -25,7 +25,7 @@ from ..cohort.disk import part_of
 from ..dp.budget import PrivacyPlan
 from ..dp.dpsgd import Private
 from ..dp.ledger import current_run, end_run
-from ..errors import InputError, first_line
+from ..errors import first_line
 from ..paths import require_file
 from ..remarks import remark
 from ..text import say
@@ -197,7 +197,7 @@ def fit(
     if how.max_minutes:
         callbacks.append(Cap(how.max_minutes))
     began = time.monotonic()
-    goes_on = how.resume and sound(last, trained, plan is not None)
+    goes_on = how.resume and (sound(last, trained) if plan is None else last.exists())
     taken = _run(trained, loader, how, steps, callbacks, last if goes_on else None)
     module.eval()
     if taken < steps:
@@ -218,11 +218,10 @@ PLAIN = [  # beside tensors and plain types: NumPy's numbers, which plans may ho
 STATE = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "global_step", "epoch"}
 
 
-def sound(path: Path, module: pl.LightningModule, private: bool) -> bool:
+def sound(path: Path, module: pl.LightningModule) -> bool:
     """Whether a checkpoint is there that this module can go on from. A damaged one is set aside, which is remarked.
 
-    It is read as data alone: no code in it is run. Raises InputError for a damaged one of a private run, which is paid
-    for: without it the data would be looked at anew.
+    It is read as data alone: no code in it is run.
     """
     if not os.path.lexists(path):
         return False
@@ -247,11 +246,6 @@ def sound(path: Path, module: pl.LightningModule, private: bool) -> bool:
         reason = _fault(state, module)
     if not reason:
         return True
-    if private:
-        raise InputError(
-            f"{path}: not a checkpoint to go on from ({reason}); put it back from a copy, or move it away and "
-            "begin a new run, which is charged"
-        )
     aside = path.with_name(f"{path.name}.damaged")
     path.replace(aside)
     remark(
