@@ -37,14 +37,9 @@ def read_table(path: Path) -> "pd.DataFrame":
     require_file(path, "the table that lists the records")
     try:
         if path.suffix == ".parquet":
-<<<<<<< HEAD
-            return pd.read_parquet(
-                path, use_threads=False, pre_buffer=False
-            )  # wide tables: a quarter of the memory
-=======
-            found = pd.read_parquet(path)
+            # wide tables: a quarter of the memory
+            found = pd.read_parquet(path, use_threads=False, pre_buffer=False)
             return found if isinstance(found.index, pd.RangeIndex) else found.reset_index()
->>>>>>> 7e8b2bd (Bad inputs: a generator of cases, a judge, and one place each for paths, printed text, splits, tables, settings' bounds)
         separator = "\t" if ".tsv" in path.suffixes else ","
         require_even(path, separator)
         return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, na_values=[""])
