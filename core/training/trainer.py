@@ -228,7 +228,8 @@ def sound(path: Path, module: pl.LightningModule) -> bool:
     require_file(path, "a checkpoint")
     reason = ""
     try:
-        with torch.serialization.safe_globals(PLAIN):
+        with torch.serialization.safe_globals(PLAIN), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles of another protocol
             state = torch.load(path, map_location="cpu", weights_only=True)
     except (
         RuntimeError,
