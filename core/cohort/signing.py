@@ -84,18 +84,22 @@ def canonical(values: Mapping[str, Any]) -> bytes:
 def new_key(path: Path) -> str:
     """Make a key pair: the private half in `path`, readable by its owner only, the public one in `path`.pub.
 
-    Returns the public key in hex. Raises InputError if a file is there already, or cannot be written; nothing is left
-    then.
+    Returns the public key in hex. A private half whose public one is not there, as a killed run leaves it, gets that.
+    Raises InputError if both are there already, or a file cannot be written; nothing is left then.
     """
     from cryptography.hazmat.primitives import serialization as form
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     public_path = path.with_name(f"{path.name}.pub")
-    require_new_file(path)
     require_new_file(public_path)
-    private, secret = Ed25519PrivateKey.generate(), _passphrase()
-    lock = form.BestAvailableEncryption(secret) if secret else form.NoEncryption()
-    write_secret(path, private.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, lock))
+    secret, there = _passphrase(), path.is_file()
+    if there:
+        private = Signer.load(path)._private
+    else:
+        require_new_file(path)
+        private = Ed25519PrivateKey.generate()
+        lock = form.BestAvailableEncryption(secret) if secret else form.NoEncryption()
+        write_secret(path, private.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, lock))
     public = private.public_key()
     with refusals(path.parent):
         try:
@@ -103,7 +107,8 @@ def new_key(path: Path) -> str:
                 public_path, public.public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
             )
         except OSError:
-            path.unlink()
+            if not there:
+                path.unlink()
             raise
     return public.public_bytes_raw().hex()
 

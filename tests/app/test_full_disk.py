@@ -212,3 +212,6 @@ def test_a_key_of_a_killed_run_is_in_nobodys_way(tmp_path: Path) -> None:
     public = new_key(tmp_path / "k.pem")
     assert Signer.load(tmp_path / "k.pem").public == public
     assert {path.name for path in tmp_path.iterdir()} == {"k.pem", "k.pem.pub"}
+    (tmp_path / "k.pem.pub").unlink()  # as if it was killed between the two
+    assert new_key(tmp_path / "k.pem") == public
+    assert (tmp_path / "k.pem.pub").exists()
