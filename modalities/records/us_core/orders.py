@@ -126,7 +126,7 @@ def devices(writer: Writer) -> None:
         _device(writer, "ventilator", "Ventilator at the bedside", content, [])
 
 
-def _device(writer: Writer, key: str, says: str, content: dict[str, object], profiles: list[str]) -> None:
+def _device(writer: Writer, key: str, says: str, content: Mapping[str, object], profiles: list[str]) -> None:
     writer.add("Device", key, says, {"status": "active", **content, "patient": writer.subject}, profiles)
 
 
