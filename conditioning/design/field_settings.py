@@ -165,9 +165,9 @@ def _check_parents(
 ) -> None:
     """What a field depends on must be a flag, or FIELD=CLASS of a category, that is drawn before it."""
     always = made.always_if if isinstance(made, Prevalence) else []
-    number = isinstance(made, NumberSpread)
-    wider, shaped = (list(made.sd_given), list(made.shape_given)) if number else ([], [])
-    asked_of = {"given": list(made.given), "sd_given": wider, "shape_given": shaped, "always_if": always}
+    asked_of = {"given": list(made.given), "always_if": always}
+    if isinstance(made, NumberSpread):
+        asked_of |= {"sd_given": list(made.sd_given), "shape_given": list(made.shape_given)}
     for place, names in asked_of.items():
         for name in names:
             owner, _, value = name.partition("=")

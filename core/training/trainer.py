@@ -6,7 +6,7 @@ import os
 import statistics
 import time
 import warnings
-from collections.abc import Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
 from copy import deepcopy
 from dataclasses import replace
 from datetime import timedelta
@@ -211,7 +211,8 @@ def fit(
     return Outcome(taken, time.monotonic() - began, sum(tail) / len(tail), steps)
 
 
-PLAIN = [  # beside tensors and plain types: NumPy's numbers, which plans may hold
+# beside tensors and plain types: NumPy's numbers, which plans may hold
+PLAIN: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType, np.dtypes.BoolDType,
     np._core.multiarray.scalar,
 ]  # fmt: skip

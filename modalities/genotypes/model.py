@@ -39,10 +39,9 @@ class GenotypeRules:
         self._carries = np.zeros((len(sites), self._most), dtype=np.int8)  # (site, haplotype of its block)
         place = {block.name: i for i, block in enumerate(blocks)}
         self._block_of = np.array([place[site.block] for site in sites])
-        for row, site in zip(self._carries, sites, strict=True):
-            row[: len(blocks[place[site.block]].haplotypes)] = [
-                site.id in h.carries for h in blocks[place[site.block]].haplotypes
-            ]
+        for carries, site in zip(self._carries, sites, strict=True):
+            haplotypes = blocks[place[site.block]].haplotypes
+            carries[: len(haplotypes)] = [site.id in h.carries for h in haplotypes]
 
     def sample(self, batch: Batch) -> list[Record]:
         """Array `alleles` (site, haplotype) int8: 0 REF, 1 ALT, -1 none; men have one X and one Y."""

@@ -147,7 +147,7 @@ def infusions_are_ordered(case: Case) -> Found:
     for given in case.of("MedicationAdministration"):
         request = given["request"]["reference"]
         drug = case.by_name.get(request, {}).get("medicationCodeableConcept")
-        start = given.get("effectivePeriod", {}).get("start") or given.get("effectiveDateTime")
+        start = given.get("effectivePeriod", {}).get("start") or given["effectiveDateTime"]
         runs = orders.get(request)
         if drug != given["medicationCodeableConcept"] or runs is None:
             yield Case.name(given), "given without an order of that drug"

@@ -95,11 +95,9 @@ class WfdbFormat:
 def _write(record: Record, profile: PatientProfile, place: Path, gain: int, together: bool) -> list[Path]:
     arrays, facts, leads = record.arrays, record.facts, leads_of(record)
     names = [name for name in ("ecg", "ecg_clean") if name in arrays]
-    midnight, study = (
-        profile.index_date and chart_begins(profile.index_date),
-        Study.of(facts, profile.index_date),
-    )
-    taken = study and study.taken
+    day, study = profile.index_date, Study.of(facts, profile.index_date)
+    midnight = None if day is None else chart_begins(day)
+    taken = None if study is None else study.taken
     for name in names:
         notes = {} if name == "ecg_clean" else _notes(facts, NOTED)
         lines = [*_comments(profile, notes), *dx_lines(record)]

@@ -117,8 +117,9 @@ def _joined(path: Path, segments: Sequence[list[str]], raw: bool) -> Tracing:
     if not whole:
         raise InputError(f"{path}: expected a WFDB record with signals, its header lists none")
     known: dict[tuple[str, int], tuple[str, float]] = {}  # unit and rate, by name and which of that name
-    for part in whole:
-        for key, said in zip(_numbered(part.names), zip(part.units, part.rates, strict=True), strict=True):
+    for signals in whole:
+        of_each = zip(signals.units, signals.rates, strict=True)
+        for key, said in zip(_numbered(signals.names), of_each, strict=True):
             if known.setdefault(key, said) != said:
                 was, got = (f"{unit} at {rate:g} Hz" for unit, rate in (known[key], said))
                 raise InputError(

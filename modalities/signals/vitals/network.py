@@ -186,7 +186,8 @@ class VitalsNet(nn.Module):
         """(..., bins) logits."""
         lattice, c = self.lattice, self.lattice.order[place]
         bins = lattice.bins[c]
-        sharp, tail, shift, odd, near, steps = out.split([1, 1, 1, 1, 2 * NEAR + 1, bins], dim=-1)
+        parts = [1, 1, 1, 1, 2 * NEAR + 1, bins]
+        sharp, tail, shift, odd, near, steps = torch.split(out, parts, dim=-1)
         ladder = getattr(self, f"ladder{c}")
         with _exact(out):
             centre = line[..., place : place + 1]
