@@ -29,7 +29,9 @@ from .tumours import Tumours
 
 SHARES = (0.28, 0.02, 0.04, 0.66)  # of the budget, in the order of private.RELEASES
 COVARIATE_PART = 0.4  # of a row's length, relative to the class
-NOISY = 0.03  # noise on a class's mean, in spreads of a feature, from which on classes go before all else
+# noise on a class's mean, in spreads of a feature, from which on classes go before all else. At .10 (504 miRNAs of 448
+# patients) projections still keep the genes' correlations: agreement .52 on held-out training rows, .10 without them
+NOISY = 0.2
 DROWNED = 0.8  # the same, from which on classes teach nothing
 EFFECTS = np.array([0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2])  # standard deviations of effects that the prior mixes
 EPSILONS = (*range(1, 21), 25, 30, 40, 50, 75, 100)  # that a refusal may name

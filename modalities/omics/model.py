@@ -170,10 +170,12 @@ def _privately(
     hidden = (
         0.0 if modules or len(tumours.classes) < 2 else class_means.class_noise(tumours, budget, survival)
     )
-    by_classes = hidden > class_means.NOISY
+    limit = noise_limit(budget, survival, modules)
+    drowns = limit > MOST_NOISE * count
+    by_classes = hidden > class_means.NOISY or (drowns and hidden > 0)
     if by_classes and not drowned:
         class_means.require_signal(tumours, budget, survival, (how.asked or budget.epsilon) / budget.epsilon)
-    elif (limit := noise_limit(budget, survival, modules)) > MOST_NOISE * count and not drowned:
+    elif drowns and not drowned:
         raise InputError(
             f"epsilon {budget.epsilon:g} at delta {budget.delta:g}: {count} patients are too few, the noise would "
             f"hide the classes; {int(np.ceil(limit / MOST_NOISE))} patients would do, or a larger epsilon"
