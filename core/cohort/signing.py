@@ -4,6 +4,7 @@ import json
 import os
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +92,7 @@ def new_key(path: Path) -> str:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     public_path = path.with_name(f"{path.name}.pub")
+    drop_part(path)
     require_new_file(public_path)
     secret, there = _passphrase(), path.is_file()
     if there:
@@ -129,6 +131,14 @@ def read_public(key: str) -> str:
             f"{key}: expected a public Ed25519 key in PEM (NAME.pub of polyclinic keys), or 64 hex digits"
         )
     return public.public_bytes_raw().hex()
+
+
+def drop_part(path: Path) -> None:
+    """Remove what a killed write_secret left beside a file: it may be a second link to the secret."""
+    with suppress(
+        OSError
+    ):  # where it cannot be removed, nothing can be written either, which write_secret says
+        part_of(path).unlink(missing_ok=True)
 
 
 def write_secret(path: Path, content: bytes) -> None:

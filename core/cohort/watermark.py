@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..paths import require_file
 from ..types import BoolArray
 from .disk import require_new_file
-from .signing import write_secret
+from .signing import drop_part, write_secret
 
 KEY_BYTES = 32
 SHARE = 0.125  # of the samples that carry a mark; half of these are moved, by one step
@@ -62,6 +62,7 @@ class Mark:
     @classmethod
     def new(cls, path: Path) -> "Mark":
         """Make a key in a new file that its owner alone may read. Raises InputError if a file is there."""
+        drop_part(path)
         require_new_file(path)
         mark = cls(secrets.token_bytes(KEY_BYTES))
         write_secret(path, f"{HEAD}{mark.key.hex()}\n".encode())

@@ -194,7 +194,9 @@ def pay(
         before = file.read_bytes() if file.exists() else None
         run = current_run(how.folder) if rest else _run(how, named)
         try:
-            Ledger(how.ledger).charge_all(
+            ledger = Ledger(how.ledger)
+            _name_charged(before, run, ledger, how)
+            ledger.charge_all(
                 how.population or population, named, how.limit, run, how.people,
                 stated=bool(how.population), only=only,
             )  # fmt: skip
@@ -246,6 +248,21 @@ def _run(how: "Fit", plans: Mapping[str, PrivacyPlan]) -> str:
     values = {"run": run, "steps": {purpose: plan.steps for purpose, plan in plans.items()}}
     write_atomic(how.folder / RUN_FILE, json.dumps(values).encode())
     return run
+
+
+def _name_charged(before: bytes | None, run: str, ledger: Ledger, how: "Fit") -> None:
+    """Say so where another run was begun in how.folder, and charged: the new one is charged beside it."""
+    try:
+        last = str(read_json((before or b"{}").decode())["run"])
+    except (ValueError, KeyError, TypeError, InputError):  # none, or damaged
+        return
+    if last != run and any(entry.run == last for entry in ledger.entries()):
+        hint = "" if how.resume else "; --resume goes on under its charge, where a model can be resumed"
+        say(
+            f"polyclinic: {how.folder}: run {last}, which was begun there, was charged already; this one is charged "
+            f"too{hint}",
+            aside=True,
+        )
 
 
 def _put_back(file: Path, before: bytes | None) -> None:

@@ -13,7 +13,7 @@ from difflib import SequenceMatcher
 from hashlib import sha256
 from pathlib import Path
 
-from ..cohort.signing import write_secret
+from ..cohort.signing import drop_part, write_secret
 from ..errors import InputError
 
 KEY_BYTES = 32
@@ -48,6 +48,7 @@ def key_of(ledger: Path, used: bool = False) -> bytes:
     a new one would recognise nobody.
     """
     path = ledger.with_name(ledger.name + ".key")
+    drop_part(path)
     if not path.exists() and not used:
         with suppress(FileExistsError):  # another process was first
             write_secret(path, secrets.token_hex(KEY_BYTES).encode())

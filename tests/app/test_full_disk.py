@@ -18,6 +18,9 @@ from polyclinic.app import cli
 from polyclinic.app.engines import generation
 from polyclinic.conditioning.population import Population
 from polyclinic.core.cohort.signing import Signer, new_key
+from polyclinic.core.cohort.watermark import Mark
+from polyclinic.core.dp.population_identity import key_of
+from polyclinic.core.errors import InputError
 
 PLUGIN = Path(__file__).parents[1] / "plugin"
 DATASET = {
@@ -215,3 +218,27 @@ def test_a_key_of_a_killed_run_is_in_nobodys_way(tmp_path: Path) -> None:
     (tmp_path / "k.pem.pub").unlink()  # as if it was killed between the two
     assert new_key(tmp_path / "k.pem") == public
     assert (tmp_path / "k.pem.pub").exists()
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_no_second_link_to_a_secret_stays(tmp_path: Path, both: bool) -> None:
+    """As a kill leaves it between linking the file and removing its part."""
+    key, part, mark = tmp_path / "k.pem", tmp_path / ".k.pem.part", tmp_path / "mark.key"
+    new_key(key)
+    os.link(key, part)
+    if both:
+        with pytest.raises(InputError, match="already there"):
+            new_key(key)
+    else:
+        (tmp_path / "k.pem.pub").unlink()
+        new_key(key)
+    assert not part.exists()
+    assert key.stat().st_nlink == 1
+    Mark.new(mark)
+    os.link(mark, tmp_path / ".mark.key.part")
+    with pytest.raises(InputError, match="already there"):
+        Mark.new(mark)
+    key_of(tmp_path / "ledger.jsonl")
+    os.link(tmp_path / "ledger.jsonl.key", tmp_path / ".ledger.jsonl.key.part")
+    key_of(tmp_path / "ledger.jsonl", used=True)
+    assert not list(tmp_path.glob(".*.part"))

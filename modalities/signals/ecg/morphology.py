@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import ndtr, ndtri
-from torch import Tensor, from_numpy
 
 from ....core.types import Float32Array, FloatArray
 from .fiducials import TIMES, align, at_knots, even, locate, ordered, unalign
 from .noise import BANDS, TEXTURE, NoiseModel
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 QUANTILES = np.linspace(0.004, 0.996, 63)
 SMALLEST = 1e-3  # mV, the least size of a wave
@@ -205,7 +208,7 @@ class MorphologyModel:
         mean = np.append(code, 1.0) @ self.regression
         return self.space.morphology(np.clip(mean + residual, *self.limits))
 
-    def tensors(self) -> dict[str, Tensor]:
+    def tensors(self) -> dict[str, "Tensor"]:
         """For a weight file; `of` reads them."""
         out = {f"heart.{stored}": getattr(self, name) for name, stored in STORED.items()}
         for name, basis in self.space.bases.items():
@@ -213,7 +216,7 @@ class MorphologyModel:
         return stored_floats(out)
 
     @classmethod
-    def of(cls, tensors: Mapping[str, Tensor]) -> "MorphologyModel":
+    def of(cls, tensors: Mapping[str, "Tensor"]) -> "MorphologyModel":
         """From the tensors of a weight file."""
         arrays = {name: t.double().numpy() for name, t in tensors.items() if name.startswith("heart.")}
         bases = {
@@ -231,6 +234,8 @@ def as_correlation(matrix: FloatArray) -> FloatArray:
     return np.asarray(out / np.sqrt(np.outer(np.diag(out), np.diag(out))))
 
 
-def stored_floats(arrays: Mapping[str, FloatArray]) -> dict[str, Tensor]:
+def stored_floats(arrays: Mapping[str, FloatArray]) -> dict[str, "Tensor"]:
     """Arrays as a weight file keeps them."""
+    from torch import from_numpy  # a live monitor needs no torch
+
     return {name: from_numpy(value.astype(np.float32)).contiguous() for name, value in arrays.items()}

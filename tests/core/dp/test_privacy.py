@@ -19,7 +19,7 @@ from torch.utils.data import TensorDataset
 from polyclinic.core.dp import budget as budget_module
 from polyclinic.core.dp.budget import DROWNED, Budget, PrivacyPlan, compose, noise_for
 from polyclinic.core.dp.dpsgd import PatientSampler, Private
-from polyclinic.core.dp.ledger import RUN_FILE, Entry, Ledger, current_run, described, pay
+from polyclinic.core.dp.ledger import RUN_FILE, Entry, Ledger, current_run, described, end_run, pay
 from polyclinic.core.errors import BudgetExceeded, InputError
 from polyclinic.core.training.fit import Fit, Outcome
 from polyclinic.core.training.trainer import fit
@@ -435,6 +435,25 @@ def test_a_killed_run_goes_on_under_its_own_entry(tmp_path: Path, every: str, sa
     assert done.steps == 30
     assert ledger.entries() == booked
     assert torch.load(checkpoint, weights_only=False)["global_step"] == 30
+
+
+def test_a_run_begun_anew_says_that_another_was_charged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pay(how(tmp_path), PLAN, "a", "slope")  # as if it was killed after the charge
+    assert "charged already" not in capsys.readouterr().err
+    pay(how(tmp_path, resume=True), PLAN, "a", "slope")
+    assert "charged already" not in capsys.readouterr().err
+    assert len(Ledger(tmp_path / "ledger.jsonl").entries()) == 1
+    run = current_run(tmp_path / "run")
+    pay(how(tmp_path), PLAN, "a", "slope")
+    said = capsys.readouterr().err
+    assert f"run {run}, which was begun there, was charged already" in said
+    assert "--resume" in said
+    end_run(tmp_path / "run")  # as if it was killed before it saved what it had learnt
+    pay(how(tmp_path, resume=True), PLAN, "a", "slope")
+    assert "was charged already" in capsys.readouterr().err
+    assert len(Ledger(tmp_path / "ledger.jsonl").entries()) == 3
 
 
 def test_a_refused_run_leaves_no_trace(tmp_path: Path) -> None:
