@@ -3,8 +3,10 @@
 import json
 import os
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from .case import HARMLESS, OTHER, REFUSED, TOLD, Change, Edit
@@ -46,6 +48,7 @@ MUST = {  # values of a card that nothing may take
     "privacy": (None,),
 }
 Tensors = dict[str, Any]
+NOWHERE = "a_module_of_nowhere"
 
 
 def of_weights(file: str, deep: bool = True) -> list[Change]:
@@ -394,13 +397,16 @@ def of_key(file: str) -> list[Change]:
     ]  # type: ignore[misc]
 
 
+def _of_nowhere() -> object:
+    """Of a class whose module exists in this process alone: a loader that looks it up elsewhere fails."""
+    module = sys.modules.setdefault(NOWHERE, ModuleType(NOWHERE))
+    kind = module.__dict__.setdefault("Thing", type("Thing", (), {"__module__": NOWHERE}))
+    return kind()
+
+
 def of_checkpoint(file: str) -> list[Change]:
     """A checkpoint that is damaged, of another model, or holds code: set aside and told, or refused."""
     import pickle
-
-    class Evil:
-        def __reduce__(self) -> tuple[Any, ...]:
-            return os.mkdir, ("../../evil",)
 
     name = (Path(file).name, "checkpoint")
 
@@ -417,7 +423,7 @@ def of_checkpoint(file: str) -> list[Change]:
         "empty": b"",
         "a word": b"hello",
         "zeros": bytes(2000),
-        "code": pickle.dumps(Evil()),
+        "code": pickle.dumps(_of_nowhere()),
         "a bare pickle": pickle.dumps({"state_dict": {}}),
     }
     return [
@@ -433,7 +439,7 @@ def of_checkpoint(file: str) -> list[Change]:
             content(file, lambda b: b[:3000] + bytes(x ^ 255 for x in b[3000:3200]) + b[3200:]),
             name,
         ),
-        Change(f"{file} has code inside", TOLD, saved(lambda s: {**s, "evil": Evil()}), name),
+        Change(f"{file} has code inside", TOLD, saved(lambda s: {**s, "of_nowhere": _of_nowhere()}), name),
         Change(f"{file} is a list", TOLD, saved(lambda s: [s]), name),
         Change(
             f"{file} has no weights",
