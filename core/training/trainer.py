@@ -25,7 +25,7 @@ from ..cohort.disk import part_of
 from ..dp.budget import PrivacyPlan
 from ..dp.dpsgd import Private
 from ..dp.ledger import current_run, end_run
-from ..errors import first_line
+from ..errors import InputError, first_line
 from ..paths import require_file
 from ..remarks import remark
 from ..text import say
@@ -197,7 +197,7 @@ def fit(
     if how.max_minutes:
         callbacks.append(Cap(how.max_minutes))
     began = time.monotonic()
-    goes_on = how.resume and (sound(last, trained) if plan is None else last.exists())
+    goes_on = how.resume and sound(last, trained)
     taken = _run(trained, loader, how, steps, callbacks, last if goes_on else None)
     module.eval()
     if taken < steps:
@@ -222,7 +222,8 @@ STATE = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks"
 def sound(path: Path, module: pl.LightningModule) -> bool:
     """Whether a checkpoint is there that this module can go on from. A damaged one is set aside, which is remarked.
 
-    It is read as data alone: no code in it is run.
+    It is read as data alone: no code in it is run. Raises InputError for a damaged one of a private run, which is paid
+    for, and for one of another private run: the file stays.
     """
     if not os.path.lexists(path):
         return False
@@ -248,6 +249,11 @@ def sound(path: Path, module: pl.LightningModule) -> bool:
         reason = _fault(state, module)
     if not reason:
         return True
+    if isinstance(module, Private):
+        raise InputError(
+            f"{path}: not a checkpoint to go on from ({reason}); put it back from a copy, or begin a new run, "
+            "which is charged, without --resume"
+        )
     aside = path.with_name(f"{path.name}.damaged")
     path.replace(aside)
     remark(
@@ -260,6 +266,8 @@ def _fault(state: Any, module: pl.LightningModule) -> str:
     """What is wrong with a checkpoint's content, in words."""
     if not isinstance(state, dict) or (lacking := sorted(STATE - set(state))):
         return f"it lacks {', '.join(lacking[:3])}" if isinstance(state, dict) else "it is no mapping"
+    if isinstance(module, Private):
+        module.on_load_checkpoint(state)  # of another run or plan: that is said before shapes are
     there, own = state["state_dict"], module.state_dict()
     if not isinstance(there, dict) or set(there) != set(own):
         return "its weights are those of another model"

@@ -12,6 +12,7 @@ from torch.utils.data import TensorDataset
 
 from polyclinic.core.dp.budget import Budget, PrivacyPlan
 from polyclinic.core.dp.ledger import Ledger, pay
+from polyclinic.core.errors import InputError
 from polyclinic.core.remarks import DataWarning, remarks
 from polyclinic.core.training import planning
 from polyclinic.core.training.fit import Fit, Outcome
@@ -133,3 +134,24 @@ def test_a_damaged_checkpoint_of_a_public_training_is_set_aside_and_told(how, tm
     with pytest.warns(DataWarning, match=r"kept as last\.ckpt\.damaged, and training begins anew"):
         assert not sound(path, net)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_checkpoint_of_a_private_run_is_refused_and_kept(damage, tmp_path):
+    plan = of(4)
+
+    def run(**changes: object) -> Outcome:
+        asked = how(tmp_path, **changes)
+        pay(asked, {"line": plan}, "people")
+        return fit(Line(), ROWS, asked, name="line", steps=4, batch_size=8, plan=plan, patients=PEOPLE)
+
+    run()
+    ledger = (tmp_path / "ledger.jsonl").read_bytes()
+    last = tmp_path / "run" / "line" / "last.ckpt"
+    assert run(resume=True).steps == 4  # a whole one is read
+    DAMAGE[damage](last)
+    kept = last.read_bytes()
+    with pytest.raises(InputError, match="put it back from a copy, or begin a new run, which is charged"):
+        run(resume=True)
+    assert last.read_bytes() == kept
+    assert (tmp_path / "ledger.jsonl").read_bytes() == ledger
