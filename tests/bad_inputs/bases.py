@@ -447,6 +447,7 @@ LEARN = (
     "1e-3",
 )
 LEARNT = ("w.safetensors", "ledger.jsonl")
+LEDGERS = ("ledger.jsonl.head", "ledger.jsonl.key", "ledger.jsonl.lock", "w.checkpoints")
 FOLDERS = (
     Base("table", "table CSV", table_folder, _reading("fake_notes")),
     Base("parquet", "table Parquet", parquet_folder, _reading("fake_notes")),
@@ -465,7 +466,7 @@ FOLDERS = (
         population_folder,
         LEARN,
         LEARNT,
-        ("ledger.jsonl.head", "w.checkpoints", "ledger.jsonl.lock"),
+        LEDGERS,
     ),
     Base(
         "fhir",
@@ -473,7 +474,7 @@ FOLDERS = (
         fhir_folder,
         LEARN,
         LEARNT,
-        ("ledger.jsonl.head", "w.checkpoints", "ledger.jsonl.lock"),
+        LEDGERS,
     ),
     Base(
         "omop",
@@ -481,6 +482,6 @@ FOLDERS = (
         omop_folder,
         LEARN,
         LEARNT,
-        ("ledger.jsonl.head", "w.checkpoints", "ledger.jsonl.lock"),
+        LEDGERS,
     ),
 )

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from .bases import ASSAYS, GENES, LEARN, TABLE, people, population_folder, settings, write
+from .bases import ASSAYS, GENES, LEARN, LEDGERS, TABLE, people, population_folder, settings, write
 from .case import Base
 
 COHORT: dict[str, Any] = {
@@ -295,7 +295,7 @@ MADE = (
         population_folder,
         (*LEARN, "--limit", "30", "--overwrite"),
         ("w.safetensors",),
-        aside=("ledger.jsonl", "ledger.jsonl.head"),
+        aside=("ledger.jsonl", *LEDGERS),
         prepare=(LEARN,),
     ),
     Base(

@@ -104,6 +104,12 @@ def _words(place: Place, file: str) -> tuple[str, ...]:
     return (Path(file).name, *(str(key) for key in place if isinstance(key, str)))
 
 
+def _quoted(in_json: str) -> tuple[str, ...]:
+    """The value itself: who reads it beside the file that lacks it finds the field."""
+    value = json.loads(in_json) if in_json.startswith('"') else ""
+    return (value,) if len(value) > 3 and value.isprintable() else ()
+
+
 def of_values(
     file: str, values: Mapping[str, Any], free: Sequence[str] = (), as_json: bool = False
 ) -> list[Change]:
@@ -125,7 +131,7 @@ def of_values(
                     f"{file}: {'.'.join(map(str, place))} is {name}",
                     OTHER if loose else expect,
                     _with_raw(file, put(values, place, MARK), text, as_json),
-                    _words(place, file),
+                    (*_words(place, file), *_quoted(in_json)),
                 )
             )
     return changes

@@ -1,5 +1,6 @@
 """ECG files as recorders and converters leave them: twelve leads in mV, or one line that says why not."""
 
+import re
 import warnings
 from copy import deepcopy
 from datetime import date
@@ -97,6 +98,24 @@ def test_a_rate_of_nothing_is_refused(tmp_path: Path, rate: str) -> None:
     header.write_text(header.read_text().replace(f"r 12 {RATE} ", f"r 12 {rate} "))
     with pytest.raises(InputError, match=r"^[^\n]*(sampling rate above 0 Hz|whole WFDB record)[^\n]*$"):
         read_ecg(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ((f"r 12 {RATE} 5000", f"r 12 {RATE} -1"), "r.hea: expected a whole number of samples, got '-1'"),
+        (("(0)", "(99999999999)"), "r.hea: expected baselines of 32 bits, got 99999999999"),
+    ],
+)
+def test_a_header_whose_numbers_cannot_be_is_refused(
+    tmp_path: Path, change: tuple[str, str], said: str
+) -> None:
+    header = write_wfdb(tmp_path, "r", ECG).with_suffix(".hea")
+    text = header.read_text()
+    assert change[0] in text
+    header.write_text(text.replace(*change))
+    with pytest.raises(InputError, match=re.escape(said)):
+        read_ecg(header)
 
 
 @pytest.mark.parametrize("twice", ["II", "ii", " V3 "])

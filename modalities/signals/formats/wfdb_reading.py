@@ -77,6 +77,8 @@ def opened(path: Path, physical: bool) -> Any:
         raise InputError(f"{absent[0]}: no such file; {path.name}.hea names it")
     if not header.n_sig:
         raise InputError(f"{path}: expected a WFDB record with signals, its header lists none")
+    if far := [value for value in header.baseline or () if value is not None and abs(value) >= 2**31]:
+        raise InputError(f"{path}.hea: expected baselines of 32 bits, got {far[0]}")
     assert record is not None
     signals = record.e_p_signal if physical else record.e_d_signal
     if len(set(record.samps_per_frame)) == 1:
@@ -87,7 +89,8 @@ def opened(path: Path, physical: bool) -> Any:
 def _record_line(path: Path) -> tuple[list[str], list[list[str]]]:
     """Words of a header's record line, and of the lines after it.
 
-    Raises InputError: no such header; a rate that is no number, for which wfdb would take 250 Hz.
+    Raises InputError: no such header; a rate that is no number, for which wfdb would take 250 Hz; a
+    length that is no number, for which it would take that of the signal file.
     """
     header = path.with_name(f"{path.name}.hea")
     if not header.is_file():
@@ -96,6 +99,8 @@ def _record_line(path: Path) -> tuple[list[str], list[list[str]]]:
     words, *rest = [line.split() for line in lines if line.strip() and not line.startswith("#")] or [[]]
     if len(words) > 2 and not re.match(r"\d*\.?\d", words[2]):
         raise InputError(f"{header}: expected a sampling rate above 0 Hz, got {words[2]!r}")
+    if len(words) > 3 and not re.fullmatch(r"\d+", words[3]):
+        raise InputError(f"{header}: expected a whole number of samples, got {words[3][:40]!r}")
     return words, rest
 
 
