@@ -82,9 +82,10 @@ class Chain:
             whole = content[: content.rfind(b"\n") + 1]
             held = Held(*self._parse(content, known)[:2])
             yield held
-            if not held.added:
-                return
             try:
+                if not held.added:
+                    self._note_head(held, known)  # of a line whose writer was killed before it noted it
+                    return
                 if torn := content[len(whole) :]:
                     with self.path.with_name(self.path.name + ".torn").open("ab") as aside:
                         aside.write(torn + b"\n")
@@ -93,14 +94,19 @@ class Chain:
                 while rest:
                     rest = rest[file.write(rest) :]
                 os.fsync(file.fileno())
-                if self.head_file is not None:
-                    state = {"lines": len(held.lines), "head": held.head}
-                    write_atomic(self.head_file, json.dumps(state).encode())
+                self._note_head(held, known)
             except OSError as error:
-                _cut(self.path, len(whole))
+                if held.added:
+                    _cut(self.path, len(whole))
                 raise InputError(
                     f"{self.path}: the {self.what} cannot be written ({error.strerror}); nothing was added to it"
                 ) from None
+
+    def _note_head(self, held: Held, known: tuple[int, str] | None) -> None:
+        """Keep the number of lines and the last hash, if they are not `known` already."""
+        if self.head_file is not None and held.lines and known != (len(held.lines), held.head):
+            state = {"lines": len(held.lines), "head": held.head}
+            write_atomic(self.head_file, json.dumps(state).encode())
 
     def _require_file(self) -> None:
         if os.path.lexists(self.path):

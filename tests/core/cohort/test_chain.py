@@ -102,6 +102,24 @@ def test_another_history_of_the_same_length_was_changed(tmp_path: Path) -> None:
         chain.lines()
 
 
+def test_who_holds_a_chain_next_notes_the_head_that_a_killed_process_did_not(tmp_path: Path) -> None:
+    """Though nothing is added: else the last line could be cut unseen."""
+    chain = written(tmp_path / "ledger.jsonl", 1)
+    head = tmp_path / "ledger.jsonl.head"
+    before = head.read_bytes()
+    written(chain.path, 2)
+    noted = head.read_bytes()
+    head.write_bytes(before)
+    (tmp_path / ".ledger.jsonl.head.part").write_bytes(noted[:5])
+    with chain.held():
+        pass
+    assert head.read_bytes() == noted
+    assert {path.name for path in tmp_path.iterdir()} == {"ledger.jsonl", "ledger.jsonl.head"}
+    chain.path.write_bytes(chain.path.read_bytes().split(b"\n")[0] + b"\n")
+    with pytest.raises(InputError, match="was changed"):
+        chain.lines()
+
+
 def test_a_damaged_head_is_said(tmp_path: Path) -> None:
     chain = written(tmp_path / "ledger.jsonl", 1)
     head = tmp_path / "ledger.jsonl.head"
