@@ -40,6 +40,7 @@ SIGNED = frozenset(
         "percentiles",
     )
 )  # names of settings that may be negative
+FROM_ZERO = frozenset(("steps", "components"))  # whole numbers that may be 0 for a part that is left out
 POSITIVE = frozenset(
     (
         "scale",
@@ -59,7 +60,8 @@ class Settings(BaseModel):
     """Base of all settings: frozen, and strict about keys. `renamed`: what keys of earlier versions are called now.
 
     Numbers are finite, and bounded: at most LARGEST, or INTEGERS where whole; not negative unless SIGNED names them;
-    more than 0 where POSITIVE does, or where they are whole and their default is. A field's own bounds come first.
+    more than 0 where POSITIVE does, or where they are whole and their default is, but for FROM_ZERO. A field's own
+    bounds come first.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -87,7 +89,9 @@ class Settings(BaseModel):
                 if abs(number) > most:
                     raise ValueError(f"{name}: expected a number of at most {most:g}, got {_digits(number)}")
             if isinstance(value, int | float) and not isinstance(value, bool) and not _has_low(field):
-                counts = isinstance(field.default, int) and field.default > 0 and name not in SIGNED
+                counts = (
+                    isinstance(field.default, int) and field.default > 0 and name not in SIGNED | FROM_ZERO
+                )
                 if (name in POSITIVE and value <= 0) or (counts and value < 1 and isinstance(value, int)):
                     raise ValueError(f"{name}: expected a number above 0, got {value}")
                 if name not in SIGNED and value < 0:

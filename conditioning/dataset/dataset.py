@@ -46,11 +46,11 @@ def read_training_set(config: DatasetConfig, root: Path, split: str, private: bo
         return TrainingSet(folder, source, (), (), fields, split, options, known)
     records = tuple(row.record for row in rows)
     profiles = tuple(attempt(lambda row: row.profile(known), rows))
-    stated = {
-        *config.fields,
-        *config.constants,
-    }  # a field that tags could hold, and no file does, is none of the set
-    fields = tuple(n for n in fields if n in stated or any(p.get(n) is not None for p in profiles))
+    if (
+        not private
+    ):  # a field that tags could hold, and no file does, is none of the set; one patient could tell
+        stated = {*config.fields, *config.constants}
+        fields = tuple(n for n in fields if n in stated or any(p.get(n) is not None for p in profiles))
     return TrainingSet(folder, source, records, profiles, fields, split, config.options, known)
 
 

@@ -185,11 +185,12 @@ class Clipper:
         """Try two rows: each loss may reach its own row of each layer only, and no buffer may remember them."""
         buffers = {name: b.clone() for name, b in self.module.named_buffers()}
         two = tuple(part[:2] for part in batch)
-        if self.foreign:
-            with torch.no_grad():
-                self._losses(two)
-        else:
-            self._check_rows(two)
+        with _stirred(self.module):
+            if self.foreign:
+                with torch.no_grad():
+                    self._losses(two)
+            else:
+                self._check_rows(two)
         for name, buffer in self.module.named_buffers():
             if not torch.equal(buffer, buffers[name]):
                 raise InputError(
@@ -252,6 +253,22 @@ def _refuse_mixing(name: str, layer: nn.Module) -> None:
         raise InputError(
             f"the model cannot be trained privately: {name} ({type(layer).__name__}) mixes patients; use GroupNorm"
         )
+
+
+@contextmanager
+def _stirred(module: nn.Module) -> Iterator[None]:
+    """Parameters that are all 0, as last layers start, are not: gradients pass to what lies before them."""
+    zeros = [p for p in module.parameters() if not bool(p.detach().any())]
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in zeros:
+            parameter.copy_(0.01 * torch.randn(parameter.shape, generator=random))
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for parameter in zeros:
+                parameter.zero_()
 
 
 def _rows_lead(name: str, grad: Tensor, rows: int) -> None:

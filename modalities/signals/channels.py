@@ -83,8 +83,8 @@ def stated(record: Record) -> Record:
     columns = [
         {"label": c.label or c.name, "loinc": c.loinc, "unit": c.unit, "field": c.field} for c in channels
     ]
-    rounded = np.stack(
-        [np.round(values[:, n].astype(np.float64), c.decimals) for n, c in enumerate(channels)], axis=1
+    rounded = np.stack(  # one decimal more than is usual: charts hold means of two readings, which files keep
+        [np.round(values[:, n].astype(np.float64), c.decimals + 1) for n, c in enumerate(channels)], axis=1
     )
     rows = [[None if value != value else value for value in row] for row in rounded.tolist()]
     chart = {"columns": columns, "step_hours": step_of(record.facts), "rows": rows}

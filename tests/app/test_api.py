@@ -131,7 +131,10 @@ def test_tables_and_arrays_are_those_of_the_records(cohort: pc.Cohort) -> None:
             lambda c: pc.generate_cohort("icu", 2, out=c.folder / "x", options="signals.noise=1"),
             "{modality: {key",
         ),
-        (lambda c: pc.release(c, "internal", c.folder / "no.pem"), "no.pem: the key cannot be read"),
+        (
+            lambda c: pc.release(c, "internal", c.folder / "no.pem"),
+            "no.pem: no such file; expected a key file",
+        ),
         (lambda c: pc.compare(c.folder / "no", c.folder, c.folder / "y"), "no: no such folder"),
         (
             lambda c: pc.train("imaging", c.folder, c.folder / "w.safetensors", public=True, max_minutes=-1),

@@ -42,7 +42,7 @@ def rna(rng: np.random.Generator) -> Record:
 
 VIEWS = [(view, images) for view in imaging.views(Subject("DX", "CHEST"))]
 VIEWS += [(view, rna) for view in omics.views(omics.Shown.of_card({}, ["pam50?"]))]
-VIEWS += [(view, {"ecg": ecg, "vitals": vitals}[view.name]) for view in signals.views()]
+VIEWS += [(view, {"ecg": ecg, "vitals": vitals}[view.name]) for view in signals.views("Chart")]
 IDS = [view.name for view, _ in VIEWS]
 
 

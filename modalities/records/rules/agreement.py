@@ -98,9 +98,8 @@ def specimens_come_before_results(case: Case) -> Found:
         if taken and at and moment(taken) > moment(at):
             yield Case.name(resource), f"measured {at[:16]} on what was taken {taken[:16]}"
         code = code_of(resource["code"])
-        of_tumour = (
-            code in receptors or resource["id"].split("-")[-1] == "pam50" or "-gene-" in resource["id"]
-        )
+        key = f"{resource['id'].removeprefix(case.patient['id'])}-"  # a second set of tumours is named at its end
+        of_tumour = code in receptors or key.startswith(("-pam50-", "-gene-"))
         if (code_of(specimen.get("type")) == tissue) != of_tumour:
             yield Case.name(resource), "measured on a specimen of another kind"
 

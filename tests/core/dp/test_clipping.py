@@ -346,6 +346,19 @@ class Causal(Contrast):
         return self.line(x).cumsum(0)
 
 
+class Hidden(Causal):
+    """Mixes before a last layer that starts at 0, which no gradient passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(6, 6)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(super().forward(x))
+
+
 class Flat(Contrast):
     def forward(self, x: Tensor) -> Tensor:
         return self.line(x.reshape(2 * len(x), 3).repeat(1, 2)).reshape(len(x), 12)
@@ -393,6 +406,7 @@ class Spoiling(Contrast):
         ),
         (Contrast, "depends on another row"),
         (Causal, "depends on another row"),
+        (Hidden, "depends on another row"),
         (Flat, "rows first"),
         (Remembering, "buffer net.seen"),
         (Around, "no gradient a patient for parameter net.line.weight"),
