@@ -43,6 +43,7 @@ from polyclinic.core.profile import PatientProfile
 from polyclinic.core.registry import load_modality
 
 PATHS = "/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/opt/homebrew/sbin"
+START = 300.0  # s that the senders have, of a busy machine
 AWAY = 3.0  # s that the broker is gone
 GROWTH = 1.0  # MB a minute
 SLACK = 2.0  # MB
@@ -224,6 +225,7 @@ def streams(beds: int, seconds: int, home: Path) -> Iterator[Row]:
     common = ["--signals", "vitals", "--seconds", str(seconds)]
     memory: dict[str, list[tuple[float, float]]] = {name: [] for name in addresses}
     clients = {f"{kind} client {n}": Seen() for kind in ("WebSocket", "SSE") for n in (1, 2)}
+    started = time.monotonic()
     with subscriber(broker.port, "one/#", 1) as one, subscriber(broker.port, "none/#", 0) as none:
         senders = {
             name: subprocess.Popen(
@@ -243,8 +245,11 @@ def streams(beds: int, seconds: int, home: Path) -> Iterator[Row]:
             for reader in readers:
                 reader.start()
             while not (one.order and none.order):
+                if any(sender.poll() for sender in senders.values()) or time.monotonic() - started > START:
+                    raise SystemExit("the senders do not send")
                 time.sleep(0.1)
             began, restarts = time.monotonic(), [seconds / 3, 2 * seconds / 3]
+            print(f"the senders took {began - started:.0f} s to start", file=sys.stderr)
             while any(sender.poll() is None for sender in senders.values()):
                 now = time.monotonic() - began
                 for name, sender in senders.items():
@@ -342,7 +347,10 @@ def main() -> None:
         "generate": lambda home: generate(patients, home),
     }
     print(f"{platform.platform()}, Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}")
-    print(f"{beds} beds for {seconds} s; {patients} patients\n\n| what | figure | bar | |\n|---|---|---|---|")
+    print(
+        f"{beds} beds for {seconds} s; {patients} patients\n\n| what | figure | bar | |\n|---|---|---|---|",
+        flush=True,
+    )
     failed = 0
     for name, part in parts.items():
         if asked.only in (None, name):
@@ -351,7 +359,8 @@ def main() -> None:
                     wrong = bar is not None and figure > bar
                     failed += wrong
                     print(
-                        f"| {what} | {figure:g} | {'' if bar is None else f'{bar:g}'} | {'FAILS' if wrong else ''} |"
+                        f"| {what} | {figure:g} | {'' if bar is None else f'{bar:g}'} | {'FAILS' if wrong else ''} |",
+                        flush=True,
                     )
     print(f"\nload {os.getloadavg()[2]:.1f} over fifteen minutes; {failed} bars missed")
     sys.exit(1 if failed else 0)
