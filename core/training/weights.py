@@ -131,9 +131,9 @@ def read_card(path: Path) -> Card:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the whole"
         raise InputError(f"{path}: its card is damaged: {key}: {first['msg']}") from None
-    except (struct.error, ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except (struct.error, ValueError, KeyError, TypeError, UnicodeDecodeError):
         raise InputError(
-            f"{path}: not a Polyclinic weight file (safetensors with a card): {type(error).__name__}"
+            f"{path}: not a Polyclinic weight file; expected safetensors with a card, as `polyclinic train` writes"
         ) from None
 
 
