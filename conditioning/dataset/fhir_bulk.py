@@ -13,6 +13,7 @@ import pandas as pd
 
 from ...core.config import read_json
 from ...core.errors import InputError
+from ...core.paths import require_file
 from ...core.remarks import remark
 
 CONDITION, MEASURED = "condition:", "observation:"  # how columns of coded tables are called, before the code
@@ -162,17 +163,24 @@ def _identifier(value: Resource) -> tuple[str, str]:
 
 
 def _parts(folder: Path, kind: str) -> list[Path]:
-    """Files of one resource type: Patient.ndjson, Patient.000.ndjson, Patient-1.ndjson, each may end in .gz."""
+    """Files of one resource type: Patient.ndjson, Patient.000.ndjson, Patient-1.ndjson, each may end in .gz.
+
+    Raises InputError for one that is no regular file.
+    """
     found = (
         path for pattern in (f"{kind}.*ndjson*", f"{kind}[-_]*.ndjson*") for path in folder.glob(pattern)
     )
-    return sorted({path for path in found if path.name.endswith((".ndjson", ".ndjson.gz"))})
+    parts = sorted({path for path in found if path.name.endswith((".ndjson", ".ndjson.gz"))})
+    for path in parts:
+        require_file(path, f"{kind} resources as NDJSON")
+    return parts
 
 
 def _bundles(folder: Path) -> list[Path]:
-    """JSON files that hold a Bundle."""
+    """JSON files that hold a Bundle. Raises InputError for a pipe or a device."""
     found = []
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(path for path in folder.glob("*.json") if not path.is_dir()):
+        require_file(path, "a FHIR bundle")
         with path.open("rb") as file:
             if BUNDLE.search(file.read(SEARCHED)):
                 found.append(path)

@@ -322,7 +322,7 @@ def anndata_folder(home: Path, suffix: str = "zarr") -> None:
     table = expression()
     found = anndata.AnnData(
         table.to_numpy(np.float32),
-        pd.DataFrame(index=table.index.astype(str)),
+        pd.DataFrame(index=table.index.astype(str).rename(None)),
         pd.DataFrame(index=table.columns),
     )
     anndata.settings.zarr_write_format = 3

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,3 +167,17 @@ def test_nulls_are_absent(tmp_path: Path) -> None:
 def test_outside_of_remarks_a_warning_is_given(tmp_path: Path) -> None:
     with pytest.warns(DataWarning, match="not there"):
         read_fhir(export(tmp_path, patient("a"), condition({"reference": "Patient/x"})), "id", WANTED)
+
+
+@pytest.mark.parametrize("name", ["Observation.ndjson", "Patient.1.ndjson", "bundle.json"])
+def test_a_pipe_is_not_read_for_ever(name: str, tmp_path: Path) -> None:
+    if not name.endswith(".json"):
+        export(tmp_path, patient("a"))
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match=rf"{name}: expected .*, got a device or a pipe"):
+        read_fhir(tmp_path, "id", WANTED)
+
+
+def test_a_folder_called_as_a_bundle_is_none(tmp_path: Path) -> None:
+    (tmp_path / "x.json").mkdir()
+    assert not is_fhir_folder(tmp_path)
