@@ -74,7 +74,7 @@ def of_dicom(file: str) -> list[Change]:
 
     def tag(keyword: str, value: Any) -> Edit:
         def edit(home: Path) -> None:
-            import pydicom
+            import pydicom.encaps
 
             image = pydicom.dcmread(home / file)
             owner = image.file_meta if keyword == "TransferSyntaxUID" else image
@@ -83,7 +83,12 @@ def of_dicom(file: str) -> list[Change]:
             else:
                 pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
                 setattr(owner, keyword, value)
-            image.save_as(home / file, enforce_file_format=False)
+            try:
+                image.save_as(home / file, enforce_file_format=False)
+            except ValueError:  # of a compressed syntax, whose pixels go in packets
+                image.PixelData = pydicom.encaps.encapsulate([image.PixelData])
+                image["PixelData"].is_undefined_length = True
+                image.save_as(home / file, enforce_file_format=False)
 
         return edit
 

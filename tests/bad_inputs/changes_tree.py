@@ -106,8 +106,10 @@ def _words(place: Place, file: str) -> tuple[str, ...]:
 
 def _quoted(in_json: str) -> tuple[str, ...]:
     """The value itself: who reads it beside the file that lacks it finds the field."""
-    value = json.loads(in_json) if in_json.startswith('"') else ""
-    return (value,) if len(value) > 3 and value.isprintable() else ()
+    value = json.loads(in_json) if in_json.startswith('"') else None
+    if value is None:
+        return ()
+    return (repr(value), value[:40]) if len(value) > 3 and value.isprintable() else (repr(value),)
 
 
 def of_values(

@@ -61,7 +61,8 @@ def judge(case: Case, found: Outcome, valid: Outcome) -> Verdict:
     new = [line for line in found.lines if _plain(line) not in {_plain(line) for line in valid.lines}]
     if found.code != 0:
         return _refused(case, found, new)
-    if lost := [path for path in case.base.outputs if not _within(path, found.after)]:
+    wanted = [path for path in case.base.outputs if path in case.argv or path not in case.base.argv]
+    if lost := [path for path in wanted if not _within(path, found.after)]:
         return Verdict("half-written", f"exit 0 without {lost[0]}")
     if strays := _strays(case, found):
         return Verdict("half-written", f"wrote {', '.join(strays[:3])}")
@@ -128,8 +129,11 @@ def _within(path: str, tree: Tree) -> bool:
 
 def _strays(case: Case, found: Outcome) -> list[str]:
     """Files that the command wrote, changed or took away beside its outputs."""
-    allowed = (*case.base.outputs, *case.base.aside)
+    named = {os.path.normpath(word) for word in case.argv if word and word not in case.base.argv}
+    allowed = (*case.base.outputs, *case.base.aside, *named)
     changed = {name for name, _ in set(found.before.items()) ^ set(found.after.items())}
+    if "." in named:  # an output folder is asked for here
+        changed = {name for name in changed if name.startswith("..")}
     return sorted(
         name for name in changed if not any(name == path or name.startswith(f"{path}/") for path in allowed)
     )

@@ -83,6 +83,12 @@ def test_segments_of_a_record_are_joined(tmp_path: Path) -> None:
         read_ecg(tmp_path / "m")
 
 
+def test_a_segment_in_another_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.hea").write_text(f"m/1 12 {RATE} 5000\n../../a 5000\n")
+    with pytest.raises(InputError, match="names of segments beside it"):
+        read_ecg(tmp_path / "m")
+
+
 def test_a_gap_between_segments_is_no_ecg(tmp_path: Path) -> None:
     write_wfdb(tmp_path, "a", ECG[:, :2000])
     write_wfdb(tmp_path, "b", ECG[:, 2500:])
@@ -104,6 +110,7 @@ def test_a_rate_of_nothing_is_refused(tmp_path: Path, rate: str) -> None:
     ("change", "said"),
     [
         ((f"r 12 {RATE} 5000", f"r 12 {RATE} -1"), "r.hea: expected a whole number of samples, got '-1'"),
+        ((f"r 12 {RATE} 5000", "r 12"), "r.hea: expected a sampling rate above 0 Hz, got ''"),
         (("(0)", "(99999999999)"), "r.hea: expected baselines of 32 bits, got 99999999999"),
     ],
 )

@@ -89,18 +89,20 @@ def opened(path: Path, physical: bool) -> Any:
 def _record_line(path: Path) -> tuple[list[str], list[list[str]]]:
     """Words of a header's record line, and of the lines after it.
 
-    Raises InputError: no such header; a rate that is no number, for which wfdb would take 250 Hz; a
-    length that is no number, for which it would take that of the signal file.
+    Raises InputError: no such header; no rate, or one that is no number, for which wfdb would take 250 Hz; a
+    length that is no number, for which it would take that of the signal file; a segment in another folder.
     """
     header = path.with_name(f"{path.name}.hea")
     if not header.is_file():
         raise InputError(f"{header}: no such file; expected the header of a WFDB record")
     lines = header.read_text(encoding="utf-8", errors="replace").splitlines()
     words, *rest = [line.split() for line in lines if line.strip() and not line.startswith("#")] or [[]]
-    if len(words) > 2 and not re.match(r"\d*\.?\d", words[2]):
-        raise InputError(f"{header}: expected a sampling rate above 0 Hz, got {words[2]!r}")
+    if words and not re.match(r"\d*\.?\d", rate := words[2] if len(words) > 2 else ""):
+        raise InputError(f"{header}: expected a sampling rate above 0 Hz, got {rate!r}")
     if len(words) > 3 and not re.fullmatch(r"\d+", words[3]):
         raise InputError(f"{header}: expected a whole number of samples, got {words[3][:40]!r}")
+    if words and "/" in words[0] and (away := [name for name, *_ in rest if Path(name).name != name]):
+        raise InputError(f"{header}: expected the names of segments beside it, got {away[0][:40]!r}")
     return words, rest
 
 
