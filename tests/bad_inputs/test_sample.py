@@ -14,10 +14,9 @@ from bad_inputs.table import sample
 CASES, SEED = 40, 1
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    "made", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["of files", "of what commands make"]
-)
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("made", [False, True], ids=["of files", "of what commands make"])
 def test_a_sample_of_bad_inputs_ends_well(made: bool, tmp_path: Path) -> None:
     """`made`: valid inputs that take commands to make, a training, say."""
     cases = [case for case in sample(CASES, SEED) if bool(case.base.prepare) == made]

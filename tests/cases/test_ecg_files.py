@@ -111,6 +111,7 @@ def test_a_rate_of_nothing_is_refused(tmp_path: Path, rate: str) -> None:
     [
         ((f"r 12 {RATE} 5000", f"r 12 {RATE} -1"), "r.hea: expected a whole number of samples, got '-1'"),
         ((f"r 12 {RATE} 5000", "r 12"), "r.hea: expected a sampling rate above 0 Hz, got ''"),
+        ((f"r 12 {RATE}", f"r {'9' * 19} {RATE}"), "r: expected a whole WFDB record, cannot read it"),
         (("(0)", "(99999999999)"), "r.hea: expected baselines of 32 bits, got 99999999999"),
     ],
 )

@@ -48,7 +48,7 @@ def signal_names(path: Path) -> tuple[list[str], list[str]]:
         return [name for name, _ in found], list(found.values())
     try:
         header = wfdb.rdheader(str(path))
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, OverflowError) as error:
         raise InputError(
             f"{path}: expected the header of a WFDB record, cannot read it ({first_line(error)})"
         ) from None
@@ -69,7 +69,7 @@ def opened(path: Path, physical: bool) -> Any:
         absent = [path.parent / name for name in names if not (path.parent / name).is_file()]
         record = None if absent else wfdb.rdrecord(str(path), physical=physical, smooth_frames=False)
     # what wfdb raises for a bad header line, a short signal file and an unknown format
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, OverflowError) as error:
         raise InputError(
             f"{path}: expected a whole WFDB record, cannot read it ({first_line(error)}); copy it again"
         ) from None
