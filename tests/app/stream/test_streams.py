@@ -895,7 +895,13 @@ def test_lines_of_a_cohort_on_disk(cohort):
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_cleanly_with_130_and_a_summary(cohort, how):
-    process = polyclinic(cohort, "--to", "-", "--signals", "vitals")
+    heeded = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a suite in the background ignores it, and so
+    try:  # would its child
+        process = polyclinic(cohort, "--to", "-", "--signals", "vitals")
+    finally:
+        signal.signal(signal.SIGINT, heeded)
     lines = [process.stdout.readline() for _ in range(6)]
     process.send_signal(how)
     out, err = process.communicate(timeout=20)
