@@ -61,6 +61,12 @@ class CaseMix:
         if self.config.chest_ap is not None:
             self.ap_rule = FlagRule.solve(self.config.chest_ap, None, batch, f"{self.where}: chest_ap")
 
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """The fields drawn beyond those that every cohort has: by rules, from the table, the view of an X-ray."""
+        view = ("chest_view",) if self.ap_rule is not None else ()
+        return (*self.rules, *self.tabled, *view)
+
     def key(self, name: str) -> str:
         """Where the cohort YAML sets a field."""
         return f"{'conditions' if name in self.config.conditions else 'fields'}.{name}"

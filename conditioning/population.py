@@ -47,7 +47,7 @@ class Population:
         self._names = tuple(dict.fromkeys([*_UNIFORMS, *columns, *settings]))
         self._design = Design(config, self._mix, where)
         self.summary = self._design.summarize(self._names)
-        self._known = Known(known, [*settings, *self._mix.tabled])
+        self._known = Known(known, self._mix.drawn)
         self._twin = self._changes(config.twin, f"{where}: twin")
 
     @classmethod

@@ -132,7 +132,10 @@ def without_unseen(population: Population, modalities: Sequence[Modality]) -> Po
     known = {field_of(c) for name in used for c in weights.read_card(weights.find(name)).columns}
     if not used or VIEW in known or population.config.chest_ap is None:
         return population
-    return Population(population.config.model_copy(update={"chest_ap": None}), population.where)
+    try:
+        return Population(population.config.model_copy(update={"chest_ap": None}), population.where)
+    except InputError as error:  # the design asks for the view
+        raise InputError(f"{error}; the weights {', '.join(used)} were taught no view") from None
 
 
 def named_from(config: CohortConfig, folder: Path) -> CohortConfig:

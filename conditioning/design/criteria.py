@@ -27,6 +27,10 @@ class Known:
         if name in FROM_HEART_RATE:
             raise InputError(f"{where}: follows from the heart rate; give a range of heart_rate instead")
         known = self.vocabulary.field(name, where)
+        if name == "chest_view" and name not in self.drawn:
+            raise InputError(
+                f"{where}: no view of a chest X-ray is drawn; it is where the cohort has `chest_ap`"
+            )
         if name in self.drawn or name in ("age", *CATEGORIES, *QUANTITIES):
             return known
         if known.kind == "flag" or known.declared:

@@ -131,7 +131,7 @@ class Design:
     """
 
     def __init__(self, config: CohortConfig, mix: CaseMix, where: str) -> None:
-        known = Known(mix.vocabulary, [*mix.rules, *mix.tabled])
+        known = Known(mix.vocabulary, mix.drawn)
         self.mix, self.where = mix, where
         self._ruled = QUANTITIES.keys() - {*mix.tabled, *mix.rules}  # measured values that follow from rules
         self.parts = parts_of(config, known, where)

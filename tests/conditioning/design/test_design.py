@@ -258,6 +258,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"twin": {"age": [60, 70]}}, "a twin needs one value"),
     ({"twin": {"sex": "F", "I10": True}}, "twin: .*at most 1"),
     ({"age": None}, "age: expected mean and sd"),
+    ({"chest_ap": None, "include": {"chest_view": "AP"}}, "include.chest_view: no view of a chest X-ray is drawn"),
+    ({"chest_ap": None, "twin": {"chest_view": "AP"}}, "twin.chest_view: no view of a chest X-ray is drawn"),
 ]  # fmt: skip
 
 
