@@ -279,7 +279,11 @@ def train(
     )  # fmt: skip
     card = made.card
     planned = "" if card.complete else f" of {card.planned_steps}"
-    say(f"{card.name}: {card.steps}{planned} steps in {card.seconds:.0f} s, {card.privacy}, in {out}")
+    steps = "step" if card.steps == 1 and card.complete else "steps"
+    booked = "" if public else f"; charged in {ledger or out.with_name('ledger.jsonl')}"
+    say(
+        f"{card.name}: {card.steps}{planned} {steps} in {card.seconds:.0f} s, {card.privacy}, in {out}{booked}"
+    )
 
 
 @app.command()

@@ -185,7 +185,9 @@ def picture(figure: "Figure", real: Rows, synthetic: Rows, subject: Subject) -> 
     """A sheet of images, real left and synthetic right; view and findings below each that is of a chest."""
     sides = [("Real, held out", real), ("Synthetic", synthetic)] if real else [("Synthetic", synthetic)]
     columns, rows = (4, 4) if real else (6, 3)
-    figure.set_size_inches(12.4, 7.4)
+    filled = max(1, -(-min(max(len(side) for _, side in sides), columns * rows) // columns))
+    figure.set_size_inches(12.4, 7.4 * (filled + 0.3) / (rows + 0.3))
+    rows = filled
     parts = figure.subfigures(1, len(sides), wspace=0.03, squeeze=False)[0]
     for part, (title, rows_shown) in zip(parts, sides, strict=True):
         part.suptitle(title, fontsize=13, fontweight="bold")
