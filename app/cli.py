@@ -16,6 +16,7 @@ from ..core.remarks import remarks
 from ..core.text import say, shown
 from .calling import command_line
 from .governance import commands as governance_commands
+from .viewer.command import view
 
 if TYPE_CHECKING:
     from .api import Evaluation
@@ -390,7 +391,7 @@ def stream(
         _fail("stopped", INTERRUPTED)
 
 
-for command in governance_commands.COMMANDS:
+for command in (*governance_commands.COMMANDS, view):
     app.command()(command)
 
 

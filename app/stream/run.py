@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,8 +88,13 @@ class Device:
         return message.ecg({**head, "rate": self._about["rate"]}, leads, peaks)
 
 
-async def run(ward: Ward, sink: Sink, pace: Pace, clock: Clock | None = None) -> Tally:
+async def run(
+    ward: Ward, sink: Sink, pace: Pace, clock: Clock | None = None,
+    began: "Callable[[Stream], None] | None" = None,
+) -> Tally:  # fmt: skip
     """Stream until the seconds are over, the reader is gone, or the task is cancelled; what became of it.
+
+    `began` gets the stream before its first message.
 
     A cancelled run still sends what waits, says on the status topic that it was stopped, and returns.
     Raises InputError when the sink cannot be opened.
@@ -96,6 +102,8 @@ async def run(ward: Ward, sink: Sink, pace: Pace, clock: Clock | None = None) ->
     stream = Stream(ward, sink, pace, clock or Monotonic())
     await sink.open(stream.status("lost"))
     tally = stream.tally
+    if began is not None:
+        began(stream)
     try:
         await stream.play()
         tally.state = "ended"
@@ -119,14 +127,14 @@ class Stream:
     def __init__(self, ward: Ward, sink: Sink, pace: Pace, clock: Clock) -> None:
         self.ward, self.tally = ward, Tally()
         self._sink, self._pace, self._clock = sink, pace, clock
-        self._devices = [
+        self.devices = [
             Device(ward.name, bed, signal, pace) for bed in ward.beds for signal in bed.source.signals
         ]
         self._time = 0.0
 
     def status(self, state: str) -> Message:
         """The retained message on how the stream does: live, ended, stopped, or lost."""
-        networks = [device.network for device in self._devices]
+        networks = [device.network for device in self.devices]
         self.tally.lost_by_scenario = sum(network.lost for network in networks)
         self.tally.duplicated = sum(network.doubled for network in networks)
         head = {"synthetic": True, "ward": self.ward.name, "signal": "status"}
@@ -140,7 +148,7 @@ class Stream:
         await self._sink.send(self.status("live"))
         await self._sink.ready()
         scheduler: Scheduler[Item] = Scheduler(
-            (1 + offset(place, len(self._devices)), device) for place, device in enumerate(self._devices)
+            (1 + offset(place, len(self.devices)), device) for place, device in enumerate(self.devices)
         )
         began, unix, reported = self._clock.now(), time.time(), self._clock.now()
         speed = self._pace.speed

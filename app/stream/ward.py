@@ -1,9 +1,10 @@
 """Ward: beds with a patient and a monitor each, from a cohort on disk or drawn for the occasion."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from ...conditioning.encoder import ProfileEncoder
 from ...core.capabilities import Live, LiveSource
 from ...core.cohort.cohort import Cohort
 from ...core.cohort.quarantine import require_free
+from ...core.config import Settings
 from ...core.errors import InputError
 from ...core.limits import require
 from ...core.modality import Batch, Modality, Record
@@ -28,7 +30,10 @@ SIGNALS = ("ecg", "vitals")
 
 @dataclass(frozen=True)
 class Bed:
-    """A patient in a bed. `midnight` begins the day of the visit, None without a calendar; `network` by signal."""
+    """A patient in a bed. `midnight` begins the day of the visit, None without a calendar; `network` by signal.
+
+    `renew` makes the same source from its beginning, for other rules of what befalls the patient, if asked for.
+    """
 
     name: str
     profile: PatientProfile
@@ -36,6 +41,7 @@ class Bed:
     events: tuple[Event, ...]
     network: Mapping[str, NetworkFaults]
     midnight: datetime | None
+    renew: Callable[[Sequence[Settings]], LiveSource] | None = None
 
     def describe(self) -> dict[str, Any]:
         """Who lies there and what the signals are, in plain JSON types."""
@@ -64,7 +70,8 @@ MOST_BEDS = 10_000  # all of them are held in memory
 class WardRequest:
     """Which patients and signals a ward is to have. `start` is seconds after midnight, `rate` the ECG's in Hz.
 
-    `options` of the modality go before those of a cohort that is drawn now.
+    `options` of the modality go before those of a cohort that is drawn now. `renewable` keeps the records, so that a
+    bed's rules can change while it is streamed.
     """
 
     patients: int | None = None
@@ -75,6 +82,7 @@ class WardRequest:
     scenario: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     modality: str = "signals"
+    renewable: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,14 +189,20 @@ def _beds(
         profile, events = patient.profile, tuple(scenario.of(place))
         seed = seed_for(request.seed, profile.patient_id, "stream")
         row = None if drawing is None else drawing.row(profile)
-        source = modality.live(
-            profile, patient.records.get(request.modality, Record({})), seed if row is None else row.seeds[0],
-            signals=request.signals, rate=request.rate, start=request.start,
-            rules=[event.settings for event in events if not event.is_fault],
+        renew = partial(
+            modality.live, profile, patient.records.get(request.modality, Record({})),
+            seed if row is None else row.seeds[0], signals=request.signals, rate=request.rate, start=request.start,
             **({} if drawing is None else {"row": row, "columns": drawing.encoder.columns}),
         )  # fmt: skip
+        source = renew(rules=[event.settings for event in events if not event.is_fault])
         faults = [event.settings for event in events if isinstance(event.settings, Fault)]
         network = {name: NetworkFaults(faults, seed_for(seed, name, "line")) for name in source.signals}
         day = profile.index_date
         midnight = None if day is None else datetime.combine(day, time())
-        yield Bed(f"bed-{place:0{len(str(number))}d}", profile, source, events, network, midnight)
+        name = f"bed-{place:0{len(str(number))}d}"
+        again = partial(_renewed, renew) if request.renewable else None
+        yield Bed(name, profile, source, events, network, midnight, again)
+
+
+def _renewed(renew: Callable[..., LiveSource], rules: Sequence[Settings]) -> LiveSource:
+    return renew(rules=rules)
