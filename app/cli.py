@@ -123,7 +123,7 @@ def generate(
     modalities: Annotated[
         str,
         typer.Option(
-            help="Some of the installed ones, as a,b; by default all but genotypes, and what --use adds."
+            help="Some of the installed ones, as a,b; by default all but genotypes and wearable, and what --use adds."
         ),
     ] = "",
     options: SetOptions = None,

@@ -12,6 +12,7 @@ from ....core.profile import PatientProfile, seed_for
 from ..codes import codes
 from .chart import INDEX_STARTS
 
+_HOLDS = 45.0  # days about the index visit in which a value that another modality measured is the level
 _FADING = 2.5  # days in which an acute deviation falls to a third
 
 # How far acute illness moves a value, rounded textbook figures: what is taken off the index day's value to
@@ -42,6 +43,7 @@ class Body:
     def __init__(self, profile: PatientProfile, seed: int) -> None:
         self.profile, self.seed = profile, seed
         self.levels: dict[str, Callable[[], float | None]] = {}
+        self.measured: dict[str, float] = {}  # what another modality found, which holds for weeks
         self._usual: dict[str, float | None] = {}
         self._noise: dict[str, Random] = {}
 
@@ -89,6 +91,8 @@ class Body:
 
         treated is what the drugs taken multiply the level by.
         """
+        if name in self.measured and abs(at - INDEX_STARTS) <= _HOLDS:
+            return self.shown(name, self.measured[name])
         level = self.level(name, at)
         return None if level is None else self.shown(name, level * treated)
 

@@ -16,6 +16,7 @@ from .outcome import ACUTE, Outcome
 
 FOLLOW_UP = 365.0  # days after the index date
 YEAR = 365.25
+WORN = ("hba1c", "resting_heart_rate")  # facts of a wearable that the index visit states
 _MANY = 20_000  # events in one life; ours have hundreds
 _REVIEW = 182.6  # days between regular visits
 _INPATIENT = ("A41.9", "J81.0", "J93.9")
@@ -32,6 +33,8 @@ class PatientSimulation:
         self.profile, self.facts, self.seed = profile, facts, seed
         self.chart = Chart(None if profile.sex is None else profile.sex == "F")
         self.body = Body(profile, seed)
+        worn = facts.get("wearable", {})
+        self.body.measured |= {name: float(worn[name]) for name in WORN if name in worn}
         self.outcome = Outcome.of(facts)
         self.now = -math.inf
         self.dated = None not in (profile.index_date, profile.age, profile.sex)
@@ -102,6 +105,10 @@ class PatientSimulation:
         if parts:
             self.chart.read("blood_pressure", self.now, visit, parts, "blood-pressure")
         self.note_egfr(visit, "egfr")
+        for name, value in self.body.measured.items():
+            if self.dated:
+                entry = codes().observations[name]
+                self.chart.read(name, self.now, visit, entry.rounded(value), name.replace("_", "-"))
 
     def settle(self) -> None:
         """Every condition of the profile is on record when the index visit has begun, whatever its course did."""

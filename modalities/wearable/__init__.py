@@ -1,0 +1,110 @@
+"""Wearable: what a watch, ring, patch, glucose sensor or cuff records before the visit; by rules, without weights."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...core.assertions import Assertion
+from ...core.config import parse
+from ...core.errors import InputError
+from ...core.modality import Conditioner, Record, TrainingSet, View
+from ...core.profile import PatientProfile
+from ...core.registry import load_format
+from .metrics import RULES
+from .options import Options
+
+if TYPE_CHECKING:
+    from ...core.training.fit import Fit
+    from ...core.training.weights import Weights
+    from .model import WearableRules
+
+
+class Wearable:
+    """A month of one body: heart, sleep, steps, glucose and pressure, as devices record them."""
+
+    name = "wearable"
+    after: tuple[str, ...] = ("signals",)
+    shared = False
+    on_request = True  # see core.capabilities.OnRequest
+    indication = "every patient, where asked for (--modalities ...,wearable); by rules, not learnt"
+
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        """Raises InputError for an unknown option, preset or format."""
+        self.options = parse(Options, dict(options or {}), "wearable")
+
+    @property
+    def bytes_per_record(self) -> int:
+        """For an early look at the room on a disk: 1 MB a day in all formats."""
+        return 1_000_000 * self.options.days * (1 + len(self.options.formats))
+
+    def indicated(self, profile: PatientProfile) -> bool:
+        """True: everybody may wear a device."""
+        return True
+
+    def generator(self, columns: Sequence[str]) -> "WearableRules":
+        """The rules; the code's columns are not used, profile and facts are."""
+        from .model import WearableRules
+
+        return WearableRules(self.options)
+
+    def weights(self) -> list[str]:
+        """None: nothing is learnt."""
+        return []
+
+    def train(
+        self,
+        data: Sequence[TrainingSet],
+        conditioner: Conditioner,
+        config: Mapping[str, Any],
+        fit: "Fit",
+        init: "Weights | None",
+    ) -> "Weights":
+        """Raises InputError: wearables follow by rules."""
+        raise InputError("wearable: drawn by rules from published figures, so there is nothing to train")
+
+    def load(self, data: TrainingSet) -> list[Record]:
+        """Raises InputError: recordings of real wearables are not read."""
+        raise InputError(
+            f"wearable: recordings of real wearables are not read, got {data.root}; it is drawn by rules"
+        )
+
+    def export(
+        self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path
+    ) -> list[Path]:
+        """Parquet, and the other formats asked for."""
+        from .export import export
+
+        written = export(records, profiles, folder)
+        for name in self.options.formats:
+            written += load_format(self.name, name).write(records, profiles, folder)
+        return written
+
+    def assemble(self, pieces: Sequence[Path], folder: Path) -> list[Path]:
+        """Nothing is shared."""
+        return []
+
+    def read(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
+        """Records of a cohort, from its Parquet files."""
+        from .data import read
+
+        return read(folder, patient_ids)
+
+    def assertions(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
+        """Whose files they are, and the heart rate at the time of the ECG; see core.capabilities.Asserting."""
+        from .assertions import assertions
+
+        return assertions(folder, patient_ids)
+
+    def rule_names(self) -> Mapping[str, str]:
+        """See core.capabilities.ClinicalRules."""
+        return RULES
+
+    def breaches(self, record: Record) -> list[tuple[str, str]]:
+        """What breaks a rule, each with the words for it."""
+        from .metrics import breaches
+
+        return list(breaches(record))
+
+    def views(self) -> list[View]:
+        """None: there is no real counterpart; benchmarks/wearable.py holds it against published figures."""
+        return []
