@@ -145,6 +145,9 @@ def _learnt(
 
         learnt = learn_table(settings.datasets[0], data, fit)
     else:
+        from ..core.training.trainer import require_devices
+
+        require_devices(fit)
         declared = _declared(sets, start)
         profiles, measured = _patients(learner, sets) if declared else ([], [])
         regression = PrivateRegression.of(declared, measured)

@@ -13,6 +13,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
@@ -24,14 +25,23 @@ from .clipping import Clipper
 class PatientSampler(Sampler[list[int]]):
     """Batches of row indices: each patient with probability rate, one uniformly random row of each.
 
-    A batch may be empty; it is a step too.
+    A batch may be empty; it is a step too. Of `world` processes each draws among its own patients, so that their
+    batches together are one Poisson batch.
     """
 
-    def __init__(self, patients: Sequence[str], rate: float, steps: int, random: np.random.Generator) -> None:
+    def __init__(
+        self,
+        patients: Sequence[str],
+        rate: float,
+        steps: int,
+        random: np.random.Generator,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
         rows: dict[str, list[int]] = {}
         for row, patient in enumerate(patients):
             rows.setdefault(patient, []).append(row)
-        self.rows, self.rate, self.steps, self.random = list(rows.values()), rate, steps, random
+        self.rows, self.rate, self.steps, self.random = list(rows.values())[rank::world], rate, steps, random
 
     def __len__(self) -> int:
         return self.steps
@@ -49,6 +59,18 @@ class PatientSampler(Sampler[list[int]]):
 def _entropy() -> np.random.Generator:
     # not torch's generator, which keeps 32 bits of its seed
     return np.random.Generator(np.random.PCG64DXSM(secrets.randbits(128)))
+
+
+def poisson_loader(
+    data: Dataset[Any], plan: PrivacyPlan, patients: Sequence[str], rank: int = 0, world: int = 1
+) -> DataLoader[Any]:
+    """Poisson batches of data; an empty one is an empty list, since Lightning skips None and a skip is no step."""
+    sampler = PatientSampler(patients, plan.sample_rate, plan.steps, _entropy(), rank, world)
+    return DataLoader(data, batch_sampler=sampler, collate_fn=_collated)
+
+
+def _collated(rows: list[Any]) -> Any:
+    return default_collate(rows) if rows else []
 
 
 class Private(pl.LightningModule):
@@ -73,15 +95,9 @@ class Private(pl.LightningModule):
         self.automatic_optimization = False
         self.module, self.plan, self.patients, self.micro_batch = module, plan, patients, micro_batch
         self.run, self.random = run, _entropy()
+        self.philox: torch.Generator | None = None
         self.clipper = Clipper(module)
         self.expected = max(1, round(plan.sample_rate * plan.patients))
-
-    def loader(self, data: Dataset[Any]) -> DataLoader[Any]:
-        """Poisson batches of data; an empty one is an empty list, since Lightning skips None and a skip is no step."""
-        sampler = PatientSampler(self.patients, self.plan.sample_rate, self.plan.steps, _entropy())
-        return DataLoader(
-            data, batch_sampler=sampler, collate_fn=lambda rows: default_collate(rows) if rows else []
-        )
 
     def configure_optimizers(self) -> Any:
         """The module's own optimiser. Raises InputError if it would move what is not clipped."""
@@ -117,13 +133,29 @@ class Private(pl.LightningModule):
         """Set each parameter's gradient: its clipped sum, noised, over the expected number of patients.
 
         What is clipped and noised is the gradient times the parameter's weight in the norm; that is taken off after.
+        Of several processes the first adds the noise, once, and all of them sum up.
         """
         whole = self.plan.noise_multiplier * self.plan.max_grad_norm
         for parameter, clipped in sums.items():
-            deviation = whole / self.clipper.weights.get(parameter, 1.0)
-            white = torch.from_numpy(self.random.standard_normal(clipped.numel(), np.float32)).to(clipped)
-            white = white.as_strided(clipped.shape, clipped.stride())  # in the order that lies in memory
-            parameter.grad = clipped.add_(white, alpha=deviation).div_(self.expected)
+            if self.global_rank == 0:
+                deviation = whole / self.clipper.weights.get(parameter, 1.0)
+                # in the order that lies in memory
+                white = self._white(clipped).as_strided(clipped.shape, clipped.stride())
+                clipped.add_(white, alpha=deviation)
+            if dist.is_initialized():
+                dist.all_reduce(clipped)
+            parameter.grad = clipped.div_(self.expected)
+
+    def _white(self, like: Tensor) -> Tensor:
+        """(number,) standard normal float32 on the device of a tensor, from entropy of its own.
+
+        On a CUDA device they are drawn there, by Philox with a key of 63 random bits.
+        """
+        if like.device.type != "cuda":
+            return torch.from_numpy(self.random.standard_normal(like.numel(), np.float32)).to(like)
+        if self.philox is None:
+            self.philox = torch.Generator(like.device).manual_seed(secrets.randbits(63))
+        return torch.randn(like.numel(), generator=self.philox, device=like.device)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["private"] = {"run": self.run, **asdict(self.plan)}

@@ -180,8 +180,6 @@ def pay(
     """
     named = {purpose: plans} if isinstance(plans, PrivacyPlan) else dict(plans)
     named |= how.beside
-    if how.devices != 1:
-        raise InputError(f"private training runs on one device, got --devices {how.devices}")
     if how.precision.startswith("16"):
         raise InputError(f"private training takes 32-true or bf16-mixed, got --precision {how.precision}")
     first = next(iter(named.values()))

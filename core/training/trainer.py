@@ -1,5 +1,6 @@
-"""fit(): run a training with Lightning. The only file that owns a Trainer."""
+"""fit(): run a training with Lightning, on one device or several. The only file that owns a Trainer."""
 
+import json
 import logging
 import math
 import os
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence, Sized
 from copy import deepcopy
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, cast
@@ -17,13 +19,17 @@ from typing import Any, cast
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, Timer
+from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.pytorch.callbacks import Callback, Timer, WeightAveraging
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.multiprocessing import ProcessRaisedException
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, TensorDataset
 
-from ..cohort.disk import part_of
+from ..children import end_with
+from ..cohort.disk import part_of, write_atomic
 from ..dp.budget import PrivacyPlan
-from ..dp.dpsgd import Private
+from ..dp.dpsgd import Private, poisson_loader
 from ..dp.ledger import current_run, end_run
 from ..errors import InputError, first_line
 from ..paths import require_file
@@ -55,7 +61,8 @@ class Annealing(Callback):
             self.rates = [[group["lr"] for group in o.param_groups] for o in trainer.optimizers]
         done = self.taken / self.steps
         if self.minutes:
-            done = max(done, (time.monotonic() - self.began) / (60 * self.minutes))
+            spent = (time.monotonic() - self.began) / (60 * self.minutes)
+            done = max(done, trainer.strategy.broadcast(spent))  # one clock: devices take the same steps
         scale = min(1.0, (self.taken + 1) / self.warmup) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
         for optimizer, rates in zip(trainer.optimizers, self.rates, strict=True):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
@@ -100,7 +107,8 @@ class Checkpoints(Callback):
         self.saved = time.monotonic()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        if time.monotonic() - self.saved > self.every:
+        due = time.monotonic() - self.saved > self.every
+        if trainer.strategy.reduce_boolean_decision(due, all=False):  # all devices save together
             self.save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, *_: Any) -> None:
@@ -110,8 +118,9 @@ class Checkpoints(Callback):
         """Write the state beside the file, then put it in its place."""
         part = part_of(self.path)
         try:
-            trainer.save_checkpoint(part)
-            part.replace(self.path)
+            trainer.save_checkpoint(part)  # the first device writes
+            if trainer.is_global_zero:
+                part.replace(self.path)
         except OSError:
             part.unlink(missing_ok=True)
             raise
@@ -146,12 +155,64 @@ class Ticker(Callback):
             recent = self.losses[-200:] or [math.nan]
             others = {k: float(v) for k, v in trainer.callback_metrics.items() if k != "loss"}
             extra = "".join(f"  {k} {v:.4f}" for k, v in others.items())
-            if not trainer.progress_bar_callback:
+            if trainer.is_global_zero and not trainer.progress_bar_callback:
                 say(
                     f"{self.name}: step {done}/{self.steps}  loss {sum(recent) / len(recent):.4f}{extra}"
                     f"  {self.rows / spent:.0f} rows/s  {max(0.0, left) / 60:.1f} min left",
                     aside=True,
                 )
+
+
+def _moved(decay: float, average: Tensor, weight: Tensor, updates: Tensor) -> Tensor:
+    """A step of the exponential moving average; not Lightning's, which cannot be sent to another process."""
+    return decay * average + (1 - decay) * weight
+
+
+class Rank(Callback):
+    """One process of several: it ends with the one that started it, and has random numbers of its own.
+
+    Lightning hands the weights back to the process that started it; `said` has the rest, in JSON.
+    """
+
+    def __init__(self, seed: int, ticker: Ticker, said: Path) -> None:
+        self.seed, self.ticker, self.said, self.parent = seed, ticker, said, os.getpid()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        _quiet()  # in the process that is started, before Lightning has begun there
+        warnings.filterwarnings("ignore", module="lightning")
+
+    def on_fit_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        end_with(self.parent, by_kernel=True)
+        torch.manual_seed(self.seed + 1_000_003 * trainer.global_rank)  # weights are the first one's already
+
+    def on_train_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.is_global_zero:
+            done = {"steps": trainer.global_step, "losses": self.ticker.losses}
+            write_atomic(self.said, json.dumps(done).encode())
+
+
+class Rows(pl.LightningDataModule):
+    """The batches of each process, made there: `make(rank, world)`."""
+
+    def __init__(self, make: Callable[[int, int], DataLoader[Any]]) -> None:
+        super().__init__()
+        self.make = make
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Those of this process, of all `world` together."""
+        assert self.trainer is not None
+        return self.make(self.trainer.global_rank, self.trainer.world_size)
+
+
+def shuffled(data: Dataset[Any], batch_size: int, seed: int, rank: int, world: int) -> DataLoader[Any]:
+    """Shuffled batches of `batch_size` rows; of several processes each has its share of the rows and of a batch."""
+    batch_size = min(batch_size, len(cast(Sized, data)))
+    if world == 1:
+        order = torch.Generator().manual_seed(seed)
+        return DataLoader(data, batch_size=batch_size, shuffle=True, drop_last=True, generator=order)
+    sampler: DistributedSampler[Any] = DistributedSampler(data, world, rank, seed=seed, drop_last=True)
+    return DataLoader(data, batch_size=max(1, batch_size // world), sampler=sampler, drop_last=True)
 
 
 def fit(
@@ -176,13 +237,10 @@ def fit(
     """
     torch.manual_seed(how.seed)  # initialisation order and dropout only; private noise has its own source
     trained: pl.LightningModule = module
+    make: Callable[[int, int], DataLoader[Any]] = partial(shuffled, data, batch_size, how.seed)
     if plan is not None:
-        private = Private(module, plan, patients, batch_size, current_run(how.folder))
-        trained, loader, steps = private, private.loader(data), plan.steps
-    else:
-        shuffled = torch.Generator().manual_seed(how.seed)
-        batch_size = min(batch_size, len(cast(Sized, data)))
-        loader = DataLoader(data, batch_size=batch_size, shuffle=True, drop_last=True, generator=shuffled)
+        trained, steps = Private(module, plan, patients, batch_size, current_run(how.folder)), plan.steps
+        make = partial(poisson_loader, data, plan, tuple(patients))
     ticker = Ticker(name, steps, how.max_minutes)
     last = how.folder / name / "last.ckpt"
     if plan is not None and not how.resume:
@@ -193,12 +251,12 @@ def fit(
         ticker,
     ]
     if ema:
-        callbacks.append(EMAWeightAveraging(decay=ema))
+        callbacks.append(WeightAveraging(avg_fn=partial(_moved, ema)))
     if how.max_minutes:
         callbacks.append(Cap(how.max_minutes))
     began = time.monotonic()
     goes_on = how.resume and sound(last, trained)
-    taken = _run(trained, loader, how, steps, callbacks, last if goes_on else None)
+    taken = _run(trained, make, how, steps, callbacks, last if goes_on else None)
     module.eval()
     if taken < steps:
         charged = "; the budget is charged for all that were planned" if plan is not None else ""
@@ -289,26 +347,90 @@ def seconds_a_step(
     tried = replace(plan, steps=MEASURED)
     everybody = TensorDataset(*(part[:1].expand(plan.patients, *part.shape[1:]) for part in row))
     private = Private(deepcopy(module), tried, [str(i) for i in range(plan.patients)], batch_size)
-    pace = Pace()
+    pace, make = Pace(), partial(poisson_loader, everybody, tried, private.patients)
     with torch.random.fork_rng():
-        _run(private, private.loader(everybody), replace(how, progress=False), MEASURED, [pace])
+        _run(private, make, replace(how, progress=False, devices=1), MEASURED, [pace])
     return statistics.median(pace.seconds)
 
 
 def _run(
     module: pl.LightningModule,
-    loader: DataLoader[Any],
+    make: Callable[[int, int], DataLoader[Any]],
     how: Fit,
     steps: int,
     callbacks: list[Callback],
     checkpoint: Path | None = None,
 ) -> int:
-    """Steps taken in all, those before the checkpoint included."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    trainer = pl.Trainer(
+    """Steps taken in all, those before the checkpoint included.
+
+    On several devices there is a process each, that share every batch; the module has their weights in the end.
+    """
+    said = how.folder / ".processes.json"
+    ticker = next((callback for callback in callbacks if isinstance(callback, Ticker)), None)
+    if several := how.devices > 1:
+        assert ticker is not None
+        how.folder.mkdir(parents=True, exist_ok=True)
+        said.unlink(missing_ok=True)
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+        callbacks = [Rank(how.seed, ticker, said), *callbacks]
+    trainer = _trainer(how, steps, callbacks)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        warnings.filterwarnings("ignore", module="torch._dynamo")
+        warnings.filterwarnings("ignore", message=".*num_workers.*")
+        warnings.filterwarnings("ignore", message="grad and param do not obey")
+        try:
+            trainer.fit(
+                module, datamodule=Rows(make), ckpt_path=None if checkpoint is None else str(checkpoint)
+            )
+        except ProcessRaisedException as error:  # its text is the traceback there
+            kind = f"{InputError.__module__}.{InputError.__qualname__}: "
+            last = str(error).strip().splitlines()[-1]
+            if not last.startswith(kind):
+                raise
+            raise InputError(last.removeprefix(kind)) from None
+    if not several:
+        return trainer.global_step
+    assert ticker is not None
+    done = json.loads(said.read_text())
+    said.unlink()
+    ticker.losses = done["losses"]
+    return int(done["steps"])
+
+
+def _quiet() -> None:
+    for part in ("pytorch", "fabric"):
+        logging.getLogger(f"lightning.{part}").setLevel(logging.WARNING)
+
+
+def require_devices(how: Fit) -> None:
+    """Raises InputError unless the machine has the accelerator and the devices, and a process is alone.
+
+    Before any training, and any charge. Several devices get their processes here, none from a scheduler.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1") or 1) > 1:
+        raise InputError(
+            f"train was started in {os.environ['WORLD_SIZE']} processes (WORLD_SIZE); start it once, and --devices N "
+            "starts a process a device"
+        )
+    try:
+        _trainer(how, 1, [])
+    except (MisconfigurationException, RuntimeError, ValueError) as error:
+        asked = f"--accelerator {how.accelerator} --devices {how.devices} --precision {how.precision}"
+        raise InputError(f"{asked}: {first_line(error)}") from None
+
+
+def _trainer(how: Fit, steps: int, callbacks: list[Callback]) -> pl.Trainer:
+    _quiet()
+    several = how.devices > 1
+    return pl.Trainer(
         max_steps=steps,
         accelerator=how.accelerator,
         devices=how.devices,
+        plugins=[LightningEnvironment()]
+        if several
+        else None,  # not a scheduler's, which starts processes itself
+        strategy="ddp_spawn_find_unused_parameters_true" if several else "auto",
         precision=cast(Any, how.precision),
         callbacks=callbacks,
         logger=False,
@@ -318,10 +440,3 @@ def _run(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning")
-        warnings.filterwarnings("ignore", module="torch._dynamo")
-        warnings.filterwarnings("ignore", message=".*num_workers.*")
-        warnings.filterwarnings("ignore", message="grad and param do not obey")
-        trainer.fit(module, loader, ckpt_path=None if checkpoint is None else str(checkpoint))
-    return trainer.global_step

@@ -17,7 +17,7 @@ from torch.utils.data import TensorDataset
 
 from polyclinic.core.dp.budget import Budget, PrivacyPlan, noise_for
 from polyclinic.core.dp.clipping import RowGradients
-from polyclinic.core.dp.dpsgd import PatientSampler, Private
+from polyclinic.core.dp.dpsgd import PatientSampler, Private, poisson_loader
 from polyclinic.core.errors import InputError
 from polyclinic.eval.attacks.privacy_audit import Audit, audit, least_epsilon, p_value
 from polyclinic.modalities.imaging import gaussian_prior
@@ -315,7 +315,7 @@ def shuffled(rate: float = 0.1, steps: int = 100) -> list[list[int]]:
 def test_the_projects_sampler_is_poisson() -> None:
     assert sampling_faults(batches(), PATIENTS, 0.1) == []
     plan = PrivacyPlan(300, 0.1, 1.0, 100, 1e-4, 1.0)
-    loader = Private(trainers.Dirac(4, 1.0), plan, PATIENTS, 64).loader(TensorDataset(torch.zeros(900, 4)))
+    loader = poisson_loader(TensorDataset(torch.zeros(900, 4)), plan, PATIENTS)
     assert sampling_faults(loader.batch_sampler, PATIENTS, 0.1) == []  # type: ignore[arg-type]
 
 
