@@ -9,7 +9,7 @@ not installed is a row that says so; --ehrdata names the interpreter of an envir
 is found where PYTHONPATH has it. Exits 1 on any error.
 
 A further reader is a function of a cohort's folder that returns a Row, listed in READERS of this file or of
-readers_fhir, readers_images, readers_signals, readers_omics.
+readers_fhir, readers_genotypes, readers_images, readers_signals, readers_omics.
 """
 
 import argparse
@@ -25,12 +25,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import readers_fhir
+import readers_genotypes
 import readers_images
 import readers_omics
 import readers_signals
 from readers_rows import AbsentError, Row
 
 COHORTS = ("cardio_oncology", "icu")
+MODALITIES = "imaging,signals,omics,genotypes,records"
 FORMATS = ("records.formats=[omop, meds]", "signals.formats=[wfdb, edf, dicom]", "omics.counts=true")
 EHRDATA = "POLYCLINIC_EHRDATA"  # the interpreter of an environment that has ehrdata
 VOCABULARY = (
@@ -203,6 +205,7 @@ READERS: dict[str, Callable[[Path], Row]] = {
     **readers_fhir.READERS,
     **readers_signals.READERS,
     **readers_omics.READERS,
+    **readers_genotypes.READERS,
     **readers_images.READERS,
 }
 
@@ -223,6 +226,8 @@ def cohort(name: str, patients: int, home: Path) -> Path:
             name,
             "--patients",
             str(patients),
+            "--modalities",
+            MODALITIES,
         ]
         settings = [word for setting in FORMATS for word in ("--set", setting)]
         subprocess.run(

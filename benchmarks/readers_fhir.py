@@ -173,7 +173,7 @@ def speed(cohort: Path) -> Row:
     profiles = tuple(folder.profiles())
     ids = [profile.patient_id for profile in profiles]
     facts: list[dict[str, Any]] = [{} for _ in profiles]
-    for name in ("imaging", "signals", "omics"):
+    for name in ("imaging", "signals", "omics", "genotypes"):
         read = load_modality(name).read(cohort, ids)
         for place, patient_id in enumerate(ids):
             if patient_id in read:

@@ -26,7 +26,7 @@ from ..training.weights import digest
 from . import patients_table
 from .damage import Files, damage, require_files, require_records
 from .disk import is_empty, new_folder, refusals, require_room, write_atomic
-from .labels import write_labels
+from .labels import known_fields, stores_of, write_labels
 
 FORMAT = "polyclinic-cohort"
 FORMAT_VERSION = 2
@@ -236,19 +236,18 @@ class Cohort:
                     made = self._moved(joined)
                     files |= made
                     own = f"{stem_of(modality.name)}/" if ":" in modality.name else ""
-                    stores[modality.name] = sorted({own + _store(path.removeprefix(own)) for path in made})
+                    stores[modality.name] = [own + s for s in stores_of(p.removeprefix(own) for p in made)]
             without = self._write_roster()
             files[PATIENTS] = _fingerprint(self.folder / PATIENTS)
-            if fields := self.manifest.get("labels"):
-                profiles = list(patients_table.profiles(self.folder / PATIENTS))
-                ids = [profile.patient_id for profile in profiles]
-                shared = {
-                    store: [patient for patient in ids if patient not in set(without[name])]
-                    for name, paths in stores.items()
-                    for store in paths
-                }
-                for path in write_labels(self.folder, profiles, fields, list(files), shared):
-                    files[path.relative_to(self.folder).as_posix()] = _fingerprint(path)
+            profiles = list(patients_table.profiles(self.folder / PATIENTS))
+            fields = self.manifest.get("labels") or known_fields(profiles)
+            shared = {}
+            for name, paths in stores.items():
+                lacking = set(without[name])
+                own_ids = [p.patient_id for p in profiles if p.patient_id not in lacking]
+                shared |= dict.fromkeys(paths, own_ids)
+            for path in write_labels(self.folder, profiles, fields, list(files), shared):
+                files[path.relative_to(self.folder).as_posix()] = _fingerprint(path)
             modes = {
                 name: {
                     **self.manifest["modalities"][name],
@@ -416,13 +415,6 @@ def _difference(there: Any, asked: Any, key: str = "") -> str | None:
                 return found
         return None
     return None if there == asked else f"{key} is {there!r} there and {asked!r} was asked for"
-
-
-def _store(path: str) -> str:
-    """The folder that many patients share, of which a file is a part: omics/rna.zarr, or fhir."""
-    parts = path.split("/")
-    whole = len(parts) > 2 or parts[-1].endswith((".h5ad", ".h5mu"))
-    return "/".join(parts[:2] if whole else parts[:1])
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from ..profile import PatientProfile, Value
 
 NAME = "labels.csv"
+STORES = (".h5ad", ".h5mu", ".vcf.gz", "/Patient.ndjson")  # files in which each of many patients has a place
 HEADER = ".hea"  # of a WFDB record: the one of its files that a reader opens
 
 
@@ -22,7 +23,7 @@ def write_labels(
 
     A row is a record. Files in one folder that differ in their suffix alone are one record (ecg.hea, ecg.dat,
     ecg.atr), and the row names the file that a reader opens. A folder called by a patient's id holds files of that
-    patient. `shared` are stores (or folders) that hold many patients, with the ids of these: a row for each. Flags
+    patient. `shared` are stores that hold many patients, with the ids of these: a row for each. Flags
     are yes or no, what is unknown is left blank.
     """
     known = {profile.patient_id: [_text(profile.get(name)) for name in fields] for profile in profiles}
@@ -33,7 +34,7 @@ def write_labels(
             rows.setdefault(top, []).append((owner, "/".join(inner)))
     for store, patients in shared.items():
         top, *inner = PurePosixPath(store).parts
-        rows.setdefault(top, []).extend((patient, "/".join(inner) or ".") for patient in patients)
+        rows.setdefault(top, []).extend((patient, "/".join(inner)) for patient in patients)
     order = {patient: place for place, patient in enumerate(known)}
     written = []
     for top, listed in rows.items():
@@ -47,6 +48,33 @@ def write_labels(
         written.append(folder / top / NAME)
         written[-1].write_text(text.getvalue(), encoding="utf-8")
     return written
+
+
+def known_fields(profiles: Sequence[PatientProfile]) -> list[str]:
+    """The fields that are known of anybody: age and sex first, then as the table of patients has them."""
+    own = [
+        name for name in ("age", "sex", "height", "weight") if any(p.get(name) is not None for p in profiles)
+    ]
+    kinds = ("conditions", "measurements", "traits")
+    return own + [name for kind in kinds for name in sorted({n for p in profiles for n in getattr(p, kind)})]
+
+
+def stores_of(paths: Iterable[str]) -> list[str]:
+    """The stores that these files, which many patients share, are: omics/rna.zarr, fhir/Patient.ndjson.
+
+    A folder's only file is one, too; other files of a folder have no row.
+    """
+    found, alone = set(), dict[str, list[str]]()
+    for path in paths:
+        folder, *inner = path.split("/")
+        if len(inner) > 1:
+            found.add(f"{folder}/{inner[0]}")
+        elif path.endswith(STORES):
+            found.add(path)
+        elif inner:
+            alone.setdefault(folder, []).append(path)
+    held = {store.split("/")[0] for store in found}
+    return sorted(found | {own[0] for folder, own in alone.items() if len(own) == 1 and folder not in held})
 
 
 def _records(files: Collection[str]) -> list[str]:

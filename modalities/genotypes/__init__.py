@@ -113,12 +113,16 @@ class Genotypes:
         return found
 
     def assertions(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Assertion]]:
-        """Whose column it is, and the sex that X and Y show; see core.capabilities.Asserting."""
+        """Whose column it is, the sex that X and Y show, and the diplotypes; see core.capabilities.Asserting."""
         found = {}
         for patient_id, record in self.read(folder, patient_ids).items():
             found[patient_id] = [Assertion.of(PATIENT, SOURCE, patient_id)]
             if karyotype := record.facts.get("karyotype"):
                 found[patient_id].append(Assertion.of(SEX, SOURCE, "M" if "Y" in karyotype else "F"))
+            found[patient_id] += [
+                Assertion.of(f"{gene} genotype", SOURCE, diplotype)
+                for gene, diplotype in record.facts["diplotypes"].items()
+            ]
         return found
 
     def rule_names(self) -> dict[str, str]:

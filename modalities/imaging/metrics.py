@@ -214,10 +214,12 @@ def picture(figure: "Figure", real: Rows, synthetic: Rows, subject: Subject) -> 
 
 
 def _caption(profile: PatientProfile, record: Record) -> str:
-    view = profile.traits.get("chest_view") or record.facts.get("view") or "view unknown"
+    """View and findings as far as they are known; nothing is said of what nobody looked for."""
+    view = profile.traits.get("chest_view") or record.facts.get("view") or ""
     found = [word for code, word in WORDS.items() if profile.has(code)]
-    more = f" +{len(found) - 2}" if len(found) > 2 else ""
-    return f"{view} · {', '.join(found[:2]) or 'no finding'}{more}"
+    looked = any(profile.get(code) is not None for code in WORDS)
+    said = ", ".join(found[:2]) + (f" +{len(found) - 2}" if len(found) > 2 else "")
+    return " · ".join(part for part in (view, said or ("no finding" if looked else "")) if part)
 
 
 ABOUT = (

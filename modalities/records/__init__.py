@@ -47,7 +47,7 @@ class Records:
     """The modality that comes last: the diseases' courses and the measured facts become FHIR resources."""
 
     name = "records"
-    after: tuple[str, ...] = ("imaging", "signals", "omics", "wearable")
+    after: tuple[str, ...] = ("imaging", "signals", "omics", "genotypes", "wearable")
     shared = True
     indication = "every patient has a health record"
 

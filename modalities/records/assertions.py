@@ -40,6 +40,7 @@ from .data import (
     read_notes,
     read_patients,
 )
+from .genomics import GENE_CODES, GENOTYPE
 from .notes.assertions import noted
 from .rules.order import TIME
 from .simulation.chart import INDEX
@@ -142,6 +143,10 @@ def _measured(case: Case) -> Iterator[Assertion]:
             yield Assertion(f"{gene} expression", f"FHIR {name.replace('_', ' ')}", low, high)
     for name, values in charted.items():
         yield Assertion.charted(name, "FHIR vitals chart", values)
+    for resource in case.of("Observation"):
+        if unkeyed(resource, (GENOTYPE,))[0] and (gene := unkeyed(resource, (GENOTYPE,))[1]) in GENE_CODES:
+            said = _text(resource).removeprefix(f"{gene} ")
+            yield Assertion.of(f"{gene} genotype", "FHIR Observation", said)
     labels = {label: subtype for subtype, label in SUBTYPES.items()}
     for resource in case.of("Observation"):
         key, label = unkeyed(resource, _TUMOUR)

@@ -50,6 +50,7 @@ TRUE_NOTES = "notes_truth"
 ACT_REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 HTEST = {"system": ACT_REASON, "code": "HTEST", "display": "test health data"}
 DICOM_UID = "urn:dicom:uid"
+IMPLICATION = "http://hl7.org/fhir/uv/genomics-reporting/CodeSystem/tbd-codes-cs"
 ACCESSIONS = "http://example.org/polyclinic/accession"
 VISIT_IDS = "http://example.org/polyclinic/visit-id"
 PATIENT_IDS = "http://example.org/polyclinic/patient-id"  # example.org: nobody's real identifiers
@@ -121,6 +122,7 @@ REPORTS = {  # kind: LOINC code, its name, HL7 v2-0074 section, its name
     "ecg": ("11524-6", "EKG study", "EC", "Electrocardiac (e.g., EKG, EEC, Holter)"),
     "pathology": ("60568-3", "Pathology Synoptic report", "SP", "Surgical Pathology"),
     "tumour-expression": ("51969-4", "Genetic analysis report", "GE", "Genetics"),
+    "genotypes": ("81247-9", "Master HL7 genetic variant reporting panel", "GE", "Genetics"),
 }
 DOCUMENTS = {  # kind: LOINC code, its name, a title
     "discharge-summary": ("18842-5", "Discharge summary", "Discharge summary"),
@@ -150,7 +152,8 @@ ROUTES = {
     "intravenous": ("47625008", "Intravenous route"),
     "subcutaneous": ("34206005", "Subcutaneous route"),
 }
-NOTE_KINDS = (*DOCUMENTS, *REPORTS)  # the order of a patient's notes
+# the order of a patient's notes; genotypes have none
+NOTE_KINDS = (*DOCUMENTS, *(kind for kind in REPORTS if kind != "genotypes"))
 
 _OWNING = ("subject", "patient", "beneficiary", "target")  # elements that name the patient
 OWNERS = re.compile(r'"reference": ?"Patient/([^"]*)"')
@@ -168,7 +171,12 @@ def patient_of(resource: Resource) -> str:
 
 
 def parts_of(resource: Resource) -> list[Resource]:
-    """The resource as it is, or for a panel once a part, with the part's code and value in place of its own."""
+    """The resource as it is, or for a panel once a part, with the part's code and value in place of its own.
+
+    What has a value of its own is no panel: its components say more of that value.
+    """
+    if "valueCodeableConcept" in resource or "valueQuantity" in resource:
+        return [resource]
     return [resource | part for part in resource.get("component", ())] or [resource]
 
 
@@ -219,9 +227,13 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+# one encoder for all, which does not look for cycles: resources are trees
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
+
+
 def line(resource: Resource) -> str:
     """One resource as one line of JSON: keys in the order written, no clock, no NaN."""
-    return json.dumps(resource, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+    return _ENCODER.encode(resource) + "\n"
 
 
 def read_resources(path: Path, of: Container[str] | None = None) -> Iterator[Resource]:

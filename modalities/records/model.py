@@ -6,7 +6,9 @@ as a list of dated events (see timeline.py); `notes`, the texts with their spans
 """
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+import gc
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from ...core.fields import LOINC, Field
 from ...core.modality import Batch, Facts, Record
@@ -16,6 +18,7 @@ from .data import DOCUMENTS, Resource, concept
 from .declared import declared
 from .formats.fhir import Writer
 from .formats.fhir_chart import chart as chart_resources
+from .genomics import genotypes
 from .notes.patient_notes import notes_of
 from .notes.text import Note
 from .simulation.course import Course
@@ -40,10 +43,11 @@ class RecordRules:
     def sample(self, batch: Batch) -> list[Record]:
         """One record a row: no arrays; facts as the module says. Raises InputError."""
         facts = batch.facts or ({},) * len(batch)
-        return [
-            self._record(profile, known, seed, batch.declared)
-            for profile, known, seed in zip(batch.profiles, facts, batch.seeds, strict=True)
-        ]
+        with uncollected():
+            return [
+                self._record(profile, known, seed, batch.declared)
+                for profile, known, seed in zip(batch.profiles, facts, batch.seeds, strict=True)
+            ]
 
     def _record(
         self, profile: PatientProfile, facts: Mapping[str, Facts], seed: int, fields: Sequence[Field]
@@ -77,6 +81,8 @@ class RecordRules:
         return attach(writer.in_order(), notes), notes
 
     def _written(self, profile: PatientProfile, facts: Mapping[str, Facts], seed: int) -> Writer:
+        if levels := facts.get("signals", {}).get("baseline"):  # the chart has levels of its own
+            profile = profile.but(measurements={k: v for k, v in levels.items() if v == v})
         chart = play(self.courses, profile, facts, seed)
         writer = Writer(profile, chart)
         chart_resources(writer)
@@ -89,7 +95,22 @@ class RecordRules:
                 pathology(writer, report)
         for own in facts_of(facts, "omics"):
             tumour(writer, own, *tumour_place(chart))
+        if "genotypes" in facts:
+            genotypes(writer, facts["genotypes"])
         return writer
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """The garbage collector waits: a record is thousands of dictionaries that live on, which it would walk again and
+    again, a quarter of the time."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def documents(writer: Writer, notes: Iterable[Note]) -> None:

@@ -58,7 +58,12 @@ def timeline_of(resources: Sequence[Resource]) -> list[Event]:
         for r in resources
         if r["resourceType"] == "Condition"
     }
-    events = [event for resource in resources for event in _events(resource, named)]
+    events = [
+        event
+        for resource in resources
+        if resource["resourceType"] in _EVENTS
+        for event in _events(resource, named)
+    ]
     causes = [event["value"] for event in events if event["code"] == CAUSE_OF_DEATH]
     for event in events:
         if event["kind"] == "death":
@@ -67,8 +72,8 @@ def timeline_of(resources: Sequence[Resource]) -> list[Event]:
 
 
 def _events(resource: Resource, named: Mapping[str, str | None]) -> Iterator[Event]:
-    kind, paths = _EVENTS.get(resource["resourceType"], ("", {}))
-    if not kind or (kind == "death" and "deceasedDateTime" not in resource):
+    kind, paths = _EVENTS[resource["resourceType"]]
+    if kind == "death" and "deceasedDateTime" not in resource:
         return
     name = f"{resource['resourceType']}/{resource['id']}"
     reasons = (named.get(r["reference"]) for r in resource.get("reasonReference", ()))

@@ -367,13 +367,19 @@ def test_labels_lie_beside_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert made.verify() == []
 
 
-def test_a_cohort_without_declared_fields_has_no_labels(
+def test_a_cohort_without_declared_fields_labels_with_what_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(PLUGIN)
     plain = Population(parse(CohortConfig, MINIMAL, "m"), "m")
     made = engine.make(plain, 3, 1, tmp_path / "c", modalities=("fake_notes",), workers=1)
-    assert not list(made.folder.rglob("labels.csv"))
+    (listed,) = made.folder.rglob("labels.csv")
+    rows = list(csv.DictReader(listed.read_text().splitlines()))
+    known = {p.patient_id: p for p in made.profiles()}
+    assert {row["patient_id"] for row in rows} == set(known)
+    assert all(row["sex"] == known[row["patient_id"]].sex for row in rows)
+    assert all((listed.parent / row["file"]).is_file() for row in rows)
+    assert made.verify() == []
 
 
 # -- any age

@@ -36,16 +36,8 @@ _FHIR_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _RANK = {kind: place for place, kind in enumerate(TYPES)}
 READERS = {  # who reads what a report is of: a specialty of the staff
     "chest-xray": "radiology", "imaging": "radiology", "ecg": "cardiology", "pathology": "pathology",
-    "tumour-expression": "pathology",
+    "tumour-expression": "pathology", "genotypes": "pathology",
 }  # fmt: skip
-# the order that a report answers: of a study its own, of a tumour that of its tissue
-ORDERS = {
-    "chest-xray": "chest-xray",
-    "imaging": "imaging",
-    "ecg": "ecg",
-    "pathology": "tumour",
-    "tumour-expression": "tumour",
-}
 
 
 def order_of(kind: str, key: str = "") -> str:
@@ -98,6 +90,7 @@ class Writer:
         self.specimens: dict[str, Sample] = {}
         self.subject = {"reference": f"Patient/{profile.patient_id}"}
         day: date | None = profile.index_date
+        self._times: dict[float, str | None] = {}
         self._midnight = None if day is None else datetime(day.year, day.month, day.day)
 
     def in_order(self) -> list[Resource]:
@@ -113,9 +106,11 @@ class Writer:
         return self._midnight + timedelta(minutes=round(at * 1440))
 
     def time(self, at: float) -> str | None:
-        """The same as ISO text."""
-        moment = self.moment(at)
-        return None if moment is None else moment.isoformat() + "Z"
+        """The same as ISO text; a visit's many resources ask for the same few."""
+        if at not in self._times:
+            moment = self.moment(at)
+            self._times[at] = None if moment is None else moment.isoformat() + "Z"
+        return self._times[at]
 
     def day(self, at: float) -> str | None:
         """Days from the index date as a date, never before birth."""

@@ -22,7 +22,7 @@ from ..data import REPORTS, Resource, parts_of, value_at, whole_file
 from ..studies import home_of
 from .by_patient import SIGNALS, by_patient, root_of
 from .omop_concepts import VOCABULARIES
-from .omop_rows import time_at
+from .omop_parts import time_at
 
 VERSION = "0.4.1"  # of the schema
 SHARD = 1_000  # subjects a file; also what is in memory

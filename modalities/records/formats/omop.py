@@ -21,6 +21,7 @@ from ....core.remarks import remark
 from ..data import whole_file
 from .by_patient import by_patient, root_of
 from .omop_concepts import Concepts
+from .omop_hospital import write_hospital
 from .omop_rows import PatientRows
 from .omop_studies import studies
 
@@ -58,8 +59,9 @@ class Omop:
         root = root_of(source)
         with Tables(folder / "omop") as tables:
             last: date | None = None
+            sites = write_hospital(tables, concepts)
             for number, (patient, resources) in enumerate(by_patient(source), start=1):
-                rows = PatientRows(number, patient, resources, tables, concepts, undated)
+                rows = PatientRows(number, patient, resources, tables, concepts, sites, undated)
                 if rows.period is not None:
                     rows.write()
                     studies(rows, root)

@@ -10,11 +10,13 @@ from typing import Any
 from ....core.config import read_yaml
 from ....core.fields import ICD10, LOINC, SNOMED
 from ..codes import DICOM, HGNC, RXNORM, UCUM, codes
+from ..data import IMPLICATION
+from ..us_core.lists import NCIT, SOPT
 
 # FHIR's system -> the vocabulary's name in OMOP
 VOCABULARIES = {
     ICD10: "ICD10CM", LOINC: "LOINC", RXNORM: "RxNorm", SNOMED: "SNOMED", UCUM: "UCUM", HGNC: "HGNC",
-    DICOM: "DICOM",
+    DICOM: "DICOM", NCIT: "NCIt", SOPT: "SOPT", IMPLICATION: "GenomicsReporting",
 }  # fmt: skip
 # In these the bundled ids are those of the very codes; of ICD-10-CM they are what a code maps to.
 _STANDARD = {LOINC, RXNORM, SNOMED}

@@ -2,18 +2,17 @@
 
 import base64
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime, timedelta
-from math import ceil
-from typing import Any, Protocol
+from datetime import date, datetime
+from typing import Any
 
-from ..case import moment
 from ..data import Resource, parts_of, value_at
 from ..timeline import CAUSE_OF_DEATH
 from .omop_concepts import Concepts
+from .omop_hospital import Sites, Tables, address, payer
+from .omop_parts import DOSAGE, Row, amount, numeric, span, time_at
 
 INTENSIVE_CARE = "305351004"  # SNOMED CT: admission to it
 _OBSERVATIONS = ("exam", "survey", "social-history", "activity")  # categories that are no measurement
-_DOSAGE = "dosageInstruction.0"
 _STARTS = {  # resource type: where its time stands
     "Encounter": "period.start",
     "Condition": "recordedDate|onsetDateTime",
@@ -26,21 +25,6 @@ _STARTS = {  # resource type: where its time stands
 }
 _TISSUE = {"60568-3": "breast tissue", "51969-4": "tumour tissue"}  # reports that rest on a specimen
 _CULTURE = "600-7"  # LOINC: an observation that rests on blood
-Row = dict[str, Any]
-
-
-class Tables(Protocol):
-    """Takes rows; omop.Tables."""
-
-    def add(self, table: str, **values: Any) -> int:
-        """Add a row; its id."""
-        ...
-
-
-def time_at(resource: Resource, path: str) -> datetime | None:
-    """The moment at a path in UTC, without a zone as OMOP has it; None where there is none."""
-    text = value_at(resource, path)
-    return moment(text).replace(tzinfo=None) if text else None
 
 
 class PatientRows:
@@ -53,10 +37,11 @@ class PatientRows:
         resources: Mapping[str, list[Resource]],
         tables: Tables,
         concepts: Concepts,
+        sites: Sites,
         undated: dict[str, int],
     ) -> None:
         self.patient, self.resources = patient, resources
-        self.tables, self.concepts = tables, concepts
+        self.tables, self.concepts, self.sites = tables, concepts, sites
         self.person = person
         self.visits: dict[str, int] = {}  # reference of an encounter -> visit_occurrence_id
         self.conditions: dict[str, int] = {}  # code -> condition_occurrence_id
@@ -64,6 +49,11 @@ class PatientRows:
         self._stays: list[
             tuple[datetime, datetime, str, int]
         ] = []  # intensive care: from, until, visit, detail
+        self._ends = {
+            f"Encounter/{visit['id']}": end
+            for visit in resources.get("Encounter", ())
+            if (end := time_at(visit, "period.end")) is not None
+        }
         self._undated = undated
         self.died = time_at(patient, "deceasedDateTime")
         self.period = self._period()
@@ -105,7 +95,17 @@ class PatientRows:
         for order, at in self.dated("MedicationRequest"):
             self._drug(order, at)
         for procedure, at in self.dated("Procedure"):
-            self.procedure(*self.concepts.of(procedure["code"]), at, **self.placed(procedure, at))
+            self.procedure(
+                *self.concepts.of(procedure["code"]),
+                at,
+                **self.placed(procedure, at),
+                provider_id=self.sites.provider(procedure, "performer.0.actor"),
+            )
+        for device in self.resources.get("Device", ()):
+            self._device(device)
+        for coverage in self.resources.get("Coverage", ()):
+            if (columns := payer(coverage, end, self.concepts)) is not None:
+                self.add("payer_plan_period", **columns)
         for observation, at in self.dated("Observation"):
             self._observation(observation, at)
         self._death()
@@ -148,6 +148,11 @@ class PatientRows:
             month_of_birth=born.month,
             day_of_birth=born.day,
             birth_datetime=datetime(born.year, born.month, born.day),
+            location_id=self.tables.add("location", **address(self.patient, "address.0"))
+            if "address" in self.patient
+            else None,
+            provider_id=self.sites.provider(self.patient, "generalPractitioner.0"),
+            care_site_id=self.sites.care_site(self.patient, "managingOrganization"),
             race_concept_id=Concepts.fixed("race", race or ""),
             ethnicity_concept_id=Concepts.fixed("ethnicity", ethnicity or ""),
             person_source_value=self.patient["id"],
@@ -177,8 +182,10 @@ class PatientRows:
             before = self.add(
                 "visit_occurrence",
                 visit_concept_id=Concepts.fixed("visit", kind),
-                **_span("visit", start, end),
+                **span("visit", start, end),
                 visit_type_concept_id=Concepts.fixed("type", "encounter"),
+                provider_id=self.sites.provider(visit, "participant.0.individual"),
+                care_site_id=self.sites.care_site(visit, "location.0.location"),
                 visit_source_value=kind,
                 visit_source_concept_id=0,
                 discharged_to_concept_id=left and Concepts.fixed("discharge", left),
@@ -189,7 +196,6 @@ class PatientRows:
 
     def _intensive_care(self) -> None:
         """A visit_detail from each admission to intensive care to the end of the visit."""
-        ends = {f"Encounter/{v['id']}": time_at(v, "period.end") for v in self.resources.get("Encounter", ())}
         for procedure in self.resources.get("Procedure", ()):
             start, visit = (
                 time_at(procedure, "performedDateTime"),
@@ -197,14 +203,16 @@ class PatientRows:
             )
             if value_at(procedure, "code.coding.0.code") != INTENSIVE_CARE or visit not in self.visits:
                 continue
-            end = ends[visit]
+            end = self._ends.get(visit)
             if start is None or end is None:
                 continue
             detail = self.add(
                 "visit_detail",
                 visit_detail_concept_id=Concepts.fixed("intensive_care"),
-                **_span("visit_detail", start, max(start, end)),
+                **span("visit_detail", start, max(start, end)),
                 visit_detail_type_concept_id=Concepts.fixed("type", "encounter"),
+                provider_id=self.sites.provider(procedure, "performer.0.actor"),
+                care_site_id=self.sites.care_site(procedure, "location"),
                 visit_detail_source_value=INTENSIVE_CARE,
                 visit_detail_source_concept_id=0,
                 visit_occurrence_id=self.visits[visit],
@@ -221,9 +229,10 @@ class PatientRows:
         self.conditions[code] = self.add(
             "condition_occurrence",
             condition_concept_id=concept,
-            **_span("condition", at, ended and max(ended, at)),
+            **span("condition", at, ended and max(ended, at)),
             condition_type_concept_id=Concepts.fixed("type", "ehr"),
             **self.placed(condition, at),
+            provider_id=self.sites.provider(condition, "recorder"),
             condition_source_value=code,
             condition_source_concept_id=source,
             condition_status_source_value=status,
@@ -236,22 +245,23 @@ class PatientRows:
         """
         assert self.period is not None
         concept, source, code = self.concepts.of(order.get("medicationCodeableConcept"))
-        stated = time_at(order, f"{_DOSAGE}.timing.repeat.boundsPeriod.end")
+        stated = time_at(order, f"{DOSAGE}.timing.repeat.boundsPeriod.end")
         end = max(stated or self.period[1], at)
-        amount, unit = _amount(order, end - at)
+        dose, unit = amount(order, end - at)
         self.add(
             "drug_exposure",
             drug_concept_id=concept,
-            **_span("drug_exposure", at, end),
+            **span("drug_exposure", at, end),
             verbatim_end_date=stated and stated.date(),
             drug_type_concept_id=Concepts.fixed("type", "prescription"),
-            quantity=amount,
-            sig=value_at(order, f"{_DOSAGE}.text"),
-            route_concept_id=Concepts.fixed("route", value_at(order, f"{_DOSAGE}.route.coding.0.code", "")),
+            quantity=dose,
+            sig=value_at(order, f"{DOSAGE}.text"),
+            route_concept_id=Concepts.fixed("route", value_at(order, f"{DOSAGE}.route.coding.0.code", "")),
             **self.placed(order, at),
+            provider_id=self.sites.provider(order, "requester"),
             drug_source_value=code,
             drug_source_concept_id=source,
-            route_source_value=value_at(order, f"{_DOSAGE}.route.coding.0.display"),
+            route_source_value=value_at(order, f"{DOSAGE}.route.coding.0.display"),
             dose_unit_source_value=unit,
         )
 
@@ -268,6 +278,36 @@ class PatientRows:
             **more,
         )
 
+    def _device(self, device: Resource) -> None:
+        """What a patient carries, from when it was made; what was used at a procedure, until the visit ended."""
+        concept, source, code = self.concepts.of(device.get("type"))
+        name = f"Device/{device['id']}"
+        used = [
+            p for p in self.resources.get("Procedure", ()) if value_at(p, "usedReference.0.reference") == name
+        ]
+        spans: list[tuple[datetime, datetime | None, Row]] = []
+        if (made := time_at(device, "manufactureDate")) is not None:
+            spans.append((made, None, {}))
+        for procedure in used:
+            if (at := time_at(procedure, "performedDateTime")) is not None:
+                visit = value_at(procedure, "encounter.reference", "")
+                spans.append((at, max(at, self._ends.get(visit, at)), self.placed(procedure, at)))
+        if not spans:
+            self._count("resources of type Device")
+        for start, end, place in spans:
+            self.add(
+                "device_exposure",
+                device_concept_id=concept,
+                **span("device_exposure", start, end),
+                device_type_concept_id=Concepts.fixed("type", "ehr"),
+                unique_device_id=device.get("distinctIdentifier"),
+                production_id=device.get("serialNumber"),
+                quantity=1,
+                **place,
+                device_source_value=code,
+                device_source_concept_id=source,
+            )
+
     def _observation(self, resource: Resource, at: datetime) -> None:
         """A measurement, or by its category an observation; of a panel a row a part."""
         category = value_at(resource, "category.0.coding.0.code")
@@ -282,7 +322,7 @@ class PatientRows:
                 f"{table}_date": at.date(),
                 f"{table}_datetime": at,
                 "value_as_number": None if number is None else float(number),
-                "value_as_concept_id": None if answer is None else self.concepts.of(answer)[0],
+                "value_as_concept_id": self.concepts.of(answer)[0] if "coding" in (answer or {}) else None,
                 "unit_concept_id": self.concepts.unit(unit),
                 "unit_source_value": unit,
                 f"{table}_source_value": code,
@@ -294,8 +334,9 @@ class PatientRows:
             if table == "observation":
                 values["value_as_string"] = said
             else:
-                values["range_low"] = _number(part, "referenceRange.0.low.value")
-                values["range_high"] = _number(part, "referenceRange.0.high.value")
+                values["range_low"] = numeric(part, "referenceRange.0.low.value")
+                values["range_high"] = numeric(part, "referenceRange.0.high.value")
+            values["provider_id"] = self.sites.provider(resource, "performer.0")
             row = self.add(table, **values, **self.placed(resource, at))
             if table == "measurement":
                 self.measured[f"Observation/{resource['id']}"] = row
@@ -341,6 +382,8 @@ class PatientRows:
             encoding_concept_id=Concepts.fixed("utf8"),
             language_concept_id=Concepts.fixed("english"),
             **self.placed(resource, at),
+            provider_id=self.sites.provider(resource, "resultsInterpreter.0")
+            or self.sites.provider(resource, "author.0"),
             note_source_value=code,
         )
 
@@ -354,31 +397,3 @@ class PatientRows:
             specimen_source_id=resource["id"],
             specimen_source_value=what,
         )
-
-
-def _span(name: str, start: datetime, end: datetime | None) -> Row:
-    return {
-        f"{name}_start_date": start.date(),
-        f"{name}_start_datetime": start,
-        f"{name}_end_date": end and end.date(),
-        f"{name}_end_datetime": end,
-    }
-
-
-def _number(part: Resource, path: str) -> float | None:
-    value = value_at(part, path)
-    return None if value is None else float(value)
-
-
-def _amount(order: Resource, lasts: timedelta) -> tuple[float | None, str | None]:
-    """The amount of all doses in that time, and its unit; of an infusion, whose dose is a rate, rate times time."""
-    dose = value_at(order, f"{_DOSAGE}.doseAndRate.0.doseQuantity")
-    repeat = value_at(order, f"{_DOSAGE}.timing.repeat", {})
-    if dose is None:
-        return None, None
-    unit, amount = str(dose.get("code") or dose.get("unit")), float(dose["value"])
-    if unit.endswith("/min"):
-        return round(amount * lasts.total_seconds() / 60, 3), unit.removesuffix("/min")
-    days = lasts / timedelta(days=1)
-    doses = max(1, ceil(days * repeat.get("frequency", 1) / repeat.get("period", 1)))
-    return round(amount * doses, 3), unit

@@ -11,6 +11,7 @@ from ....core.instance_name import LABEL
 from ..case import Case
 from ..codes import HGNC, RXNORM, codes
 from ..data import DECLARED, DOCUMENTS, GENES, HTEST, NO_CONDITION, REPORTS, ROUTES
+from ..genomics import GENE_CODES, TERMS
 from ..studies import facts_of, instance_uids, unkeyed
 from ..us_core.hospital import hospital_names
 from ..us_core.lists import lists
@@ -30,7 +31,8 @@ def bundled() -> Mapping[tuple[str, str], str]:
         **{(LOINC, document[0]): document[1] for document in DOCUMENTS.values()},
         **{(SNOMED, code): display for code, display in ROUTES.values()},
         **{(SNOMED, code): display for code, _, display in REGIONS.values()},
-        **{(HGNC, code): gene for gene, code in GENES.items()},
+        **{(HGNC, code): gene for gene, code in (GENES | GENE_CODES).items()},
+        **{(LOINC, code): display for code, display in TERMS.values()},
     }
 
 

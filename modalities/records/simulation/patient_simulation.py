@@ -9,7 +9,7 @@ from ....core.errors import InputError
 from ....core.instance_name import base_of
 from ....core.modality import Facts
 from ....core.profile import PatientProfile, seed_for
-from ..codes import BREAST_CANCER, codes, holds
+from ..codes import BREAST_CANCER, codes
 from .body import Body, creatinine_of, egfr_of
 from .chart import INDEX, INDEX_STARTS, Chart, Visit
 from .outcome import ACUTE, Outcome
@@ -76,7 +76,8 @@ class PatientSimulation:
     def profile_has(self, name: str) -> bool:
         """Whether the profile has the condition of that name."""
         conditions = codes().conditions
-        return holds(name, {known for known, entry in conditions.items() if self.profile.has(entry.code)})
+        names = ("breast_cancer_woman", "breast_cancer_man") if name == BREAST_CANCER else (name,)
+        return any(one in conditions and self.profile.has(conditions[one].code) for one in names)
 
     def review_after(self, at: float) -> float:
         """The next regular visit; before the index visit they are counted back from it."""

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from ....core.fields import LOINC
+from ....core.instance_name import LABEL, named, stem_of
 from ....core.modality import Facts
 from ....core.study import Study, chart_begins
 from ..data import CHARTED, DECLARED, HL7, concept, quantity
@@ -23,13 +24,14 @@ _CATEGORIES = "http://hl7.org/fhir/us/core/CodeSystem/us-core-documentreference-
 def charted(writer: Writer, facts: Facts) -> None:
     """Every reading of the fact `chart` while the stay goes on; nothing without a chart or a calendar.
 
-    Rows are `step_hours` apart from core.study.chart_begins(). A column without a code of ours carries its own LOINC
-    code or its label.
+    Rows are `step_hours` apart from core.study.chart_begins(). Keys of an instance's readings name it. A column
+    without a code of ours carries its own LOINC code or its label.
     """
     chart, day = facts.get("chart"), writer.profile.index_date
     if chart is None or day is None:
         return
     visit, sex = writer.chart.index_visit, writer.profile.sex
+    prefix = f"charted-{facts[LABEL]}-" if facts.get(LABEL) else CHARTED
     begins, step = chart_begins(day), timedelta(hours=chart["step_hours"])
     columns = [(_BY_LOINC.get(column["loinc"], ""), column) for column in chart["columns"]]
     last = visit.end if writer.chart.death is None else min(visit.end, writer.chart.death)
@@ -46,17 +48,17 @@ def charted(writer: Writer, facts: Facts) -> None:
             if name in (*_PRESSURES, "mean_pressure"):
                 pressures[name] = shown
             elif name:
-                _file(writer, f"{CHARTED}{number}-{name.replace('_', '-')}", name, shown, when, sex)
+                _file(writer, f"{prefix}{number}-{name.replace('_', '-')}", name, shown, when, sex)
             else:
                 _own(
                     writer,
-                    f"{CHARTED}{number}-{DECLARED}{columns.index((name, column))}",
+                    f"{prefix}{number}-{DECLARED}{columns.index((name, column))}",
                     column,
                     shown,
                     when,
                 )
         if pressures:
-            _panel(writer, f"{CHARTED}{number}-blood-pressure", pressures, when, sex)
+            _panel(writer, f"{prefix}{number}-blood-pressure", pressures, when, sex)
 
 
 def _file(writer: Writer, key: str, name: str, value: float, when: str, sex: str | None) -> None:
@@ -98,28 +100,30 @@ _NOT_CHARTED = concept(f"{HL7}/data-absent-reason", "not-performed", "Not Perfor
 
 def recordings(writer: Writer, facts: Facts) -> None:
     """A DocumentReference each for the ECG's and the chart's WFDB record, by their path in the cohort."""
-    patient_id, day = writer.profile.patient_id, writer.profile.index_date
+    day, label = writer.profile.index_date, facts.get(LABEL, "")
     if day is None:
         return
+    home = f"{stem_of(named('signals', label))}/" if label else ""
+    place = f"{home}wfdb/{writer.profile.patient_id}"
     study = Study.of(facts, day)
     if study is not None and study.taken is not None and "heart_rate" in facts:
         _document(
-            writer, "ecg", "waveform", "12-lead ECG, WFDB record", f"{study.taken.isoformat()}Z", patient_id
+            writer, "ecg", "waveform", "12-lead ECG, WFDB record", f"{study.taken.isoformat()}Z", place, label
         )
     if "chart" in facts:
         begins = f"{chart_begins(day).isoformat()}Z"
         _document(
-            writer, "vitals", "vitals_chart", "Vital signs of the stay, WFDB record", begins, patient_id
+            writer, "vitals", "vitals_chart", "Vital signs of the stay, WFDB record", begins, place, label
         )
 
 
-def _document(writer: Writer, name: str, term: str, title: str, when: str, patient_id: str) -> None:
+def _document(writer: Writer, name: str, term: str, title: str, when: str, place: str, label: str) -> None:
     (system, code), display = LOINC_TERMS[term]
     visit = writer.chart.index_visit
     category = concept(_CATEGORIES, "clinical-note", "Clinical Note")
     writer.add(
         "DocumentReference",
-        f"{name}-file",
+        f"{name}-file-{label}" if label else f"{name}-file",
         title,
         {
             "status": "current",
@@ -134,7 +138,7 @@ def _document(writer: Writer, name: str, term: str, title: str, when: str, patie
                 {
                     "attachment": {
                         "contentType": "application/octet-stream",
-                        "url": f"wfdb/{patient_id}/{name}.hea",
+                        "url": f"{place}/{name}.hea",
                         "title": f"{title} of a synthetic patient",
                     }
                 }

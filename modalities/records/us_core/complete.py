@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from ....core.modality import Facts
 from ..formats.fhir import Writer
 from ..simulation.patient_simulation import FOLLOW_UP
+from ..studies import facts_of
 from .care import care
 from .charted import charted, recordings
 from .coverage import coverage
@@ -17,9 +18,9 @@ _PARTICIPANT = "http://terminology.hl7.org/CodeSystem/provenance-participant-typ
 
 def complete(writer: Writer, facts: Mapping[str, Facts]) -> None:
     """Chart, orders, specimens, devices, infusions, allergies, immunizations, care, coverage and claims."""
-    if "signals" in facts:
-        charted(writer, facts["signals"])
-        recordings(writer, facts["signals"])
+    for own in facts_of(facts, "signals"):
+        charted(writer, own)
+        recordings(writer, own)
     orders(writer, facts)
     devices(writer)
     given(writer)

@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from polyclinic.core.cohort.labels import write_labels
+from polyclinic.core.cohort.labels import stores_of, write_labels
 from polyclinic.core.profile import PatientProfile
 
 PEOPLE = [
@@ -42,3 +42,13 @@ def test_names_with_dots_are_records_of_their_own(tmp_path: Path) -> None:
 def test_a_shared_store_has_a_row_a_patient(tmp_path: Path) -> None:
     found = rows(tmp_path, [], {"omics/rna.zarr": ["PC-2", "PC-1"]})
     assert found == [("PC-1", "rna.zarr", "yes"), ("PC-2", "rna.zarr", "no")]
+
+
+def test_stores_are_files_in_which_each_patient_has_a_place() -> None:
+    files = ["fhir/Patient.ndjson", "fhir/Observation.ndjson", "notes/ecg.jsonl", "notes/imaging.jsonl"]
+    assert stores_of(files) == ["fhir/Patient.ndjson"]
+    assert stores_of(["omics/rna.zarr/zarr.json", "omics/rna.zarr/X/c/0"]) == ["omics/rna.zarr"]
+    assert stores_of(["genotypes/genotypes.vcf.gz", "genotypes/genotypes.vcf.gz.tbi"]) == [
+        "genotypes/genotypes.vcf.gz"
+    ]
+    assert stores_of(["table/one.parquet"]) == ["table/one.parquet"]

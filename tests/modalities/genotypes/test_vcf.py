@@ -69,11 +69,17 @@ def test_the_same_bytes_twice_in_other_slices_and_nothing_else_moves(cohort: Pat
     generate_cohort("icu", patients=9, seed=4, out=tmp_path / "without", modalities=["records"], workers=1)
     whole, again, without = (files(f) for f in (cohort, tmp_path / "again", tmp_path / "without"))
     mine = {name for name in whole if name.startswith("genotypes/")}
-    assert mine == {"genotypes/genotypes.vcf.gz", "genotypes/genotypes.vcf.gz.tbi"}
+    assert mine == {
+        f"genotypes/{name}" for name in ("genotypes.vcf.gz", "genotypes.vcf.gz.tbi", "labels.csv")
+    }
     assert all(whole[name] == again[name] for name in mine)
     listing = {"manifest.json", "patients.parquet"}  # say which records there are
-    shared = set(without) - listing
-    assert shared == set(whole) - mine - listing
+    # the record states the genotypes, as results on blood
+    stated = {
+        f"fhir/{kind}.ndjson" for kind in ("DiagnosticReport", "Observation", "ServiceRequest", "Specimen")
+    }
+    shared = set(without) - listing - stated
+    assert shared == set(whole) - mine - listing - stated
     assert all(whole[name] == without[name] for name in shared)
 
 
@@ -82,6 +88,8 @@ def test_sex_and_id_are_asserted(cohort: Path) -> None:
     found = Genotypes().assertions(cohort, [str(p) for p in patients.index])
     for patient, row in patients.iterrows():
         said = {a.subject: a.low for a in found[str(patient)]}
+        assert said.pop("CYP2C19 genotype").count("*") == 2
+        said = {subject: value for subject, value in said.items() if not subject.endswith(" genotype")}
         assert said == {"patient id": str(patient), "sex": row["sex"]}
 
 
@@ -110,7 +118,7 @@ def test_the_command_line_draws_them_where_they_are_named(
     ask = ("generate", "--cohort", "icu", "--patients", 3, "--modalities", "genotypes", "--workers", 1)
     code, said = run(*ask, "--out", tmp_path / "c")
     assert code == 0, said
-    assert set(files(tmp_path / "c" / "genotypes")) == {export.FILE, f"{export.FILE}.tbi"}
+    assert set(files(tmp_path / "c" / "genotypes")) == {export.FILE, f"{export.FILE}.tbi", "labels.csv"}
     code, said = run(*ask, "--out", tmp_path / "d", "--set", "genotypes.format=plink")
     assert code == 2
     assert "'plink' is not installed; expected one of: vcf" in said

@@ -176,11 +176,11 @@ def test_dates_units_visits_and_amounts_are_right(cohort: Path, records: list[Re
 def test_an_infusion_is_rate_times_time() -> None:
     from datetime import timedelta
 
-    from polyclinic.modalities.records.formats.omop_rows import _amount
+    from polyclinic.modalities.records.formats.omop_parts import amount
 
     dose = [{"doseQuantity": {"value": 8, "code": "ug/min"}}]
     dosage = {"timing": {"repeat": {"frequency": 1, "period": 1}}, "doseAndRate": dose}
-    assert _amount({"dosageInstruction": [dosage]}, timedelta(hours=2)) == (960.0, "ug")
+    assert amount({"dosageInstruction": [dosage]}, timedelta(hours=2)) == (960.0, "ug")
 
 
 def test_the_image_and_the_ecg_are_in_the_extensions(cohort: Path) -> None:
