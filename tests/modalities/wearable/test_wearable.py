@@ -1,13 +1,13 @@
 """Wearables: the contract, agreement with the ECG and the record, rhythm, devices and what is refused."""
 
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from cases.worn import SICK, VISIT, WELL, draw, ecg
 
-from polyclinic import Batch, PatientProfile, Record, load_modality
+from polyclinic import Batch, Record, load_modality
 from polyclinic.core.errors import InputError
 from polyclinic.core.study import Study
 from polyclinic.modalities.wearable import Wearable
@@ -19,31 +19,6 @@ from polyclinic.modalities.wearable.figures import devices
 from polyclinic.modalities.wearable.metrics import breaches, rate_of_beats
 from polyclinic.modalities.wearable.pulse import transit
 from polyclinic.testing import check_modality
-
-VISIT = date(2024, 5, 17)
-WELL = PatientProfile("well", age=38.0, sex="F", height=168, weight=62, index_date=VISIT)
-SICK = PatientProfile(
-    "sick", age=76.0, sex="M", height=172, weight=90, index_date=VISIT,
-    conditions={"I48.91": True, "I50.9": True, "E11.9": True}, measurements={"glucose": 180.0},
-)  # fmt: skip
-
-
-def ecg(rate: float, rhythm: str = "sinus", seed: int = 1) -> dict[str, Any]:
-    """Facts as an ECG of ten seconds has them."""
-    spread = 0.2 if rhythm == "atrial fibrillation" else 0.02
-    gaps = 60 / rate * np.exp(spread * np.random.default_rng(seed).standard_normal(30))
-    peaks = np.cumsum(gaps)
-    peaks = peaks[peaks < 10]
-    marks = [[round(500 * at), "N"] for at in peaks]
-    return {"heart_rate": rate, "rhythm": rhythm, "beats": len(peaks), "waves": marks, "study_uid": "2.25.77"}
-
-
-def draw(
-    profile: PatientProfile, facts: dict[str, Any] | None = None, seed: int = 3, **options: Any
-) -> Record:
-    modality = Wearable(options)
-    batch = Batch((profile,), np.zeros((1, 0), np.float32), (seed,), ({"signals": facts} if facts else {},))
-    return modality.generator(()).sample(batch)[0]
 
 
 class Alone(Wearable):

@@ -1,0 +1,1 @@
+"""Formats of wearables: files that other programs open, each an entry point `wearable.<name>`."""
