@@ -16,6 +16,7 @@ from ..core.remarks import remarks
 from ..core.text import say, shown
 from .calling import command_line
 from .governance import commands as governance_commands
+from .push.command import push
 from .viewer.command import view
 
 if TYPE_CHECKING:
@@ -391,7 +392,7 @@ def stream(
         _fail("stopped", INTERRUPTED)
 
 
-for command in (*governance_commands.COMMANDS, view):
+for command in (*governance_commands.COMMANDS, push, view):
     app.command()(command)
 
 

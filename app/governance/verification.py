@@ -14,7 +14,6 @@ from ...core.cohort.watermark import COHORT, PATIENT, Mark, Tally
 from ...core.errors import InputError
 from ...core.modality import Modality
 from ...core.training.weights import digest
-from ..engines.job import chosen_of
 from . import certificate
 from .certificate import CERTIFICATE, CROISSANT, DATASHEET, ENVELOPE, REPORT, SCORES
 
@@ -94,6 +93,8 @@ def untracked_files(cohort: Cohort) -> list[str]:
 
 def read_watermark(cohort: Cohort, key: Mark) -> WatermarkReading:
     """Read the watermark off every record that can carry one."""
+    from ..engines.job import chosen_of  # models, which a check of hashes needs not load
+
     modalities: list[Modality] = [m for m in chosen_of(cohort) if isinstance(m, Watermarking)]
     whole, without, patients = Tally(), list[str](), 0
     for patient in cohort.read(modalities):

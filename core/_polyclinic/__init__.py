@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         train,
     )
     from .app.cohort import Cohort
+    from .app.push.run import push
     from .conditioning.encoder import ProfileEncoder
     from .conditioning.population import Population
     from .core.errors import InputError, Refused
@@ -43,6 +44,7 @@ _HOMES = {
     "Record": ".core.modality",
     "Refused": ".core.errors",
     "load_modality": ".core.registry",
+    "push": ".app.push.run",
     "seed_for": ".core.profile",
 }  # fmt: skip
 
@@ -66,6 +68,7 @@ __all__ = [
     "generate_cohort",
     "load_modality",
     "open_cohort",
+    "push",
     "release",
     "seed_for",
     "stream",

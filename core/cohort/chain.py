@@ -11,7 +11,9 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +29,12 @@ Line = dict[
 
 
 class Held:
-    """A chain while this process holds it: the lines there are, and those to be added when it lets go."""
+    """A chain while this process holds it: the lines there are, and those to be added on write() or when it lets go."""
 
     def __init__(self, lines: list[Line], head: str) -> None:
         self.lines, self.head = lines, head
         self.added: list[str] = []
+        self.write: Callable[[], None] = lambda: None  # what was appended so far, all of it or none
 
     def append(self, values: Line, seal: Callable[[Line], Line] = lambda line: line) -> Line:
         """Add a line; `seal` may add to it (a signature) once time and hash are in it."""
@@ -41,6 +44,15 @@ class Held:
         self.head = _hash(self.added)
         self.lines.append(line)
         return line
+
+
+class _State:
+    """Of a held file: how long it is without a torn end, that end, and what is noted of it beside it."""
+
+    def __init__(self, content: bytes, known: tuple[int, str] | None) -> None:
+        self.size = content.rfind(b"\n") + 1
+        self.torn = content[self.size :]
+        self.known = known
 
 
 class Chain:
@@ -63,10 +75,10 @@ class Chain:
         return head if lines is None else _hash(texts[lines - 1 : lines])
 
     @contextmanager
-    def held(self) -> Iterator[Held]:
+    def held(self, wait: bool = True) -> Iterator[Held]:
         """Hold the file against other processes; what was appended is written at the end, all of it or none.
 
-        Raises InputError if it cannot be written, or was changed.
+        Raises InputError if it cannot be written, or was changed; or another process holds it, unless `wait`.
         """
         self._require_file()
         try:
@@ -75,32 +87,46 @@ class Chain:
         except OSError as error:
             raise InputError(f"{self.path}: the {self.what} cannot be written ({error.strerror})") from None
         with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"{self.path}: another run holds the {self.what}; wait for it to end"
+                ) from None
             file.seek(0)
             known = self._known_head()
             content = file.read()
-            whole = content[: content.rfind(b"\n") + 1]
             held = Held(*self._parse(content, known)[:2])
+            held.write = partial(self._write, file, held, _State(content, known))
             yield held
-            try:
-                if not held.added:
-                    self._note_head(held, known)  # of a line whose writer was killed before it noted it
-                    return
-                if torn := content[len(whole) :]:
-                    with self.path.with_name(self.path.name + ".torn").open("ab") as aside:
-                        aside.write(torn + b"\n")
-                    file.truncate(len(whole))
-                rest = "".join(line + "\n" for line in held.added).encode()
-                while rest:
-                    rest = rest[file.write(rest) :]
-                os.fsync(file.fileno())
-                self._note_head(held, known)
-            except OSError as error:
-                if held.added:
-                    _cut(self.path, len(whole))
-                raise InputError(
-                    f"{self.path}: the {self.what} cannot be written ({error.strerror}); nothing was added to it"
-                ) from None
+            held.write()
+
+    def _write(self, file: FileIO, held: Held, state: "_State") -> None:
+        """Append what is to be added; a torn last line is set aside first."""
+        try:
+            if not held.added:
+                self._note_head(held, state.known)  # of a line whose writer was killed before it noted it
+                return
+            if state.torn:
+                with self.path.with_name(self.path.name + ".torn").open("ab") as aside:
+                    aside.write(state.torn + b"\n")
+                file.truncate(state.size)
+                state.torn = b""
+            content = "".join(line + "\n" for line in held.added).encode()
+            rest = content
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+            self._note_head(held, state.known)
+            state.size += len(content)
+            state.known = (len(held.lines), held.head)
+            held.added.clear()
+        except OSError as error:
+            if held.added:
+                _cut(self.path, state.size)
+            raise InputError(
+                f"{self.path}: the {self.what} cannot be written ({error.strerror}); nothing was added to it"
+            ) from None
 
     def _note_head(self, held: Held, known: tuple[int, str] | None) -> None:
         """Keep the number of lines and the last hash, if they are not `known` already."""

@@ -1,4 +1,4 @@
-"""Journal: the audit log of a cohort, hash-chained, every event signed: who measured, judged, approved, purged."""
+"""Journal: the audit log of a cohort, hash-chained, every event signed: who judged, approved, pushed, purged."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from .signing import SIGNATURES, Signer, canonical, signed_by
 JOURNAL = "journal.jsonl"
 PAYLOAD_TYPE = "application/vnd.polyclinic.event+json"  # of a line's DSSE signature, over its other keys
 EVALUATED, JUDGED, APPROVED = "evaluated", "judged", "approved"
-RESAMPLED, PURGED = "resampled", "purged"
+RESAMPLED, PURGED, PUSHED = "resampled", "purged", "pushed"
 
 
 @dataclass(frozen=True)

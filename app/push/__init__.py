@@ -1,0 +1,1 @@
+"""Push: the files of a released cohort into archives, FHIR servers and buckets, each once."""

@@ -1,0 +1,115 @@
+"""Buckets and folders by fsspec: all files of a cohort, the manifest last, each whole and once."""
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from polyclinic.app.push import bucket
+from polyclinic.app.push.run import push
+from polyclinic.core.errors import InputError
+from polyclinic.core.remarks import remarks
+
+from .made import cohort
+
+IMAGES = 5
+
+
+@pytest.fixture
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(bucket.BucketSender, "most", 2)
+    return cohort(tmp_path / "c", IMAGES)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_folder_is_a_copy(images: Path, tmp_path: Path) -> None:
+    to = (tmp_path / "there" / "c").as_uri()
+    assert push(images, to, unreleased=True).sent == IMAGES + 1
+    assert tree(tmp_path / "there" / "c") == tree(images)
+    assert push(images, to, unreleased=True).held == IMAGES + 1
+
+
+def test_killed_at_any_file_operation(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, ended = tmp_path / "there", False
+    for at in range(1, 40):
+        shutil.rmtree(place, ignore_errors=True)
+        for left in tmp_path.glob("*c.push.jsonl*"):
+            left.unlink()
+        child = os.fork()
+        if child == 0:
+            count = [0]
+
+            def around(do: Any, at: int = at, count: list[int] = count) -> Any:
+                def done(*args: Any) -> Any:
+                    count[0] += 1
+                    if count[0] == at:
+                        os._exit(9)
+                    return do(*args)
+
+                return done
+
+            monkeypatch.setattr(os, "fsync", around(os.fsync))
+            monkeypatch.setattr(Path, "replace", around(Path.replace))
+            code = 1
+            try:
+                push(images, place.as_uri(), unreleased=True)
+                code = 0
+            finally:
+                os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if place.exists():  # where the manifest is, all is
+            found = tree(place)
+            assert "manifest.json" not in found or found.keys() >= tree(images).keys()
+        with remarks(lambda _: None):
+            push(images, place.as_uri(), unreleased=True)
+        assert {name: b for name, b in tree(place).items() if not name.endswith(".part")} == tree(images)
+        if ended := code == 0:
+            break
+        assert code == 9
+    assert ended
+
+
+def test_another_cohort_is_not_overwritten(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "manifest.json").write_text("{}")
+    with pytest.raises(InputError, match="holds another cohort; name another folder"):
+        push(images, (tmp_path / "there").as_uri(), unreleased=True)
+    with pytest.raises(InputError, match="lies in the cohort itself"):
+        push(images, (images / "copy").as_uri(), unreleased=True)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is a file; expected a folder"):
+        push(images, (tmp_path / "file").as_uri(), unreleased=True)
+
+
+def test_memory_is_forgotten_with_the_process_and_never_taken_as_held(images: Path) -> None:
+    memory = fsspec.filesystem("memory")
+    for _ in range(2):
+        memory.rm("/push-test", recursive=True) if memory.exists("/push-test") else None
+        assert push(images, "memory://push-test/c", unreleased=True).sent == IMAGES + 1
+        assert len(memory.find("/push-test/c")) == IMAGES + 1
+
+
+def test_a_full_disk_is_one_line(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, target: Any) -> None:
+        raise OSError(28, os.strerror(28))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bucket, "_copy", full)
+        with pytest.raises(
+            InputError, match="stopped after 0 of 6: No space left on device; the same command"
+        ):
+            push(images, (tmp_path / "there").as_uri(), unreleased=True)
+    assert push(images, (tmp_path / "there").as_uri(), unreleased=True).sent == IMAGES + 1
+
+
+@pytest.mark.skipif(importlib.util.find_spec("s3fs") is not None, reason="s3fs is installed")
+def test_a_library_that_lacks_is_named(images: Path) -> None:
+    with pytest.raises(InputError, match="nstall s3fs"):
+        push(images, "s3://bucket/c", unreleased=True)
