@@ -2,13 +2,13 @@
 
     python benchmarks/push.py [--quick] [--images N] [--rate N] [--repeats N]
 
-To Orthanc with its DICOMweb plugin (Debian: orthanc, orthanc-dicomweb, dcmtk) in a network namespace of its own. X-rays of
+To Orthanc with its DICOMweb plugin (Debian: orthanc, orthanc-dicomweb, dcmtk), in a network namespace. X-rays of
 the shipped weights, copied under UIDs of their own. Rate: --rate images (200) each way, alternately with the peer,
 --repeats times (3), medians; the archive is emptied before each. Ours counts from the first request to the last line of
 the journal, without the start of Python; storescu is a whole process, with TCP_NODELAY and without; the loop is httpx2,
-one connection, an image a request. Kills: --images images (1,000) by either way, SIGKILL once 20, 50 and 80 % are there,
-then the same command once more. --quick: 40 images. --data is accepted for uniformity and not used. Exits 1 where a bar
-is missed. Bars: as fast as the peer at least; 100 % held, and each has arrived once.
+one connection, an image a request. Kills: --images images (1,000) by either way, SIGKILL once 20, 50 and 80 % are
+there, then the same command once more. --quick: 40 images. --data is accepted for uniformity and not used. Exits 1
+where a bar is missed. Bars: as fast as the peer at least; 100 % held, and each has arrived once.
 """
 
 import argparse
@@ -116,7 +116,7 @@ def loop(archive: Orthanc, folder: Path) -> float:
 def rates(
     archive: Orthanc, images: int, repeats: int, ways: dict[str, Callable[[], float]]
 ) -> dict[str, float]:
-    """Images a second of each way, medians of alternate runs into an empty archive. Raises SystemExit where one lacks."""
+    """Images a second of each way, medians of alternate runs into an empty archive."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):
         for name, way in ways.items():
