@@ -1,5 +1,6 @@
 """The tutorials run as they are printed: files are written, commands and Python run in order in one empty folder."""
 
+import json
 import os
 import re
 import subprocess
@@ -12,19 +13,19 @@ TUTORIALS = sorted((Path(__file__).resolve().parents[2] / "docs" / "tutorials").
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 
 
-def script_of(text: str, folder: Path) -> str:
-    """One shell script of all blocks; Python blocks without a title share one session, as a reader's would."""
-    lines, session = ["set -euo pipefail"], ""
-    for k, (language, title, body) in enumerate(BLOCK.findall(text)):
-        if title:
-            lines.append(f"mkdir -p $(dirname {title}); cat > {title} <<'THE_END'\n{body}THE_END")
-        elif language == "python":
-            session += body
-            (folder / f"session{k}.py").write_text(session)
-            lines.append(f"python {folder}/session{k}.py")
-        elif language == "sh":
-            lines.append(body)
-    return "\n".join(lines)
+DRIVER = """
+import json, os, pathlib, subprocess, sys
+session = {"__name__": "__main__"}
+for language, title, body in json.load(sys.stdin):
+    if title:
+        pathlib.Path(title).parent.mkdir(parents=True, exist_ok=True)
+        pathlib.Path(title).write_text(body)
+    elif language == "python":
+        exec(compile(body, "<python block>", "exec"), session)
+    elif language == "sh":
+        subprocess.run(["bash", "-euo", "pipefail", "-c", body + "\\nenv -0 > ../env"], check=True)
+        os.environ.update(line.split("=", 1) for line in pathlib.Path("../env").read_text().split("\\0") if line)
+"""  # Python blocks share one session, and shells what they export, as a reader's would
 
 
 @pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
@@ -35,11 +36,11 @@ def test_tutorial(tutorial: Path, tmp_path: Path) -> None:
     for name, words in (("polyclinic", " -m polyclinic"), ("python", "")):
         (programs / name).write_text(f'#!/bin/sh\nexec {sys.executable}{words} "$@"\n')
         (programs / name).chmod(0o755)
-    script = script_of(tutorial.read_text(encoding="utf-8"), programs)
-    assert script.count("polyclinic ") > 3
+    blocks = BLOCK.findall(tutorial.read_text(encoding="utf-8"))
+    assert sum(body.count("polyclinic ") for _, _, body in blocks) > 3
     done = subprocess.run(
-        ["bash", "-c", script], cwd=place, capture_output=True, text=True, check=False,
-        env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
+        [sys.executable, "-c", DRIVER], cwd=place, input=json.dumps(blocks), capture_output=True, text=True,
+        check=False, env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
 
