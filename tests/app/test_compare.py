@@ -205,6 +205,7 @@ KINDS = {
     "h5ad": lambda folder, seed: annotated(folder, seed, "h5ad"),
     "zarr": lambda folder, seed: annotated(folder, seed, "zarr"), "ndjson": ndjson, "bundles": bundles,
 }  # fmt: skip
+LENGTHY = ("vitals", "wfdb", "zarr", "bundles")  # their readers are tested by themselves
 
 
 def made(kind: str, tmp_path: Path, *names: str) -> list[Path]:
@@ -216,7 +217,9 @@ def made(kind: str, tmp_path: Path, *names: str) -> list[Path]:
 
 
 @pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part")  # anndata writes zarr so
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=pytest.mark.slow) if k in LENGTHY else k for k in KINDS]
+)
 def test_two_folders_drawn_alike_look_alike(kind: str, tmp_path: Path) -> None:
     real, train, synthetic = made(kind, tmp_path, "hospital", "training", "model")
     found = pc.compare(real, synthetic, tmp_path / "out", train=train, quick=True)
@@ -228,7 +231,9 @@ def test_two_folders_drawn_alike_look_alike(kind: str, tmp_path: Path) -> None:
     assert found.report.is_file()
 
 
-@pytest.mark.parametrize("kind", ["table", "h5ad", "ndjson"])
+@pytest.mark.parametrize(
+    "kind", ["table", *(pytest.param(k, marks=pytest.mark.slow) for k in ("h5ad", "ndjson"))]
+)
 def test_copies_of_the_training_rows_are_found(kind: str, tmp_path: Path) -> None:
     real, train = made(kind, tmp_path, "hospital", "training")
     copied = tmp_path / "model"

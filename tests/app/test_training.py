@@ -201,7 +201,7 @@ def test_histograms_are_matched_to_public_images_alone(
     assert not ledger.exists()
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("precision", [pytest.param("32-true", marks=pytest.mark.slow), "bf16-mixed"])
 def test_private_training_pays_before_it_starts(precision: str, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.jsonl"
     budget = Privacy(epsilon=8.0, delta=1e-2, ledger=ledger, limit=10.0)

@@ -195,13 +195,22 @@ def test_no_feature_that_scores_rest_on_feels_the_mark(name, drawn):
 def test_a_marked_cohort_has_the_same_bytes_however_drawn_and_is_found(tmp_path):
     Mark.new(tmp_path / "key")
     Mark.new(tmp_path / "other")
-    population = Population.load("cardio_oncology")
+    population, kinds = Population.load("cardio_oncology"), ("imaging", "records", "signals")
     made = [
-        engine.make(population, 3, 9, tmp_path / name, watermark=tmp_path / "key", workers=1, batch_size=size)
+        engine.make(
+            population,
+            3,
+            9,
+            tmp_path / name,
+            modalities=kinds,
+            watermark=tmp_path / "key",
+            workers=1,
+            batch_size=size,
+        )
         for name, size in (("a", 16), ("b", 1))
     ]
     assert made[0].manifest == made[1].manifest
-    plain = engine.make(population, 3, 9, tmp_path / "plain", workers=1)
+    plain = engine.make(population, 3, 9, tmp_path / "plain", modalities=kinds, workers=1)
     assert plain.manifest["files"] != made[0].manifest["files"]
 
     key = Mark.load(tmp_path / "key")
@@ -216,4 +225,4 @@ def test_a_marked_cohort_has_the_same_bytes_however_drawn_and_is_found(tmp_path)
         with pytest.raises(InputError, match=message):
             engine.run(Cohort.open(tmp_path / "a"), 1, watermark=how)
     with pytest.raises(InputError, match="cannot resume, watermark is"):
-        engine.make(population, 3, 9, tmp_path / "a", workers=1, resume=True)
+        engine.make(population, 3, 9, tmp_path / "a", modalities=kinds, workers=1, resume=True)

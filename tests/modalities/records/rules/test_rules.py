@@ -80,7 +80,7 @@ def sample(profiles: tuple[PatientProfile, ...], run: int) -> list[Resources]:
 
 @pytest.mark.parametrize("cohort", COHORTS)
 def test_nothing_released_breaks_a_rule(cohort: str) -> None:
-    profiles = tuple(Population.load(cohort).draw(100, 31))
+    profiles = tuple(Population.load(cohort).draw(50, 31))
     for profile, resources in zip(profiles, sample(profiles, 31), strict=True):
         assert check(resources, facts_of(profile)) == []
 
@@ -97,9 +97,8 @@ def test_nor_do_the_sickest() -> None:
                 conditions=dict.fromkeys((*everything, code), True),
                 traits={"pam50": "Her2"},
             )
-            for run in range(2):
-                (resources,) = sample((profile,), run)
-                assert check(resources, facts_of(profile)) == []
+            (resources,) = sample((profile,), 0)
+            assert check(resources, facts_of(profile)) == []
 
 
 # -- each rule fires

@@ -270,7 +270,9 @@ def test_watermark_stream_and_picture_have_the_leads_of_the_record(holter: Weigh
     assert draw_ecgs(Figure(), [], [(WHO, record)]).startswith("2-lead ECG (II, ECG3)")
 
 
-@pytest.mark.parametrize("code", ["I48.92", "I48.91", "Z95.0", "I49.3"])
+@pytest.mark.parametrize(
+    "code", ["I48.91", "I49.3", *(pytest.param(c, marks=pytest.mark.slow) for c in ("I48.92", "Z95.0"))]
+)
 def test_rules_and_premature_beats_of_fewer_leads(code: str) -> None:
     weights = restricted(load(find("ecg")), in_order(["II"]), ProfileEncoder(), SHIPPED, 0)
     encoder, who = ProfileEncoder(), WHO.but(conditions={code: True})
