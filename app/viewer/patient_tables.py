@@ -1,0 +1,113 @@
+"""Series in Parquet files of a patient, as wearables have them: a time column, and numbers of any channels."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.errors import InputError, first_line
+
+if TYPE_CHECKING:
+    from .patient_files import PatientFiles
+
+TIME, MINUTE, UPLOADED = "time", "minute", "received"  # columns that are no channel
+
+
+def about(files: "PatientFiles", name: str, n: int) -> dict[str, Any] | None:
+    """A table's head, as patient_signals.about() gives it; None of a table without times or numbers.
+
+    Raises InputError naming a file that cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(files.cohort.path(name))
+        schema, rows = file.schema_arrow, file.metadata.num_rows
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(f"{name}: cannot be read as Parquet ({first_line(error)}); copy it again") from None
+    stamped = TIME in schema.names and pa.types.is_timestamp(schema.field(TIME).type)
+    if not rows or not (stamped or MINUTE in schema.names):
+        return None
+    numeric = [
+        f
+        for f in schema
+        if f.name != MINUTE and (pa.types.is_floating(f.type) or pa.types.is_integer(f.type))
+    ]
+    channels = [_channel(field) for field in numeric]
+    if not channels:
+        return None
+    head = _head(schema)
+    seconds = times(files, name, head.get("begins", ""))
+    folder, stem = name.split("/")[0], name.rpartition("/")[2].removesuffix(".parquet")
+    begins = np.datetime64(0, "ms") + np.timedelta64(round(float(seconds[0]) * 1000), "ms")
+    return {
+        "kind": "series",
+        "key": f"signal-{n}",
+        "n": n,
+        "name": stem,
+        "instance": folder.partition("-")[2],
+        "label": f"{folder.capitalize()}: {_title(stem)}",
+        "rate": 0.0,
+        "samples": rows,
+        "seconds": float(seconds[-1] - seconds[0]),
+        "even": False,
+        "time": f"{str(begins)[:19]}Z",
+        "study": "",
+        "channels": channels,
+        "file": name,
+    }  # fmt: skip
+
+
+def times(files: "PatientFiles", name: str, begins: str = "") -> NDArray[np.float64]:
+    """(row,) seconds since 1970, UTC: of the column `time`, or of `minute` since `begins`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = files.cohort.path(name)
+    schema = pq.read_schema(path)
+    if TIME in schema.names:
+        column = pq.read_table(path, columns=[TIME], use_threads=False)[TIME]
+        stamps = column.cast(pa.timestamp("ms", tz="UTC")).to_numpy().astype("datetime64[ms]")
+        return np.asarray(stamps.astype(np.int64), dtype=np.float64) / 1000
+    minutes = np.asarray(pq.read_table(path, columns=[MINUTE], use_threads=False)[MINUTE], dtype=np.float64)
+    start = np.datetime64((begins or _head(schema).get("begins") or "1970-01-01").rstrip("Z"), "s")
+    return start.astype(np.int64) + minutes * 60
+
+
+def values(files: "PatientFiles", name: str) -> NDArray[np.float64]:
+    """(channel, row) of the numbers, NaN where nothing was recorded."""
+    import pyarrow.parquet as pq
+
+    found = about(files, name, 0)
+    assert found is not None, "only tables that about() knows are listed"
+    names = [channel["name"] for channel in found["channels"]]
+    table = pq.read_table(files.cohort.path(name), columns=names, use_threads=False)
+    return np.stack([table[name].to_numpy().astype(np.float64) for name in names])
+
+
+def _title(stem: str) -> str:
+    """`watch, every 5 s` of `watch-5s`."""
+    device, _, period = stem.rpartition("-")
+    if not (device and period.endswith("s") and period[:-1].isdigit()):
+        return stem.replace("-", " ").replace("_", " ")
+    seconds = int(period[:-1])
+    units = ((3600, "h"), (60, "min"), (1, "s"))
+    size, unit = next(one for one in units if seconds % one[0] == 0)
+    return f"{device}, every {seconds // size} {unit}"
+
+
+def _head(schema: Any) -> dict[str, Any]:
+    """What the file says of itself in its key `polyclinic`."""
+    try:
+        found = json.loads((schema.metadata or {}).get(b"polyclinic", b"{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _channel(field: Any) -> dict[str, str]:
+    said = {key.decode(): value.decode(errors="replace") for key, value in (field.metadata or {}).items()}
+    unit = said.get("unit", "")
+    return {"name": field.name, "unit": "" if unit == "1" else unit, "label": said.get("label", "")}
