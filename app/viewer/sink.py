@@ -15,33 +15,36 @@ if TYPE_CHECKING:
 
 
 class ViewSink:
-    """A core.contracts.Sink: the viewer's page of a live ward, fed by this stream. Beds have no buttons there."""
+    """A core.contracts.Sink: the viewer's page of a live ward, fed by this stream. Beds have no buttons there.
+
+    Raises InputError if the address is taken, or the page is not built.
+    """
 
     default_port: ClassVar = 8777
     takes_prefix: ClassVar = False
 
     def __init__(self, address: Address, wait: bool, limit: int) -> None:
-        from .serve import page_address
+        from .serve import listen, page_address
 
-        self._address = address
+        require_bundle()
+        self._listener = listen(address.host, address.port)
+        self.port = self._listener.getsockname()[1]
         self._hub = WardHub(can_start=False)
         door = Door.of(address)
         self._guard = Guard(address.host, door.token)
-        self.notice = f"open {page_address(address.host, address.port)}#/ward"
+        self.notice = f"open {page_address(address.host, self.port)}#/ward"
         if door.notice:
             self.notice = f"{self.notice.replace('#/ward', '?token=TOKEN')}; {door.notice}"
         self._server: Server | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def open(self, will: Message) -> None:
-        """Listen. Raises InputError if the address is taken, or the page is not built."""
-        from .serve import listen, server_of
+        """Answer those who have come."""
+        from .serve import server_of
         from .server import Viewer
 
-        require_bundle()
-        listener = listen(self._address.host, self._address.port)
         self._server = server_of(Viewer(self._guard, self._hub).app())
-        self._task = asyncio.create_task(self._server._serve(sockets=[listener]))
+        self._task = asyncio.create_task(self._server._serve(sockets=[self._listener]))
 
     async def ready(self) -> None:
         """See core.contracts.Sink."""

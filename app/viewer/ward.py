@@ -27,7 +27,7 @@ MOST_BEDS = 16
 HELD = 4_000_000  # bytes that wait for a page that does not read
 LONGEST = 1 << 20  # bytes of a line of the ward's process
 STOPPING = 5.0  # s that it may take to end
-RETAINED = ("meta", "status")
+RETAINED = ("meta", "status", "event")
 START = {"source": str, "beds": int, "seed": int}
 EVENT = {"bed": str, "what": str}
 

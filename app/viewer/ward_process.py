@@ -6,6 +6,7 @@ is a key of EVENTS, or `recovery`, which ends what the bed has. The process ends
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -31,7 +32,7 @@ RECOVERY = "recovery"
 EVENTS: Mapping[str, Mapping[str, Any]] = {  # faster than at a bedside, so that one sees them happen
     "sepsis": {"over": 120, "severity": 0.9},
     "atrial_fibrillation": {"rate": 132},
-    "lead_off": {"electrode": "LA", "lasts": 30},
+    "lead_off": {"electrode": "LL", "lasts": 30},
     "dropout": {"lasts": 15},
 }
 SOON = 2  # s from when an event is asked for to when it begins
@@ -139,12 +140,16 @@ async def play(asked: Mapping[str, Any]) -> None:
 
 def main() -> None:
     """Start from the JSON that is the one argument."""
+    code = 0
     with suppress(KeyboardInterrupt):
         try:
             asyncio.run(play(json.loads(sys.argv[1])))
         except (InputError, Refused) as error:
             say(" ".join(str(error).split()), aside=True)
-            sys.exit(2)
+            code = 2
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # what is loaded takes seconds to unload, for which the page would wait
 
 
 if __name__ == "__main__":

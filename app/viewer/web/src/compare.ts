@@ -2,7 +2,7 @@
 import { api } from './api'
 import { histogram } from './charts'
 import { h, replace } from './dom'
-import { called, number, thousands, type Field } from './fields'
+import { called, number, thousands, written, type Field } from './fields'
 
 interface Side extends Pick<Field, 'counts' | 'edges' | 'classes' | 'mean' | 'sd' | 'unknown'> {}
 interface Compared {
@@ -42,7 +42,7 @@ export async function mount(element: HTMLElement, job: string): Promise<void> {
 
 function card(field: Compared['fields'][number], names: string[]): HTMLElement {
   const difference = field.difference === null ? '' : `difference ${field.difference > 0 ? '+' : field.difference < 0 ? '−' : ''}${Math.abs(field.difference).toFixed(2)} SD`
-  const values = field.sides.map((side, k) => `${names[k]}: ${summary(field.kind, side)}`)
+  const values = field.sides.map((side, k) => `${names[k]}: ${summary(field, side)}`)
   return h(
     'figure', { 'data-field': field.name },
     h('figcaption', {}, called(field)),
@@ -51,11 +51,12 @@ function card(field: Compared['fields'][number], names: string[]): HTMLElement {
   )
 }
 
-function summary(kind: string, side: Side): string {
+function summary(field: Compared['fields'][number], side: Side): string {
+  const { kind } = field
   const known = side.counts.reduce((a, b) => a + b, 0)
   if (!known) return 'unknown'
   if (kind === 'number') return `${number(side.mean ?? 0)} ± ${number(side.sd ?? 0)}`
   if (kind === 'flag') return `${((100 * side.counts[0]!) / known).toFixed(1)} %`
   const most = Math.max(...side.counts)
-  return `most often ${side.classes?.[side.counts.indexOf(most)]}, ${((100 * most) / known).toFixed(0)} %`
+  return `most often ${written(field, side.classes?.[side.counts.indexOf(most)] ?? null)}, ${((100 * most) / known).toFixed(0)} %`
 }
