@@ -104,7 +104,7 @@ def _ended(event: Event, now: int) -> Event:
     """An event that lasts until now; one that has ended as it was."""
     if not _lasts(event, now):
         return event
-    lasts = max(0.0, now + 1 - getattr(event.settings, "at", 0.0))
+    lasts = max(0.0, now - getattr(event.settings, "at", 0.0))
     return replace(event, settings=event.settings.model_copy(update={"lasts": lasts}))
 
 

@@ -69,11 +69,11 @@ def test_any_field_filters_and_sorts(
     more = tab.get_by_label("Add a filter")
     more.fill("heart_rate")
     more.press("Enter")
-    tab.get_by_role("button", name="Heart rate").click()
+    tab.get_by_role("button", name="Heart rate, /min").click()
     values = table.heart_rate.to_dict()
     known = [values[one] for one in shown(tab) if pd.notna(values[one])]
     assert known == sorted(known)
-    tab.get_by_role("button", name="Heart rate").click()
+    tab.get_by_role("button", name="Heart rate, /min").click()
     until(lambda: "↓" in tab.inner_text("th[aria-sort=descending]"))
     known = [values[one] for one in shown(tab) if pd.notna(values[one])]
     assert known == sorted(known, reverse=True)

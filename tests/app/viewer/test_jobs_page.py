@@ -1,6 +1,5 @@
 """Cohorts drawn from the page, in a real browser: a job is cancelled, goes on, is done, and is compared."""
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +41,7 @@ def test_a_job_is_cancelled_goes_on_and_is_done(
     tab.wait_for_selector("#job-1[data-state=done]", timeout=180_000)
     assert "done, 2 patients" in job.inner_text()
     shoot(tab, "generate")
+    assert "polyclinic generate --cohort icu --patients 2 --seed 0 --out" in job.locator("pre").text_content()
     cohort = Cohort.open(tmp_path / "drawn")
     cohort.require_files(hashes=True)
     assert (cohort.patients, cohort.manifest["population"]["name"]) == (2, "icu")
@@ -51,6 +51,7 @@ def test_a_job_is_cancelled_goes_on_and_is_done(
     assert found == []
 
 
+@pytest.mark.slow
 def test_a_job_that_cannot_be_says_why(tab: Any, tmp_path: Path) -> None:
     tab.get_by_label("or so many of each class of a field").fill("no_such_field: 2 yes")
     tab.get_by_label("Name of the folder").fill("wrong")
@@ -58,9 +59,3 @@ def test_a_job_that_cannot_be_says_why(tab: Any, tmp_path: Path) -> None:
     tab.wait_for_selector("#job-1[data-state=failed]", timeout=120_000)
     assert "no_such_field" in tab.inner_text("#job-1 .progress")
     assert not (tmp_path / "wrong").exists()
-
-
-def test_the_command_of_a_job_is_shown_as_one_would_type_it(tab: Any) -> None:
-    said = tab.evaluate("fetch('/api/jobs/').then(one => one.json())")
-    assert json.dumps(said["jobs"]) == "[]"
-    assert "icu" in said["cohorts"]

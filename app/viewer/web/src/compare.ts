@@ -15,25 +15,26 @@ const LARGE = 0.2 // standardised differences beyond this are called small effec
 
 export async function mount(element: HTMLElement, job: string): Promise<void> {
   const found = await api.get<Compared>(`/api/compare${job ? `?job=${encodeURIComponent(job)}` : ''}`)
+  const all = found.fields.filter((field) => !field.name.startsWith('has_'))
   const names = found.cohorts.map((one, k) => (found.cohorts[0]!.folder === found.cohorts[1]!.folder ? `${one.folder} (${k + 1})` : one.folder))
   const size = (one: Compared['fields'][number]) => Math.abs(one.difference ?? 0)
   const order = h('select', { id: 'order' }, h('option', { value: 'size' }, 'largest difference first'), h('option', { value: 'field' }, 'as in the table'))
   const grid = h('div', { className: 'distributions' })
 
   function show(): void {
-    const fields = found.fields.filter((field) => !field.name.startsWith('has_'))
+    const fields = [...all]
     if (order.value === 'size') fields.sort((a, b) => size(b) - size(a))
     replace(grid, ...fields.map((field) => card(field, names)))
   }
 
   order.addEventListener('change', show)
-  const large = found.fields.filter((field) => size(field) >= LARGE).length
+  const large = all.filter((field) => size(field) >= LARGE).length
   replace(
     element,
     h('h1', {}, 'Two cohorts'),
     h('ul', { className: 'legend' }, ...found.cohorts.map((one, k) => h('li', {}, h('span', { className: `swatch swatch${k}`, 'aria-hidden': 'true' }), `${names[k]}: ${one.name}, ${thousands(one.patients)} patients`))),
-    h('p', {}, `${large} of ${found.fields.length} fields differ by ${LARGE} standard deviations or more.`),
-    ...found.only.map((own, k) => (own.length ? h('p', { className: 'note' }, `Only ${names[k]} has: ${own.join(', ')}.`) : null)),
+    h('p', {}, `${large} of ${all.length} fields differ by ${LARGE} standard deviations or more.`),
+    ...found.only.map((own, k) => (own.length ? h('p', { className: 'note' }, `In ${names[k]} alone: ${own.map((name) => name.replace(/^has_/, 'records of ')).join(', ')}.`) : null)),
     h('div', { className: 'inline' }, h('label', { htmlFor: 'order' }, 'Order'), order),
     grid,
   )

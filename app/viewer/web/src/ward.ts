@@ -24,7 +24,7 @@ interface Message {
   age?: number
   sex?: string
   signals?: { vitals?: { channels: Record<string, { unit: string; label: string }> } }
-  events?: { what: string }[]
+  events?: { what: string; at: number; lasts?: number }[]
   error?: string
 }
 
@@ -144,6 +144,7 @@ class Bed {
   private readonly trace = new Trace(this.canvas)
   private readonly values = new Map<string, { box: HTMLElement; value: HTMLElement; alarm?: Alarm }>()
   private readonly on = new Set<string>()
+  private events: NonNullable<Message['events']> = []
   private heard = performance.now()
   private lead = 'II'
 
@@ -185,6 +186,7 @@ class Bed {
   }
 
   private vitals(message: Message): void {
+    this.happens(message.t)
     for (const [name, value] of Object.entries(message.values ?? {})) {
       const own = this.values.get(name)
       if (!own) continue
@@ -199,8 +201,17 @@ class Bed {
   }
 
   private event(message: Message): void {
-    if (message.error) this.happening.textContent = message.error
-    else this.happening.textContent = message.events?.length ? `By rule: ${message.events.map((one) => (EVENTS[one.what] ?? one.what).toLowerCase()).join(', ')}` : ''
+    this.events = message.events ?? []
+    this.happening.textContent = message.error ?? ''
+    if (!message.error) this.happens(0)
+  }
+
+  // What befalls the bed at a second; events that have ended go.
+  private happens(second: number): void {
+    if (!this.events.length && second) return
+    this.events = this.events.filter((one) => one.lasts === undefined || one.at + one.lasts > second)
+    const names = this.events.map((one) => (EVENTS[one.what] ?? one.what).toLowerCase())
+    this.happening.textContent = names.length ? `By rule: ${names.join(', ')}` : ''
   }
 
   private set(text: string, on: boolean, stem = text): void {
