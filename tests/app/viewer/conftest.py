@@ -150,3 +150,9 @@ def until() -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def viewing() -> Callable[..., Any]:
     return _viewing
+
+
+@pytest.fixture(scope="session")
+def axe() -> bool:
+    """Whether axe-core is there; a test that shows more than what it finds goes on without it."""
+    return AXE.is_file()

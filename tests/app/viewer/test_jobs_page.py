@@ -22,7 +22,7 @@ def tab(browser: Any, folder: Path, tmp_path: Path, viewing: Callable[..., Any])
 
 def test_a_job_is_cancelled_goes_on_and_is_done(
     tab: Any, tmp_path: Path, until: Callable[..., Any], shoot: Callable[..., None],
-    violations: Callable[[Any], list[str]],
+    violations: Callable[[Any], list[str]], axe: bool,
 ) -> None:  # fmt: skip
     tab.get_by_label("Cohort").select_option("icu")
     tab.get_by_label("Patients").fill("2")
@@ -36,7 +36,7 @@ def test_a_job_is_cancelled_goes_on_and_is_done(
     assert tab.locator("#begin").is_disabled()
     job.get_by_role("button", name="Cancel").click()
     tab.wait_for_selector("#job-1[data-state=cancelled]", timeout=60_000)
-    found = violations(tab)
+    found = violations(tab) if axe else []
     job.get_by_role("button", name="Go on").click()
     tab.wait_for_selector("#job-1[data-state=done]", timeout=180_000)
     assert "done, 2 patients" in job.inner_text()
