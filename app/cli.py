@@ -354,7 +354,7 @@ def stream(
     to: Annotated[
         str,
         typer.Option(
-            help="mqtt://host:port/prefix?qos=1, ws://127.0.0.1:port, sse://127.0.0.1:port, or - for lines."
+            help="mqtt:// or mqtts://host:port/prefix?qos=1, ws://127.0.0.1:port, sse://127.0.0.1:port, or - for lines."
         ),
     ],
     folder: Annotated[Path | None, typer.Argument(help="Folder of a finished cohort; or --cohort.")] = None,
@@ -365,7 +365,7 @@ def stream(
     speed: Annotated[str, typer.Option(help="Times real time, or max.")] = "1",
     seed: Annotated[int, typer.Option(help="The same seed gives the same signals.")] = 0,
     start: Annotated[str, typer.Option(help="Time of day at which the stream begins, HH:MM.")] = "00:00",
-    signals: Annotated[str, typer.Option(help="Some of ecg,vitals.")] = "ecg,vitals",
+    signals: Annotated[str, typer.Option(help="Some of ecg,vitals,ppg.")] = "ecg,vitals",
     fhir: Annotated[
         bool, typer.Option("--fhir", help="FHIR R4 Observations in place of plain JSON.")
     ] = False,

@@ -16,6 +16,7 @@ from .cohort.watermark import Mark, Tally
 from .config import Settings
 from .modality import Modality, Record, TrainingSet, View
 from .profile import PatientProfile
+from .types import AnyArray
 
 
 @runtime_checkable
@@ -144,11 +145,14 @@ def by_default(installed: Mapping[str, Modality]) -> list[str]:
 
 
 class LiveSource(Protocol):
-    """One patient's signals; each second is asked for once, in order. modalities.signals.live.Monitor is ours."""
+    """One patient's signals; each second is asked for once, in order. The monitor of signals and LiveWearable are ours.
+
+    One that is `sparse` has no vitals in most seconds, which are not sent then.
+    """
 
     @property
     def signals(self) -> Sequence[str]:
-        """Those of `ecg` and `vitals` that this patient has, and that were asked for."""
+        """Those of `ecg`, `vitals` and `ppg` that this patient has, and that were asked for."""
         ...
 
     def vitals(self, second: int) -> Mapping[str, float]:
@@ -165,8 +169,17 @@ class LiveSource(Protocol):
 
 
 @runtime_checkable
+class LivePulse(Protocol):
+    """A source that also has a pulse wave, the signal `ppg`."""
+
+    def ppg(self, second: int) -> tuple[Mapping[str, AnyArray], list[int]]:
+        """A second of each site in arbitrary units, and the R peaks' samples."""
+        ...
+
+
+@runtime_checkable
 class Live(Protocol):
-    """Streams its records as a monitor does; others cannot be streamed. modalities.signals.Signals is ours."""
+    """Streams its records as a monitor does; others cannot be streamed. Signals and wearables of ours can."""
 
     def live_rules(self) -> Mapping[str, type[Settings]]:
         """What may befall a patient in a scenario, by name."""

@@ -1,4 +1,4 @@
-"""Address: where a stream goes, from a URL: mqtt://host:port/prefix, ws://host:port, sse://host:port, or -."""
+"""Address: where a stream goes, from a URL: mqtt(s)://host:port/prefix, ws://host:port, sse://host:port, or -."""
 
 import re
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from ...core.contracts import Sink
 from ...core.errors import InputError
 from ...core.registry import load, names
 from .bounded_queue import LIMIT
+from .login import PASSWORD, PASSWORD_FILE, USER
 
 STDOUT = "ndjson"  # the scheme of -
 LOOPBACK = "127.0.0.1"
@@ -68,7 +69,8 @@ def parse_address(url: str) -> Address:
         raise InputError(f"--to {url}: a topic prefix has no + and no #")
     if parts.username or parts.password:
         raise InputError(
-            f"--to {url.replace(parts.netloc, '...')}: brokers with a password are not supported"
+            f"--to {url.replace(parts.netloc, '...')}: others see a password in a command line; set {USER} and "
+            f"{PASSWORD} or {PASSWORD_FILE} in the environment"
         )
     prefix = prefix or ("polyclinic" if prefixed else "")
     port = getattr(sink, "default_port", 0) if port is None else port

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from ...core.errors import InputError
 from .address import Address
+from .loopback import is_address, is_loopback
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -82,7 +83,7 @@ class Door:
             return is_loopback(name)
         if _is_any(self.host):
             names = {"localhost", socket.gethostname().lower(), socket.getfqdn().lower()}
-            return name in names or _is_address(name)
+            return name in names or is_address(name)
         return name == self.host.lower()
 
     def _has_token(self, client: "HTTPConnection") -> bool:
@@ -91,21 +92,8 @@ class Door:
         return hmac.compare_digest(given.encode(), self.token.encode())
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a name or address is of this machine alone."""
-    return host.lower() == "localhost" or (_is_address(host) and ip_address(host).is_loopback)
-
-
 def _is_any(host: str) -> bool:
-    return _is_address(host) and ip_address(host).is_unspecified
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
+    return is_address(host) and ip_address(host).is_unspecified
 
 
 def _split(url: str) -> tuple[str, int | None] | None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ...core.fields import LOINC
+from ...core.types import AnyArray
 from .message import Leads, encode
 
 UCUM = "http://unitsofmeasure.org"
@@ -16,6 +17,7 @@ HTEST = {
     "display": "test health data",
 }
 MESSAGE = "urn:polyclinic:message"  # identifier: ward/bed/signal/seq
+PULSE = 150452
 # MDC_ECG_ELEC_POTL is 131328; a lead adds its number
 ECG, NUMBER = 131328, {
     "I": 1, "II": 2, "V1": 3, "V2": 4, "V3": 5, "V4": 6, "V5": 7, "V6": 8,
@@ -31,7 +33,7 @@ def vitals(
     """A panel of vital signs; `channels` gives unit, LOINC code and label by name."""
     parts = [
         {
-            "code": _concept(LOINC, channels[name]["loinc"], channels[name]["label"]),
+            "code": _named(channels[name]),
             "valueQuantity": _quantity(value, channels[name]["unit"]),
         }
         for name, value in values.items()
@@ -62,6 +64,21 @@ def ecg(head: Mapping[str, Any], leads: Leads, rate: int) -> bytes:
     return _observation(head, "procedure", _concept(MDC, str(ECG), "MDC_ECG_ELEC_POTL"), parts)
 
 
+def pulse(head: Mapping[str, Any], waves: Mapping[str, AnyArray], peaks: list[int]) -> bytes:
+    """A second of the pulse, each site a component of sampled data in arbitrary units."""
+    parts = [
+        {
+            "code": _concept(MDC, str(PULSE), "MDC_PULS_OXIM_PLETH") | {"text": name},
+            "valueSampledData": {
+                "origin": _quantity(0, "1"), "period": 1000 / head["rate"], "dimensions": 1,
+                "data": " ".join(map(str, row.tolist())),
+            },
+        }
+        for name, row in waves.items()
+    ]  # fmt: skip
+    return _observation(head, "procedure", _concept(MDC, str(PULSE), "MDC_PULS_OXIM_PLETH"), parts)
+
+
 def _observation(head: Mapping[str, Any], category: str, code: Any, parts: list[dict[str, Any]]) -> bytes:
     name = f"{head['ward']}/{head['bed']}/{head['signal']}/{head['seq']}"
     issued = None
@@ -80,6 +97,13 @@ def _observation(head: Mapping[str, Any], category: str, code: Any, parts: list[
         "component": parts,
     }
     return encode({key: value for key, value in resource.items() if value is not None})
+
+
+def _named(channel: Mapping[str, str]) -> dict[str, Any]:
+    """A channel's code; its label alone where LOINC has none."""
+    if channel["loinc"]:
+        return _concept(LOINC, channel["loinc"], channel["label"])
+    return {"text": channel["label"]}
 
 
 def _concept(system: str, code: str, display: str = "") -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.types import AnyArray
+
 Leads = Mapping[str, NDArray[np.int16] | None]
 
 
@@ -26,6 +28,11 @@ def moment(midnight: datetime | None, seconds: float) -> str | None:
 def vitals(head: Mapping[str, Any], values: Mapping[str, float]) -> bytes:
     """One row of vitals, in the units that the metadata give."""
     return encode({**head, "values": values})
+
+
+def pulse(head: Mapping[str, Any], waves: Mapping[str, AnyArray], peaks: list[int]) -> bytes:
+    """One second of the pulse at each site, in arbitrary units; samples of the R peaks."""
+    return encode({**head, "r_peaks": peaks, "waves": {name: row.tolist() for name, row in waves.items()}})
 
 
 def ecg(head: Mapping[str, Any], leads: Leads, peaks: list[int]) -> bytes:

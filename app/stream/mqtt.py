@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -12,11 +13,16 @@ from ...core.errors import InputError
 from .address import Address
 from .base import FLUSH, Message
 from .bounded_queue import BoundedQueue
+from .login import Login
+from .loopback import is_loopback
 
 WINDOW = 200  # messages without an acknowledgement at most; fewer where the broker says so
 KEEPALIVE = 30  # s
 PATIENCE = 5.0  # s for a broker to answer
 PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # s between attempts to reach it again
+
+
+NOBODY = Login()
 
 
 class Lost(Exception):  # noqa: N818
@@ -30,7 +36,10 @@ class Connection:
     the connection cannot be made, with the reason.
     """
 
-    def __init__(self, address: Address, will: Message, on_acknowledged: Callable[[int, Any], None]) -> None:
+    def __init__(
+        self, address: Address, will: Message, on_acknowledged: Callable[[int, Any], None],
+        login: Login = NOBODY, context: ssl.SSLContext | None = None,
+    ) -> None:  # fmt: skip
         from paho.mqtt.client import Client
         from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
@@ -46,6 +55,10 @@ class Connection:
         self._client.max_inflight_messages_set(WINDOW)
         self._client.will_set(f"{address.prefix}/{will.topic}", will.payload, qos=1, retain=True)
         self._client.connect_timeout = PATIENCE
+        if login.user is not None:
+            self._client.username_pw_set(login.user, login.password)
+        if context is not None:
+            self._client.tls_set_context(context)
         self._acknowledged = on_acknowledged
 
     async def start(self) -> None:
@@ -60,8 +73,10 @@ class Connection:
         except TimeoutError:
             self.stop()
             raise Lost(f"no answer in {PATIENCE:g} s") from None
+        except ssl.SSLCertVerificationError as error:
+            raise Lost(f"its certificate does not do: {error.verify_message}") from None
         except OSError as error:
-            raise Lost(error.strerror or str(error)) from None
+            raise Lost(getattr(error, "reason", None) or error.strerror or str(error)) from None
         if self.ended.done():
             raise Lost(self.ended.result())
 
@@ -105,8 +120,14 @@ class Connection:
         if sock is None:
             self._end("the connection was closed")
         else:
-            self._loop.add_reader(sock, client.loop_read)
+            self._loop.add_reader(sock, self._read)
             self._write()
+
+    def _read(self) -> None:
+        """Take what has come; TLS may hold more than the socket shows."""
+        self._client.loop_read()
+        while isinstance(sock := self._client.socket(), ssl.SSLSocket) and sock.pending():
+            self._client.loop_read()
 
     def _write(self) -> None:
         """Send what waits in paho; what the socket does not take now goes when it can."""
@@ -148,10 +169,17 @@ class MqttSink:
     """
 
     default_port: ClassVar = 1883
+    secure: ClassVar = False  # TLS
     choices: ClassVar[Mapping[str, tuple[int, ...]]] = {"qos": (0, 1)}
 
     def __init__(self, address: Address, wait: bool, limit: int) -> None:
         self._address, self._queue = address, BoundedQueue(wait, limit)
+        self._login = Login.of_environment()
+        if self._login.user is not None and not self.secure and not is_loopback(address.host):
+            raise InputError(
+                f"--to {address}: user and password would cross the network in the open; use mqtts://"
+            )
+        self._context = self._login.context() if self.secure else None
         self._unacknowledged: dict[int, Message] = {}
         self._again: deque[Message] = deque()
         self._retained: dict[str, Message] = {}
@@ -163,7 +191,7 @@ class MqttSink:
     async def open(self, will: Message) -> None:
         """Connect. Raises InputError when no broker answers or it refuses."""
         self._will = will
-        connection = Connection(self._address, will, self._acknowledge)
+        connection = self._connection()
         try:
             await connection.start()
         except Lost as lost:
@@ -171,6 +199,9 @@ class MqttSink:
                 f"--to {self._address}: no MQTT 5 broker takes the connection ({lost}); start one there"
             ) from None
         self._task = asyncio.create_task(self._keep(connection))
+
+    def _connection(self) -> Connection:
+        return Connection(self._address, self._will, self._acknowledge, self._login, self._context)
 
     async def ready(self) -> None:
         """See core.contracts.Sink."""
@@ -222,7 +253,7 @@ class MqttSink:
         known = {id(message) for message in behind}
         self._again = deque([m for m in self._retained.values() if id(m) not in known] + behind)
         for attempt in count():
-            connection = Connection(self._address, self._will, self._acknowledge)
+            connection = self._connection()
             with contextlib.suppress(Lost):
                 await connection.start()
                 self.reconnections += 1
@@ -254,3 +285,10 @@ class MqttSink:
         if self._unacknowledged.pop(number, None) is not None:
             self.refused += reason.is_failure
         self._acknowledgement.set()
+
+
+class SecureMqttSink(MqttSink):
+    """The same over TLS, to the port that mqtts:// has by default."""
+
+    default_port: ClassVar = 8883
+    secure: ClassVar = True

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...core.capabilities import LivePulse
 from ...core.contracts import Sink
 from ...core.errors import InputError
 from . import fhir, message
@@ -67,8 +68,11 @@ class Device:
         }  # fmt: skip
         self._about = bed.source.describe()[signal]
 
-    def make(self, due: float | None) -> bytes:
-        """The message of the next second; `due` is when it is to be sent, in Unix time, None if at no time."""
+    def make(self, due: float | None) -> bytes | None:
+        """The message of the next second; `due` is when it is to be sent, in Unix time, None if at no time.
+
+        None where a sparse source has nothing to say in that second.
+        """
         second = self.second
         self.second += 1
         head = {**self._head, "seq": second, "t": second}
@@ -79,9 +83,16 @@ class Device:
             head["due"] = round(due, 4)
         if self._signal == "vitals":
             values = self.bed.source.vitals(second)
+            if not values and getattr(self.bed.source, "sparse", False):
+                return None
             if self._pace.fhir:
                 return fhir.vitals(head, values, self._about["channels"])
             return message.vitals(head, values)
+        if self._signal == "ppg":
+            assert isinstance(self.bed.source, LivePulse)
+            waves, peaks = self.bed.source.ppg(second)
+            made = fhir.pulse if self._pace.fhir else message.pulse
+            return made({**head, "rate": self._about["rate"]}, waves, peaks)
         leads, peaks = self.bed.source.ecg(second)
         if self._pace.fhir:
             return fhir.ecg(head, leads, self._about["rate"])
@@ -172,8 +183,10 @@ class Stream:
         if self._pace.seconds is not None and second >= self._pace.seconds:
             return
         scheduler.add(due + 1, device)
+        if (made := device.make(unix)) is None:
+            return
         self.tally.made += 1
-        for delay, payload in device.network.carry(second, device.make(unix)):
+        for delay, payload in device.network.carry(second, made):
             if delay:
                 scheduler.add(due + delay, (device.topic, payload))
             else:

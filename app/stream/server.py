@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...core.errors import InputError
 from .address import Address
@@ -12,6 +12,7 @@ from .base import FLUSH, Message
 from .bounded_queue import Closed
 from .broadcaster import Broadcaster
 from .door import Door
+from .login import server_files
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection, Request
@@ -38,7 +39,7 @@ class ServerSink:
 
     def __init__(self, address: Address, wait: bool, limit: int) -> None:
         self._address, self._broadcaster = address, Broadcaster(wait, limit)
-        self._door = Door.of(address)
+        self._door, self._tls = Door.of(address), server_files()
         self.notice = self._door.notice
         self._server: Server | None = None
         self.port = address.port  # the one it listens on, once it is open
@@ -61,10 +62,13 @@ class ServerSink:
         self.port = listener.getsockname()[1]
         path = "/{path:path}"
         app = Starlette(routes=[Route(path, self._events), WebSocketRoute(path, self._frames)])
+        certified: dict[str, Any] = {}
+        if self._tls is not None:
+            certified = {"ssl_certfile": str(self._tls[0]), "ssl_keyfile": str(self._tls[1])}
         config = uvicorn.Config(
             app, http=HttpConnection, ws="websockets-sansio", ws_per_message_deflate=False, ws_max_size=LONGEST,
             lifespan="off", log_config=None, log_level="error", access_log=False, date_header=False,
-            server_header=False, backlog=1,
+            server_header=False, backlog=1, **certified,
         )  # fmt: skip
         config.load()
         # startup() and shutdown() in place of serve(), which would take Ctrl-C from the stream

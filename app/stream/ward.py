@@ -25,7 +25,8 @@ from ..engines.use import recorded
 from .network_faults import Fault, NetworkFaults
 from .scenario import Event, Scenario, read_scenario
 
-SIGNALS = ("ecg", "vitals")
+SIGNALS = ("ecg", "vitals", "ppg")
+DEFAULT = ("ecg", "vitals")
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class WardRequest:
 
     patients: int | None = None
     seed: int = 0
-    signals: tuple[str, ...] = SIGNALS
+    signals: tuple[str, ...] = DEFAULT
     rate: int = 500
     start: int = 0
     scenario: str | None = None
@@ -145,11 +146,11 @@ def ward_of_population(name: str, request: WardRequest) -> Ward:
 
 
 def _drawing(cohort: Cohort, modality: str) -> Drawing | None:
-    """How a cohort's records were drawn; None if that was with other weights than those in force."""
+    """How a cohort's records were drawn; None if that was with other weights than those in force, if it has any."""
     there = cohort.manifest.get("weights", {})
     used = cohort.manifest["modalities"][modality].get("weights", ())
     try:
-        same = bool(used) and all(there.get(name) == weights.digest(weights.find(name)) for name in used)
+        same = all(there.get(name) == weights.digest(weights.find(name)) for name in used)
     except InputError:  # no such weights here
         same = False
     if not same:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ...core.errors import InputError
-from ..stream.door import SHORTEST, Door, is_loopback
+from ..stream.door import SHORTEST, Door
+from ..stream.loopback import is_loopback
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.errors import InputError
-from ..stream.door import is_loopback
+from ..stream.loopback import is_loopback
 from .bundle import require_bundle
 from .guard import Guard
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.assertions import Assertion
-from ...core.config import parse
+from ...core.config import Settings, parse
 from ...core.errors import InputError
-from ...core.modality import Conditioner, Record, TrainingSet, View
+from ...core.modality import Batch, Conditioner, Record, TrainingSet, View
 from ...core.profile import PatientProfile
 from ...core.registry import load_format
 from .metrics import RULES
@@ -16,6 +16,7 @@ from .options import Options
 if TYPE_CHECKING:
     from ...core.training.fit import Fit
     from ...core.training.weights import Weights
+    from .live import LiveWearable
     from .model import WearableRules
 
 
@@ -94,6 +95,19 @@ class Wearable:
         from .assertions import assertions
 
         return assertions(folder, patient_ids)
+
+    def live_rules(self) -> Mapping[str, type[Settings]]:
+        """None but those of the network; see core.capabilities.Live."""
+        return {}
+
+    def live(
+        self, profile: PatientProfile, record: Record, seed: int, *, row: Batch | None = None,
+        columns: Sequence[str] = (), **how: Any,
+    ) -> "LiveWearable":  # fmt: skip
+        """The devices live, on the day of the visit and on from there; `how` as LiveWearable takes it."""
+        from .live import LiveWearable
+
+        return LiveWearable(profile, record, seed, self.options, **how)
 
     def rule_names(self) -> Mapping[str, str]:
         """See core.capabilities.ClinicalRules."""

@@ -25,12 +25,16 @@ _ANY_DAY = date(2000, 1, 3)  # a Monday, for patients without a calendar
 
 @dataclass(frozen=True, eq=False)
 class Strip:
-    """An ECG of the index day: when it begins (second of that day), how long it is, its R peaks in s from there."""
+    """An ECG of the index day: when it begins (second of that day), how long it is, its R peaks in s from there.
+
+    `facts` are those of the ECG that it was read from, as far as they were needed.
+    """
 
     begins: float
     seconds: float
     peaks: FloatArray
     rate: float
+    facts: Facts
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +166,11 @@ def _strip(signals: Facts, profile: PatientProfile) -> Strip | None:
     if study is not None and study.taken is not None:
         begins = float((study.taken - study.taken.replace(hour=0, minute=0, second=0)).total_seconds())
     last = float(peaks[-1]) if len(peaks) else 10.0
-    return Strip(begins, max(10.0, last + 0.01), peaks, float(rate))
+    known = {
+        name: signals[name] for name in ("heart_rate", "rhythm", "beats", "study_uid") if name in signals
+    }
+    known["waves"] = [[at, "N"] for at in marks]
+    return Strip(begins, max(10.0, last + 0.01), peaks, float(rate), known)
 
 
 def _steps(age: float, codes: frozenset[str], z: Mapping[str, float]) -> float:

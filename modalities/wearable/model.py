@@ -80,6 +80,7 @@ class WearableRules:
         if any("glucose" in w.device.channels for w in worn):
             facts["mean_glucose"] = round(float(glucose.mean()), 1)
         if body.strip is not None:
+            facts["ecg"] = dict(body.strip.facts)
             facts["ecg_at"] = float(
                 body.strip.begins + DAY * (self.options.days - 1)
             )  # s since the first midnight

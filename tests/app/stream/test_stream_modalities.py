@@ -37,5 +37,5 @@ def test_a_signal_is_given_by_its_name(capfd: pytest.CaptureFixture[str]) -> Non
     said = [json.loads(line)["signal"] for line in capfd.readouterr().out.splitlines()]
     assert said.count("vitals") == 2
     assert "ecg" not in said
-    with pytest.raises(InputError, match="signals: expected some of ecg, vitals, got 'eeg'"):
+    with pytest.raises(InputError, match="signals: expected some of ecg, vitals, ppg, got 'eeg'"):
         pc.stream("icu", "-", patients=1, signals="eeg")

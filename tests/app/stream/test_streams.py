@@ -609,7 +609,7 @@ def test_a_patient_drawn_now_is_the_same_in_any_ward():
         ("ws://127.0.0.1:1?qos=1", "unknown key 'qos'; ws takes rate"),
         ("-?rate=100", "rate is one of 250, 500"),
         ("ws://127.0.0.1:1/path", "a server has no prefix"),
-        ("mqtt://u:secret@x", "brokers with a password are not supported"),
+        ("mqtt://u:secret@x", "others see a password in a command line; set POLYCLINIC_MQTT_USER"),
         ("mqtt://x/a+b", "no \\+ and no #"),
     ],
 )
@@ -941,7 +941,7 @@ def test_a_full_disk_is_one_line_and_exit_2(cohort, monkeypatch, capfd):
         (["FOLDER", "--patients", "0"], "--patients must be a whole number from 1"),
         (["FOLDER", "--speed", "0"], "--speed: expected a number above 0 or max, got '0'"),
         (["FOLDER", "--start", "24:00"], "--start: expected a time of day as HH:MM, got '24:00'"),
-        (["FOLDER", "--signals", "eeg"], "--signals: expected some of ecg, vitals, got 'eeg'"),
+        (["FOLDER", "--signals", "eeg"], "--signals: expected some of ecg, vitals, ppg, got 'eeg'"),
         (["FOLDER", "--when-full", "never"], "--when-full: expected drop or wait"),
         (["FOLDER", "--seconds", "0"], "--seconds must be a number above 0"),
         (["FOLDER", "--scenario", "nosuch"], "no scenario named 'nosuch'; expected one of af, bad_network"),
