@@ -26,7 +26,7 @@ from ..training.weights import digest
 from . import patients_table
 from .damage import Files, damage, require_files, require_records
 from .disk import is_empty, new_folder, refusals, require_room, write_atomic
-from .labels import known_fields, stores_of, write_labels
+from .labels import stores_of, write_labels
 
 FORMAT = "polyclinic-cohort"
 FORMAT_VERSION = 2
@@ -239,14 +239,17 @@ class Cohort:
                     stores[modality.name] = [own + s for s in stores_of(p.removeprefix(own) for p in made)]
             without = self._write_roster()
             files[PATIENTS] = _fingerprint(self.folder / PATIENTS)
-            profiles = list(patients_table.profiles(self.folder / PATIENTS))
-            fields = self.manifest.get("labels") or known_fields(profiles)
+            table = self.folder / PATIENTS
+            fields = self.manifest.get("labels") or patients_table.fields(table)
+            ids = [profile.patient_id for profile in patients_table.profiles(table)] if stores else []
             shared = {}
             for name, paths in stores.items():
                 lacking = set(without[name])
-                own_ids = [p.patient_id for p in profiles if p.patient_id not in lacking]
-                shared |= dict.fromkeys(paths, own_ids)
-            for path in write_labels(self.folder, profiles, fields, list(files), shared):
+                owners = [one for one in ids if one not in lacking]
+                shared |= {path: owners for path in paths}
+            for path in write_labels(
+                self.folder, patients_table.profiles(table), fields, list(files), shared
+            ):
                 files[path.relative_to(self.folder).as_posix()] = _fingerprint(path)
             modes = {
                 name: {

@@ -50,15 +50,6 @@ def write_labels(
     return written
 
 
-def known_fields(profiles: Sequence[PatientProfile]) -> list[str]:
-    """The fields that are known of anybody: age and sex first, then as the table of patients has them."""
-    own = [
-        name for name in ("age", "sex", "height", "weight") if any(p.get(name) is not None for p in profiles)
-    ]
-    kinds = ("conditions", "measurements", "traits")
-    return own + [name for kind in kinds for name in sorted({n for p in profiles for n in getattr(p, kind)})]
-
-
 def stores_of(paths: Iterable[str]) -> list[str]:
     """The stores that these files, which many patients share, are: omics/rna.zarr, fhir/Patient.ndjson.
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 OWN = ("patient_id", "age", "sex", "height", "weight", "index_date")
+TOGETHER = 1_000  # rows in memory as Python objects
 KINDS = {"conditions": "bool", "measurements": "double", "traits": "string"}  # mapping -> arrow type
 
 
@@ -50,6 +51,14 @@ def join(tables: Sequence["pa.Table"]) -> bytes:
     return content
 
 
+def fields(path: Path) -> list[str]:
+    """The fields of the profiles in such a file: age, sex, height and weight, then the others as they stand."""
+    import pyarrow.parquet as pq
+
+    kept = ("patient_id", "index_date")
+    return [name for name in pq.read_schema(path).names if name not in kept and not name.startswith("has_")]
+
+
 def profiles(path: Path) -> Iterator[PatientProfile]:
     """The profiles of such a file, in order. Raises InputError if it is missing or damaged."""
     import pyarrow as pa
@@ -67,7 +76,7 @@ def profiles(path: Path) -> Iterator[PatientProfile]:
     if lost or odd:
         wrong = f"no column {lost[0]!r}" if lost else f"{odd[0]!r} is of type {kinds[odd[0]]}"
         raise InputError(f"{path}: expected the table of patients that a cohort has, {wrong}")
-    for row in content.to_pylist():
+    for row in (row for some in content.to_batches(max_chunksize=TOGETHER) for row in some.to_pylist()):
         values: dict[str, Any] = {name: row.pop(name) for name in OWN}
         values["patient_id"] = file_name(
             values["patient_id"], f"{path}: patient_id"
