@@ -14,6 +14,7 @@ from .bundle import require_bundle
 from .guard import Guard
 
 if TYPE_CHECKING:
+    from starlette.applications import Starlette
     from uvicorn import Server
 
 PORT = 8777
@@ -71,7 +72,7 @@ def listen(host: str, port: int) -> socket.socket:
         raise InputError(f"{host}:{port}: cannot listen there ({said}); choose another --port") from None
 
 
-def server_of(app: object) -> "Server":
+def server_of(app: "Starlette") -> "Server":
     """The server of an ASGI application: quiet, its connections bounded."""
     import uvicorn
 
@@ -80,7 +81,7 @@ def server_of(app: object) -> "Server":
     config = uvicorn.Config(
         app, http=HttpConnection, ws="none", log_config=None, log_level="error", access_log=False, server_header=False,
         date_header=False, timeout_graceful_shutdown=GOODBYE, timeout_keep_alive=30,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
     return uvicorn.Server(config)
 
 

@@ -71,7 +71,7 @@ def _of_dicom(dataset: "pydicom.Dataset") -> "Image.Image":
     """The first frame, in its own window, as 8 bits."""
     import numpy as np
     from PIL import Image
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
     pixels = dataset.pixel_array
     colour = int(dataset.SamplesPerPixel) == 3

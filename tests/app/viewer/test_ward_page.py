@@ -33,11 +33,11 @@ def test_a_ward_moves_and_an_event_befalls_a_bed(
     until(lambda: "electrode off" in bed.locator(".alarms").inner_text())
     assert "By rule: electrode off" in bed.inner_text()
     assert "alarming" in bed.get_attribute("class")
+    shoot(tab, "ward")
     assert "electrode" not in tab.locator("[data-bed='bed-2'] .alarms").inner_text()
     bed.locator("[data-event='recovery']").click()
     until(lambda: "electrode" not in bed.locator(".alarms").inner_text())
     until(lambda: "By rule" not in bed.inner_text())
-    shoot(tab, "ward")
     phone = opened("#/ward", PHONE, "dark")  # a second page sees the same ward
     phone.wait_for_selector("[data-bed='bed-2'][data-second]", timeout=60_000)
     assert phone.evaluate("document.documentElement.scrollWidth") == 400
