@@ -354,7 +354,7 @@ def stream(
     to: Annotated[
         str,
         typer.Option(
-            help="mqtt:// or mqtts://host:port/prefix?qos=1; ws://, sse:// or view:// (a page) 127.0.0.1:port; - for lines."
+            help="mqtt:// or mqtts://host:port/prefix?qos=1; ws://, sse://, view:// (a page), host:port; - for lines."
         ),
     ],
     folder: Annotated[Path | None, typer.Argument(help="Folder of a finished cohort; or --cohort.")] = None,

@@ -10,6 +10,7 @@ export interface Column {
 }
 
 const AROUND = 8 // rows above and below the view
+const TALL = 0.7 // of the window, at most, as in style.css
 const STILL = 90 // ms without scrolling, after which pictures are asked for
 
 export class VirtualTable {
@@ -80,7 +81,7 @@ export class VirtualTable {
 
   draw(): void {
     const first = Math.max(0, Math.floor(this.element.scrollTop / this.rowHeight) - AROUND)
-    const last = Math.min(this.places.length, Math.ceil((this.element.scrollTop + this.element.clientHeight) / this.rowHeight) + AROUND)
+    const last = Math.min(this.places.length, Math.ceil((this.element.scrollTop + Math.max(this.element.clientHeight, TALL * innerHeight)) / this.rowHeight) + AROUND)
     for (const [number, row] of this.rows) {
       if (number < first || number >= last) {
         row.remove()
