@@ -1,14 +1,15 @@
-"""What a kill at any file operation leaves: the re-run repairs it, to the same bytes, and no charge is lost or doubled.
+"""What a kill at any file or network operation leaves: the re-run repairs it, and nothing is lost or doubled.
 
     python benchmarks/kills.py [--quick] [--only NAME] [--most N]
 
 Each command runs in a forked process that ends (os._exit, which runs no clean-up, as SIGKILL) at its n-th operation on
-a file below its folder: opening to write, making, renaming, linking or removing; files that are written in one step are
-also left half-written. A third of the re-runs are killed too. Then the command runs again, and what is there is
-compared with a run that nobody disturbed. A training that is resumed is charged once; one that is begun anew says
-before it is charged that another was. --most bounds the kills of a command (60), spread over its operations;
---quick takes 12. --data is accepted for uniformity and not used. Exits 1 where one is not repaired. Bar: 0 of 100 or
-more.
+a file below its folder (opening to write, making, renaming, linking or removing), or on a connection (connecting,
+sending, receiving). Files that are written in one step are also left half-written, and packets half-sent. A third of
+the re-runs are killed too. Then the command runs again, and what is there is compared with a run that nobody disturbed.
+A push goes to archives of its own (push_servers.py) and to a folder: each picture must have come once. A training that
+is resumed is charged once; one that is begun anew says before it is charged that another was. --most bounds the kills
+of a command (60), spread over its operations; --quick takes 12. --data is accepted for uniformity and not used. Exits 1
+where one is not repaired. Bar: 0 of 100 or more.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import os
 import platform
 import random
 import shutil
+import socket
 import sys
 import tempfile
 import time
@@ -42,6 +44,8 @@ def armed(at: int | None, below: Path) -> list[int]:
         return count[0] == at
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "socket.connect" and step():
+            os._exit(KILLED)
         if not arguments or home not in str(arguments[0]):
             return
         if (event in CHANGES or (event == "open" and arguments[2] & WRITES)) and step():
@@ -63,10 +67,27 @@ def armed(at: int | None, below: Path) -> list[int]:
             os._exit(KILLED)
         sync(number)
 
+    for name in ("send", "sendall", "recv", "recv_into"):
+        setattr(
+            socket.socket, name, _counted(getattr(socket.socket, name), step, sends=name.startswith("send"))
+        )
     Path.write_bytes = write_bytes  # type: ignore[method-assign,assignment]
     os.fsync = fsync  # type: ignore[assignment]
     sys.addaudithook(hook)
     return count
+
+
+def _counted(real: Callable[..., Any], step: Callable[[], bool], sends: bool) -> Callable[..., Any]:
+    """An operation of a socket that may be the last; half of what was to be sent is sent then."""
+
+    def do(self: socket.socket, *args: Any) -> Any:
+        if step():
+            if sends:
+                real(self, args[0][: len(args[0]) // 2])
+            os._exit(KILLED)
+        return real(self, *args)
+
+    return do
 
 
 def in_child(do: Callable[[], None]) -> int:
@@ -145,7 +166,7 @@ def main() -> None:
 
     cohort_module.SLICE = 1  # a slice a patient: more operations for fewer patients
     print(f"{platform.platform()}, Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}\n")
-    print("| command | file operations | killed | not repaired | |\n|---|---|---|---|---|", flush=True)
+    print("| command | operations | killed | not repaired | |\n|---|---|---|---|---|", flush=True)
     kills, bad = 0, list[str]()
     with tempfile.TemporaryDirectory() as folder:
         home, log = Path(folder), sys.stderr

@@ -1,14 +1,19 @@
 """The commands that kills.py kills: what must be there, the run and its re-run, and what must be the same."""
 
+import json
 import shutil
 import stat
+import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 TRAINED = "patient_id,split,record,years,sex\n" + "".join(
     f"p{i},train,x,{40 + i % 40},{'wm'[i % 2]}\n" for i in range(200)
@@ -231,6 +236,80 @@ def judged(place: Path) -> Any:
     return certificate.read(place / "c")["verdict"]["passed"], verdicts, problems, names
 
 
+def archive(place: Path) -> dict[str, str]:
+    """The archives of push_servers.py, in a process of their own that ends with this one: where to push to."""
+    home = place.parent / "archive"
+    if not home.exists():
+        home.mkdir()
+        subprocess.Popen([sys.executable, str(Path(__file__).with_name("push_servers.py")), str(home)])
+        while not (home / "ports.json").exists():
+            time.sleep(0.05)
+    found: dict[str, str] = json.loads((home / "ports.json").read_text())
+    return found
+
+
+def images(place: Path) -> None:
+    """Five pictures, an archive that has none of them, and batches of two, so that there are several."""
+    from push_cohorts import cohort as pictures
+
+    from polyclinic.app.push.cstore import CStoreSender
+    from polyclinic.app.push.stow import StowSender
+
+    StowSender.most = CStoreSender.most = 2
+    archive(place)
+    (place.parent / "archive" / "stored.jsonl").unlink(missing_ok=True)
+    pictures(place / "c", 5)
+
+
+def pushed(way: str) -> Callable[[Path, bool], None]:
+    def push(place: Path, again: bool) -> None:
+        import polyclinic as pc
+
+        to = archive(place)
+        if again:  # what the killed one sent is stored
+            urlopen(to["web"].removeprefix("dicomweb+") + "/idle")
+        pc.push(place / "c", to[way], unreleased=True)
+
+    return push
+
+
+def held_once(place: Path) -> Any:
+    """How often each picture came, and how many the journals say are there."""
+    import polyclinic as pc
+
+    lines = (place.parent / "archive" / "stored.jsonl").read_text().splitlines()
+    there = [pc.push(place / "c", to, unreleased=True, dry_run=True).held for to in archive(place).values()]
+    return Counter(json.loads(line)[0] for line in lines), sum(there)
+
+
+def released_cohort(place: Path) -> None:
+    """Of a release that passed, made once."""
+    base = place.parent / "base-released"
+    if not base.exists():
+        base.mkdir()
+        cohort(base)
+        released("passes")(base, False)
+    for path in base.iterdir():
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, place / path.name)
+
+
+def copied(place: Path, again: bool) -> None:
+    import polyclinic as pc
+
+    pc.push(place / "c", (place / "bucket").as_uri(), sign=place / "key.pem")
+
+
+def whole_copy(place: Path) -> Any:
+    """All that is in the bucket, what verification says of it, and the last event of the audit log."""
+    from polyclinic.app.governance import verification
+    from polyclinic.core.cohort.journal import Journal
+
+    last = Journal(place / "c").events()[-1]
+    problems = [verification.verify(place / name).problems for name in ("c", "bucket")]
+    names = {name for name in tree(place / "bucket") if name != "journal.jsonl"}
+    return names, problems, last.event, last.details["there"] >= len(names)
+
+
 COMMANDS = (
     Command("generate", lambda place: None, generate, lambda place: tree(place / "c")),
     Command("train (noised table)", table, train, trained),
@@ -241,4 +320,7 @@ COMMANDS = (
     Command("release, refused", cohort, released("refused"), judged),
     Command("convert", cohort, convert, lambda place: tree(place / "o")),
     Command("keys", lambda place: None, keys, paired),
+    Command("push, STOW-RS", images, pushed("web"), held_once),
+    Command("push, C-STORE", images, pushed("dimse"), held_once),
+    Command("push, folder", released_cohort, copied, whole_copy),
 )

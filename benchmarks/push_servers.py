@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
@@ -61,6 +61,17 @@ class Store:
         return self
 
 
+class _Quiet(ThreadingHTTPServer):
+    """Says nothing of clients that are gone."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Other errors are printed."""
+        if not isinstance(sys.exception(), ConnectionError | ssl.SSLError):
+            super().handle_error(request, client_address)
+
+
 class Archive:
     """A DICOMweb archive of one process. `faults` are used up by STOW requests, one each; then all goes well.
 
@@ -73,8 +84,9 @@ class Archive:
         self.store, self.faults, self.requests = store or Store(), list[Any](), 0
         self.refused, self.poison = set[str](), set[str]()
         self.most, self.header, self.after, self.seen = 1 << 30, "", "0", list[str]()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.server.daemon_threads = True
+        self.busy: Callable[[], bool] = lambda: self.active > 0
+        self.active = 0
+        self.server = _Quiet(("127.0.0.1", 0), self._handler())
         self.scheme = "http" if tls is None else "https"
         if tls is not None:
             self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
@@ -124,6 +136,11 @@ class Archive:
                 if not self.admitted():
                     return
                 parts = urlsplit(self.path).path.split("/")[2:]
+                while parts == ["idle"] and archive.busy():  # what was sent is being stored
+                    time.sleep(0.005)
+                if parts == ["idle"]:
+                    self.answer(200)
+                    return
                 if parts[:1] != ["studies"]:
                     self.answer(404)
                     return
@@ -132,12 +149,22 @@ class Archive:
                 self.answer(200, [{"00080018": {"vr": "UI", "Value": [uid]}} for uid in known])
 
             def do_POST(self) -> None:
+                archive.active += 1
+                try:
+                    self.take()
+                finally:
+                    archive.active -= 1
+
+            def take(self) -> None:
                 length = int(self.headers["Content-Length"])
                 if length > archive.most:  # as many servers do: not all of the body is read
                     self.answer(413, Connection="close")
                     self.close_connection = True
                     return
                 body = self.rfile.read(length)
+                if len(body) < length:  # the client is gone
+                    self.close_connection = True
+                    return
                 if not self.admitted():
                     return
                 archive.requests += 1
@@ -194,6 +221,7 @@ def listen(
 
     entity = pynetdicom.AE(ae_title="ARCHIVE")
     entity.require_called_aet = True
+    entity.acse_timeout, entity.network_timeout = 2, 5  # s; a client that was killed is given up soon
     for sop_class in (SecondaryCaptureImageStorage, DigitalXRayImageStorageForPresentation):
         entity.add_supported_context(sop_class, list(syntaxes))
     entity.add_supported_context(FIND)
@@ -310,7 +338,8 @@ def main() -> None:
     """Serve until the parent ends."""
     home = Path(sys.argv[1])
     web = Archive(Store(home / "stored.jsonl"))
-    _, port = listen(Store(home / "stored.jsonl"))
+    server, port = listen(Store(home / "stored.jsonl"))
+    web.busy = lambda: web.active > 0 or bool(server.active_associations)
     part = home / ".ports.json"
     part.write_text(json.dumps({"web": web.url, "dimse": f"dicom://ARCHIVE@127.0.0.1:{port}"}))
     part.replace(home / "ports.json")

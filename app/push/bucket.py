@@ -21,12 +21,8 @@ class BucketSender:
 
     def __init__(self, target: Target, cohort: Path, parallel: int) -> None:
         self.parallel, self._target, self._cohort = parallel, target, cohort
+        self.lasting = not target.url.startswith("memory:")
         self._system: Any = None
-
-    @property
-    def lasting(self) -> bool:
-        """A memory:// bucket goes with the process."""
-        return not self._target.url.startswith("memory:")
 
     def open(self) -> None:
         """See sender.Sender. Raises InputError too where another cohort is there, or this very one lies."""

@@ -123,12 +123,12 @@ def push(
     finally:
         sender.close()
         tally.seconds = time.monotonic() - began
-        if signer is not None and tally.sent:
+        if signer is not None and tally.done:
             details = {
-                "to": target.url, "sent": tally.sent, "held": tally.held, "refused": len(tally.refused),
-                "journal": path.name,
+                "to": target.url, "there": tally.sent + tally.held, "refused": len(tally.refused),
+                "journal_head": PushJournal(path).chain.head(),
             }  # fmt: skip
-            Journal(folder).append(PUSHED, subject, signer, details)
+            Journal(folder).append(PUSHED, subject, signer, details, once=True)
     return tally
 
 

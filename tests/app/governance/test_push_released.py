@@ -1,5 +1,6 @@
 """A push of a released cohort: verified before, signed in its audit log; what was changed or refused stays."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,9 @@ def test_a_released_cohort_goes_with_its_papers_and_is_verified_there(
     assert tally.sent == tally.total
     assert verification.verify(there, read_public(public)).problems == []
     event = Journal(place / "c").events()[-1]
-    assert (event.event, event.details["to"], event.details["sent"]) == (PUSHED, there.as_uri(), tally.sent)
+    assert (event.event, event.details["to"], event.details["there"]) == (PUSHED, there.as_uri(), tally.sent)
+    journal = place / "c.push.jsonl"
+    assert event.details["journal_head"] == sha256(journal.read_bytes().splitlines()[-1]).hexdigest()
     assert verification.verify(place / "c", read_public(public)).problems == []
     with pytest.raises(Refused, match=r"signed by .*, not by the key given"):
         push(place / "c", (tmp_path / "other").as_uri(), key=str(place / "stranger.pem.pub"))

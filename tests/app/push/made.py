@@ -1,75 +1,35 @@
-"""What tests of push share: cohorts of tiny DICOM files, and the archives of benchmarks/push_servers.py."""
+"""What tests of push share: the tiny cohorts and the archives of benchmarks/."""
 
 import importlib.util
-import json
 import sys
-from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
-
-import numpy as np
-import pydicom
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, RLELossless, SecondaryCaptureImageStorage
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 
 
-def servers() -> ModuleType:
-    """benchmarks/push_servers.py."""
-    if "push_servers" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("push_servers", BENCHMARKS / "push_servers.py")
+def _loaded(name: str) -> ModuleType:
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        sys.modules["push_servers"] = module
+        sys.modules[name] = module
         spec.loader.exec_module(module)
-    return sys.modules["push_servers"]
+    return sys.modules[name]
 
 
-def image(number: int, compressed: bool = False) -> Dataset:
-    """A picture of 8 x 8 pixels of a patient of its own."""
-    tags = Dataset()
-    tags.file_meta = FileMetaDataset()
-    tags.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    tags.SOPClassUID = tags.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
-    root = f"1.2.826.0.1.3680043.8.498.{number + 1}"
-    tags.SOPInstanceUID = tags.file_meta.MediaStorageSOPInstanceUID = f"{root}.3"
-    tags.StudyInstanceUID, tags.SeriesInstanceUID = f"{root}.1", f"{root}.2"
-    tags.PatientID, tags.PatientName, tags.Modality = f"SYN-{number}", f"SYN^{number}", "OT"
-    tags.StudyID, tags.SeriesNumber, tags.InstanceNumber = "1", 1, 1
-    tags.StudyDate = tags.StudyTime = tags.AccessionNumber = tags.PatientBirthDate = tags.PatientSex = ""
-    tags.ReferringPhysicianName, tags.ConversionType = "", "SYN"
-    tags.Rows = tags.Columns = 8
-    tags.SamplesPerPixel, tags.PhotometricInterpretation = 1, "MONOCHROME2"
-    tags.BitsAllocated = tags.BitsStored = 8
-    tags.HighBit, tags.PixelRepresentation = 7, 0
-    tags.PixelData = np.full((8, 8), number % 256, np.uint8).tobytes()
-    if compressed:
-        tags.compress(RLELossless, generate_instance_uid=False)
-    return tags
-
-
-def uid(number: int) -> str:
-    """The instance of image(number)."""
-    return f"1.2.826.0.1.3680043.8.498.{number + 1}.3"
+def servers() -> ModuleType:
+    """benchmarks/push_servers.py."""
+    return _loaded("push_servers")
 
 
 def cohort(folder: Path, images: int, compressed: bool = False) -> Path:
-    """A finished cohort of so many pictures."""
-    for number in range(images):
-        path = folder / "dicom" / f"SYN-{number:04d}" / "a" / "b" / "c.dcm"
-        path.parent.mkdir(parents=True)
-        pydicom.dcmwrite(path, image(number, compressed), enforce_file_format=True)
-    listed = {
-        path.relative_to(folder).as_posix(): {
-            "sha256": sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size,
-        }
-        for path in sorted(folder.rglob("*.dcm"))
-    }  # fmt: skip
-    manifest = {
-        "format": "polyclinic-cohort", "format_version": 2, "status": "complete", "patients": images,
-        "modalities": {"imaging": {}}, "files": listed,
-    }  # fmt: skip
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return folder
+    """A finished cohort of so many pictures of 8 x 8 pixels."""
+    made: Path = _loaded("push_cohorts").cohort(folder, images, compressed)
+    return made
+
+
+def uid(number: int) -> str:
+    """The SOP Instance UID of its picture of that number."""
+    return str(_loaded("push_cohorts").uid(number))

@@ -188,7 +188,7 @@ def test_an_import_is_asked_for_once_and_waited_for(records: Path, server: Serve
     request = server.imports[0]
     urls = [p["part"][1]["valueUri"] for p in request["parameter"] if p["name"] == "input"]
     assert sorted(urls) == sorted(
-        f"https://bucket.example/c/fhir/{p.name}" for p in (records / "fhir").iterdir()
+        f"https://bucket.example/c/fhir/{p.name}" for p in (records / "fhir").glob("*.ndjson")
     )
     assert server.imports[1:] == ["polled", "polled"]
     assert push(records, server.url, **how).held == 1

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -180,6 +181,8 @@ def test_killed_at_any_step_and_run_again(
             finally:
                 os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+        while archive.active:  # what came is being stored
+            time.sleep(0.005)
         with remarks(lambda _: None):
             assert sent(images, archive, place).refused == {}
         assert archive.store.came == ONCE
