@@ -48,17 +48,17 @@ class Store:
             self.study[uid] = str(tags.StudyInstanceUID)
             if self.file is not None:
                 with self.file.open("a") as lines:
-                    lines.write(json.dumps([uid, self.study[uid]]) + "\n")
+                    lines.write(json.dumps([uid, str(tags.StudyInstanceUID)]) + "\n")
 
     def read(self) -> "Store":
-        """As another process has written it to the file, which may have been emptied since."""
-        self.came.clear()
-        self.study.clear()
-        if self.file is not None and self.file.exists():
-            for line in self.file.read_text().splitlines():
-                uid, self.study[uid] = json.loads(line)
-                self.came[uid] += 1
-        return self
+        """As it stands in the file, which several archives write to and which may have been emptied since."""
+        if self.file is None:
+            return self
+        found = Store()
+        for line in self.file.read_text().splitlines() if self.file.exists() else ():
+            uid, found.study[uid] = json.loads(line)
+            found.came[uid] += 1
+        return found
 
 
 class _Quiet(ThreadingHTTPServer):
@@ -144,7 +144,7 @@ class Archive:
                 if parts[:1] != ["studies"]:
                     self.answer(404)
                     return
-                store = archive.store.read() if archive.store.file else archive.store
+                store = archive.store.read()
                 known = [u for u, study in store.study.items() if len(parts) > 1 and study == parts[1]]
                 self.answer(200, [{"00080018": {"vr": "UI", "Value": [uid]}} for uid in known])
 
@@ -156,13 +156,13 @@ class Archive:
                     archive.active -= 1
 
             def take(self) -> None:
-                length = int(self.headers["Content-Length"])
+                length = int(self.headers["Content-Length"] or 0)
                 if length > archive.most:  # as many servers do: not all of the body is read
                     self.answer(413, Connection="close")
                     self.close_connection = True
                     return
                 body = self.rfile.read(length)
-                if len(body) < length:  # the client is gone
+                if not body or len(body) < length:  # the client is gone
                     self.close_connection = True
                     return
                 if not self.admitted():
@@ -239,7 +239,7 @@ def listen(
 
     def found(event: Any) -> Iterator[tuple[int, Any]]:
         asked = str(event.identifier.SOPInstanceUID)
-        if asked in (store.read() if store.file else store).came:
+        if asked in store.read().came:
             answer = pydicom.Dataset()
             answer.QueryRetrieveLevel, answer.SOPInstanceUID = "IMAGE", asked
             yield 0xFF00, answer

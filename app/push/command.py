@@ -59,6 +59,9 @@ def push(
             cohort, to, unreleased=unreleased, key=key, sign=sign, auth=auth, ca=ca, aet=aet, bundle=bundle,
             import_from=import_from, journal=journal, dry_run=dry_run, progress=lines.show,
         )  # fmt: skip
+    except KeyboardInterrupt:
+        say("polyclinic: stopped; what went is in the journal: the same command goes on", aside=True)
+        raise typer.Exit(130) from None
     finally:
         lines.end()
     there = f"; {tally.held:,} were there" if tally.held else ""

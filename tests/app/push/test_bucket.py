@@ -113,3 +113,33 @@ def test_a_full_disk_is_one_line(images: Path, tmp_path: Path, monkeypatch: pyte
 def test_a_library_that_lacks_is_named(images: Path) -> None:
     with pytest.raises(InputError, match="nstall s3fs"):
         push(images, "s3://bucket/c", unreleased=True)
+
+
+def test_an_s3_server_holds_the_cohort(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Moto's; neither it nor s3fs is among what tests need: pip install s3fs 'moto[server]'."""
+    boto = pytest.importorskip("botocore.session")
+    pytest.importorskip("s3fs")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        client = boto.get_session().create_client("s3")
+        with pytest.raises(InputError, match=r"cannot be read|stopped after 0"):
+            push(images, "s3://nobody/c", unreleased=True)
+        client.create_bucket(Bucket="bucket")
+        assert push(images, "s3://bucket/c", unreleased=True).sent == IMAGES + 1
+        assert push(images, "s3://bucket/c", unreleased=True).held == IMAGES + 1
+        listed = client.list_objects_v2(Bucket="bucket", Prefix="c/")["Contents"]
+        there = {
+            o["Key"].removeprefix("c/"): client.get_object(Bucket="bucket", Key=o["Key"])["Body"].read()
+            for o in listed
+        }
+        assert there == tree(images)
+    finally:
+        server.stop()

@@ -2,8 +2,11 @@
 
 import json
 import os
+import signal
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -115,6 +118,24 @@ def test_a_refusal_is_exit_code_3(
     assert "sent 6 objects" in out
     assert "refused: 1: failure reason A900H: dicom/SYN-0001/a/b/c.dcm" in err
     assert "refused 1 of 7 objects; the others are there" in err
+
+
+def test_ctrl_c_ends_a_wait_at_once(images: Path, archive: Any, tmp_path: Path) -> None:
+    archive.faults, archive.after = [503] * 99, "100"
+    words = ["push", str(images), "--to", archive.url, "--unreleased", "--journal", str(tmp_path / "j.jsonl")]
+    with subprocess.Popen(
+        [sys.executable, "-c", "import signal; signal.signal(2, signal.default_int_handler); "
+         "from polyclinic.app.cli import main; main()", *words], stderr=subprocess.PIPE, text=True,
+    ) as running:  # fmt: skip
+        while not archive.requests:
+            time.sleep(0.02)
+        began = time.monotonic()
+        running.send_signal(signal.SIGINT)
+        said = running.communicate()[1]
+    assert (running.returncode, time.monotonic() - began < 30) == (130, True)
+    assert "stopped; what went is in the journal: the same command goes on" in said
+    archive.faults = []
+    assert sent(images, archive, tmp_path).sent == IMAGES
 
 
 def test_a_body_that_is_too_large_is_halved(images: Path, archive: Any, tmp_path: Path) -> None:
