@@ -56,7 +56,10 @@ class PatientFiles:
     def signals(self) -> tuple[str, ...]:
         """WFDB records, without `.hea`, then Parquet tables: the n-th is that of `ecg/n`, `vitals/n`, `samples/n`."""
         found = (n.removesuffix(".hea") for n in self.names if n.endswith(".hea"))
-        records = sorted(name for name in found if name.rpartition("/")[2] != SAME_AGAIN)
+        records = sorted(
+            (name for name in found if name.rpartition("/")[2] != SAME_AGAIN),
+            key=lambda name: (bool(_instance(name)), name),  # the plain ones first
+        )
         return (*records, *sorted(name for name in self.names if name.endswith(TABLE)))
 
     def named(self, names: tuple[str, ...], n: int, what: str) -> str:
@@ -176,12 +179,13 @@ def _rank(line: bytes, owner: re.Pattern[bytes], ranks: Mapping[str, int], path:
 
 def _series(uid: str, name: str, head: Any) -> dict[str, Any]:
     sides = [str(side) for side in head.get("PatientOrientation") or ()]
+    label, instance = str(head.get("SeriesDescription") or head.get("Modality") or "image"), _instance(name)
     return {
         "kind": "image",
         "key": f"image-{uid}",
-        "label": str(head.get("SeriesDescription") or head.get("StudyDescription") or head.get("Modality", "image")),
+        "label": f"{label} ({instance})" if instance else label,
         "modality": str(head.get("Modality", "")),
-        "instance": _instance(name),
+        "instance": instance,
         "study": str(head.get("StudyInstanceUID", "")),
         "time": _time(head),
         "view": str(head.get("ViewPosition") or ""),

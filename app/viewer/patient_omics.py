@@ -23,7 +23,7 @@ _lock = threading.Lock()
 
 def samples(files: "PatientFiles") -> list[dict[str, Any]]:
     """The stores that have a sample of this patient: key, assay, path and the row of the sample."""
-    found = []
+    found: list[dict[str, Any]] = []
     for store in files.stores():
         ids = _ids(files.cohort.folder / store, _stamp(files, store))
         if files.patient_id in ids:

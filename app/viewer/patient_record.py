@@ -142,7 +142,7 @@ def chart(resources: Resources, links: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _patient(patient: Resource) -> dict[str, Any]:
-    name = next(iter(patient.get("name", ())), {})
+    name: Resource = next(iter(patient.get("name", ())), {})
     stated = {
         str(extension.get("url", "")).rpartition("us-core-")[2]: part.get("valueString")
         for extension in patient.get("extension", ())
@@ -159,7 +159,7 @@ def _patient(patient: Resource) -> dict[str, Any]:
 
 
 def _medication(said: dict[str, Any], request: Resource) -> dict[str, Any]:
-    dose = next(iter(request.get("dosageInstruction", ())), {})
+    dose: Resource = next(iter(request.get("dosageInstruction", ())), {})
     bounds = dose.get("timing", {}).get("repeat", {}).get("boundsPeriod", {})
     return {
         **said,
@@ -179,7 +179,7 @@ def _groups(observations: Iterable[Resource], section: str, say: Any) -> list[di
         own = _code(next(iter(one.get("category", ())), None))
         if (own if own in SECTIONS else "") != section:
             continue
-        for part in [{**one, **part} for part in one.get("component", ())] or [one]:
+        for part in [{**one, **part} for part in one.get("component", ())] or [dict(one)]:
             name = _text(part.get("code")) or _code(part.get("code"))
             group = groups.setdefault(
                 name, {"text": name, "code": _code(part.get("code")), **_range(part), "values": []}
@@ -205,7 +205,7 @@ def _groups(observations: Iterable[Resource], section: str, say: Any) -> list[di
 
 def _range(part: Resource) -> dict[str, Any]:
     """The normal range: ends that are known, and its text."""
-    found = next(iter(part.get("referenceRange", ())), {})
+    found: Resource = next(iter(part.get("referenceRange", ())), {})
     low, high = found.get("low", {}).get("value"), found.get("high", {}).get("value")
     said = found.get("text", "")
     if low is not None or high is not None:

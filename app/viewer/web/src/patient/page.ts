@@ -13,7 +13,10 @@ const SEX: Record<string, string> = { F: 'female', M: 'male' }
 export async function mount(element: HTMLElement, { id, api }: { id: string; api: Api }): Promise<() => void> {
   const left = new AbortController()
   const base = `/api/patients/${encodeURIComponent(id)}`
+  const early = import('./xray') // the largest part of the page: it comes while the server answers
+  early.catch(() => undefined)
   const patient = await api.get<Patient>(base)
+  if (patient.objects.some((one) => one.kind === 'image')) void early.then((xray) => xray.prepare()).catch(() => undefined)
   const labels = new Map(patient.objects.map((object) => [object.key, object.label]))
   const page: Page = {
     base,

@@ -14,6 +14,11 @@ const { Primary, Auxiliary, Secondary, Wheel } = ToolEnums.MouseBindings
 let ready: Promise<void> | undefined
 let count = 0
 
+// Once a visit of the site: renderer, loader, tools.
+export function prepare(): Promise<void> {
+  return (ready ??= start())
+}
+
 async function start(): Promise<void> {
   const said = console.log
   console.log = () => {} // Cornerstone tells there which renderer it took
@@ -26,7 +31,7 @@ async function start(): Promise<void> {
 
 export async function images(place: HTMLElement, page: Page, series: ImageSeries[], masks: Mask[]): Promise<void> {
   if (!series.length) return put(place, h('p', {}, 'There are segmentations, but not the images that they are of.'))
-  await (ready ??= start())
+  await prepare()
   const id = `image-${(count += 1)}`
   const screen = h('div', {
     className: 'screen',
