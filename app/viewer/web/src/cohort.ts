@@ -8,6 +8,7 @@ import { VirtualTable, type Column } from './table'
 import type { Unmount } from './router'
 
 const ROW = 56 // pixels, as in style.css
+const SOON = 400 // ms after the table is there
 const FIRST = ['age', 'sex'] // filters that are always there
 
 interface Conditions {
@@ -145,12 +146,20 @@ export async function mount(element: HTMLElement): Promise<Unmount> {
   table.scroll = kept.scroll
   const redraw = new ResizeObserver(() => table.draw())
   redraw.observe(table.element)
+  const warm = window.setTimeout(() => void soonWanted(), SOON)
   return () => {
     kept.scroll = table.scroll
     clearTimeout(timer)
+    clearTimeout(warm)
     redraw.disconnect()
     table.destroy()
   }
+}
+
+// What the page of a patient needs, loaded while one looks at the table.
+async function soonWanted(): Promise<void> {
+  await Promise.all([import('./patient/page'), import('./patient/xray'), import('./patient/ecg')])
+  document.documentElement.dataset.warm = 'true'
 }
 
 function words(names: string[]): HTMLElement {
