@@ -17,6 +17,7 @@ from ...core.types import FloatArray
 from .figures import figures
 
 ECG_RATE = 500  # Hz, of the marks among the facts of an ECG
+CUT, EDGE = 2, 0.03  # beats at the ends of an ECG that may have no mark; s from the end at which they are
 DAY, MINUTES = 86400, 1440
 INJECTS = 190.0  # mg/dL, the usual glucose above which a diabetic patient has insulin
 CALM = (48.0, 110.0)  # /min, resting heart rates of people at home
@@ -159,8 +160,7 @@ def _strip(signals: Facts, profile: PatientProfile) -> Strip | None:
         return None
     marks = [at for at, kind in signals.get("waves", ()) if kind == "N"]
     peaks = np.array(marks, dtype=np.float64) / ECG_RATE
-    if len(peaks) != signals.get("beats", len(peaks)):  # marks of some beats are lost
-        peaks = np.empty(0)
+    peaks = _completed(peaks, int(signals.get("beats", len(peaks))) - len(peaks))
     study = Study.of(signals, profile.index_date or _ANY_DAY)
     begins = 9 * 3600.0
     if study is not None and study.taken is not None:
@@ -171,6 +171,22 @@ def _strip(signals: Facts, profile: PatientProfile) -> Strip | None:
     }
     known["waves"] = [[at, "N"] for at in marks]
     return Strip(begins, max(10.0, last + 0.01), peaks, float(rate), known)
+
+
+def _completed(peaks: FloatArray, missing: int) -> FloatArray:
+    """(beat,) R peaks in s, with those at the ends of the ECG whose QRS is cut, so that they have no mark; at most CUT.
+
+    Such a peak is within EDGE of an end; of one, it is the end at which a beat is due. Others are not known: none then.
+    """
+    if missing <= 0:
+        return peaks
+    if missing > CUT or len(peaks) < 3:
+        return np.empty(0)
+    usual, last = float(np.median(np.diff(peaks))), max(10.0, float(np.ceil(peaks[-1]))) - EDGE
+    ends = sorted(
+        ((abs(peaks[0] - EDGE - usual), EDGE), (abs(last - peaks[-1] - usual), last)), key=lambda end: end[0]
+    )
+    return np.sort(np.concatenate([peaks, [at for _, at in ends[:missing]]]))
 
 
 def _steps(age: float, codes: frozenset[str], z: Mapping[str, float]) -> float:

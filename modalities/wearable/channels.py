@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...core.types import FloatArray
+from ...core.types import BoolArray, FloatArray
 from . import heart
 from .body import MINUTES
 from .day import Day
@@ -93,8 +93,8 @@ def taken(name: str, day: Day, period: int, site: str) -> FloatArray:
     return _TAKEN[name](day, period, site)
 
 
-def blocks(minutes: FloatArray, period: int) -> FloatArray:
+def blocks(minutes: BoolArray, period: int) -> BoolArray:
     """(value,) whether any minute of each value's span is marked among (1440,) `minutes`."""
     if period < 60:
         return np.repeat(minutes, 60 // period)
-    return minutes.reshape(-1, min(period // 60, MINUTES)).any(1)
+    return np.asarray(minutes.reshape(-1, min(period // 60, MINUTES)).any(1))

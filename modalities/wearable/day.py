@@ -11,6 +11,7 @@ from . import heart, movement, night, sugar
 from .body import MINUTES, Body
 from .figures import figures
 
+CUFF = 3.0  # mm[Hg], by which a cuff is off
 LEAD = 45  # minutes of the day before that the heart still feels
 
 
@@ -24,30 +25,75 @@ class Basis:
     meals: sugar.Meals
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Day:
-    """A day, counted from the index day. Minutes are (1440,), five minutes (288,), `beats` (beat,) in s of the day.
+    """A day, counted from the index day; channels are made when they are asked for. `before` is the day before.
 
-    stage -1 to 3 (night.STAGES); mets; saturation %, skin Cel; systolic and diastolic mm[Hg] of morning and evening;
-    `wrist` and `finger` are skin temperatures.
+    Minutes are (1440,), five minutes (288,), `beats` (beat,) in s of the day; stage -1 to 3 (night.STAGES).
     """
 
     body: Body
     offset: int
+    before: Basis
     basis: Basis
-    beats: FloatArray
-    breath: FloatArray
-    saturation: FloatArray
-    wrist: FloatArray
-    finger: FloatArray
-    glucose: FloatArray
-    systolic: FloatArray
-    diastolic: FloatArray
 
     @property
     def asleep(self) -> AnyArray:
         """(1440,) whether the patient sleeps."""
         return self.basis.stage > 0
+
+    @cached_property
+    def beats(self) -> FloatArray:
+        """(beat,) times of the beats in s of the day."""
+        mets = np.concatenate([self.before.mets[-LEAD:], self.basis.mets])
+        slow = np.concatenate(
+            [_slow(self.body, self.offset - 1, 8)[-LEAD:], _slow(self.body, self.offset, 8)]
+        )
+        rate = heart.target(self.body, self.offset, self._stage, mets, slow, LEAD)
+        return heart.beats(
+            self.body, self.offset, rate, self.breath, _variability(self.body, self.basis, rate)
+        )
+
+    @cached_property
+    def breath(self) -> FloatArray:
+        """(1440,) breaths a minute."""
+        return _breath(self.body, self.offset, self.basis)
+
+    @cached_property
+    def saturation(self) -> FloatArray:
+        """(1440,) %."""
+        return _saturation(self.body, self.offset, self.basis)
+
+    @cached_property
+    def wrist(self) -> FloatArray:
+        """(1440,) Cel, of the skin there."""
+        return _skin(self.body, self.offset, self._stage, "wrist")
+
+    @cached_property
+    def finger(self) -> FloatArray:
+        """(1440,) Cel, of the skin there."""
+        return _skin(self.body, self.offset, self._stage, "finger")
+
+    @cached_property
+    def glucose(self) -> FloatArray:
+        """(288,) mg/dL."""
+        return sugar.curve(self.body, self.offset, self.basis.meals, self.before.meals, self.basis.mets)
+
+    @cached_property
+    def systolic(self) -> FloatArray:
+        """(2,) mm[Hg], in the morning and in the evening."""
+        evening = figures()["pressure"]["evening"]["systolic"]
+        cuff = self.body.rng(10, self.offset).normal(0, CUFF, 2)
+        return np.clip(pressure(self.body, self.offset) + np.array([0.0, evening]) + cuff, 70, 240)
+
+    @property
+    def diastolic(self) -> FloatArray:
+        """(2,) mm[Hg]."""
+        return np.clip(self.systolic * self.body.diastolic / self.body.systolic, 40, 140)
+
+    @property
+    def _stage(self) -> AnyArray:
+        return np.concatenate([self.before.stage[-LEAD:], self.basis.stage])
 
     @cached_property
     def by_second(self) -> FloatArray:
@@ -78,7 +124,7 @@ def days(body: Body, first: int, count: int | None = None) -> Iterator[Day]:
     before, offset = _basis(body, first - 1), first
     while count is None or offset < first + count:
         basis = _basis(body, offset)
-        yield _day(body, offset, before, basis)
+        yield Day(body, offset, before, basis)
         before, offset = basis, offset + 1
 
 
@@ -102,26 +148,6 @@ def _slow(body: Body, offset: int, stream: int) -> FloatArray:
         body.rng(stream, offset).standard_normal(24), body.rng(stream, offset + 1).standard_normal(24)[0]
     )
     return np.interp(np.arange(MINUTES) / 60, np.arange(25), knots)
-
-
-def _day(body: Body, offset: int, before: Basis, basis: Basis) -> Day:
-    stage = np.concatenate([before.stage[-LEAD:], basis.stage])
-    mets = np.concatenate([before.mets[-LEAD:], basis.mets])
-    slow = np.concatenate([_slow(body, offset - 1, 8)[-LEAD:], _slow(body, offset, 8)])
-    rate = heart.target(body, offset, stage, mets, slow, LEAD)
-    breath = _breath(body, offset, basis)
-    beats = heart.beats(body, offset, rate, breath, _variability(body, basis, rate))
-    cold = _slow(body, offset, 9)
-    morning = pressure(body, offset)
-    evening = figures()["pressure"]["evening"]["systolic"]
-    cuff = body.rng(10, offset).normal(0, 3, 2)
-    systolic = morning + np.array([0.0, evening]) + cuff
-    diastolic = systolic * body.diastolic / body.systolic
-    return Day(
-        body, offset, basis, beats, breath, _saturation(body, offset, basis), _skin(body, offset, stage, cold, "wrist"),
-        _skin(body, offset, stage, cold, "finger"), sugar.curve(body, offset, basis.meals, before.meals, basis.mets),
-        np.clip(systolic, 70, 240), np.clip(diastolic, 40, 140),
-    )  # fmt: skip
 
 
 def _variability(body: Body, basis: Basis, rate: FloatArray) -> FloatArray:
@@ -158,8 +184,8 @@ def _saturation(body: Body, offset: int, basis: Basis) -> FloatArray:
     return np.clip(out, 60, 100)
 
 
-def _skin(body: Body, offset: int, stage: AnyArray, cold: FloatArray, site: str) -> FloatArray:
-    given = figures()["skin"]
+def _skin(body: Body, offset: int, stage: AnyArray, site: str) -> FloatArray:
+    given, cold = figures()["skin"], _slow(body, offset, 9)
     warm = movement.settled((stage >= 0).astype(float), 25, 0.0)[LEAD:]
     level = given["day"][site] + given["night"][site] * warm + 0.35 * cold * (1 - 0.5 * warm)
     if body.female and 15 <= body.age < 48:
@@ -172,7 +198,7 @@ def _skin(body: Body, offset: int, stage: AnyArray, cold: FloatArray, site: str)
 def pressure(body: Body, offset: int) -> float:
     """Systolic pressure of a day, which remembers the days next to it; the index day has the acute illness."""
     given = figures()["pressure"]
-    keep, spread = given["remembers"]["day_to_day"], np.sqrt(given["within"] ** 2 - 9.0)
+    keep, spread = given["remembers"]["day_to_day"], np.sqrt(given["within"] ** 2 - CUFF**2)
     value = float(body.rng(16, 0).standard_normal())
     for day in range(1, abs(offset) + 1):
         value = keep * value + np.sqrt(1 - keep**2) * float(

@@ -87,6 +87,10 @@ def beats(
     if kind == FIBRILLATION:
         spread = given["irregular"]["fibrillation"]
         steps = np.exp(rng.normal(0, spread, count))
+        here = np.interp(
+            np.cumsum(steps) * (count / steps.sum()), phase, per_second[: len(phase)]
+        )  # /s, there
+        steps = np.maximum(steps, given["irregular"]["shortest"] * here)
         places = np.concatenate([[0.0], np.cumsum(steps)[:-1]]) * (count / steps.sum())
     else:
         jitter = given["irregular"]["flutter"] if kind == FLUTTER else given["paced"]["irregular"]
@@ -121,7 +125,7 @@ def counted(found: FloatArray, times: FloatArray) -> FloatArray:
 
 def by_second(found: FloatArray) -> FloatArray:
     """(86400,) heart rate at each second of a day, counted over WINDOW around it."""
-    middle = np.arange(DAY) + 0.5
+    middle: FloatArray = np.arange(DAY) + 0.5
     begin, end = np.maximum(middle - WINDOW / 2, 0), np.minimum(middle + WINDOW / 2, DAY)
     return 60 * (counted(found, end) - counted(found, begin)) / (end - begin)
 

@@ -39,6 +39,7 @@ class WearableRules:
         worn = [Wearing(presets[name], body, list(presets).index(name)) for name in how.device]
         parts: dict[str, list[AnyArray]] = {}
         seen, last = [], None
+        by_heart = any({BEATS, "heart_rate"} & set(device.device.channels) for device in worn)
         for number, day in enumerate(days(body, 1 - how.days, how.days)):
             for device in worn:
                 for name, values in device.record(day).items():
@@ -53,9 +54,8 @@ class WearableRules:
                 ("units", meals.units),
             ):
                 parts.setdefault(f"meals/{name}", []).append(values.astype(np.float32))
-            seen.append(
-                (day.resting(), day.glucose.mean(), int(day.basis.steps.sum()), int(day.asleep.sum()))
-            )
+            resting = day.resting() if by_heart else np.nan
+            seen.append((resting, day.glucose.mean(), int(day.basis.steps.sum()), int(day.asleep.sum())))
             last = day
         arrays = {name: np.concatenate(found) for name, found in parts.items()}
         for name in arrays:

@@ -1,5 +1,6 @@
 """Sugar: meals, insulin and the glucose that follows, every five minutes."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,7 +74,7 @@ def curve(body: Body, offset: int, today: Meals, before: Meals, mets: FloatArray
     noise = rng.standard_normal(SLOTS + 24)
     wander = lfilter([np.sqrt(1 - keep**2)], [1, -keep], noise)[24:] * given["wander"][kind]
     daily = given["wander"][kind] * 0.7 * rng.standard_normal()
-    base = body.glucose - rise * grams * peak * np.e / MINUTES - dawn.mean()
+    base = body.glucose - rise * grams * peak * math.e / MINUTES - dawn.mean()
     out += base + dawn - (burnt - burnt.mean()) + wander + daily
     if body.insulin and rng.random() < 0.15:  # too much insulin
         at, deep = rng.choice(np.append(today.minute, 120.0)) + rng.uniform(90, 180), rng.uniform(50, 110)
@@ -83,7 +84,12 @@ def curve(body: Body, offset: int, today: Meals, before: Meals, mets: FloatArray
 
 
 def hba1c(body: Body) -> float:
-    """HbA1c in %, of the body's mean glucose on the ADAG line, off it as people are."""
+    """HbA1c in %, of the body's mean glucose, so that over people the mean glucose lies about the ADAG line.
+
+    The line gives glucose by HbA1c. The other way round it is flatter, by the share of the variance that it explains,
+    about the middle of the study.
+    """
     line = figures()["glucose"]["line"]
-    value = (body.glucose - line["intercept"]) / line["slope"] * (1 + body.gap)
+    usual = line["slope"] * line["middle"] + line["intercept"]
+    value = (line["middle"] + line["explained"] * (body.glucose - usual) / line["slope"]) * (1 + body.gap)
     return round(float(np.clip(value, 4.2, 17.0 if body.diabetic else 6.2)), 1)

@@ -63,7 +63,7 @@ class Wearing:
         if device.lost:
             moved = day.basis.mets > 1.5
             gone |= moved & (rng.random(MINUTES) < 3 * device.lost)
-            for begin in np.flatnonzero(rng.random(MINUTES) < device.lost / 40):
+            for begin in np.flatnonzero(rng.random(MINUTES) < device.lost / 40).tolist():
                 gone[begin : begin + 1 + int(rng.exponential(8))] = True
         return gone
 

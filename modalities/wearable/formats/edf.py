@@ -82,7 +82,7 @@ def _write(record: Record, profile: PatientProfile, device: str, path: Path) -> 
     start = midnight(record.facts, profile.index_date)
     path.parent.mkdir(parents=True, exist_ok=True)
     edf = Edf(
-        signals, patient=Patient(code=profile.patient_id, sex=profile.sex if profile.sex in ("F", "M") else "X"),
+        signals, patient=Patient(code=profile.patient_id, sex="F" if profile.sex == "F" else "M" if profile.sex == "M" else "X"),
         recording=Recording(startdate=start.date(), equipment_code=f"SYNTHETIC_{device}"), starttime=start.time(),
         data_record_duration=RECORD, annotations=annotations,
     )  # fmt: skip

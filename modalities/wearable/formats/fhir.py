@@ -22,6 +22,7 @@ HTEST = {
     "system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "HTEST", "display": "test health data",
 }  # fmt: skip
 SAMPLED = ("heart_rate", "respiration", "oxygen_saturation", "glucose", "skin_temperature")
+PRESSURE = ("85354-9", "Blood pressure panel with all children optional")
 STEPS_OF_A_DAY = ("41950-7", "Number of steps in 24 hour Measured", "{steps}")
 SLEPT = ("93832-4", "Sleep duration", "h")
 RESTING = ("40443-4", "Heart rate --resting", "/min")
@@ -99,21 +100,20 @@ def observations(record: Record, profile: PatientProfile) -> Iterator[Json]:
                         "valueQuantity": _quantity(low, "mm[Hg]"),
                     },
                 ]
-                code = ("85354-9", "Blood pressure panel with all children optional")
                 yield _observation(
-                    subject, f"{device}-pressure-{number}", code, iso(time), {"component": parts}, device
+                    subject, f"{device}-pressure-{number}", PRESSURE, iso(time), {"component": parts}, device
                 )
     for number, night in enumerate(sleep_of(record, profile)):
         slept = sum(span.ends - span.begins for span in night if span.stage != "wake") / 3_600_000
         span = {"start": iso(night[0].begins), "end": iso(night[-1].ends)}
         yield _number(subject, f"sleep-{number}", SLEPT, round(slept, 2), span, "")
     span = {"start": iso(begins), "end": iso(ends)}
-    for key, code, fact in (
+    for key, named, fact in (
         ("resting", RESTING, "resting_heart_rate"),
         ("mean-glucose", MEAN_GLUCOSE, "mean_glucose"),
     ):
         if fact in record.facts:
-            yield _number(subject, f"{key}-month", code, record.facts[fact], span, "")
+            yield _number(subject, f"{key}-month", named, record.facts[fact], span, "")
 
 
 def _sampled(own: Series, midnight: int, at: AnyArray, values: AnyArray) -> Json:

@@ -197,3 +197,20 @@ def test_the_record_states_hba1c_and_resting_heart_rate() -> None:
             said[code].append(resource["valueQuantity"]["value"])
     assert said == {"4548-4": [7.9], "40443-4": [81]}
     assert not load_modality("records").breaches(record)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("lost", [[0], [-1], [0, -1]])
+def test_beats_that_an_ecg_cuts_at_its_ends_are_there(lost: list[int]) -> None:
+    peaks = 0.03 + np.arange(11) * 0.994
+    marks = [[round(500 * at), "N"] for at in np.delete(peaks, lost)]
+    facts = {"heart_rate": 60.4, "rhythm": "sinus", "beats": 11, "waves": marks, "study_uid": "2.25.5"}
+    strip = body_of(WELL, {"signals": facts}, 1).strip
+    assert strip is not None
+    assert strip.peaks == pytest.approx(peaks, abs=0.04)
+
+
+def test_beats_whose_marks_are_lost_in_between_are_not_made_up() -> None:
+    facts = {**ecg(60), "beats": 20}
+    strip = body_of(WELL, {"signals": facts}, 1).strip
+    assert strip is not None
+    assert len(strip.peaks) == 0
