@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pyedflib
 import pytest
 from cases.worn import SICK, WELL, draw, ecg
 
@@ -152,14 +153,14 @@ def test_fhir_observations_are_valid(record: Record, folder: Path) -> None:
 
 
 def test_edf_is_read(record: Record, folder: Path) -> None:
-    reader = pytest.importorskip("pyedflib")
-    with reader.EdfReader(str(folder / "edf_wearable" / "sick" / "watch.edf")) as file:
+    with pyedflib.EdfReader(str(folder / "edf_wearable" / "sick" / "watch-5s.edf")) as file:
         labels = file.getSignalLabels()
         rates = file.readSignal(labels.index("heart_rate"))
         told = record.arrays["watch/heart_rate"]
         known = np.isfinite(told)
         assert rates[known] == pytest.approx(told[known], abs=0.01)
         assert (rates[~known] < 25).all()
+    with pyedflib.EdfReader(str(folder / "edf_wearable" / "sick" / "watch-60s.edf")) as file:
         assert {"Sleep stage N2", "Sleep stage R"} <= set(file.readAnnotations()[2])
         assert file.getStartdatetime() == MIDNIGHT.replace(tzinfo=None)
 
@@ -196,6 +197,14 @@ def test_health_connect_and_fitbit_json(record: Record, folder: Path) -> None:
     day = date.fromisoformat(logs[-1]["dateOfSleep"])
     read = fitout.BasicSleepInfo(source).get_data(day, day)
     assert logs[-1]["minutesAsleep"] in read["minutesAsleep"]
+
+
+@pytest.mark.parametrize("days", [1, 3, 7])
+def test_edf_takes_any_number_of_days(days: int, tmp_path: Path) -> None:
+    long = draw(WELL, days=days, device="ring")
+    for path in EdfFormat().write([long], [WELL], tmp_path):
+        with pyedflib.EdfReader(str(path)) as file:
+            assert file.getFileDuration() == 86_400 * days
 
 
 def test_a_year_that_edf_cannot_hold_is_refused(record: Record, tmp_path: Path) -> None:
