@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
+from ...core.cohort.journal import JOURNAL
 from ...core.config import read_json
 from ...core.errors import InputError, Refused
 from . import bundle
@@ -135,8 +136,9 @@ def _papers(cohort: CohortData, ledger: Path | None) -> dict[str, Any]:
     found: dict[str, Any] = {"report": "report" in cohort.documents(), "certificate": None}
     if "certificate" in cohort.documents():
         found["certificate"] = _parsed(cohort.path("certificate.json").read_text(encoding="utf-8"))
-    for kind, path in (("journal", cohort.folder / "journal.jsonl"), ("ledger", ledger)):
-        lines = [] if path is None or not path.is_file() else path.read_text(encoding="utf-8").splitlines()
+    journal = cohort.path(JOURNAL) if (cohort.folder / JOURNAL).exists() else None
+    for kind, path in (("journal", journal), ("ledger", ledger)):
+        lines = [] if path is None else path.read_text(encoding="utf-8").splitlines()
         found[kind] = [_parsed(line) for line in lines if line.strip()] or None
     return found
 

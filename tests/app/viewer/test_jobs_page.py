@@ -8,6 +8,8 @@ import pytest
 
 from polyclinic.core.cohort.cohort import Cohort
 
+pytestmark = pytest.mark.slow  # each job loads the models
+
 
 @pytest.fixture
 def tab(browser: Any, folder: Path, tmp_path: Path, viewing: Callable[..., Any]) -> Iterator[Any]:
@@ -51,7 +53,6 @@ def test_a_job_is_cancelled_goes_on_and_is_done(
     assert found == []
 
 
-@pytest.mark.slow
 def test_a_job_that_cannot_be_says_why(tab: Any, tmp_path: Path) -> None:
     tab.get_by_label("or so many of each class of a field").fill("no_such_field: 2 yes")
     tab.get_by_label("Name of the folder").fill("wrong")

@@ -19,7 +19,8 @@ from polyclinic.app.viewer.bundle import PAGE, _names
 from polyclinic.app.viewer.cohort_data import CohortData, compared, distribution
 from polyclinic.app.viewer.guard import Guard
 from polyclinic.app.viewer.thumbnails import Thumbnails
-from polyclinic.core.errors import InputError
+from polyclinic.core.cohort import quarantine
+from polyclinic.core.errors import InputError, Refused
 
 ROOT = Path(__file__).resolve().parents[3]
 WEB = ROOT / "app" / "viewer" / "web"
@@ -177,6 +178,13 @@ def test_what_is_no_cohort_is_refused_in_one_line(folder: Path, tmp_path: Path) 
     code, said = command(folder, tmp_path / "foreign")
     assert "not the manifest of a cohort" in said
     assert (code, said.count("\n")) == (2, 1)
+
+
+def test_a_cohort_in_quarantine_is_not_shown(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "c")
+    quarantine.put(tmp_path / "c", {"reasons": ["too near"]})
+    with pytest.raises(Refused, match="quarantine"):
+        CohortData(tmp_path / "c")
 
 
 def test_no_token_beyond_loopback_is_refused(tmp_path: Path) -> None:
