@@ -14,7 +14,7 @@ from ...core.errors import InputError, first_line
 from ...core.profile import PatientProfile
 from . import patient_omics, patient_signals
 from .cohort_data import HAS
-from .patient_files import NotThere, PatientFiles
+from .patient_files import DAMAGED, NotThere, PatientFiles
 from .patient_links import Links
 from .patient_record import chart, pieces, shown_by
 
@@ -76,16 +76,20 @@ def _files(cohort: "CohortData", request: "Request") -> PatientFiles:
     return PatientFiles(cohort, request.path_params["id"])
 
 
-def objects(files: PatientFiles) -> list[dict[str, Any]]:
-    """All that a patient has to be looked at: series of images, masks, ECGs, other signals, omics samples."""
-    return [*files.images(), *patient_signals.listed(files), *patient_omics.samples(files)]
+def objects(files: PatientFiles, broken: list[str] | None = None) -> list[dict[str, Any]]:
+    """All that a patient has to be looked at: series of images, masks, ECGs, other signals, omics samples.
+
+    What cannot be read is left out, and told in `broken`, a line a file.
+    """
+    told = [] if broken is None else broken
+    return [*files.images(told), *patient_signals.listed(files, told), *patient_omics.samples(files, told)]
 
 
 def _patient(cohort: "CohortData", request: "Request") -> "Response":
     from starlette.responses import JSONResponse
 
     files = _files(cohort, request)
-    place = files.ranks[files.patient_id]
+    place, broken = files.ranks[files.patient_id], list[str]()
     return JSONResponse({
         "id": files.patient_id,
         "place": place,
@@ -93,7 +97,8 @@ def _patient(cohort: "CohortData", request: "Request") -> "Response":
         "before": cohort.ids[place - 1] if place else None,
         "after": cohort.ids[place + 1] if place + 1 < len(cohort.ids) else None,
         "profile": _profile(cohort, files),
-        "objects": objects(files),
+        "objects": objects(files, broken),
+        "broken": broken,
         "has": {name: bool(list((cohort.folder / folder).glob(ending)))
                 for name, folder, ending in (("record", "fhir", "*.ndjson"), ("notes", "notes", "*.jsonl"))},
     })  # fmt: skip
@@ -144,7 +149,7 @@ def _uncompressed(path: Path, name: str) -> bytes | None:
         dataset.decompress()
         out = io.BytesIO()
         dataset.save_as(out)
-    except (InvalidDicomError, OSError, ValueError, AttributeError, KeyError, RuntimeError) as error:
+    except (InvalidDicomError, *DAMAGED) as error:
         raise InputError(f"{name}: cannot be decoded ({type(error).__name__})") from None
     return out.getvalue()
 

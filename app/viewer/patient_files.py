@@ -2,6 +2,8 @@
 
 import json
 import re
+import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.config import read_json
-from ...core.errors import InputError
+from ...core.errors import InputError, first_line
 
 if TYPE_CHECKING:
     from .cohort_data import CohortData
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 OWNER = re.compile(rb'"reference": ?"Patient/([^"]*)"|"resourceType": ?"Patient","id": ?"([^"]*)"')
 NOTE_OWNER = re.compile(rb'"patient": ?"([^"]*)"')
 MASKS = "1.2.840.10008.5.1.4.1.1.66.4"  # SOP class of DICOM segmentations
+DAMAGED = (  # what readers of other packages raise for damaged files
+    ValueError, OSError, AttributeError, KeyError, IndexError, TypeError, RuntimeError, EOFError, OverflowError,
+    AssertionError, struct.error, zlib.error,
+)  # fmt: skip
 ORDER_LOST = "the file is damaged, generate the cohort again"
 TABLE = ".parquet"
 SAME_AGAIN = "all"  # a record that has the other ones' signals once more
@@ -68,30 +74,41 @@ class PatientFiles:
             raise NotThere(f"{self.patient_id} has no {what} {n}; expected one of {len(names)}")
         return names[n]
 
-    def images(self) -> list[dict[str, Any]]:
-        """Series of images, and DICOM segmentations with what they are of; headers alone are read."""
-        heads = [(n, name, self._head(name)) for n, name in enumerate(self.dicom)]
+    def images(self, broken: list[str]) -> list[dict[str, Any]]:
+        """Series of images, and DICOM segmentations with what they are of; headers alone are read.
+
+        A file that cannot be read is told in `broken`.
+        """
         series: dict[str, dict[str, Any]] = {}
         masks = []
-        for n, name, head in heads:
-            if str(head.get("SOPClassUID")) == MASKS:
-                masks.append(_mask(n, head))
+        for n, name in enumerate(self.dicom):
+            try:
+                found = self._look(n, name)
+            except InputError as error:
+                broken.append(first_line(error))
                 continue
-            uid = str(head.get("SeriesInstanceUID", name))
-            own = series.setdefault(uid, _series(uid, name, head))
-            own["instances"].append({"n": n, "uid": str(head.get("SOPInstanceUID", "")), "at": _place(head)})
+            if found["kind"] == "mask":
+                masks.append(found)
+            else:
+                own = series.setdefault(found["key"], found | {"instances": []})
+                own["instances"] += found["instances"]
         for own in series.values():
             own["instances"].sort(key=lambda one: (one["at"], one["n"]))
         return [*series.values(), *masks]
 
-    def _head(self, name: str) -> Any:
+    def _look(self, n: int, name: str) -> dict[str, Any]:
+        """What one DICOM file is: a mask, or a series with that one image."""
         import pydicom
         from pydicom.errors import InvalidDicomError
 
         path = self.cohort.path(name)
         try:
-            return pydicom.dcmread(path, stop_before_pixels=True)
-        except (InvalidDicomError, OSError, ValueError, AttributeError, KeyError) as error:
+            head = pydicom.dcmread(path, stop_before_pixels=True)
+            if str(head.get("SOPClassUID")) == MASKS:
+                return _mask(n, head)
+            image = {"n": n, "uid": str(head.get("SOPInstanceUID", "")), "at": _place(head)}
+            return _series(name, head) | {"instances": [image]}
+        except (InvalidDicomError, *DAMAGED) as error:
             raise InputError(f"{name}: cannot be read as DICOM ({type(error).__name__})") from None
 
     def stores(self) -> list[str]:
@@ -177,12 +194,12 @@ def _rank(line: bytes, owner: re.Pattern[bytes], ranks: Mapping[str, int], path:
     return ranks[patient]
 
 
-def _series(uid: str, name: str, head: Any) -> dict[str, Any]:
+def _series(name: str, head: Any) -> dict[str, Any]:
     sides = [str(side) for side in head.get("PatientOrientation") or ()]
     label, instance = str(head.get("SeriesDescription") or head.get("Modality") or "image"), _instance(name)
     return {
         "kind": "image",
-        "key": f"image-{uid}",
+        "key": f"image-{head.get('SeriesInstanceUID', name)}",
         "label": f"{label} ({instance})" if instance else label,
         "modality": str(head.get("Modality", "")),
         "instance": instance,
@@ -195,7 +212,6 @@ def _series(uid: str, name: str, head: Any) -> dict[str, Any]:
         "sides": sides if len(sides) == 2 else [],
         "colour": int(head.get("SamplesPerPixel", 1)) > 1,
         "frames": int(head.get("NumberOfFrames", 1) or 1),
-        "instances": [],
     }  # fmt: skip
 
 

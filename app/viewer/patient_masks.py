@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import InputError
-from .patient_files import NotThere
+from .patient_files import DAMAGED, NotThere
 
 
 def mask(path: Path, segment: int, image_uid: str) -> NDArray[np.uint8]:
@@ -21,7 +21,7 @@ def mask(path: Path, segment: int, image_uid: str) -> NDArray[np.uint8]:
     try:
         dataset = pydicom.dcmread(path)
         pixels = np.asarray(dataset.pixel_array)
-    except (InvalidDicomError, OSError, ValueError, AttributeError, KeyError, NotImplementedError) as error:
+    except (InvalidDicomError, *DAMAGED) as error:
         raise InputError(f"{path.name}: cannot be read as a segmentation ({type(error).__name__})") from None
     frames = pixels.reshape(-1, *pixels.shape[-2:])
     kind = str(dataset.get("SegmentationType", "BINARY"))

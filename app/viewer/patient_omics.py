@@ -1,6 +1,8 @@
 """Omics: where a patient's sample lies among the cohort's: principal components, and the genes that vary most."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import InputError, first_line
+from .patient_files import DAMAGED
 
 if TYPE_CHECKING:
     from .patient_files import PatientFiles
@@ -21,11 +24,15 @@ MOST = 12  # classes of a column that colours
 _lock = threading.Lock()
 
 
-def samples(files: "PatientFiles") -> list[dict[str, Any]]:
-    """The stores that have a sample of this patient: key, assay, path and the row of the sample."""
+def samples(files: "PatientFiles", broken: list[str]) -> list[dict[str, Any]]:
+    """The stores that have a sample of this patient: key, assay, path and row. Damaged ones are told in `broken`."""
     found: list[dict[str, Any]] = []
     for store in files.stores():
-        ids = _ids(files.cohort.folder / store, _stamp(files, store))
+        try:
+            ids = _ids(files.cohort.folder / store, _stamp(files, store))
+        except InputError as error:
+            broken.append(first_line(error))
+            continue
         if files.patient_id in ids:
             own = store.split("/")[0]
             label = own.partition("-")[2] if "-" in own else ""
@@ -61,9 +68,17 @@ def _stamp(files: "PatientFiles", store: str) -> int:
 def _open(store: Path) -> Any:
     import zarr
 
+    return zarr.open_group(store, mode="r")
+
+
+@contextmanager
+def _reading(store: Path) -> Iterator[None]:
+    """What readers of a damaged store raise, as InputError."""
     try:
-        return zarr.open_group(store, mode="r")
-    except (ValueError, KeyError, OSError) as error:
+        yield
+    except InputError:
+        raise
+    except DAMAGED as error:
         raise InputError(
             f"{store.name}: cannot be read as a zarr store ({first_line(error)}); copy it again"
         ) from None
@@ -72,7 +87,8 @@ def _open(store: Path) -> Any:
 @lru_cache(maxsize=8)
 def _ids(store: Path, stamp: int) -> list[str]:
     """Patient of each row; `stamp` is when the store was last changed."""
-    return [str(value) for value in _open(store)["obs/_index"][:]]
+    with _reading(store):
+        return [str(value) for value in _open(store)["obs/_index"][:]]
 
 
 @lru_cache(maxsize=4)
@@ -81,7 +97,7 @@ def _overview(store: Path, stamp: int) -> dict[str, Any]:
 
     Genes have their column in X, mean and standard deviation among the samples. X is read ROWS rows at a time.
     """
-    with _lock:
+    with _lock, _reading(store):
         root = _open(store)
         ids, x = _ids(store, stamp), root["X"]
         names = [str(name) for name in _symbols(root)]

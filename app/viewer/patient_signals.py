@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...core.config import read_json
 from ...core.errors import InputError, first_line
 from . import patient_tables
-from .patient_files import TABLE, NotThere
+from .patient_files import DAMAGED, TABLE, NotThere
 
 if TYPE_CHECKING:
     from .patient_files import PatientFiles
@@ -89,14 +89,17 @@ def samples(files: "PatientFiles", n: int, start: float = 0.0, seconds: float | 
     return _values(files, n, start, seconds).astype("<f4").tobytes()
 
 
-def listed(files: "PatientFiles") -> list[dict[str, Any]]:
-    """Heads of all records that can be drawn; tables without times are left out."""
-    tables = [name.endswith(TABLE) for name in files.signals]
-    found = [
-        patient_tables.about(files, name, n) if table else about(files, n)
-        for n, (name, table) in enumerate(zip(files.signals, tables, strict=True))
-    ]
-    return [one for one in found if one is not None]
+def listed(files: "PatientFiles", broken: list[str]) -> list[dict[str, Any]]:
+    """Heads of all records that can be drawn; tables without times are left out, damaged files told in `broken`."""
+    found = []
+    for n in range(len(files.signals)):
+        try:
+            found.append(about(files, n))
+        except NotThere:
+            continue
+        except InputError as error:
+            broken.append(first_line(error))
+    return found
 
 
 def times(files: "PatientFiles", n: int) -> bytes:
@@ -126,7 +129,7 @@ def _values(
     try:
         record = wfdb.rdrecord(str(path), sampfrom=first, sampto=last)
         values = np.asarray(record.p_signal, dtype=np.float64).T
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, OverflowError) as error:
+    except DAMAGED as error:
         raise InputError(f"{found['file']}: cannot be read ({first_line(error)}); copy it again") from None
     if values.shape != shape:
         raise InputError(f"{found['file']}: expected {shape} samples, got {values.shape}; copy it again")
@@ -203,7 +206,7 @@ def _header(files: "PatientFiles", name: str) -> Any:
     path = files.cohort.path(f"{name}.hea")
     try:
         head = wfdb.rdheader(str(path.with_suffix("")))
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, OverflowError) as error:
+    except DAMAGED as error:
         raise InputError(
             f"{name}.hea: cannot be read as a WFDB header ({first_line(error)}); copy it again"
         ) from None
@@ -224,7 +227,7 @@ def _marks(files: "PatientFiles", name: str, extension: str) -> list[tuple[int, 
     path = files.cohort.path(f"{name}.{extension}")
     try:
         found = wfdb.rdann(str(path.with_suffix("")), extension)
-    except (ValueError, KeyError, IndexError, OSError) as error:
+    except DAMAGED as error:
         raise InputError(f"{name}.{extension}: cannot be read ({first_line(error)}); copy it again") from None
     texts = [str(text).rstrip("\x00") for text in found.aux_note or [""] * len(found.sample)]
     return [(int(at), str(s), text) for at, s, text in zip(found.sample, found.symbol, texts, strict=True)]

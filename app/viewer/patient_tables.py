@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import InputError, first_line
+from .patient_files import DAMAGED
 
 if TYPE_CHECKING:
     from .patient_files import PatientFiles
@@ -22,10 +23,10 @@ def about(files: "PatientFiles", name: str, n: int) -> dict[str, Any] | None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    path = files.cohort.path(name)
     try:
-        file = pq.ParquetFile(files.cohort.path(name))
-        schema, rows = file.schema_arrow, file.metadata.num_rows
-    except (OSError, ValueError, pa.ArrowException) as error:
+        schema, rows = pq.read_schema(path), pq.read_metadata(path).num_rows
+    except (pa.ArrowException, *DAMAGED) as error:
         raise InputError(f"{name}: cannot be read as Parquet ({first_line(error)}); copy it again") from None
     stamped = TIME in schema.names and pa.types.is_timestamp(schema.field(TIME).type)
     if not rows or not (stamped or MINUTE in schema.names):
@@ -65,26 +66,33 @@ def times(files: "PatientFiles", name: str, begins: str = "") -> NDArray[np.floa
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = files.cohort.path(name)
-    schema = pq.read_schema(path)
+    schema = pq.read_schema(files.cohort.path(name))
     if TIME in schema.names:
-        column = pq.read_table(path, columns=[TIME], use_threads=False)[TIME]
+        column = _columns(files, name, [TIME])[TIME]
         stamps = column.cast(pa.timestamp("ms", tz="UTC")).to_numpy().astype("datetime64[ms]")
         return np.asarray(stamps.astype(np.int64), dtype=np.float64) / 1000
-    minutes = np.asarray(pq.read_table(path, columns=[MINUTE], use_threads=False)[MINUTE], dtype=np.float64)
+    minutes = np.asarray(_columns(files, name, [MINUTE])[MINUTE], dtype=np.float64)
     start = np.datetime64((begins or _head(schema).get("begins") or "1970-01-01").rstrip("Z"), "s")
     return start.astype(np.int64) + minutes * 60
 
 
 def values(files: "PatientFiles", name: str) -> NDArray[np.float64]:
     """(channel, row) of the numbers, NaN where nothing was recorded."""
-    import pyarrow.parquet as pq
-
     found = about(files, name, 0)
     assert found is not None, "only tables that about() knows are listed"
     names = [channel["name"] for channel in found["channels"]]
-    table = pq.read_table(files.cohort.path(name), columns=names, use_threads=False)
+    table = _columns(files, name, names)
     return np.stack([table[name].to_numpy().astype(np.float64) for name in names])
+
+
+def _columns(files: "PatientFiles", name: str, columns: list[str]) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(files.cohort.path(name), columns=columns, use_threads=False)
+    except (pa.ArrowException, *DAMAGED) as error:
+        raise InputError(f"{name}: cannot be read as Parquet ({first_line(error)}); copy it again") from None
 
 
 def _title(stem: str) -> str:

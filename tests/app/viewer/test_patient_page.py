@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from datetime import UTC
 
 import numpy as np
 import pandas as pd
@@ -181,6 +182,18 @@ def test_series_and_tumour_show_the_values_of_the_files(tab, folder, patient_id,
     shown = np.array([[float(text) if text[-1].isdigit() else np.nan for text in row] for row in rows])
     assert np.allclose(shown, vitals.p_signal[:, charted], equal_nan=True)
     assert tab.locator(".series .uplot").count() >= 3
+    overview = tab.locator(".overview .u-over")
+    overview.scroll_into_view_if_needed()
+    box, hours = overview.bounding_box(), len(rows) - 1
+    tab.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 20)
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 20, steps=4)
+    tab.mouse.up()
+    begins = vitals.base_datetime.replace(tzinfo=UTC).timestamp()
+    low, high = (float(end) - begins for end in tab.locator(".charts").get_attribute("data-range").split(","))
+    assert (low / 3600, high / 3600) == pytest.approx((hours / 4, hours / 2), abs=hours / 100)
+    tab.get_by_role("button", name="All", exact=True).click()
+    assert tab.locator(".charts").get_attribute("data-range") == f"{begins:.0f},{begins + 3600 * hours:.0f}"
 
     store = anndata.io.read_zarr(folder / "omics/rna.zarr")
     own = store[patient_id]

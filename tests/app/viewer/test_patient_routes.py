@@ -1,6 +1,7 @@
 """What the server tells of a patient is what the files say; nothing else of the machine is told."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -148,7 +149,7 @@ def test_tables_of_wearables_are_series_with_times_of_their_own(tmp_path):
     )
     pq.write_table(pa.table({"word": ["no times"]}), place / "other.parquet")
     files = PatientFiles(Shown(tmp_path), "P")
-    (one,) = patient_signals.listed(files)
+    (one,) = patient_signals.listed(files, [])
     assert (one["label"], one["time"]) == ("Wearable: watch, every 5 s", "2023-11-14T22:13:20Z")
     assert one["channels"] == [{"name": "hr", "unit": "/min", "label": "Heart rate"}]
     times = np.frombuffer(patient_signals.times(files, one["n"]), "<f8")
@@ -284,7 +285,7 @@ def test_a_segmentation_covers_the_image_that_it_names(tmp_path):
     for segment_number, uid in ((2, "2.25.7"), (1, "2.25.6")):
         with pytest.raises(InputError, match="no frame"):
             mask(path, segment_number, uid)
-    (found,) = PatientFiles(Shown(tmp_path), "P").images()
+    (found,) = PatientFiles(Shown(tmp_path), "P").images([])
     assert (found["of"], found["segments"]) == (["2.25.7"], [{"number": 1, "label": "Lung"}])
 
 
@@ -332,6 +333,43 @@ def test_no_file_outside_of_the_cohort_is_read(folder, tmp_path, patient_id):
         answered = client.get(f"/api/{path}")
         assert answered.status_code in (404, 422), path
         assert "error" in answered.json()
+
+
+SPOILT = [
+    "dicom", "ecg.hea", "ecg.dat", "ecg.atr", "vitals.dat", "rna.zarr/X", "rna.zarr/obs/_index", "rna.zarr/zarr.json",
+    "Observation.ndjson", "ecg.jsonl",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["cut", "noise"])
+def test_a_damaged_file_takes_no_other_with_it(folder, tmp_path, patient_id, how):
+    rng = np.random.default_rng(3)
+    asked = [
+        "",
+        "/dicom/0?plain",
+        "/ecg/0",
+        "/samples/0",
+        "/vitals/1",
+        "/samples/1",
+        "/omics?store=omics/rna.zarr",
+    ]
+    asked += ["/record", "/notes"]
+    for n, spoilt in enumerate(SPOILT):
+        shutil.copytree(folder, place := tmp_path / f"{how}{n}", copy_function=os.link)
+        paths = [p for p in place.rglob("*") if p.is_file() and spoilt in p.as_posix()]
+        paths = [p for p in paths if patient_id in p.as_posix()] or paths
+        for path in [p for p in paths if p.suffix != ".json" or spoilt.endswith(".json")]:
+            content = path.read_bytes()
+            path.unlink()  # a link to the cohort's own
+            size = len(content)
+            path.write_bytes(content[: size // 2] if how == "cut" else rng.bytes(size))
+        client = TestClient(Starlette(routes=routes(CohortData(place))))
+        answered = {path: client.get(f"/api/patients/{patient_id}{path}") for path in asked}
+        wrong = {path: a.text for path, a in answered.items() if a.status_code not in (200, 404, 422)}
+        assert not wrong, spoilt
+        assert all("\n" not in a.json()["error"] for a in answered.values() if a.status_code != 200), spoilt
+        kinds = {one["kind"] for one in answered[""].json()["objects"]}
+        assert len(kinds) >= 3, (spoilt, answered[""].json()["broken"])
 
 
 def test_the_server_of_a_patient_page_loads_no_torch(folder, patient_id):

@@ -26,7 +26,7 @@ export async function mount(element: HTMLElement, { id, api }: { id: string; api
     leave: left.signal,
   }
   const strip = h('div', { className: 'timeline-place' })
-  put(element, head(patient), who(patient), strip)
+  put(element, head(patient), who(patient), ...patient.broken.map((line) => h('p', { className: 'failed', role: 'alert' }, line)), strip)
   const record = patient.has.record ? page.get<Chart>('/record') : undefined
   record?.catch(() => undefined) // told where the record stands
   const nav = h('nav', { className: 'jump', 'aria-label': 'Parts of this page' })

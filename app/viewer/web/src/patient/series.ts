@@ -41,7 +41,10 @@ export async function series(place: HTMLElement, page: Page, signal: Signal): Pr
 
   const plots: uPlot[] = []
   const whole: [number, number] = [times[0]!, times.at(-1)!]
-  const zoom = ([low, high]: [number, number]) => plots.forEach((plot) => plot.setScale('x', { min: low, max: high }))
+  const zoom = ([low, high]: [number, number]) => {
+    plots.forEach((plot) => plot.setScale('x', { min: low, max: high }))
+    box.dataset.range = `${low},${high}`
+  }
   put(place, days(whole, zoom, signal.time !== ''), box)
   const key = uPlot.sync(signal.key)
   const overview = h('div', { className: 'overview' })

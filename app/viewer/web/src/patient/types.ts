@@ -73,6 +73,7 @@ export interface Patient {
   after: string | null
   profile: { age: number | null; sex: string | null; height: number | null; weight: number | null; index_date: string | null; born: string | null; fields: Field[] }
   objects: PatientObject[]
+  broken: string[] // what could not be read, a line a file
   has: { record: boolean; notes: boolean }
 }
 
