@@ -125,14 +125,14 @@ def counted(found: FloatArray, times: FloatArray) -> FloatArray:
 
 def by_second(found: FloatArray) -> FloatArray:
     """(86400,) heart rate at each second of a day, counted over WINDOW around it."""
-    middle: FloatArray = np.arange(DAY) + 0.5
+    middle = np.asarray(np.arange(DAY) + 0.5, dtype=np.float64)
     begin, end = np.maximum(middle - WINDOW / 2, 0), np.minimum(middle + WINDOW / 2, DAY)
     return 60 * (counted(found, end) - counted(found, begin)) / (end - begin)
 
 
 def by_minute(found: FloatArray) -> FloatArray:
     """(1440,) beats of each minute, with fractions."""
-    return np.diff(counted(found, 60.0 * np.arange(MINUTES + 1)))
+    return np.diff(counted(found, np.asarray(60 * np.arange(MINUTES + 1), dtype=np.float64)))
 
 
 def rmssd(found: FloatArray, seconds: int = 300) -> FloatArray:
