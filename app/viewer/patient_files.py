@@ -112,10 +112,12 @@ class PatientFiles:
             raise InputError(f"{name}: cannot be read as DICOM ({type(error).__name__})") from None
 
     def stores(self) -> list[str]:
-        """Names of the omics stores of the cohort."""
+        """Names of the omics stores of the cohort; of one that holds several assays (MuData), of each."""
         folders = [self.cohort.folder / "omics", *sorted(self.cohort.folder.glob("*/omics"))]
         found = [path for folder in folders for path in sorted(folder.glob("*.zarr")) if path.is_dir()]
-        return [path.relative_to(self.cohort.folder).as_posix() for path in found]
+        assays = [sorted(path.glob("mod/*/zarr.json")) for path in found]
+        each = [[one.parent for one in own] or [path] for path, own in zip(found, assays, strict=True)]
+        return [path.relative_to(self.cohort.folder).as_posix() for own in each for path in own]
 
     def resources(self) -> dict[str, list[dict[str, Any]]]:
         """The patient's FHIR resources by type; none where the cohort has no health record."""

@@ -15,7 +15,7 @@ pytest.importorskip("starlette.testclient", reason="pip install httpx2")
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from polyclinic.app.viewer import patient_signals
+from polyclinic.app.viewer import patient_omics, patient_signals
 from polyclinic.app.viewer.cohort_data import CohortData
 from polyclinic.app.viewer.patient import _uncompressed, routes
 from polyclinic.app.viewer.patient_files import PatientFiles
@@ -173,6 +173,16 @@ def test_a_tumour_lies_where_its_values_put_it(told, cohort, patient_id):
     expected = left[:, :2] * singular[:2]
     assert np.allclose(np.abs(found["points"]), np.abs(expected), atol=0.02 * singular[0])
     assert found["explained"] == pytest.approx(list(singular[:2] ** 2 / (singular**2).sum()), abs=1e-3)
+
+
+def test_assays_of_one_store_are_shown_one_by_one(folder, tmp_path, patient_id):
+    for assay in ("rna", "meth"):
+        shutil.copytree(folder / f"omics/{assay}.zarr", tmp_path / f"omics-lab/omics/all.zarr/mod/{assay}")
+    files = PatientFiles(Shown(tmp_path, [patient_id]), patient_id)
+    found = patient_omics.samples(files, broken := [])
+    assert [one["label"] for one in found] == ["Tumour meth (lab)", "Tumour rna (lab)"]
+    assert patient_omics.position(files, found[1]["store"])["ids"][found[1]["row"]] == patient_id
+    assert broken == []
 
 
 def test_statements_lead_to_the_object_that_shows_them(told, patient_id):
