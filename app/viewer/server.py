@@ -56,6 +56,7 @@ class Viewer:
         pages = [
             Route("/", lambda request: bundle.serve(request, bundle.PAGE)),
             Route("/assets/{name}", lambda r: bundle.serve(r, f"assets/{r.path_params['name']}")),
+            Route("/licenses.txt", lambda request: bundle.serve(request, "licenses.txt")),
             Route("/api/session", self._session),
         ]
         routes: list[BaseRoute] = [*pages, Mount("/api/ward", routes=self.ward.routes())]

@@ -93,6 +93,9 @@ def test_the_bundle_is_gzipped_for_those_who_take_it(address: str) -> None:
     _, headers, plain = ask(address, "/")
     assert "content-encoding" not in headers
     assert plain.startswith(b"<!doctype html>")
+    licences = ask(address, "/licenses.txt")[2].decode()
+    own = json.loads((WEB / "package.json").read_text())["dependencies"]
+    assert set(re.findall(r"(?m)^== (\S+) ", licences)) >= set(own)
     for name in ("../server.py", "%2e%2e%2fserver.py", "main.js", ""):
         assert ask(address, f"/assets/{name}")[0] == 404
 
