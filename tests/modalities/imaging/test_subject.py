@@ -80,3 +80,20 @@ def test_dicom_tags_say_it(tmp_path: Path, modality: str, part: str, expected: d
         dataset.Modality, dataset.BodyPartExamined = modality, part
         dataset.save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
     assert Subject.of_data([folder(tmp_path, ("0.dcm", "1.dcm"))]).shows() == expected
+
+
+def test_a_caption_says_only_what_is_known() -> None:
+    from polyclinic.core.modality import Record
+    from polyclinic.core.profile import PatientProfile
+    from polyclinic.modalities.imaging.metrics import _caption
+
+    nothing = Record({}, {})
+    assert _caption(PatientProfile("a"), nothing) == ""
+    assert _caption(PatientProfile("a", traits={"chest_view": "PA"}), nothing) == "PA"
+    assert (
+        _caption(PatientProfile("a", conditions={"J90": False}), Record({}, {"view": "AP"}))
+        == "AP · no finding"
+    )
+    found = _caption(PatientProfile("a", conditions={"J90": True}), nothing)
+    assert found
+    assert "·" not in found
