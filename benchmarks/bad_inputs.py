@@ -1,9 +1,10 @@
 """Bad inputs, judged: formats by what became of them; exits 1 unless no case ends in a traceback, a hang or silence.
 
-    python benchmarks/bad_inputs.py [--quick] [--cases N] [--seed S] [--only BASE] [--out FILE]
+    python benchmarks/bad_inputs.py [--quick] [--cases N] [--seed S] [--only BASE] [--out FILE [--again]]
 
 All cases of tests/bad_inputs run in a warm process each; --quick takes a sample (the same bars). --out keeps one JSON
-line a case, with the verdict and what was said; --only takes the bases whose names contain a word.
+line a case, with the verdict and what was said, and leaves out what is in the file already, so that a run that was
+stopped goes on; --again runs those of the file anew that were bad. --only takes the bases whose names contain a word.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
 from random import Random
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -50,6 +52,13 @@ def judged(cases: list[Case], folder: Path, jobs: int) -> Iterator[tuple[Case, O
             yield done.result()
 
 
+def kept(file: Path) -> dict[str, dict[str, Any]]:
+    """Rows of an earlier run by the case's name, the last of each; a line that is cut is left out."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    rows = [json.loads(line) for line in lines if line.endswith("}")]
+    return {row["case"]: row for row in rows}
+
+
 def main() -> int:
     """Run, print the table, and say whether the bars hold."""
     parser = argparse.ArgumentParser(
@@ -61,6 +70,7 @@ def main() -> int:
     parser.add_argument("--only", default="")
     parser.add_argument("--match", default="", help="of the case's name")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--again", action="store_true", help="cases that --out has as bad")
     parser.add_argument("--jobs", type=int, default=1, help="cases at a time")
     parser.add_argument("--keep", type=Path, help="a folder in which valid inputs are kept")
     asked = parser.parse_args()
@@ -68,38 +78,32 @@ def main() -> int:
     cases = every_case() if number is None else sample(number, asked.seed)
     cases = [case for case in cases if asked.only in case.base.name and asked.match in case.name]
     Random(asked.seed).shuffle(cases)  # of all formats from the first minute on
-    found: dict[str, Counter[str]] = defaultdict(Counter)
-    begun, log = time.monotonic(), asked.out.open("w") if asked.out else None
+    rows = kept(asked.out) if asked.out else {}
+    bad_before = {name for name, row in rows.items() if row["verdict"] in BAD}
+    todo = [case for case in cases if case.name not in rows or (asked.again and case.name in bad_before)]
+    begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        for case, outcome, verdict in judged(cases, asked.keep or Path(folder), asked.jobs):
-            found[case.base.format][verdict.kind] += 1
-            if log:
-                row = {
-                    "case": case.name,
-                    "expect": case.change.expect,
-                    "verdict": verdict.kind,
-                    "why": verdict.why,
-                }
-                print(
-                    json.dumps(
-                        {
-                            **row,
-                            "code": outcome.code,
-                            "seconds": round(outcome.seconds, 2),
-                            "err": outcome.err[-2500:],
-                        }
-                    ),
-                    file=log,
-                    flush=True,
-                )
+        for case, outcome, verdict in judged(todo, asked.keep or Path(folder), asked.jobs):
+            rows[case.name] = {
+                "case": case.name, "expect": case.change.expect, "verdict": verdict.kind, "why": verdict.why,
+                "code": outcome.code, "seconds": round(outcome.seconds, 2), "err": outcome.err[-2500:],
+            }  # fmt: skip
+            if asked.out:
+                with asked.out.open("a") as log:
+                    print(json.dumps(rows[case.name]), file=log)
             if not verdict.good:
                 print(f"{verdict.kind}: {case.name}: {verdict.why!a}", flush=True)
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for case in cases:
+        found[case.base.format][rows[case.name]["verdict"]] += 1
     kinds = (*GOOD, *BAD)
     print("| " + " | ".join(("format", "cases", *kinds)) + " |\n" + "|---" * (len(kinds) + 2) + "|")
     for name, counts in [*sorted(found.items()), ("all", sum(found.values(), Counter[str]()))]:
         print("| " + " | ".join((name, str(counts.total()), *(str(counts[kind]) for kind in kinds))) + " |")
     bad = sum(counts[kind] for counts in found.values() for kind in BAD)
-    print(f"{len(cases)} cases, {bad} to be mended, {time.monotonic() - begun:.0f} s")
+    print(
+        f"{len(cases)} cases, {len(todo)} of them run now in {time.monotonic() - begun:.0f} s; {bad} to be mended"
+    )
     return 1 if bad else 0
 
 

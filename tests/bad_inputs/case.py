@@ -1,5 +1,6 @@
 """Case: one valid input, one change of it, and what the command line should make of it."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ HARMLESS = "harmless"  # the input means what it meant: done with the same resul
 OTHER = "other"  # another valid or invalid input: done, refused or told, but no row lost without a word
 
 EXPECTATIONS = (REFUSED, TOLD, HARMLESS, OTHER)
+VERBS = ("unknown key in", "without", "a key twice in")
 Edit = Callable[[Path], None]  # of the files below a case's folder
 
 
@@ -18,7 +20,7 @@ class Base:
     """A valid input: files made by `build` in an empty folder, the command's arguments, and its format's name.
 
     `outputs` are paths that the command makes, absent before; `aside` are further ones that it may make or change.
-    `seconds` is how long a case may take. `prepare` are commands that make the rest of the valid input.
+    `seconds` is the processor time that a case may take. `prepare` are commands that make the rest of the valid input.
     """
 
     name: str
@@ -62,6 +64,13 @@ class Case:
     def argv(self) -> tuple[str, ...]:
         """The command's arguments."""
         return self.base.argv if self.change.argv is None else self.change.argv
+
+    @property
+    def kinds(self) -> set[tuple[str, str]]:
+        """What it changes, and into what, with the base: `policy.yaml: gate_one.x is NaN` is of gate_one and NaN."""
+        what, _, into = re.sub(r" \(\d+\)$", "", self.change.name.split(": ")[-1]).partition(" is ")
+        first = next((verb for verb in VERBS if what.startswith(verb)), what.split(".")[0])
+        return {(self.base.name, part) for part in (first, into) if part}
 
 
 def nothing(folder: Path) -> None:

@@ -104,12 +104,11 @@ def _words(place: Place, file: str) -> tuple[str, ...]:
     return (Path(file).name, *(str(key) for key in place if isinstance(key, str)))
 
 
-def _quoted(in_json: str) -> tuple[str, ...]:
-    """The value itself: who reads it beside the file that lacks it finds the field."""
-    value = json.loads(in_json) if in_json.startswith('"') else None
-    if value is None:
-        return ()
-    return (repr(value), value[:40]) if len(value) > 3 and value.isprintable() else (repr(value),)
+def _path(file: str, in_json: str) -> tuple[str, ...]:
+    """The path that the value makes in the file's folder: a line that names it names a file."""
+    folder = str(Path(file).parent)
+    value = json.loads(in_json) if in_json.startswith('"') else ""
+    return (f"{folder}/{value[:40]}",) if folder != "." and len(value) > 3 and value.isprintable() else ()
 
 
 def of_values(
@@ -133,7 +132,7 @@ def of_values(
                     f"{file}: {'.'.join(map(str, place))} is {name}",
                     OTHER if loose else expect,
                     _with_raw(file, put(values, place, MARK), text, as_json),
-                    (*_words(place, file), *_quoted(in_json)),
+                    (*_words(place, file), *_path(file, in_json)),
                 )
             )
     return changes

@@ -15,7 +15,14 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 COUNT = re.compile(r"(\d+) (rows|patients|records|values|messages)")
 LINE = "polyclinic: "
 GOOD = ("refused", "told", "harmless", "done")  # `done`: another input, which was taken as it is
-BAD = ("traceback", "hang", "silent", "unclear", "half-written")
+BAD = (
+    "traceback",
+    "hang",
+    "silent",
+    "unclear",
+    "half-written",
+    "not run",
+)  # `not run`: the case could not be made
 Tree = Mapping[str, str]
 
 
@@ -52,7 +59,7 @@ class Verdict:
 def judge(case: Case, found: Outcome, valid: Outcome) -> Verdict:
     """The verdict on a case, given what its base does without the change."""
     if found.code is None:
-        return Verdict("hang", f"killed after {found.seconds:.0f} s")
+        return Verdict("hang", f"killed after {found.seconds:.0f} s of wall time")
     if "Traceback (most recent call last)" in found.err + found.out or found.code not in (0, 2, 3):
         last = (found.err.strip().splitlines() or ["nothing"])[-1]
         return Verdict("traceback", f"exit {found.code}: {last[:300]}")
@@ -78,7 +85,7 @@ def _refused(case: Case, found: Outcome, new: list[str]) -> Verdict:
     said = found.lines[-1].removeprefix(LINE)
     if len(said) > LONGEST or len(said) < 10:
         return Verdict("unclear", f"a line of {len(said)} characters: {said[:200]}")
-    if case.change.says and not any(word.lower() in said.lower() for word in case.change.says):
+    if case.change.says and not any(names(said, word) for word in case.change.says):
         return Verdict("unclear", f"names none of {', '.join(case.change.says[:6])}: {said[:300]}")
     return Verdict("refused", said)
 
@@ -101,6 +108,11 @@ def _done(case: Case, found: Outcome, valid: Outcome, new: list[str]) -> Verdict
         return Verdict("harmless", "the same result")
     assert expect == OTHER
     return Verdict("done", "taken as it is")
+
+
+def names(said: str, word: str) -> bool:
+    """Whether a line has a word (a file, a field) as a whole word, or its plural: `low` is not in `below`."""
+    return re.search(rf"(?<!\w){re.escape(word)}s?(?!\w)", said, re.IGNORECASE) is not None
 
 
 def counts(text: str) -> dict[str, int]:

@@ -85,9 +85,14 @@ class Runner:
     def judge_all(self, cases: Iterable[Case]) -> Iterator[tuple[Case, Outcome, Verdict]]:
         """Each case with what it did and the verdict."""
         for case in cases:
-            valid = self.base(case.base)
-            found = self.run(case)
-            yield case, found, judge(case, found, valid)
+            try:
+                valid = self.base(case.base)
+                found = self.run(case)
+            except Exception as error:  # of one case, whose edit does not fit its base: the others go on
+                why = f"the case cannot be made: {type(error).__name__}: {error}"[:2000]
+                yield case, Outcome(None, "", "", 0.0, {}, {}), Verdict("not run", why)
+            else:
+                yield case, found, judge(case, found, valid)
 
     def base(self, base: Base) -> Outcome:
         """What the valid input gives; raises AssertionError unless that is exit code 0 and all outputs."""
@@ -149,6 +154,7 @@ class Runner:
         self.lines.write(json.dumps(request) + "\n")
         self.lines.flush()
         line = self.lines.readline()
-        assert line, "the worker has died"
+        if not line:
+            raise SystemExit("the worker has died")
         answer: dict[str, Any] = json.loads(line)
         return answer

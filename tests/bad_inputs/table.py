@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from math import sqrt
 from random import Random
 
 from . import bases, bases_made
@@ -38,16 +39,31 @@ def every_case() -> list[Case]:
 
 
 def sample(number: int, seed: int) -> list[Case]:
-    """So many cases by chance, each base's share of them in proportion to its own, at least two of each."""
+    """About so many cases by chance, of each base in proportion to the root of its number, at least two.
+
+    Of a base's cases those come first that bring a new kind of change (Case.kinds).
+    """
     by_base: dict[str, list[Case]] = defaultdict(list)
     everything = every_case()
     for case in everything:
         by_base[case.base.name].append(case)
     chosen: list[Case] = []
+    whole = sum(sqrt(len(cases)) for cases in by_base.values())
     for name, cases in by_base.items():
-        count = max(2, round(number * len(cases) / len(everything)))
-        chosen += Random(f"{seed} {name}").sample(cases, min(count, len(cases)))
+        count = max(2, round(number * sqrt(len(cases)) / whole))
+        chosen += _of_all_kinds(Random(f"{seed} {name}").sample(cases, len(cases)))[:count]
     return chosen
+
+
+def _of_all_kinds(cases: list[Case]) -> list[Case]:
+    """The same cases, those first that bring a kind which none before has."""
+    seen: set[tuple[str, str]] = set()
+    first: list[Case] = []
+    rest: list[Case] = []
+    for case in cases:
+        (first if case.kinds - seen else rest).append(case)
+        seen |= case.kinds
+    return first + rest
 
 
 def _changes() -> Iterator[tuple[str, list[Change]]]:
