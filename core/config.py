@@ -38,6 +38,16 @@ SIGNED = frozenset(
         "range",
         "omop",
         "percentiles",
+        "given",
+        "shape",
+        "shape_given",
+        "table",
+        "constants",
+        "values",
+        "figures",
+        "hounsfield",
+        "usual",
+        "normal",
     )
 )  # names of settings that may be negative
 FROM_ZERO = frozenset(("steps", "components"))  # whole numbers that may be 0 for a part that is left out
@@ -60,8 +70,8 @@ class Settings(BaseModel):
     """Base of all settings: frozen, and strict about keys. `renamed`: what keys of earlier versions are called now.
 
     Numbers are finite, and bounded: at most LARGEST, or INTEGERS where whole; not negative unless SIGNED names them;
-    more than 0 where POSITIVE does, or where they are whole and their default is, but for FROM_ZERO. A field's own
-    bounds come first.
+    more than 0 where POSITIVE does, or where they are whole and their default is, but for FROM_ZERO. The same holds
+    for numbers in lists and mappings. A field's own bounds come first.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -79,6 +89,16 @@ class Settings(BaseModel):
                 values = {now if key == old else key: value for key, value in values.items()}
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, values: Any) -> Any:
+        """`true` is no number: pydantic would take it for 1."""
+        for name, field in cls.model_fields.items() if isinstance(values, dict) else ():
+            kinds = _kinds(field.annotation)
+            if kinds & {int, float} and not kinds & {bool, Any} and _has_truth(values.get(name)):
+                raise ValueError(f"{name}: expected a number, got {str(values[name]).lower()}")
+        return values
+
     @model_validator(mode="after")
     def _bounded(self) -> "Settings":
         """Every number that is set lies within the bounds of its name."""
@@ -88,14 +108,14 @@ class Settings(BaseModel):
                 most = INTEGERS if isinstance(number, int) else LARGEST
                 if abs(number) > most:
                     raise ValueError(f"{name}: expected a number of at most {most:g}, got {_digits(number)}")
-            if isinstance(value, int | float) and not isinstance(value, bool) and not _has_low(field):
-                counts = (
-                    isinstance(field.default, int) and field.default > 0 and name not in SIGNED | FROM_ZERO
-                )
-                if (name in POSITIVE and value <= 0) or (counts and value < 1 and isinstance(value, int)):
-                    raise ValueError(f"{name}: expected a number above 0, got {value}")
-                if name not in SIGNED and value < 0:
-                    raise ValueError(f"{name}: expected a number from 0 on, got {value}")
+                if _has_low(field) or not _kinds(field.annotation) & {int, float}:
+                    continue  # of what a class does not know, as the shape of a model, it knows no signs
+                if (name in POSITIVE and number <= 0) or (
+                    isinstance(number, int) and number < 1 and _counts(name, field)
+                ):
+                    raise ValueError(f"{name}: expected a number above 0, got {number}")
+                if name not in SIGNED and number < 0:
+                    raise ValueError(f"{name}: expected a number from 0 on, got {number}")
         return self
 
 
@@ -108,6 +128,28 @@ def _numbers(value: Any) -> Iterator[int | float]:
             yield from _numbers(part)
     elif isinstance(value, dict):
         yield from _numbers(list(value.values()))
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The plain types that an annotation names, also within lists and mappings."""
+    parts = getattr(annotation, "__args__", ())
+    return set().union(*map(_kinds, parts)) if parts else {annotation}
+
+
+def _has_truth(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_has_truth, value))
+    return any(map(_has_truth, value.values())) if isinstance(value, dict) else isinstance(value, bool)
+
+
+def _counts(name: str, field: FieldInfo) -> bool:
+    """Whether a setting's whole numbers count something that is there: those of its default do."""
+    usual = list(_numbers(field.default))
+    return (
+        bool(usual)
+        and all(isinstance(number, int) and number > 0 for number in usual)
+        and name not in SIGNED | FROM_ZERO
+    )
 
 
 def _has_low(field: FieldInfo) -> bool:

@@ -45,7 +45,7 @@ def read_table(path: Path) -> "pd.DataFrame":
         return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, na_values=[""])
     except InputError:
         raise
-    except (ValueError, OSError, pd.errors.ParserError) as error:
+    except (ValueError, OSError, MemoryError, pd.errors.ParserError) as error:
         raise InputError(f"{path}: cannot be read as a table ({first_line(error)})") from None
 
 
@@ -125,6 +125,10 @@ def open_store(path: Path) -> Iterator[Any]:
     except (KeyError, ValueError, OSError, RuntimeError, TypeError, AttributeError) as error:
         detail = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: cannot be read as AnnData or MuData ({detail})") from None
+    except MemoryError as error:
+        raise InputError(
+            f"{path}: not enough memory ({first_line(error)}); check what sizes the file states, or ask for less"
+        ) from None
 
 
 def require_chunks(matrix: Any, where: str) -> None:

@@ -19,6 +19,9 @@ from .ward import SIGNALS, Ward, WardRequest, ward_of_cohort, ward_of_population
 _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 
 
+FASTEST = 1e9  # times real time
+
+
 @dataclass(frozen=True)
 class StreamRequest:
     """The command's options, as they were written; `options` are those of --set, by modality and key."""
@@ -109,8 +112,8 @@ def _speed(text: str) -> float | None:
         speed = float(text)
     except ValueError:
         speed = math.nan
-    if not 0 < speed < math.inf:
-        raise InputError(f"--speed: expected a number above 0 or max, got {text!r}")
+    if not 0 < speed <= FASTEST:
+        raise InputError(f"--speed: expected a number above 0 and at most {FASTEST:g}, or max, got {text!r}")
     return speed
 
 

@@ -63,7 +63,7 @@ def is_dicom_folder(folder: Path) -> bool:
     found, others = 0, list[Path]()
     for place, _, names in os.walk(folder):
         for path in (Path(place, name) for name in names if _counts(name)):
-            if _is_dicom(path):
+            if path.is_file() and _is_dicom(path):
                 found += 1
             else:
                 others.append(path)
@@ -93,10 +93,16 @@ def read_tags(
     images: list[TaggedImage] = []
     unreadable: list[str] = []
     kinds = {name: Counter[str]() for name in KIND}
+    example: dict[tuple[str, str], str] = {}  # a file of each kind
     strange: Counter[str] = Counter()
     paths = [path for path in _paths(folder, pattern) if path.relative_to(folder).as_posix() not in besides]
     for path in counted(paths, len(paths), "read the tags of", "files"):
         record = path.relative_to(folder).as_posix()
+        if not path.is_file():
+            unreadable.append(
+                f"{record} (it is {'a device or a pipe' if path.exists() else 'a broken link'})"
+            )
+            continue
         try:
             tags = _read(path, (*TAGS, *wanted))
         except InputError as error:
@@ -110,7 +116,9 @@ def read_tags(
                 unreadable.append(f"{record} (it is cut before its pixels)")
             continue
         for name in KIND:
-            kinds[name][_word(tags, name)] += 1
+            word = _word(tags, name)
+            kinds[name][word] += 1
+            example.setdefault((name, word), record)
         values = _values(tags)
         strange.update(name for name, value in values.items() if not _known(name, value))
         known = {name: value for name, value in values.items() if _known(name, value)}
@@ -123,7 +131,7 @@ def read_tags(
     if not images:
         kept = f" with {wanted}" if wanted else ""
         raise InputError(f"{folder}: no DICOM image{kept} among {len(paths)} files that match {pattern!r}")
-    _require_one_kind(folder, kinds, wanted)
+    _require_one_kind(folder, kinds, wanted, example)
     for name, count in strange.items():
         remark(f"{folder}: {name} is out of range in {count} files: taken as unknown")
     return images
@@ -131,7 +139,7 @@ def read_tags(
 
 def _paths(folder: Path, pattern: str) -> list[Path]:
     try:
-        return sorted(path for path in folder.glob(pattern) if _counts(path.name) and path.is_file())
+        return sorted(path for path in folder.glob(pattern) if _counts(path.name) and not path.is_dir())
     except (ValueError, NotImplementedError) as error:  # an empty or an absolute pattern
         raise InputError(f"{folder}: dicom: {pattern!r} is not a pattern of files ({error})") from None
 
@@ -183,11 +191,15 @@ def _kept(tags: "Dataset", wanted: Keep) -> bool:
     return all(set(_text(tags, name).upper().split("\\")) & set(values) for name, values in wanted.items())
 
 
-def _require_one_kind(folder: Path, kinds: Mapping[str, Counter[str]], wanted: Keep) -> None:
+def _require_one_kind(
+    folder: Path, kinds: Mapping[str, Counter[str]], wanted: Keep, example: Mapping[tuple[str, str], str]
+) -> None:
     for name, counts in kinds.items():
         counts.pop("", None)
         if len(counts) > 1 and name not in wanted:
-            mixed = ", ".join(f"{value} ({count})" for value, count in counts.most_common(10))
+            mixed = ", ".join(
+                f"{value} ({count}, as {example[name, value]})" for value, count in counts.most_common(10)
+            )
             raise InputError(
                 f"{folder}: expected one kind of image, {name} is {mixed}; say which to take by "
                 f"keep: {{{name}: [...]}} in dataset.yaml; naming several mixes them"

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from ...core.config import Settings, parse
 from ...core.errors import InputError, listed
 from ...core.modality import TrainingSet
-from ...core.paths import file_name
+from ...core.paths import file_name, require_file
 from ...core.profile import PatientProfile
 from ...core.progress import counted
 from ...core.remarks import remark
@@ -222,6 +222,7 @@ def archived(root: Path, pattern: str, drop: str | None, hold_out: int, split: s
 
 
 def _images(path: Path, drop: str | None, hold_out: int, split: str) -> AnyArray:
+    require_file(path, "an npz archive of images")
     try:
         file = np.load(path)
     except (OSError, ValueError, BadZipFile) as error:

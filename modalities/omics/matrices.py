@@ -126,7 +126,7 @@ def _table(path: Path, suffix: str, key: str | None) -> "pd.DataFrame":
         names = [str(name) for name in header]
         place = names.index(key) if key in names else 0
         table = pd.read_csv(path, sep=TEXT[suffix], low_memory=False, converters={place: str.strip})
-    except (ValueError, OSError, EOFError, pd.errors.ParserError) as error:
+    except (ValueError, OSError, EOFError, MemoryError, pd.errors.ParserError) as error:
         detail = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: cannot be read as a table ({detail})") from None
     _refuse_repeats(str(path), [], [str(name) for name in header])  # pandas would rename them

@@ -12,7 +12,7 @@ from unicodedata import normalize
 import numpy as np
 from pydantic import Field, field_validator
 
-from ...core.config import Settings
+from ...core.config import LARGEST, Settings
 from ...core.contracts import PatientFormat
 from ...core.errors import InputError
 from ...core.modality import Record
@@ -205,11 +205,16 @@ def _unit(text: str) -> str:
 def _tracing(path: Path, raw: bool) -> Tracing:
     """The signals of a file of any installed format that reads them; what no other one holds is WFDB."""
     other = next((reader for reader in _readers() if reader.holds(path)), None)
-    if other is None:
-        return tracing(path, raw)
-    if raw:
+    if other is not None and raw:
         raise InputError(f"{path}: raw_microvolts is an option of WFDB records; leave it out")
-    return other.tracing(path)
+    found = tracing(path, raw) if other is None else other.tracing(path)
+    for name, values in zip(found.names, found.values, strict=True):
+        if len(values) and max(np.nanmax(values, initial=0), -np.nanmin(values, initial=0)) > LARGEST:
+            raise InputError(
+                f"{path}: expected values of at most {LARGEST:g}, the signal {name!r} has larger ones: look at its "
+                "gain or range in the header"
+            )
+    return found
 
 
 @cache

@@ -9,6 +9,7 @@ from typing import Any
 from .case import HARMLESS, OTHER, REFUSED, TOLD, Change, Edit
 from .changes_files import content
 
+LITTLE_ENDIAN, BIG_ENDIAN = b"1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"  # transfer syntaxes
 TAGS: dict[str, tuple[tuple[Any, str], ...]] = {
     "Rows": ((0, REFUSED), (65535, REFUSED), (1, OTHER), (None, REFUSED), (15, OTHER)),
     "Columns": ((0, REFUSED), (65535, REFUSED), (None, REFUSED)),
@@ -33,7 +34,7 @@ TAGS: dict[str, tuple[tuple[Any, str], ...]] = {
         ("-1", OTHER),
     ),
     "RescaleIntercept": (("1e300", REFUSED), ("nan", REFUSED), ("inf", REFUSED)),
-    "WindowWidth": (("0", REFUSED), ("-5", REFUSED), ("nan", REFUSED), ("1e300", OTHER), (["1", "2"], OTHER)),
+    "WindowWidth": (("0", TOLD), ("-5", TOLD), ("nan", REFUSED), ("1e300", OTHER), (["1", "2"], OTHER)),
     "WindowCenter": (("nan", REFUSED), ("inf", REFUSED), ("1e300", OTHER)),
     "PatientID": (
         ("", REFUSED),
@@ -54,7 +55,7 @@ TAGS: dict[str, tuple[tuple[Any, str], ...]] = {
         ("1.2.840.10008.1.2.5", REFUSED),
         ("1.2.840.10008.1.2.4.100", REFUSED),
         ("1.2.3", REFUSED),
-        ("1.2.840.10008.1.2.2", OTHER),
+        (BIG_ENDIAN, REFUSED),
         ("1.2.840.10008.1.2.1.99", REFUSED),
     ),
     "PixelData": (
@@ -76,6 +77,9 @@ def of_dicom(file: str) -> list[Change]:
         def edit(home: Path) -> None:
             import pydicom.encaps
 
+            if value == BIG_ENDIAN:  # which pydicom does not write of the other order
+                content(file, lambda b: b.replace(LITTLE_ENDIAN, BIG_ENDIAN.encode(), 1))(home)
+                return
             image = pydicom.dcmread(home / file)
             owner = image.file_meta if keyword == "TransferSyntaxUID" else image
             if value is None:

@@ -355,7 +355,11 @@ def of_series(file: str, value: str) -> list[Change]:
         ),
         "hours as mixed dates": (TOLD, cell("hour", [3], "2024-01-01T03:00:00")),
         "hours as spans": (OTHER, lambda t: t.assign(hour=[f"{int(h):02d}:00:00" for h in t["hour"]])),
-        "hours beyond the end": (TOLD, lambda t: t.assign(hour=(t["hour"].astype(float) + 1000).astype(str))),
+        "hours from a thousand on": (
+            HARMLESS,
+            lambda t: t.assign(hour=(t["hour"].astype(float) + 1000).astype(str)),
+        ),
+        "hours beyond the end": (TOLD, cell("hour", [3, 5], "1000")),
         "rows shuffled": (HARMLESS, lambda t: t.sample(frac=1, random_state=2)),
         "a row twice": (OTHER, lambda t: pd.concat([t, t.iloc[3:4]])),
         "a row twice with another value": (

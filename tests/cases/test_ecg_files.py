@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import wfdb
+from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from polyclinic.core.errors import InputError
@@ -66,6 +67,11 @@ def write_edf(
     return path
 
 
+def waveform() -> Dataset:
+    record = Record({"ecg": ECG, "r_peaks": np.zeros(0, np.int64)}, {"heart_rate": 70.0, **study_of(1)})
+    return dataset_of(record, PatientProfile("PC-1", index_date=date(2024, 5, 1)))
+
+
 LABELS = [f"ECG {lead}" for lead in LEADS]
 
 
@@ -112,6 +118,13 @@ def test_a_rate_of_nothing_is_refused(tmp_path: Path, rate: str) -> None:
         ((f"r 12 {RATE} 5000", f"r 12 {RATE} -1"), "r.hea: expected a whole number of samples, got '-1'"),
         ((f"r 12 {RATE} 5000", "r 12"), "r.hea: expected a sampling rate above 0 Hz, got ''"),
         ((f"r 12 {RATE}", f"r {'9' * 19} {RATE}"), "r: expected a whole WFDB record, cannot read it"),
+        (
+            ("1000.0(0)", "0(0)"),
+            "r.hea: expected the gain of each signal, steps per unit, from 1e-12 to 1e+12, got '0(0)/mV'",
+        ),
+        (("1000.0(0)", "1e300(0)"), "got '1e300(0)/mV'"),
+        (("1000.0(0)", "x(0)"), "got 'x(0)/mV'"),
+        ((" 16 ", " 16x0 "), "r: expected a whole WFDB record, cannot read it"),
         (("(0)", "(99999999999)"), "r.hea: expected baselines of 32 bits, got 99999999999"),
     ],
 )
@@ -121,7 +134,7 @@ def test_a_header_whose_numbers_cannot_be_is_refused(
     header = write_wfdb(tmp_path, "r", ECG).with_suffix(".hea")
     text = header.read_text()
     assert change[0] in text
-    header.write_text(text.replace(*change))
+    header.write_text(text.replace(*change, 1))
     with pytest.raises(InputError, match=re.escape(said)):
         read_ecg(header)
 
@@ -156,9 +169,30 @@ def test_data_records_of_no_length_are_refused(tmp_path: Path) -> None:
         read_ecg(write_edf(tmp_path / "r.edf", ECG, LABELS, seconds="0"))
 
 
+@pytest.mark.parametrize("end", ["1e300", "nan", "-1e15", "inf"])
+def test_a_physical_range_beyond_all_measure_is_refused(tmp_path: Path, end: str) -> None:
+    path = write_edf(tmp_path / "a.edf", ECG, LABELS)
+    head, place = path.read_bytes(), 256 + 12 * (16 + 80 + 8)  # of the first physical minimum
+    path.write_bytes(head[:place] + end.encode().ljust(8) + head[place + 8 :])
+    with pytest.raises(InputError, match=r"a\.edf: "):
+        read_ecg(path)
+
+
+@pytest.mark.parametrize(
+    "tag", ["ChannelSensitivity", "ChannelSensitivityCorrectionFactor", "ChannelBaseline"]
+)
+@pytest.mark.parametrize("value", ["nan", "inf", "1e300"])
+@pytest.mark.filterwarnings("ignore:Invalid value for VR DS")
+def test_a_sensitivity_that_is_no_number_is_refused(tmp_path: Path, tag: str, value: str) -> None:
+    dataset = waveform()
+    setattr(dataset.WaveformSequence[0].ChannelDefinitionSequence[1], tag, value)
+    dataset.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    with pytest.raises(InputError, match=r"a\.dcm: expected a whole DICOM waveform, .*sensitivity"):
+        read_ecg(tmp_path / "a.dcm")
+
+
 def test_the_rhythm_is_read_and_not_the_median_beat_before_it(tmp_path: Path) -> None:
-    record = Record({"ecg": ECG, "r_peaks": np.zeros(0, np.int64)}, {"heart_rate": 70.0, **study_of(1)})
-    dataset = dataset_of(record, PatientProfile("PC-1", index_date=date(2024, 5, 1)))
+    dataset = waveform()
     (rhythm,) = dataset.WaveformSequence
     beat = deepcopy(rhythm)
     beat.NumberOfWaveformSamples = 600

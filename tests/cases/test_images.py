@@ -61,6 +61,33 @@ def test_a_window_over_a_negative_slope_shows_what_no_window_would(tmp_path: Pat
     assert np.corrcoef(windowed.ravel(), PIXELS.ravel())[0, 1] < -0.99  # a negative slope inverts
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e300"])
+@pytest.mark.parametrize(
+    "tag", ["RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "PixelSpacing"]
+)
+@pytest.mark.filterwarnings("ignore:Invalid value for VR DS")
+def test_a_number_of_the_display_that_is_none_is_refused_by_name(
+    tmp_path: Path, tag: str, value: str
+) -> None:
+    usual = {"RescaleSlope": "1", "RescaleIntercept": "0", "WindowCenter": "2048", "WindowWidth": "4096"}
+    given = [value, "1"] if tag == "PixelSpacing" else value
+    with pytest.raises(InputError, match=rf"a\.dcm: expected {tag} to be a number, got .*{value}"):
+        shown(tmp_path / "a.dcm", **{**usual, tag: given})
+    with pytest.raises(InputError, match="expected RescaleSlope to be a number other than 0"):
+        shown(tmp_path / "b.dcm", **{**usual, "RescaleSlope": "0"})
+
+
+def test_a_window_that_shows_nothing_is_told(tmp_path: Path) -> None:
+    plain = shown(tmp_path / "a.dcm")
+    with remarks(lambda text: None) as found:
+        for width in ("0", "-5"):
+            np.testing.assert_array_equal(
+                shown(tmp_path / "b.dcm", WindowCenter="5", WindowWidth=width), plain
+            )
+    assert len(found) == 1
+    assert "a window that shows nothing: all of their range is shown" in next(iter(found))
+
+
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
 @pytest.mark.parametrize(("tag", "bits"), [("VOILUTSequence", 12), ("ModalityLUTSequence", 16)])
 def test_lookup_tables_written_as_words_are_read(tmp_path: Path, syntax: Any, tag: str, bits: int) -> None:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ....core.config import LARGEST
 from ....core.dicom_patient import broken
 from ....core.errors import InputError, first_line
+from ....core.remarks import remark
 from ....core.types import AnyArray, BoolArray, Float32Array
 from ..frame import Frame, Levels, Slices, stretched
 from . import jpeg
@@ -104,6 +106,10 @@ def frames(dataset: "Dataset", path: Path, levels: Levels, slices: Slices) -> It
         decoded = iter_pixels(dataset, indices=chosen, decoding_plugin=decoder)
         for index, stored in zip(chosen, decoded, strict=True):
             tags = _display_tags(dataset, index)
+            if tags.get("WindowWidth") not in (None, "") and _window(tags) is None and not levels.chosen:
+                remark(
+                    f"{path.parent}: some images have a window that shows nothing: all of their range is shown"
+                )
             height = height_of(tags)
             if height is None and count > 1:
                 height = float(index)
@@ -212,7 +218,26 @@ def _display_tags(dataset: "Dataset", index: int) -> "Dataset":
             for name in PER_FRAME:
                 if name in group.value[0]:
                     tags[name] = group.value[0][name]
+    _require_numbers(tags)
     return tags
+
+
+def _require_numbers(tags: "Dataset") -> None:
+    """Raises InputError for a number of the display that is none, or a slope of 0: decimal strings may say `nan`."""
+    from pydicom.multival import MultiValue
+
+    for name in PER_FRAME:
+        if name not in tags or tags[name].VR != "DS":
+            continue
+        value = tags[name].value
+        numbers = [
+            float(part)
+            for part in (value if isinstance(value, MultiValue) else [value])
+            if part not in (None, "")
+        ]
+        slope = name == "RescaleSlope" and 0.0 in numbers
+        if slope or not all(abs(number) <= LARGEST for number in numbers):
+            raise InputError(f"expected {name} to be a number{' other than 0' if slope else ''}, got {value}")
 
 
 def height_of(tags: "Dataset") -> float | None:

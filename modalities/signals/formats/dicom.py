@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ....core.config import LARGEST
 from ....core.dicom_patient import add_equipment, add_patient, broken, check_id, coded, started
 from ....core.errors import InputError, first_line
 from ....core.modality import Record
@@ -129,10 +130,17 @@ def _signals(item: "Dataset") -> Tracing:
         padding = np.frombuffer(padding, kind, 1)[0]
     values, names, units = [], [], []
     for channel, row in zip(item.ChannelDefinitionSequence, stored.T, strict=True):
-        factor = float(channel.get("ChannelSensitivityCorrectionFactor") or 1)
-        value = row * (float(channel.ChannelSensitivity) * factor) + float(
-            channel.get("ChannelBaseline") or 0
+        numbers = (
+            channel.ChannelSensitivity,
+            channel.get("ChannelSensitivityCorrectionFactor") or 1,
+            channel.get("ChannelBaseline") or 0,
         )
+        sensitivity, factor, baseline = map(float, numbers)
+        if not 0 < abs(sensitivity * factor) < LARGEST or not abs(baseline) < LARGEST:
+            raise ValueError(
+                f"its sensitivity, correction factor and baseline are {', '.join(map(str, numbers))}"
+            )
+        value = row * (sensitivity * factor) + baseline
         values.append(value if padding is None else np.where(row == padding, np.nan, value))
         names.append(_lead(channel))
         units.append(str(channel.ChannelSensitivityUnitsSequence[0].CodeValue))

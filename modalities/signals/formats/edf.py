@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ....core.config import LARGEST
 from ....core.errors import InputError, first_line
 from ....core.modality import Record
 from ....core.profile import PatientProfile
@@ -116,6 +117,8 @@ class EdfFormat:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 values = [signal.data for signal in signals]
+        except InputError:
+            raise
         # what edfio raises for headers that are not, and what it warns of
         except (
             ValueError,
@@ -151,7 +154,16 @@ def _lasts_nothing(path: Path) -> bool:
 
 
 def _has_range(signal: "EdfSignal", path: Path) -> bool:
-    """Whether a signal has a physical range; one that has none (an idle channel) is left out and remarked."""
+    """Whether a signal has a physical range; one that has none (an idle channel) is left out and remarked.
+
+    Raises InputError for a range of which a step is no number.
+    """
+    ends = signal.physical_min, signal.physical_max
+    if not max(abs(ends[0]), abs(ends[1])) <= LARGEST:
+        raise InputError(
+            f"{path}: expected a physical range within {LARGEST:g} of zero, the channel {signal.label!r} has "
+            f"{ends[0]:g} to {ends[1]:g}"
+        )
     if signal.physical_min == signal.physical_max:
         remark(f"{path}: the channel {signal.label!r} has no physical range and is left out")
         return False

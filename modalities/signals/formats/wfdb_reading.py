@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from ....core.config import LARGEST
 from ....core.errors import InputError, first_line
 from ..layout import ABSENT, Tracing
+
+SMALLEST = 1 / LARGEST  # gain
 
 
 def tracing(path: Path, raw: bool) -> Tracing:
@@ -48,7 +51,7 @@ def signal_names(path: Path) -> tuple[list[str], list[str]]:
         return [name for name, _ in found], list(found.values())
     try:
         header = wfdb.rdheader(str(path))
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, OverflowError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, ArithmeticError) as error:
         raise InputError(
             f"{path}: expected the header of a WFDB record, cannot read it ({first_line(error)})"
         ) from None
@@ -62,14 +65,18 @@ def opened(path: Path, physical: bool) -> Any:
     """
     import wfdb
 
-    _record_line(path)
+    words, rest = _record_line(path)
+    if physical:
+        signals = int(words[1]) if len(words) > 1 and re.fullmatch(r"\d{1,6}", words[1]) else 0
+        for line in rest[:signals]:
+            _require_gain(line[2] if len(line) > 2 else "", path)
     try:
         header = wfdb.rdheader(str(path))
         names = dict.fromkeys(header.file_name or ())
         absent = [path.parent / name for name in names if not (path.parent / name).is_file()]
         record = None if absent else wfdb.rdrecord(str(path), physical=physical, smooth_frames=False)
     # what wfdb raises for a bad header line, a short signal file and an unknown format
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, OverflowError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, ArithmeticError) as error:
         raise InputError(
             f"{path}: expected a whole WFDB record, cannot read it ({first_line(error)}); copy it again"
         ) from None
@@ -104,6 +111,16 @@ def _record_line(path: Path) -> tuple[list[str], list[list[str]]]:
     if words and "/" in words[0] and (away := [name for name, *_ in rest if Path(name).name != name]):
         raise InputError(f"{header}: expected the names of segments beside it, got {away[0][:40]!r}")
     return words, rest
+
+
+def _require_gain(word: str, path: Path) -> None:
+    """Raises InputError for the gain of a signal line that is no number, or 0, for which wfdb would take 200."""
+    found = re.match(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?=\(|/|$)", word)
+    if not found or not SMALLEST < abs(float(found[0])) < LARGEST:
+        raise InputError(
+            f"{path}.hea: expected the gain of each signal, steps per unit, from {SMALLEST:g} to {LARGEST:g}, "
+            f"got {word[:40]!r}"
+        )
 
 
 def _joined(path: Path, segments: Sequence[list[str]], raw: bool) -> Tracing:

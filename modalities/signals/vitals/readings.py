@@ -113,6 +113,9 @@ def _long(
         if not own.any():
             remark(f"{path}: no reading of {source.channel.name} ({source.name}) is there")
         values = found[own]
+        empty = int(table[names["value"]][own].isna().sum())
+        if empty and form in ("long", "omop"):  # events of MEDS may be without a number
+            remark(f"{path}: {empty} rows of {source.name} have no {names['value']} and are left out")
         out.append(Block(np.where(np.isfinite(values), stay[own], -1), time[own], {place: values}))
     return out
 

@@ -55,11 +55,12 @@ def read_series(
         np.full(len(stays), np.inf),
     )
     total, count = np.zeros((2, cells, len(named)))
-    double = 0
+    double, late = 0, 0
     for block in blocks:
         kept = (block.stay >= 0) & np.isfinite(block.time)
         since = np.where(kept, (block.time - first[block.stay]) / step + 1e-9, -1.0)
         inside = kept & (since < rows)
+        late += int((kept & (since >= rows)).sum())
         place = since[inside].astype(np.int64)
         cell = block.stay[inside] * rows + place
         double += len(cell) - len(np.unique(cell))
@@ -72,6 +73,8 @@ def read_series(
         if block.onset is not None:
             on = kept & (block.onset > 0)
             np.minimum.at(onset, block.stay[on], np.floor(since[on] * step))
+    if late:
+        remark(f"{where}: {late} rows after the first {rows * step:g} hours of their stay are left out")
     if double and settings.form == "wide" and step == 1:
         remark(
             f"{where}: {double} rows share their hour with another of the stay; readings of one hour are averaged"

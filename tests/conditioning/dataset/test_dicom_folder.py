@@ -1,5 +1,6 @@
 """A folder of DICOM files trains without a table: whose images, what is known, who is held out, what is refused."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -186,7 +187,8 @@ def test_mixtures_are_refused_until_one_or_several_are_chosen(tmp_path: Path, na
     for i in range(3):
         radiograph(tmp_path / f"{i}", f"P{i}", **{**usual, **(other if i == 2 else {})})
     with pytest.raises(
-        InputError, match=rf"{name} is .* \(2\), .* \(1\); say which to take by keep: {{{name}"
+        InputError,
+        match=rf"{name} is .* \(2, as 0\), .* \(1, as 2\); say which to take by keep: {{{name}",
     ):
         read(tmp_path)
     assert len(read(tmp_path, keep=one)) == 2
@@ -242,6 +244,23 @@ def test_what_is_no_image_is_left_out_and_what_cannot_be_read_is_listed(tmp_path
             read(tmp_path, dicom=pattern)
     with pytest.raises(InputError, match="is not a pattern"):
         read(tmp_path, dicom="/tmp/*")
+
+
+def test_devices_pipes_and_broken_links_are_named(tmp_path: Path) -> None:
+    for i in range(4):
+        radiograph(tmp_path / f"{i}.dcm", f"P{i}")
+    os.mkfifo(tmp_path / "pipe.dcm")
+    (tmp_path / "zero.dcm").symlink_to("/dev/zero")
+    (tmp_path / "lost.dcm").symlink_to("nowhere")
+    with pytest.raises(
+        InputError,
+        match="4 DICOM files and 3 of another kind: lost.dcm, pipe.dcm, zero.dcm".replace(", ", "; "),
+    ):
+        is_dicom_folder(tmp_path)
+    with pytest.raises(
+        InputError, match=r"3 of 7 .*lost.dcm \(it is a broken link\).*pipe.dcm \(it is a device or a pipe\)"
+    ):
+        read(tmp_path)
 
 
 def test_a_folder_of_dicom_alone_needs_no_dataset_yaml(tmp_path: Path) -> None:

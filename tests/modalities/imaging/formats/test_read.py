@@ -114,6 +114,7 @@ def linear(values: np.ndarray, center: float, width: float) -> np.ndarray:
     return np.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0, 1)
 
 
+@pytest.mark.filterwarnings("ignore:.*a window that shows nothing")
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     bits=st.sampled_from([(8, 8), (8, 7), (16, 10), (16, 12), (16, 16)]),

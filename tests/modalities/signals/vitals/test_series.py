@@ -28,7 +28,7 @@ def table() -> pd.DataFrame:
             **dict(zip(CHANNELS, np.round(middle + random.normal(0, 2, 7), 1), strict=True)),
         }
         for stay in STAYS
-        for hour in range(8)
+        for hour in range(HOURS)
     ]
     return pd.DataFrame(rows)
 
@@ -142,6 +142,23 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, change: Change, message
     with pytest.raises(InputError, match=message) as caught:
         read(tmp_path, change)
     assert "\n" not in str(caught.value)
+
+
+def test_rows_after_the_window_are_counted(tmp_path: Path) -> None:
+    for late, many in ((1000, 1), (10_000_000, 1)):
+        _, found = read(tmp_path, lambda t, late=late: t.assign(hour=t.hour.where(t.index != 5, late)))  # type: ignore[misc]
+        assert f"{many} rows after the first 6 hours of their stay are left out" in found[0]
+
+
+def test_a_reading_that_is_missing_in_a_long_table_is_counted(tmp_path: Path) -> None:
+    def long(t: pd.DataFrame) -> pd.DataFrame:
+        rows = t.melt(["patient_id", "hour"], ["HR"], "channel", "value")
+        return rows.assign(value=rows.value.mask(rows.index == 3))
+
+    for name in ("series.csv", "series.parquet"):
+        series, found = read(tmp_path, long, name, form="long", channels=["HR"])
+        assert np.isnan(series.grid).sum() == 1
+        assert "1 rows of HR have no value and are left out" in found[0]
 
 
 def test_stays_without_rows_are_counted(tmp_path: Path) -> None:
