@@ -10,7 +10,8 @@ from ...core.config import FieldMap
 from ...core.errors import InputError, listed
 from ...core.fields import class_of
 from ...core.profile import Value
-from ...core.types import IntArray
+from ...core.remarks import remark
+from ...core.types import FloatArray, IntArray
 from ..dataset.rows import attempt
 from .domain import OTHER, Column, ColumnConfig
 
@@ -23,16 +24,30 @@ def encode(
     fields: Mapping[str, FieldMap],
     extra: Mapping[str, ColumnConfig],
     where: str,
+    tell: bool = False,
 ) -> IntArray:
-    """Codes of a raw table, (row, column). Raises one InputError for all columns and cells that will not do."""
+    """Codes of a raw table, (row, column); numbers outside the bins are counted in a remark where `tell`.
+
+    Raises one InputError for all columns and cells that will not do.
+    """
 
     def coded(column: Column) -> IntArray:
         mapping, config = fields.get(column.name), extra.get(column.name, ColumnConfig())
         places, values = distinct(table, column.name, mapping, config, where)
         at_column = f"{where}: {source_of(column.name, mapping, config)}"
-        return np.array(attempt(lambda v: _code_of(v, column, mapping, at_column), values))[places]
+        codes = np.array(attempt(lambda v: _code_of(v, column, mapping, at_column), values))[places]
+        if tell and column.kind == "number":
+            numbers = [np.nan if v is None else number_of(v, mapping, at_column) for v in values]
+            _tell_outside(np.array(numbers)[places], column, at_column)
+        return codes
 
     return np.array(attempt(coded, columns), dtype=np.int64).reshape(len(columns), len(table)).T.copy()
+
+
+def _tell_outside(numbers: FloatArray, column: Column, where: str) -> None:
+    low, high = column.edges[0], column.edges[-1]
+    if outside := int(((numbers < low) | (numbers > high)).sum()):
+        remark(f"{where}: {outside} values outside {low:g} to {high:g} count as the nearest that is inside")
 
 
 def source_of(name: str, mapping: FieldMap | None, config: ColumnConfig) -> str:

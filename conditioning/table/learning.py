@@ -78,7 +78,7 @@ def learn_table(config: DatasetConfig, root: Path, fit: "Fit") -> "Weights":
         table, {*sources, config.patient_id, config.split, config.record, *config.groups.values()}, where
     )
     # what cannot be read is refused here, before anything is charged
-    codes = encode(table, columns, config.fields, domains, name)
+    codes = encode(table, columns, config.fields, domains, name, tell=True)
     patients = len(codes)
     constraints = _constraints(options.constraints, columns, where)
     said: dict[str, Any] = {"privacy": "public"}

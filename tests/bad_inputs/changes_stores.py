@@ -177,7 +177,7 @@ def of_fhir(folder: str) -> list[Change]:
                     f"{kind}: {key} is {value!r:.16}",
                     OTHER,
                     line(kind, 1 if kind != "Condition" else 0, putting(key, value)),
-                    names[kind],
+                    (*names[kind], key),
                 )
                 for value in odd
             ]

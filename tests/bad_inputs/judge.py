@@ -116,10 +116,11 @@ def names(said: str, word: str) -> bool:
 
 
 def counts(text: str) -> dict[str, int]:
-    """What the output counts, by line's first word and noun."""
+    """What the output counts, by noun, and the line's first word where that heads it, as `train:`."""
     found: dict[str, int] = {}
     for line in text.splitlines():
-        first = line.partition(" ")[0] if line[:1].isalpha() else ""
+        first = line.partition(" ")[0]
+        first = first if first.endswith(":") else ""
         for number, noun in COUNT.findall(line):
             found[f"{first} {noun}".strip()] = int(number)
     return found

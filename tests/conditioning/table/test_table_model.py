@@ -17,6 +17,7 @@ from polyclinic.conditioning.table.mechanism import _PrivateTable, learn, mechan
 from polyclinic.conditioning.table.table_model import POPULATION, TableModel
 from polyclinic.core.config import FieldMap
 from polyclinic.core.errors import InputError
+from polyclinic.core.remarks import remarks
 from polyclinic.core.training.weights import Card
 
 SIZES = (2, 3, 2, 4, 3)
@@ -252,6 +253,14 @@ def table(**changes):
     cells = {"g": ["m", "f", "?"], "years": ["12", "80", None], "race": ["x", "q", None],
              "code": ["41", "50", "7"], "dose": ["-3", "0.5", "1"]}  # fmt: skip
     return pd.DataFrame({**cells, **changes})
+
+
+def test_numbers_outside_their_bins_are_counted():
+    with remarks(lambda text: None) as found:
+        encode(
+            table(dose=["-3", "0.5", "1e300"]), columns_of(FIELDS, EXTRA, "t"), FIELDS, EXTRA, "t", tell=True
+        )
+    assert list(found) == ["t: dose: 2 values outside 0 to 1 count as the nearest that is inside"]
 
 
 def test_cells_become_levels():
