@@ -2,12 +2,17 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from html import escape
 from importlib import resources
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...core.cohort.cohort import PATIENTS, Cohort
+from ...core.text import shown
 from .record_sets import DICOM, NDJSON, STORES, ZARR, record_sets, spdx, store_roots
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 FORMATS: Mapping[str, str | list[str]] = {  # ending of a file -> media type; the rest are bytes
     ".dcm": DICOM,
@@ -69,18 +74,34 @@ def croissant(cohort: Cohort, certificate: Mapping[str, Any]) -> dict[str, Any]:
 
 def datasheet(cohort: Cohort, certificate: Mapping[str, Any]) -> str:
     """A datasheet in Markdown: what is in the cohort, how it was made, what was measured, and what was not."""
+    return (
+        pages()
+        .get_template("datasheet.md.j2")
+        .render(
+            certificate=certificate,
+            policy=certificate["policy"],
+            population=cohort.manifest["population"],
+            modalities=cohort.manifest["modalities"],
+            about=_about(cohort, certificate),
+            verdict=lambda passed: "passed" if passed else "refused",
+        )
+    )
+
+
+def pages() -> "Environment":
+    """The engine of Markdown pages: names from data are text, no HTML and no cells of a table more."""
     from jinja2 import Environment, PackageLoader
 
-    pages = Environment(
-        loader=PackageLoader("polyclinic.app.governance", ""), trim_blocks=True, keep_trailing_newline=True
-    )
-    return pages.get_template("datasheet.md.j2").render(
-        certificate=certificate,
-        policy=certificate["policy"],
-        population=cohort.manifest["population"],
-        modalities=cohort.manifest["modalities"],
-        about=_about(cohort, certificate),
-        verdict=lambda passed: "passed" if passed else "refused",
+    def plain(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return escape(shown(value), quote=False).replace("|", "&#124;")
+
+    return Environment(
+        loader=PackageLoader("polyclinic.app.governance", ""),
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        finalize=plain,
     )
 
 

@@ -126,15 +126,28 @@ def read_card(path: Path) -> Card:
             if length > 10_000_000:
                 raise ValueError("header too long")
             header = read_json(file.read(length))
+        _require_whole(path, header, 8 + length)
         return Card.model_validate_json(header["__metadata__"][METADATA_KEY])
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the whole"
         raise InputError(f"{path}: its card is damaged: {key}: {first['msg']}") from None
-    except (struct.error, ValueError, KeyError, TypeError, UnicodeDecodeError):
+    except InputError:
+        raise
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError, UnicodeDecodeError):
         raise InputError(
             f"{path}: not a Polyclinic weight file; expected safetensors with a card, as `polyclinic train` writes"
         ) from None
+
+
+def _require_whole(path: Path, header: Any, begins: int) -> None:
+    """Raises InputError for a file that is longer or shorter than its header says."""
+    ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+    if path.stat().st_size != (expected := begins + max(ends, default=0)):
+        raise InputError(
+            f"{path}: damaged weight file: expected {expected:,} bytes, as its header says, "
+            f"got {path.stat().st_size:,}; copy it again"
+        )
 
 
 def load(path: Path) -> Weights:

@@ -9,7 +9,7 @@ from polyclinic.core.config import load, parse
 from polyclinic.core.errors import InputError
 from polyclinic.eval.gate import judge
 from polyclinic.eval.policy import Policy
-from polyclinic.eval.verdict import ONE, TWO, Check, grouped
+from polyclinic.eval.verdict import ONE, TWO, Check, Verdict, grouped
 
 KEYS = {role: {letter * 64} for role, letter in zip(("owner", "steward"), "ab", strict=True)}
 MANIFEST = {"patients": 120, "modalities": {"imaging": {"with_record": 120}, "signals": {"with_record": 120}}}
@@ -177,6 +177,14 @@ def test_nothing_at_all_never_passes(scores):
     assert not decide(scores).passed
     everything = judge(policy(may_be_unmeasured=["*"]), {"patients": None, "modalities": {}}, scores, [], {})
     assert not everything.passed
+
+
+def test_a_check_without_a_figure_has_not_passed():
+    for at_most in (True, False):
+        check = Check("ks/ecg", ONE, "ECG: KS", None, 0.5, at_most=at_most)
+        assert not check.passed
+        assert check.to_dict()["passed"] is False
+        assert not Verdict("mine", (check, check), ("*",)).passed
 
 
 def test_a_policy_says_what_may_be_unmeasured():

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from polyclinic.app.governance.croissant import croissant
+from polyclinic.app.governance.croissant import croissant, pages
 from polyclinic.app.governance.record_sets import spdx
 from polyclinic.core.modality import Record
 from polyclinic.core.profile import PatientProfile, uid_for
@@ -127,3 +127,9 @@ def test_a_changed_table_is_noticed_when_it_is_read(tmp_path: Path) -> None:
     assert not described.metadata.ctx.issues.errors
     with pytest.raises(Exception, match=r"patients\.parquet"):
         list(described.records("patients"))
+
+
+def test_names_are_text_in_a_markdown_page() -> None:
+    made = pages().from_string("| <b>{{ name }}</b> | {{ 0.5 }} |\n")
+    said = made.render(name="<script>alert(1)</script> a|b \x1b[31m")
+    assert said == "| <b>&lt;script&gt;alert(1)&lt;/script&gt; a&#124;b \\x1b[31m</b> | 0.5 |\n"
