@@ -50,6 +50,7 @@ def main() -> None:
     """Run a command and exit; a user's error is one line on stderr. SIGTERM ends it as Ctrl-C does."""
     try:
         with remarks(_say), _terminated(), of_the_machine():
+            _require_values(sys.argv[1:])
             code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except UsageError as error:
         _fail(error.format_message(), 2)
@@ -60,6 +61,15 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         _fail("stopped", INTERRUPTED)
     sys.exit(code or 0)
+
+
+def _require_values(words: list[str]) -> None:
+    """Raises InputError for an empty word: as a path it would be the working directory."""
+    for before, word in zip(["", *words], words, strict=False):
+        option, equals, value = word.partition("=")
+        if not word.strip() or (equals and option.startswith("--") and not value.strip()):
+            name = option if equals else before if before.startswith("-") else "an argument"
+            raise InputError(f"{name}: expected a value, got an empty one; leave it out for its default")
 
 
 @contextmanager

@@ -93,7 +93,8 @@ class TrainingSet:
 
     `records[i]` is the path (or row key) of row i, `profiles[i].patient_id` its patient. Several rows
     may belong to one patient. `options` are the folder's modality-specific settings; `vocabulary` holds the
-    fields that the folder declares, beyond those that ship.
+    fields that the folder declares, beyond those that ship. `others` are records of the table's other rows, None where
+    they are not known.
     """
 
     root: Path
@@ -104,6 +105,7 @@ class TrainingSet:
     split: str
     options: Mapping[str, Any] = field(default_factory=dict)
     vocabulary: Vocabulary = SHIPPED
+    others: frozenset[str] | None = None
 
     def __len__(self) -> int:
         return len(self.records)

@@ -111,6 +111,7 @@ def open_store(path: Path) -> Iterator[Any]:
     """
     import h5py
     import zarr
+    from anndata._io.specs.registry import IORegistryError  # for an encoding that it does not know
 
     try:
         if path.suffix == ".zarr":
@@ -122,7 +123,7 @@ def open_store(path: Path) -> Iterator[Any]:
                 yield file
     except InputError:
         raise
-    except (KeyError, ValueError, OSError, RuntimeError, TypeError, AttributeError) as error:
+    except (KeyError, ValueError, OSError, RuntimeError, TypeError, AttributeError, IORegistryError) as error:
         detail = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: cannot be read as AnnData or MuData ({detail})") from None
     except MemoryError as error:

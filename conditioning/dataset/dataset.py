@@ -23,7 +23,7 @@ def read_training_set(config: DatasetConfig, root: Path, split: str, private: bo
     """Rows of one split ("train" or "test") of a folder described by a dataset.yaml.
 
     The patients come from a table, or from the tags of DICOM files with or without one. A set with neither
-    is one that its modality lists itself (every row a patient, with the constants alone known).
+    is of archives that its modality lists itself, options.npz (every row a patient, with the constants alone known).
     Classes and ranges of declared fields that are not stated are learnt from the table, unless it is `private`.
     Raises InputError: missing folder, table, column, a value out of range, a patient in both splits.
     """
@@ -36,10 +36,16 @@ def read_training_set(config: DatasetConfig, root: Path, split: str, private: bo
     fields = tuple(dict.fromkeys([*from_tags, *config.fields, *config.constants]))
     known = vocabulary_of(config, folder, name, private)
     require_fields(fields, known, f"{name}: fields")
+    others: frozenset[str] | None = None
     if config.dicom:
         rows = dicom_rows(config, config.dicom, folder, split, known)
     elif config.table:
-        rows = table_rows(config, config.table, folder, split, known)
+        rows, others = table_rows(config, config.table, folder, split, known)
+    elif "npz" not in config.options:
+        raise InputError(
+            f"{folder}: needs a table of records (`table: FILE` in dataset.yaml), or `dicom: PATTERN`; images in "
+            "archives need options: {npz: PATTERN}"
+        )
     else:
         constants = known.with_values(PatientProfile("*"), config.constants, name)
         options = {**config.options, "constants": constants}
@@ -51,7 +57,7 @@ def read_training_set(config: DatasetConfig, root: Path, split: str, private: bo
     ):  # a field that tags could hold, and no file does, is none of the set; one patient could tell
         stated = {*config.fields, *config.constants}
         fields = tuple(n for n in fields if n in stated or any(p.get(n) is not None for p in profiles))
-    return TrainingSet(folder, source, records, profiles, fields, split, config.options, known)
+    return TrainingSet(folder, source, records, profiles, fields, split, config.options, known, others)
 
 
 def vocabulary_of(config: DatasetConfig, folder: Path, where: str, private: bool = False) -> Vocabulary:
@@ -79,8 +85,10 @@ def vocabulary_of(config: DatasetConfig, folder: Path, where: str, private: bool
     return known.settle(settled)
 
 
-def table_rows(config: DatasetConfig, name: str, folder: Path, split: str, known: Vocabulary) -> list[Row]:
-    """Rows of a table, one split. Raises InputError."""
+def table_rows(
+    config: DatasetConfig, name: str, folder: Path, split: str, known: Vocabulary
+) -> tuple[list[Row], frozenset[str]]:
+    """Rows of a table, one split, and the records of the others. Raises InputError."""
     table, where = read_table(folder / name), str(folder / name)
     needed = [config.record, config.patient_id, *([config.split] if config.split else [])]
     wanted = [(column, "") for column in [*needed, *config.groups.values()]]
@@ -106,4 +114,5 @@ def table_rows(config: DatasetConfig, name: str, folder: Path, split: str, known
             groups_of(cells, config),
         )
 
-    return attempt(row_of, zip(table.index + 2, table.to_dict("records"), strict=True))
+    rows = attempt(row_of, zip(table.index + 2, table.to_dict("records"), strict=True))
+    return rows, frozenset(whole[config.record]) - {row.record for row in rows}

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 import pandas as pd
 
-from ...core.config import read_json
+from ...core.config import LARGEST, read_json
 from ...core.errors import InputError
 from ...core.paths import require_file
 from ...core.remarks import remark
@@ -58,7 +58,7 @@ def read_fhir(folder: Path, key: str, wanted: list[str]) -> pd.DataFrame:
     born: dict[str, str] = {}
     for where, patient in _resources(folder, "Patient"):
         own = patients.add(patient, where)
-        rows[own] = {key: own, "gender": patient.get("gender"), **absent(wanted)}
+        rows[own] = {key: own, "gender": _text(patient, "gender", where) or None, **absent(wanted)}
         born[own] = _text(patient, "birthDate", where)
     if not rows:
         raise InputError(f"{folder / 'Patient.ndjson'}: holds no patients")
@@ -78,7 +78,7 @@ def read_fhir(folder: Path, key: str, wanted: list[str]) -> pd.DataFrame:
             if f"{CONDITION}{code}" in rows[name]:
                 rows[name][f"{CONDITION}{code}"] = 1
     for where, observation in _resources(folder, "Observation"):
-        if observation.get("status") in NOT_MEASURED:
+        if _text(observation, "status", where) in NOT_MEASURED:
             dropped["observations entered in error or cancelled"] += 1
             continue
         if (name := patients.of(observation, where)) is None:
@@ -268,6 +268,10 @@ def _number(resource: Resource, where: str) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputError(f"{where}: the value of a Quantity must be a number, got {value!r}")
+    if not abs(value) <= LARGEST:
+        raise InputError(
+            f"{where}: the value of a Quantity must be a number of at most {LARGEST:g}, got more"
+        )
     return value
 
 

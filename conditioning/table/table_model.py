@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...core.errors import InputError
+from ...core.errors import InputError, first_line
 from ...core.fields import Declaration
 from ...core.types import AnyArray, FloatArray, IntArray
 from .constraints import Constraint, enforce, violated
@@ -282,11 +282,28 @@ class TableModel:
             merges = tuple(
                 LevelMerge(tensors[f"group.{k}"], tensors[f"share.{k}"]) for k in range(len(columns))
             )
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: damaged table model: {type(error).__name__}") from None
-        factors: dict[Columns, FloatArray] = {
-            tuple(int(part) for part in name.split(".")[1:]): tensor
-            for name, tensor in tensors.items()
-            if name.startswith("factor.")
-        }
+            factors: dict[Columns, FloatArray] = {
+                tuple(int(part) for part in name.split(".")[1:]): tensor
+                for name, tensor in tensors.items()
+                if name.startswith("factor.")
+            }
+            _require_shapes(columns, merges, factors)
+        except (SafetensorError, LookupError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: damaged table model: {first_line(error)}") from None
         return cls(columns, GraphicalModel(merges, factors), card.declared, couplings, constraints)
+
+
+def _require_shapes(
+    columns: Sequence[Column], merges: Sequence[LevelMerge], factors: Mapping[Columns, FloatArray]
+) -> None:
+    """Raises ValueError where levels, shares and factors of a file do not fit each other, or are no numbers."""
+    for column, merge in zip(columns, merges, strict=True):
+        if merge.group.shape != (column.size,) or merge.share.shape != (column.size,):
+            raise ValueError(f"{column.name} has {column.size} levels, its tensors have others")
+        if merge.group.dtype.kind != "i" or merge.group.min() < 0 or not (merge.share >= 0).all():
+            raise ValueError(f"{column.name}: expected groups and shares from 0 on")
+    for group, factor in factors.items():
+        if factor.shape != tuple(merges[place].size for place in group):
+            raise ValueError(f"the factor {group} is of another shape than its columns")
+        if np.isnan(factor).any():
+            raise ValueError(f"the factor {group} holds NaN")

@@ -60,6 +60,8 @@ class Chain:
 
     def __init__(self, path: Path, what: str, kept_head: bool = False) -> None:
         self.path, self.what = path, what
+        if not path.name:
+            raise InputError(f"{path}: expected the name of a file, got a folder")
         self.head_file = path.with_name(path.name + ".head") if kept_head else None
 
     def lines(self) -> list[Line]:

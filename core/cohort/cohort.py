@@ -18,6 +18,7 @@ from typing import Any
 from ..config import read_json
 from ..errors import InputError
 from ..instance_name import stem_of
+from ..limits import SEED
 from ..modality import Modality
 from ..paths import require_file
 from ..pipeline import Patient
@@ -111,7 +112,7 @@ class Cohort:
         asked = _manifest(header)
         if difference := _difference(_settings(cohort.manifest), _settings(asked)):
             raise InputError(
-                f"{folder}: cannot resume, {difference}; ask for the same, or choose another folder"
+                f"{folder}: cannot resume, {_shortly(difference)}; ask for the same, or choose another folder"
             )
         if cohort.complete:
             shutil.rmtree(folder / PENDING, ignore_errors=True)
@@ -369,7 +370,7 @@ def _manifest(header: Mapping[str, Any]) -> dict[str, Any]:
 
 _KEYS: dict[str, tuple[type, ...]] = {
     "status": (str,), "patients": (int,), "modalities": (dict,), "files": (dict,), "weights": (dict,), "draw": (dict,),
-    "labels": (list,), "use": (dict,), "watermark": (dict,),
+    "labels": (list,), "use": (dict,), "watermark": (dict,), "seed": (int,), "population": (dict,),
 }  # fmt: skip
 
 
@@ -379,6 +380,8 @@ def _require_keys(manifest: Mapping[str, Any], path: Path) -> None:
         "status",
         "patients",
         "modalities",
+        "seed",
+        "population",
         *(["files"] if manifest.get("status") == "complete" else []),
     ):
         if key not in manifest:
@@ -391,6 +394,8 @@ def _require_keys(manifest: Mapping[str, Any], path: Path) -> None:
             )
     if not 0 < manifest["patients"] <= MOST_PATIENTS or manifest["status"] not in ("complete", "incomplete"):
         raise InputError(f"{path}: damaged: patients or status is not what a cohort has")
+    if not SEED.low <= manifest.get("seed", 0) <= SEED.high:
+        raise InputError(f"{path}: damaged: expected a seed of 64 bits")
     entries = manifest.get("files", {}).values()
     if not all(isinstance(e, dict) and isinstance(e.get("bytes"), int) and "sha256" in e for e in entries):
         raise InputError(f"{path}: damaged: files: expected bytes and sha256 of each file")
@@ -407,6 +412,10 @@ def _settings(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """What two runs must share: all of the header but where weights lie, of the modalities their names."""
     kept = {key: value for key, value in manifest.items() if key not in ("status", "files", "use")}
     return {**kept, "modalities": sorted(manifest["modalities"])}
+
+
+def _shortly(text: str) -> str:
+    return text if len(text) < 600 else f"{text[:600]}..."
 
 
 def _difference(there: Any, asked: Any, key: str = "") -> str | None:

@@ -127,7 +127,7 @@ class FeatureSpace:
 
     def __init__(self, path: Path) -> None:
         weights = load(path)
-        self.net = FeatureNet(FeatureModel(**weights.card.model))
+        self.net = FeatureNet(parse(FeatureModel, weights.card.model, f"weights {weights.card.name}: model"))
         restore(self.net, weights)
         self.net.eval()
 

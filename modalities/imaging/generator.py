@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from ...core.condition import field_of, select
+from ...core.config import parse
 from ...core.fields import BY_NAME, Field
 from ...core.identity import identified
 from ...core.modality import Batch, Record
@@ -65,7 +66,9 @@ class ImageGenerator:
         self.matching = HistogramMatching.restore(maps) if maps else None
         self.upsampler = None
         if upsampler is not None:
-            self.upsampler = Upsampler(UpsamplerModel(**upsampler.card.model))
+            self.upsampler = Upsampler(
+                parse(UpsamplerModel, upsampler.card.model, f"weights {upsampler.card.name}: model")
+            )
             restore(self.upsampler, upsampler)
         self.by = "a diffusion model" if self.cosine is None else "a model of cosine coefficients"
         self.finer = f", enlarged {FACTOR} times by weights {upsampler.card.name}" if upsampler else ""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...core.condition import FieldDropout
-from ...core.config import Settings
+from ...core.config import Settings, parse
 from ...core.errors import InputError
 from ...core.remarks import remark
 from ...core.training.weights import Card, Weights
@@ -129,7 +129,9 @@ class Shows(Settings):
 
 def shows_of(card: Card) -> Shows:
     """What a model's images are of; cards that name no body part are of the chest."""
-    return Shows(**{"body_part": CHEST, **card.model.get("shows", {})})
+    return parse(
+        Shows, {"body_part": CHEST, **card.model.get("shows", {})}, f"weights {card.name}: model.shows"
+    )
 
 
 def network_of(card: Card) -> ImageModel:

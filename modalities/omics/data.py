@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from ...core.config import Settings, parse
 from ...core.errors import InputError
 from ...core.modality import Record, TrainingSet
-from ...core.paths import file_name
+from ...core.paths import below, file_name
 from ...core.types import BoolArray, Float32Array
 from .classes import classes_of, of_breast
 from .followup import Columns, FollowUp, read_followup
@@ -150,7 +150,7 @@ def _source(given: str | Source, options: Options) -> Source:
 
 
 def _assay(data: TrainingSet, name: str, source: Source) -> Assay:
-    path = data.root / source.file
+    path = below(data.root, source.file, f"{data.root / 'dataset.yaml'}: options.assays.{name}")
     matrix = read_matrix(path, data.records, name, source)
     if not matrix.symbols:
         raise InputError(f"{path}: the assay {name} has no features")

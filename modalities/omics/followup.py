@@ -8,6 +8,7 @@ import numpy as np
 from ...core.config import Settings
 from ...core.errors import InputError
 from ...core.modality import TrainingSet
+from ...core.paths import below
 from ...core.tables import read_table
 from ...core.types import BoolArray, FloatArray
 
@@ -47,7 +48,7 @@ def read_followup(data: TrainingSet, columns: Columns) -> FollowUp:
     Raises InputError: no such file or column; a record that is there twice; a time that is no number; an event
     that is neither 1 nor 0.
     """
-    path = data.root / columns.file
+    path = below(data.root, columns.file, f"{data.root / 'dataset.yaml'}: options.survival.file")
     table = read_table(path).astype(object)
     key = columns.key or str(table.columns[0])
     for name in (key, columns.time, columns.event):

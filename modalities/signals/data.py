@@ -21,7 +21,7 @@ def read_vitals(data: TrainingSet, rows: int | None = None) -> list[Record]:
     """
     from .vitals.series import read_series
 
-    series = read_series(data.root, data.records, data.options, rows, data.vocabulary)
+    series = read_series(data.root, data.records, data.options, rows, data.vocabulary, data.others)
     said = chart_facts(series.channels, series.step_hours)
     return [
         Record(

@@ -33,7 +33,7 @@ def vitals(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"patient_id": f"s{i}", "hour": hour, "HR": 70 + 30 * (i % 2), "O2Sat": 97, "Temp": 37, "SBP": 120, "MAP": 83,
          "DBP": 65, "Resp": 16}
         for i in range(20)
-        for hour in range(1, HOURS + 3)
+        for hour in range(1, HOURS + 1)
     ]  # fmt: skip
     rows = [{"record": f"s{i}", "patient_id": f"s{i}", "delirium": i % 2} for i in range(20)]
     (data := place / "data").mkdir()

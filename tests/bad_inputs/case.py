@@ -36,12 +36,15 @@ class Base:
 
 @dataclass(frozen=True)
 class Change:
-    """What spoils a base: an edit of its files, or other arguments. `says`: words of which the answer has one."""
+    """What spoils a base: an edit of its files, or other arguments.
+
+    `says`: words of which the answer has one, or groups of texts, of one of which it has all.
+    """
 
     name: str
     expect: str
     edit: Edit
-    says: tuple[str, ...] = ()
+    says: tuple[str | tuple[str, ...], ...] = ()
     argv: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:

@@ -190,7 +190,7 @@ def of_weights(file: str, deep: bool = True) -> list[Change]:
         Change(f"{file}: a tensor less", REFUSED, tensors(lambda all_: dict(list(all_.items())[1:])), name),
         Change(
             f"{file}: tensors turned",
-            REFUSED,
+            OTHER,  # square ones fit as they are
             tensors(lambda all_: {k: v.T.contiguous() if v.ndim == 2 else v for k, v in all_.items()}),
             name,
         ),

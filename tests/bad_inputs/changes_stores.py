@@ -75,7 +75,8 @@ def of_zarr(store: str) -> list[Change]:
         Change(
             f"{store}: {part}: {key} is {value!r:.40}",
             OTHER
-            if key in ("fill_value", "attributes") or (key, value) == ("data_type", "int8")
+            if key in ("fill_value", "attributes")
+            or (key, value) in (("data_type", "int8"), ("data_type", "string"))
             else REFUSED,
             meta(part, key, value),
             name,

@@ -315,7 +315,7 @@ def of_parquet(file: str) -> list[Change]:
         "ages are lists": (REFUSED, lambda t: t.assign(years=[[50]] * len(t))),
         "ages are mappings": (REFUSED, lambda t: t.assign(years=[{"a": 1}] * len(t))),
         "ages are booleans": (OTHER, lambda t: t.assign(years=True)),
-        "ages are bytes": (REFUSED, lambda t: t.assign(years=[b"50"] * len(t))),
+        "ages are bytes": (OTHER, lambda t: t.assign(years=[b"50"] * len(t))),
         "ages are text": (HARMLESS, lambda t: t.assign(years=t["years"].astype(str))),
         "ages are infinite": (REFUSED, lambda t: t.assign(years=np.inf)),
         "ages are all missing": (OTHER, lambda t: t.assign(years=np.nan)),
@@ -347,7 +347,7 @@ def of_series(file: str, value: str) -> list[Change]:
         "an hour infinite": (TOLD, cell("hour", [3], "inf")),
         "an hour of 1e300": (TOLD, cell("hour", [3], "1e300")),
         "an hour a word": (TOLD, cell("hour", [3], "later")),
-        "negative hours": (TOLD, lambda t: t.assign(hour=(t["hour"].astype(float) - 3).astype(str))),
+        "negative hours": (HARMLESS, lambda t: t.assign(hour=(t["hour"].astype(float) - 3).astype(str))),
         "half hours": (TOLD, lambda t: t.assign(hour=(t["hour"].astype(float) / 2).astype(str))),
         "hours as dates": (
             OTHER,

@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from polyclinic.core.text import shown
+
 from .case import HARMLESS, OTHER, REFUSED, Change, Edit
 from .changes_files import content
 
@@ -104,11 +106,17 @@ def _words(place: Place, file: str) -> tuple[str, ...]:
     return (Path(file).name, *(str(key) for key in place if isinstance(key, str)))
 
 
-def _path(file: str, in_json: str) -> tuple[str, ...]:
-    """The path that the value makes in the file's folder: a line that names it names a file."""
+def _path(file: str, text: str) -> tuple[str | tuple[str, ...], ...]:
+    """The path that the value makes in the file's folder, or the value beside another file of the folder."""
     folder = str(Path(file).parent)
-    value = json.loads(in_json) if in_json.startswith('"') else ""
-    return (f"{folder}/{value[:40]}",) if folder != "." and len(value) > 3 and value.isprintable() else ()
+    try:
+        value = yaml.safe_load(text)  # JSON is YAML too
+    except (yaml.YAMLError, ValueError):
+        return ()
+    if folder == "." or not isinstance(value, str):
+        return ()
+    path = value if value.startswith("/") else f"{folder}/{' '.join(shown(value).split())[:40]}"
+    return (*((path,) if value.strip() else ()), (f"{folder}/", shown(repr(value))))
 
 
 def of_values(
@@ -132,7 +140,7 @@ def of_values(
                     f"{file}: {'.'.join(map(str, place))} is {name}",
                     OTHER if loose else expect,
                     _with_raw(file, put(values, place, MARK), text, as_json),
-                    (*_words(place, file), *_path(file, in_json)),
+                    (*_words(place, file), *_path(file, text)),
                 )
             )
     return changes

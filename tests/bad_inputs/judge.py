@@ -86,7 +86,7 @@ def _refused(case: Case, found: Outcome, new: list[str]) -> Verdict:
     if len(said) > LONGEST or len(said) < 10:
         return Verdict("unclear", f"a line of {len(said)} characters: {said[:200]}")
     if case.change.says and not any(names(said, word) for word in case.change.says):
-        return Verdict("unclear", f"names none of {', '.join(case.change.says[:6])}: {said[:300]}")
+        return Verdict("unclear", f"names none of {', '.join(map(str, case.change.says[:6]))}: {said[:300]}")
     return Verdict("refused", said)
 
 
@@ -110,8 +110,13 @@ def _done(case: Case, found: Outcome, valid: Outcome, new: list[str]) -> Verdict
     return Verdict("done", "taken as it is")
 
 
-def names(said: str, word: str) -> bool:
-    """Whether a line has a word (a file, a field) as a whole word, or its plural: `low` is not in `below`."""
+def names(said: str, word: str | tuple[str, ...]) -> bool:
+    """Whether a line has a word (a file, a field) as a whole word, or its plural: `low` is not in `below`.
+
+    Of a group of texts it has all, as they stand.
+    """
+    if isinstance(word, tuple):
+        return all(text in said for text in word)
     return re.search(rf"(?<!\w){re.escape(word)}s?(?!\w)", said, re.IGNORECASE) is not None
 
 
@@ -147,8 +152,11 @@ def _strays(case: Case, found: Outcome) -> list[str]:
     changed = {name for name, _ in set(found.before.items()) ^ set(found.after.items())}
     if "." in named:  # an output folder is asked for here
         changed = {name for name in changed if name.startswith("..")}
+    above = {str(place) for path in named for place in Path(path).parents}  # folders that an output is in
     return sorted(
-        name for name in changed if not any(name == path or name.startswith(f"{path}/") for path in allowed)
+        name
+        for name in changed - above
+        if not any(name == path or name.startswith(f"{path}/") for path in allowed)
     )
 
 

@@ -1,6 +1,7 @@
 """Images as scanners and converters leave them: the picture is the right one, or one line says why not."""
 
 import struct
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+from PIL import Image
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
@@ -17,6 +19,8 @@ from polyclinic.core.errors import InputError
 from polyclinic.core.profile import PatientProfile
 from polyclinic.core.remarks import remarks
 from polyclinic.modalities.imaging.formats.dicom import frames, read_dataset
+from polyclinic.modalities.imaging.formats.files import _bytes_of_rows
+from polyclinic.modalities.imaging.formats.files import frames as pictures
 from polyclinic.modalities.imaging.formats.nifti import slices_of
 from polyclinic.modalities.imaging.frame import Levels, Slices
 from polyclinic.modalities.imaging.gaussian_prior import require_classes
@@ -146,3 +150,26 @@ def test_the_prior_is_of_the_sets_that_say_so_or_of_all(marked: tuple[bool, bool
     parts = [SimpleNamespace(options={"prior": True} if mark else {}) for mark in marked]
     images: Any = SimpleNamespace(parts=parts, origin=np.array([0, 0, 1]))
     assert np.flatnonzero(fits_prior(images)).tolist() == rows
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "1", "LA", "RGBA", "P", "I;16"])
+def test_a_png_that_lacks_rows_is_refused_and_a_whole_one_read(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "a.png"
+    grey = Image.fromarray(np.arange(13 * 9, dtype=np.uint8).reshape(13, 9))
+    grey.convert(mode).save(path)
+    whole = path.read_bytes()
+    assert len(list(pictures(path, Levels(), Slices(), "axial"))) == 1
+    begin = whole.index(b"IDAT")
+    (length,) = struct.unpack(">I", whole[begin - 4 : begin])
+    rows = zlib.decompress(whole[begin + 4 : begin + 4 + length])
+    cut = b"IDAT" + zlib.compress(rows[: len(rows) // 2])
+    packed = struct.pack(">I", len(cut) - 4) + cut + struct.pack(">I", zlib.crc32(cut))
+    path.write_bytes(whole[: begin - 4] + packed + whole[begin + 8 + length :])
+    with pytest.raises(InputError, match=r"a.png: .*its pixels are cut"):
+        list(pictures(path, Levels(), Slices(), "axial"))
+
+
+def test_the_rows_of_an_interlaced_png_add_up() -> None:
+    for width, height in ((1, 1), (3, 5), (8, 8), (33, 47)):
+        pixels = _bytes_of_rows(width, height, 8, 1) - _bytes_of_rows(width, height, 8, 0)
+        assert 0 <= pixels <= height + 7  # the same pixels, and a byte more for each row of a pass

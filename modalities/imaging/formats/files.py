@@ -66,6 +66,8 @@ def _pictures(path: Path, levels: Levels, slices: Slices) -> Iterator[Frame]:
         raise InputError(f"{path}: no such file; expected a PNG, JPEG, TIFF or BMP image")
     try:
         with Image.open(path) as file:
+            if file.format == "PNG":
+                _require_rows(path)
             count = getattr(file, "n_frames", 1)
             for page in slices.of(count):
                 file.seek(page)
@@ -88,3 +90,49 @@ def _pictures(path: Path, levels: Levels, slices: Slices) -> Iterator[Frame]:
         struct.error,
     ) as error:  # fmt: skip
         raise InputError(f"{path}: expected an image file, cannot read it ({first_line(error)})") from None
+
+
+PASSES = (
+    (8, 8, 0, 0),
+    (8, 8, 4, 0),
+    (4, 8, 0, 4),
+    (4, 4, 2, 0),
+    (2, 4, 0, 2),
+    (2, 2, 1, 0),
+    (1, 2, 0, 1),
+)  # of Adam7
+BY_PALETTE = 3  # a colour type
+SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # a pixel's, by colour type
+
+
+def _require_rows(path: Path) -> None:
+    """Raises EOFError for a PNG without its palette, or whose pixels end before its last row: Pillow 12 shows both.
+
+    Source: Portable Network Graphics, third edition, 7.2 and 8.1.
+    """
+    unpacked, expected, palette, stream = 0, 0, True, zlib.decompressobj()
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
+            length, kind = struct.unpack(">I4s", head)
+            palette |= kind == b"PLTE"
+            content = file.read(length) if kind in (b"IHDR", b"IDAT") else b""
+            file.seek(length - len(content) + 4, 1)  # what is left of it, and its checksum
+            if kind == b"IHDR":
+                width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", content)
+                expected = _bytes_of_rows(width, height, depth * SAMPLES.get(colour, 1), interlaced)
+                palette = colour != BY_PALETTE
+            while kind == b"IDAT" and content and unpacked < expected:  # a bomb unpacks no further
+                unpacked += len(stream.decompress(content, 1 << 20))
+                content = stream.unconsumed_tail
+    if not palette:
+        raise EOFError("its palette is missing")
+    if unpacked < expected:
+        raise EOFError(f"its pixels are cut: {unpacked:,} bytes of {expected:,}")
+
+
+def _bytes_of_rows(width: int, height: int, bits: int, interlaced: int) -> int:
+    """Of all rows of an image of so many bits a pixel, each row with the byte that names its filter."""
+    passes = PASSES if interlaced else ((1, 1, 0, 0),)
+    sizes = [(-(-(width - x) // across), -(-(height - y) // down)) for across, down, x, y in passes]
+    return sum(rows * (1 + (columns * bits + 7) // 8) for columns, rows in sizes if rows > 0 and columns > 0)

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from ....core.condition import field_of, select
+from ....core.config import parse
 from ....core.errors import InputError
 from ....core.fields import Vocabulary
 from ....core.modality import Conditioner
@@ -55,7 +56,7 @@ def restricted(
     whole = [model.draw(rng, row) for row in code]
     drawn = [Morphology(turn @ m.beat, m.fiducials, of_leads(m.noise, turn)) for m in whole]
     beats, noises = [m.beat for m in drawn], [m.noise for m in drawn]
-    shape = EcgModel(**weights.card.model["network"])
+    shape = parse(EcgModel, weights.card.model.get("network"), f"weights {weights.card.name}: model.network")
     counts = {name: getattr(shape, name) for name in (*WAVES, "noise")}
     space = MorphologySpace.of(beats, noises, counts, KEPT)
     scores = space.scores(beats, noises)

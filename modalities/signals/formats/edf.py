@@ -102,6 +102,8 @@ class EdfFormat:
 
         if not path.is_file():
             raise InputError(f"{path}: no such file; expected an EDF file")
+        if _is_bdf(path):
+            raise InputError(f"{path}: expected an EDF file of 16 bits, got BDF of 24; convert it to EDF")
         if _lasts_nothing(path):
             raise InputError(
                 f"{path}: expected data records that last, got a duration of 0 s: no sampling rate follows"
@@ -141,6 +143,11 @@ class EdfFormat:
             tuple(signal.sampling_frequency for signal in signals),
             values,
         )
+
+
+def _is_bdf(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(8) == b"\xffBIOSEMI"
 
 
 def _lasts_nothing(path: Path) -> bool:

@@ -45,13 +45,23 @@ def signal_names(path: Path) -> tuple[list[str], list[str]]:
     if words and "/" in words[0]:
         found: dict[tuple[str, int], str] = {}
         for segment in dict.fromkeys(name for name, length, *_ in segments if name != "~" and int(length)):
+            _require_single(path.with_name(segment))
             own, units = signal_names(path.with_name(segment))
             for key, unit in zip(_numbered(own), units, strict=True):
                 found.setdefault(key, unit)
         return [name for name, _ in found], list(found.values())
     try:
         header = wfdb.rdheader(str(path))
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, ArithmeticError) as error:
+    except (
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        OSError,
+        ArithmeticError,
+        MemoryError,
+    ) as error:
         raise InputError(
             f"{path}: expected the header of a WFDB record, cannot read it ({first_line(error)})"
         ) from None
@@ -76,7 +86,16 @@ def opened(path: Path, physical: bool) -> Any:
         absent = [path.parent / name for name in names if not (path.parent / name).is_file()]
         record = None if absent else wfdb.rdrecord(str(path), physical=physical, smooth_frames=False)
     # what wfdb raises for a bad header line, a short signal file and an unknown format
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, ArithmeticError) as error:
+    except (
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        OSError,
+        ArithmeticError,
+        MemoryError,
+    ) as error:
         raise InputError(
             f"{path}: expected a whole WFDB record, cannot read it ({first_line(error)}); copy it again"
         ) from None
@@ -108,6 +127,8 @@ def _record_line(path: Path) -> tuple[list[str], list[list[str]]]:
         raise InputError(f"{header}: expected a sampling rate above 0 Hz, got {rate!r}")
     if len(words) > 3 and not re.fullmatch(r"\d+", words[3]):
         raise InputError(f"{header}: expected a whole number of samples, got {words[3][:40]!r}")
+    if words and "/" in words[0] and path.name in (name for name, *_ in rest):
+        raise InputError(f"{header}: expected records of one segment as its segments, it names itself")
     if words and "/" in words[0] and (away := [name for name, *_ in rest if Path(name).name != name]):
         raise InputError(f"{header}: expected the names of segments beside it, got {away[0][:40]!r}")
     return words, rest
@@ -123,6 +144,13 @@ def _require_gain(word: str, path: Path) -> None:
         )
 
 
+def _require_single(path: Path) -> None:
+    """Raises InputError for a segment that has segments, which might be the record itself."""
+    words, _ = _record_line(path)
+    if words and "/" in words[0]:
+        raise InputError(f"{path}.hea: expected a record of one segment, as it is a segment itself")
+
+
 def _joined(path: Path, segments: Sequence[list[str]], raw: bool) -> Tracing:
     """The segments of a record one after the other, NaN in its gaps (`~`). wfdb 4.3.1 fails on gaps.
 
@@ -134,8 +162,10 @@ def _joined(path: Path, segments: Sequence[list[str]], raw: bool) -> Tracing:
     for name, length, *_ in segments:
         if int(length) == 0:  # the layout of records whose signals vary
             continue
-        if name != "~" and not path.with_name(f"{name}.hea").is_file():
-            raise InputError(f"{path.with_name(name)}.hea: no such file; {path.name}.hea names it")
+        if name != "~":
+            if not path.with_name(f"{name}.hea").is_file():
+                raise InputError(f"{path.with_name(name)}.hea: no such file; {path.name}.hea names it")
+            _require_single(path.with_name(name))
         parts.append(int(length) if name == "~" else tracing(path.with_name(name), raw))
     whole = [part for part in parts if isinstance(part, Tracing)]
     if not whole:

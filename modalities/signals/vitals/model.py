@@ -141,7 +141,7 @@ class VitalsSampler:
         hours: int | None = None, ends: bool = True, levels: Levels = "profile",
     ) -> None:  # fmt: skip
         self.card, self.columns = weights.card, columns
-        self.shape = VitalsModel(**weights.card.model)
+        self.shape = parse(VitalsModel, weights.card.model, f"weights {weights.card.name}: model")
         self.trajectory, self.hours, self.ends = trajectory or Trajectory(), hours or self.shape.hours, ends
         self.levels = levels
         self.lattice = self.shape.lattice

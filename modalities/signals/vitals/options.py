@@ -14,6 +14,7 @@ from ....core.remarks import remark
 from ..channels import CHANNELS, VITALS, Channel
 
 MOST = 64  # channels
+OF_ANY = ("modality", "kind", "reference", "constants")  # options of folders of any records
 Form = Literal["wide", "long", "wfdb", "meds", "omop"]
 ROWS = 24  # of time, where the folder does not say
 
@@ -104,7 +105,7 @@ class Source:
 
 def series_options(options: Mapping[str, Any], where: str) -> SeriesOptions:
     """Of a folder's options, those that are about charts. Raises InputError."""
-    known = {name: options[name] for name in SeriesOptions.model_fields if name in options}
+    known = {name: value for name, value in options.items() if name not in OF_ANY}
     return parse(SeriesOptions, known, where)
 
 

@@ -1,6 +1,6 @@
 """Readings: what the files of a training folder say, of any form, as blocks of (stay, time, value) a channel."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ....core.errors import InputError
-from ....core.ids import id_text, match_ids
+from ....core.ids import id_text, match_ids, spelling
 from ....core.remarks import remark
 from ....core.tables import numbers, read_table
 from ....core.types import FloatArray, IntArray
@@ -44,14 +44,21 @@ class Block:
 
 
 def read_blocks(
-    root: Path, stays: Sequence[str], settings: SeriesOptions, channels: Sequence[Source]
+    root: Path,
+    stays: Sequence[str],
+    settings: SeriesOptions,
+    channels: Sequence[Source],
+    others: Collection[str] | None = None,
 ) -> list[Block]:
-    """All rows of all files. Raises InputError naming file and column."""
+    """All rows of all files; those of neither these stays nor the `others` are remarked, where others are known.
+
+    Raises InputError naming file and column.
+    """
     if settings.form == "wfdb":
         return list(_recordings(root, stays, channels))
     if settings.form == "wide":
-        return [_wide(root / (settings.series or "series.parquet"), stays, settings, channels)]
-    return _long(root, stays, settings, channels)
+        return [_wide(root / (settings.series or "series.parquet"), stays, settings, channels, others)]
+    return _long(root, stays, settings, channels, others)
 
 
 def where_from(root: Path, settings: SeriesOptions) -> Path:
@@ -60,7 +67,13 @@ def where_from(root: Path, settings: SeriesOptions) -> Path:
     return root if settings.form == "wfdb" else root / named
 
 
-def _wide(path: Path, stays: Sequence[str], settings: SeriesOptions, channels: Sequence[Source]) -> Block:
+def _wide(
+    path: Path,
+    stays: Sequence[str],
+    settings: SeriesOptions,
+    channels: Sequence[Source],
+    others: Collection[str] | None,
+) -> Block:
     table = read_table(path)
     key, hour = settings.key or "patient_id", settings.hour or "hour"
     onset = [settings.onset] if settings.onset else []
@@ -69,11 +82,15 @@ def _wide(path: Path, stays: Sequence[str], settings: SeriesOptions, channels: S
         place: numbers(table[source.name], source.name, str(path)) for place, source in enumerate(channels)
     }
     label = numbers(table[settings.onset], settings.onset, str(path)) if settings.onset else None
-    return Block(_rows(table[key], stays, path), hours_of(table[hour], hour, path), values, label)
+    return Block(_rows(table[key], stays, path, others), hours_of(table[hour], hour, path), values, label)
 
 
 def _long(
-    root: Path, stays: Sequence[str], settings: SeriesOptions, channels: Sequence[Source]
+    root: Path,
+    stays: Sequence[str],
+    settings: SeriesOptions,
+    channels: Sequence[Source],
+    others: Collection[str] | None,
 ) -> list[Block]:
     """Tables of a reading a row: time, channel and value."""
     form = settings.form
@@ -101,10 +118,12 @@ def _long(
         raise InputError(
             f"{path}: {names['channel']} has none of the channels {', '.join(sorted(wanted)[:12])}; it has: {have}"
         )
-    if (others := told[~rows & (told != "").to_numpy()].nunique()) and form == "long":
-        remark(f"{path}: {others} channels that dataset.yaml does not name are left out")
+    if (unnamed := told[~rows & (told != "").to_numpy()].nunique()) and form == "long":
+        remark(f"{path}: {unnamed} channels that dataset.yaml does not name are left out")
     table, told = table[rows], told[rows]
-    stay = _rows(table[names["key"]], stays, path)
+    stay = _rows(
+        table[names["key"]], stays, path, others if form == "long" else None
+    )  # of a whole hospital else
     time = hours_of(table[names["hour"]], names["hour"], path)
     found = numbers(table[names["value"]], names["value"], str(path))
     out = []
@@ -181,7 +200,9 @@ def _require(table: pd.DataFrame, path: Path, named: dict[str, str], others: Seq
             raise InputError(f"{path}: no column {column!r}{way}; the table has: {have}")
 
 
-def _rows(key: "pd.Series[Any]", stays: Sequence[str], path: Path) -> IntArray:
+def _rows(
+    key: "pd.Series[Any]", stays: Sequence[str], path: Path, others: Collection[str] | None
+) -> IntArray:
     """The place in `stays` of each row; -1 for a row of another stay. Raises InputError."""
     ids = key.astype(object).map({value: id_text(value) for value in key.unique()}).fillna("")
     there = [name for name in ids.unique() if name]
@@ -197,6 +218,14 @@ def _rows(key: "pd.Series[Any]", stays: Sequence[str], path: Path) -> IntArray:
         remark(
             f"{path}: {len(lacking)} of {len(stays)} stays have no rows (as {lacking[0]!r}): nothing charted"
         )
+    if others is not None:
+        known = {*joined.values(), *map(spelling, others)}
+        strange = [name for name in there if name not in known and spelling(name) not in known]
+        if count := int(ids.isin(strange).sum()):
+            remark(
+                f"{path}: {count} rows of {len(strange)} stays that the table does not list (as {strange[0]!r}) are "
+                "left out"
+            )
     place = {joined[name]: i for i, name in enumerate(stays) if name in joined}
     return np.asarray(ids.map(place).fillna(-1), dtype=np.int64)
 

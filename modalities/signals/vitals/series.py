@@ -1,6 +1,6 @@
 """Charts of a training folder on a grid of even steps: placed by time, readings of one step averaged."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,11 @@ class Series:
 
 def read_series(
     root: Path, stays: Sequence[str], options: Mapping[str, Any], rows: int | None = None,
-    vocabulary: Vocabulary = SHIPPED,
+    vocabulary: Vocabulary = SHIPPED, others: Collection[str] | None = None,
 ) -> Series:  # fmt: skip
     """The first `rows` of time of each stay: a step without a row is missing, readings of one step are averaged.
+
+    `others` are stays that may have rows too, None where they are not known.
 
     Readings outside of a channel's range are taken for errors. What is dropped or merged is remarked. Raises
     InputError: no such file or column, no stay of the table in the series, times that are none.
@@ -38,7 +40,7 @@ def read_series(
     settings = series_options(options, f"{root / 'dataset.yaml'}: options")
     named = sources(settings, f"{root / 'dataset.yaml'}: options", vocabulary)
     rows, step, where = rows or settings.rows, settings.step_hours, where_from(root, settings)
-    blocks = read_blocks(root, stays, settings, named)
+    blocks = read_blocks(root, stays, settings, named, others)
     first, lost = np.full(len(stays), np.inf), 0
     for block in blocks:
         kept = block.stay >= 0
