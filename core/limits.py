@@ -39,6 +39,7 @@ LIMITS = {
     "limit": Limit(0, 1e6, whole=False, above=True),
     "max_minutes": Limit(0, 1e6, whole=False, above=True),
     "devices": Limit(1, 4096),
+    "port": Limit(0, 65_535),
     "seconds": Limit(0, 1e9, whole=False, above=True),
 }
 

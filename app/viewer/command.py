@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ...core.limits import require
 from ...core.text import say
 
 
@@ -37,6 +38,7 @@ def view(
     """Show a cohort in the browser: its patients, their records, a live ward; nothing is sent elsewhere."""
     from .serve import serve
 
+    require(port=port)
     serve(
         cohort, other, host=host, port=port, token_file=token_file, generate=generate, no_generate=no_generate,
         ledger=ledger, open_page=not no_open, report=_say,

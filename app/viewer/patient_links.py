@@ -167,7 +167,8 @@ def _worker(folder: Path) -> None:
             found = answer(cohort, line.strip())
         except (InputError, OSError, ValueError, KeyError) as error:
             found = {"error": f"{error}"}
-        print(json.dumps(found), flush=True)
+        sys.stdout.write(json.dumps(found) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

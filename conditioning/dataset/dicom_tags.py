@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...core.dicom_patient import read_object
 from ...core.errors import InputError, first_line, listed
 from ...core.fields import BY_NAME
 from ...core.profile import Value
@@ -41,6 +42,8 @@ TAGS = (
     *KIND, "Rows", "SOPClassUID", "SOPInstanceUID", "PatientID", "PatientAge", "PatientBirthDate", "StudyDate",
     "PatientSex", "PatientSize", "PatientWeight", "ViewPosition",
 )  # fmt: skip
+
+USUAL = ("SOPClassUID", "SOPInstanceUID", "PatientID", "Modality")  # of which a file has one at least
 
 Keep = Mapping[str, Sequence[str]]
 
@@ -108,6 +111,11 @@ def read_tags(
         except InputError as error:
             unreadable.append(f"{record} ({error})")
             continue
+        if not any(name in tags for name in USUAL):
+            unreadable.append(
+                f"{record} (it has none of {', '.join(USUAL)}: its transfer syntax may be another)"
+            )
+            continue
         traced = "Modality" in wanted and _text(tags, "SOPClassUID").startswith(WAVEFORMS)
         if not _kept(tags, wanted):
             continue
@@ -156,13 +164,12 @@ def _is_dicom(path: Path) -> bool:
 
 def _read(path: Path, keywords: Sequence[str]) -> "Dataset":
     """Some tags of a file, decoded. Raises InputError with the reason."""
-    from pydicom import dcmread
     from pydicom.errors import BytesLengthException, InvalidDicomError
 
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="pydicom")  # values that bend the standard are common
-            tags = dcmread(path, stop_before_pixels=True, specific_tags=list(keywords))
+            tags = read_object(path, pixels=False, tags=keywords)
             tags.decode()
             return tags
     except InvalidDicomError:

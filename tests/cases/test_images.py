@@ -1,6 +1,7 @@
 """Images as scanners and converters leave them: the picture is the right one, or one line says why not."""
 
 import struct
+import time
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -79,6 +80,16 @@ def test_a_number_of_the_display_that_is_none_is_refused_by_name(
         shown(tmp_path / "a.dcm", **{**usual, tag: given})
     with pytest.raises(InputError, match="expected RescaleSlope to be a number other than 0"):
         shown(tmp_path / "b.dcm", **{**usual, "RescaleSlope": "0"})
+
+
+def test_zeros_behind_an_image_are_not_read(tmp_path: Path) -> None:
+    plain = shown(tmp_path / "a.dcm")
+    with (tmp_path / "a.dcm").open("r+b") as file:
+        file.truncate(1 << 34)  # sparse
+    began = time.process_time()
+    (frame,) = frames(read_dataset(tmp_path / "a.dcm"), tmp_path / "a.dcm", Levels(), Slices())
+    np.testing.assert_array_equal(frame.pixels, plain)
+    assert time.process_time() - began < 5
 
 
 def test_a_window_that_shows_nothing_is_told(tmp_path: Path) -> None:

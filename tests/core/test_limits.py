@@ -75,6 +75,7 @@ REST = {
     "generate": ["--cohort", "icu", "--out", "x"],
     "train": ["signals", "--data", "x", "--out", "x.safetensors"],
     "stream": ["--cohort", "icu", "--to", "-"],
+    "view": ["x"],
     "release": ["x", "--policy", "internal", "--key", "x.pem"],
 }
 

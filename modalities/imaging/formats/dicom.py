@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ....core.config import LARGEST
-from ....core.dicom_patient import broken
+from ....core.dicom_patient import broken, read_object
 from ....core.errors import InputError, first_line
 from ....core.remarks import remark
 from ....core.types import AnyArray, BoolArray, Float32Array
@@ -45,12 +45,10 @@ SIGMOID_ENDS = 50  # window widths from the centre at which a window has long be
 
 def read_dataset(path: Path, pixels: bool = True) -> "Dataset":
     """A DICOM file, all of it. Raises InputError with the path."""
-    from pydicom import dcmread
-
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected a DICOM image")
     try:
-        return dcmread(path, stop_before_pixels=not pixels)
+        return read_object(path, pixels)
     except broken() as error:
         raise InputError(f"{path}: expected a DICOM file, cannot read it ({first_line(error)})") from None
 

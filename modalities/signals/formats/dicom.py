@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....core.config import LARGEST
-from ....core.dicom_patient import add_equipment, add_patient, broken, check_id, coded, started
+from ....core.dicom_patient import add_equipment, add_patient, broken, check_id, coded, read_object, started
 from ....core.errors import InputError, first_line
 from ....core.modality import Record
 from ....core.profile import PatientProfile
@@ -86,12 +86,10 @@ class DicomWaveforms:
 
         Leads are found by their MDC or SCPECG codes, else by their labels. Raises InputError.
         """
-        from pydicom import dcmread
-
         if not path.is_file():
             raise InputError(f"{path}: no such file; expected a DICOM waveform")
         try:
-            dataset = dcmread(path)
+            dataset = read_object(path)
             if not dataset.get("WaveformSequence"):
                 raise InputError(f"{path}: expected a DICOM ECG, this object has no waveform")
             groups = [_signals(item) for item in dataset.WaveformSequence]
