@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -106,13 +107,19 @@ def _words(place: Place, file: str) -> tuple[str, ...]:
     return (Path(file).name, *(str(key) for key in place if isinstance(key, str)))
 
 
+@cache
+def _loaded(text: str) -> Any:
+    """Of YAML or JSON; None where it is neither."""
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):
+        return None
+
+
 def _path(file: str, text: str) -> tuple[str | tuple[str, ...], ...]:
     """The path that the value makes in the file's folder, or the value beside another file of the folder."""
     folder = str(Path(file).parent)
-    try:
-        value = yaml.safe_load(text)  # JSON is YAML too
-    except (yaml.YAMLError, ValueError):
-        return ()
+    value = _loaded(text)
     if folder == "." or not isinstance(value, str):
         return ()
     path = value if value.startswith("/") else f"{folder}/{' '.join(shown(value).split())[:40]}"
