@@ -158,7 +158,7 @@ export async function mount(element: HTMLElement): Promise<Unmount> {
 
 // What the page of a patient needs, loaded while one looks at the table.
 async function soonWanted(): Promise<void> {
-  await Promise.all([import('./patient/page'), import('./patient/xray'), import('./patient/ecg')])
+  await Promise.all([import('./patient/page'), import('./patient/xray'), import('./patient/ecg'), import('./patient/series'), import('./patient/omics')])
   document.documentElement.dataset.warm = 'true'
 }
 
