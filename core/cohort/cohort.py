@@ -243,7 +243,7 @@ class Cohort:
             table = self.folder / PATIENTS
             fields = self.manifest.get("labels") or patients_table.fields(table)
             ids = [profile.patient_id for profile in patients_table.profiles(table)] if stores else []
-            shared = {}
+            shared: dict[str, list[str]] = {}
             for name, paths in stores.items():
                 lacking = set(without[name])
                 owners = [one for one in ids if one not in lacking]
