@@ -157,6 +157,10 @@ def _drawing(cohort: Cohort, modality: str) -> Drawing | None:
         return None
     draw = cohort.resampled.get(modality, 0)
     encoder = ProfileEncoder.of(vocabulary(), used)  # with what the weights declare
+    if "seed" not in cohort.manifest:
+        raise InputError(
+            f"{cohort.folder}: its manifest has no seed, by which the ward draws on; copy it again"
+        )
     return Drawing(int(cohort.manifest["seed"]), f"{modality}/{draw}" if draw else modality, encoder)
 
 

@@ -380,8 +380,6 @@ def _require_keys(manifest: Mapping[str, Any], path: Path) -> None:
         "status",
         "patients",
         "modalities",
-        "seed",
-        "population",
         *(["files"] if manifest.get("status") == "complete" else []),
     ):
         if key not in manifest:

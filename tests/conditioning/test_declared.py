@@ -143,6 +143,7 @@ def stays(place: Path) -> Path:
     return place
 
 
+@pytest.mark.filterwarnings("ignore:.*rows after the first .* hours of their stay")
 def test_weights_carry_the_declarations_and_give_them_to_cohorts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

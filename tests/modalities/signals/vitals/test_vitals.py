@@ -308,6 +308,7 @@ def training_set(folder: Path, random: np.random.Generator, rows: int = 30) -> T
     )
 
 
+@pytest.mark.filterwarnings("ignore:.*rows after the first .* hours of their stay")
 def test_reading_stays(tmp_path, random):
     first, second, short, *_ = read_vitals(training_set(tmp_path, random), 6)
     assert first.facts["sepsis_onset"] == 8  # the label is on at hour 2, six before
@@ -329,6 +330,7 @@ def trained(data: TrainingSet, how: Fit, **training: float) -> Weights:
     return Signals().train([data], ENCODER, config, how, None)
 
 
+@pytest.mark.filterwarnings("ignore:.*rows after the first .* hours of their stay")
 def test_training_learns_and_holds_out(tmp_path, random, quick):
     data = training_set(tmp_path, random)
     few, more = (trained(data, quick, steps=steps, ema=0.5) for steps in (1, 60))
@@ -391,6 +393,7 @@ def test_vitals_are_clipped_by_patient(random):
     assert {clipper.names[p] for p in clipper.weights} >= {"net.lines.weight", "net.bends.6.weight"}
 
 
+@pytest.mark.filterwarnings("ignore:.*rows after the first .* hours of their stay")
 def test_private_training_is_charged_and_drowns_in_noise(tmp_path, random, quick, monkeypatch):
     data = training_set(tmp_path, random, 60)
     how = replace(quick, budget=Budget(8.0, 1e-3), ledger=tmp_path / "ledger.jsonl")
