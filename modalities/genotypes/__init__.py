@@ -2,22 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...core import registry
 from ...core.assertions import PATIENT, SEX, Assertion
 from ...core.config import Settings, parse
 from ...core.contracts import JoiningFormat, ReadableFormat
 from ...core.errors import InputError
-from ...core.modality import Conditioner, Record, TrainingSet, View
+from ...core.modality import Record, View
 from ...core.profile import PatientProfile
+from ...core.rule_based import RuleBased
 from .export import Vcf, check_writer
 from .model import GenotypeRules
 from .panel import panel
-
-if TYPE_CHECKING:
-    from ...core.training.fit import Fit
-    from ...core.training.weights import Weights
 
 SOURCE = "VCF"
 RULES = {
@@ -32,7 +29,7 @@ class Options(Settings):
     format: str = Vcf.name
 
 
-class Genotypes:
+class Genotypes(RuleBased):
     """Pharmacogenes, hereditary breast cancer, common risk variants; rule-based, without weights."""
 
     name = "genotypes"
@@ -54,36 +51,10 @@ class Genotypes:
                 f"expected one of: {', '.join(sorted(known))}"
             )
 
-    def indicated(self, profile: PatientProfile) -> bool:
-        """True: everybody has genotypes."""
-        return True
-
     def generator(self, columns: Sequence[str]) -> GenotypeRules:
         """The rules; the code's columns are not used. Raises InputError where the files could not be written."""
         check_writer()
         return GenotypeRules()
-
-    def weights(self) -> list[str]:
-        """None: nothing is learnt."""
-        return []
-
-    def train(
-        self,
-        data: Sequence[TrainingSet],
-        conditioner: Conditioner,
-        config: Mapping[str, Any],
-        fit: "Fit",
-        init: "Weights | None",
-    ) -> "Weights":
-        """Raises InputError: genotypes follow by rules."""
-        raise InputError("genotypes: drawn by rules from published figures, so there is nothing to train")
-
-    def load(self, data: TrainingSet) -> list[Record]:
-        """Raises InputError: real genotypes are not read."""
-        raise InputError(
-            f"genotypes: real genotypes are not read, got {data.root}; they identify a person, and the panel "
-            "rests on published figures"
-        )
 
     def export(
         self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path

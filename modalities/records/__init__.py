@@ -2,27 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
 from ...core.assertions import Assertion
 from ...core.config import Settings, parse
 from ...core.contracts import PatientFormat
-from ...core.errors import InputError
-from ...core.modality import Conditioner, Record, TrainingSet, View
+from ...core.modality import Record, View
 from ...core.profile import PatientProfile
 from ...core.registry import formats_of, load
+from ...core.rule_based import RuleBased
 from . import data, export, metrics, model
 from .case import Case
 from .notes.consistency import contradictions
 from .rules import clinical
 from .simulation.course import courses
 from .timeline import timeline_of
-
-if TYPE_CHECKING:
-    from ...core.training.fit import Fit
-    from ...core.training.weights import Weights
 
 
 class Options(Settings):
@@ -43,7 +39,7 @@ class Options(Settings):
         return value
 
 
-class Records:
+class Records(RuleBased):
     """The modality that comes last: the diseases' courses and the measured facts become FHIR resources."""
 
     name = "records"
@@ -55,38 +51,9 @@ class Records:
         """Raises InputError for an unknown option."""
         self.options = parse(Options, dict(options or {}), "records")
 
-    def indicated(self, profile: PatientProfile) -> bool:
-        """True: whoever is in the cohort has a health record."""
-        return True
-
     def generator(self, columns: Sequence[str]) -> model.RecordRules:
         """The rules; the code's columns are not used, the profile itself is. Raises InputError for a course."""
         return model.RecordRules(courses(self.options.courses), self.options.corruption)
-
-    def weights(self) -> list[str]:
-        """None: nothing is learnt."""
-        return []
-
-    def train(
-        self,
-        data: Sequence[TrainingSet],
-        conditioner: Conditioner,
-        config: Mapping[str, Any],
-        fit: "Fit",
-        init: "Weights | None",
-    ) -> "Weights":
-        """Raises InputError: the record is written by rules."""
-        raise InputError(
-            "records: the health record follows by rules from the profile and the others' facts, so "
-            "there is nothing to train; train imaging, signals or omics"
-        )
-
-    def load(self, data: TrainingSet) -> list[Record]:
-        """Raises InputError: real health records are not read."""
-        raise InputError(
-            f"records: real health records are not read, got {data.root}; the record is written by rules and "
-            "has no real counterpart to compare with"
-        )
 
     def export(
         self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path

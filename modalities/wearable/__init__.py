@@ -6,21 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.assertions import Assertion
 from ...core.config import Settings, parse
-from ...core.errors import InputError
-from ...core.modality import Batch, Conditioner, Record, TrainingSet, View
+from ...core.modality import Batch, Record, View
 from ...core.profile import PatientProfile
 from ...core.registry import load_format
+from ...core.rule_based import RuleBased
 from .metrics import RULES
 from .options import Options
 
 if TYPE_CHECKING:
-    from ...core.training.fit import Fit
-    from ...core.training.weights import Weights
     from .live import LiveWearable
     from .model import WearableRules
 
 
-class Wearable:
+class Wearable(RuleBased):
     """A month of one body: heart, sleep, steps, glucose and pressure, as devices record them."""
 
     name = "wearable"
@@ -38,36 +36,11 @@ class Wearable:
         """For an early look at the room on a disk: 1 MB a day in all formats."""
         return 1_000_000 * self.options.days * (1 + len(self.options.formats))
 
-    def indicated(self, profile: PatientProfile) -> bool:
-        """True: everybody may wear a device."""
-        return True
-
     def generator(self, columns: Sequence[str]) -> "WearableRules":
         """The rules; the code's columns are not used, profile and facts are."""
         from .model import WearableRules
 
         return WearableRules(self.options)
-
-    def weights(self) -> list[str]:
-        """None: nothing is learnt."""
-        return []
-
-    def train(
-        self,
-        data: Sequence[TrainingSet],
-        conditioner: Conditioner,
-        config: Mapping[str, Any],
-        fit: "Fit",
-        init: "Weights | None",
-    ) -> "Weights":
-        """Raises InputError: wearables follow by rules."""
-        raise InputError("wearable: drawn by rules from published figures, so there is nothing to train")
-
-    def load(self, data: TrainingSet) -> list[Record]:
-        """Raises InputError: recordings of real wearables are not read."""
-        raise InputError(
-            f"wearable: recordings of real wearables are not read, got {data.root}; it is drawn by rules"
-        )
 
     def export(
         self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path

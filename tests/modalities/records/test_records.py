@@ -332,7 +332,7 @@ def test_there_is_nothing_to_train_or_load(tmp_path: Path) -> None:
     data = TrainingSet(tmp_path, None, (), (), (), "train")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="nothing to train"):
         Records().train([data], ProfileEncoder(), {}, None, None)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="real health records are not read"):
+    with pytest.raises(InputError, match="real records are not read"):
         Records().load(data)
     assert Records().weights() == []
     assert Records().views() == []
