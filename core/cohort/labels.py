@@ -53,12 +53,12 @@ def write_labels(
 def stores_of(paths: Iterable[str]) -> list[str]:
     """The stores that these files, which many patients share, are: omics/rna.zarr, fhir/Patient.ndjson.
 
-    A folder's only file is one, too; other files of a folder have no row.
+    A folder whose name has a suffix is one, and a folder's only file, too; other files of a folder have no row.
     """
     found, alone = set(), dict[str, list[str]]()
     for path in paths:
         folder, *inner = path.split("/")
-        if len(inner) > 1:
+        if len(inner) > 1 and "." in inner[0]:
             found.add(f"{folder}/{inner[0]}")
         elif path.endswith(STORES):
             found.add(path)
