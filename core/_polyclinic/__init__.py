@@ -3,7 +3,10 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .core.icu_folder import spare_icu
+
 __version__ = "0.1.0"
+spare_icu()
 
 if TYPE_CHECKING:
     from .app.api import (

@@ -38,9 +38,6 @@ def assertions(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Asser
 @lru_cache(maxsize=8)
 def _tables(store: Path, stamp: int) -> list[tuple[str, "pd.DataFrame"]]:
     """Name and obs of each table of a store; `stamp` is when it was last changed."""
-    from ...core.icu_folder import spare_icu
-
-    spare_icu()
     from anndata.io import read_elem
 
     with open_store(store) as root:

@@ -200,9 +200,6 @@ def _stored(group: Any, where: str, layer: str | None) -> Any:
 
 def _rows_of(stored: Any, rows: Sequence[int], where: str) -> Float32Array:
     """Those rows of a dense or a sparse matrix, (row, feature) float32."""
-    from ...core.icu_folder import spare_icu
-
-    spare_icu()
     from anndata.io import read_elem
 
     if not hasattr(stored, "shape"):  # sparse: a group of three arrays, small enough to be read whole

@@ -76,9 +76,6 @@ def _group(root: Any, assay: str) -> Any:
 @lru_cache(maxsize=8)
 def _labels(store: Path, assay: str, stamp: int) -> Labels:
     """Read once a store, which may have a million patients; `stamp` is when it was last changed."""
-    from ...core.icu_folder import spare_icu
-
-    spare_icu()
     from anndata.io import read_elem
 
     with open_store(store) as root:

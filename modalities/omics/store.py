@@ -76,9 +76,6 @@ def write_rows(group: Any, start: int, values: AnyArray, layer: str | None = Non
 
 def write_parts(group: Any, parts: Mapping[str, Any]) -> None:
     """Tables and mappings in anndata's own encoding, few files each."""
-    from ...core.icu_folder import spare_icu
-
-    spare_icu()
     from anndata import settings
     from anndata.io import write_elem
 
