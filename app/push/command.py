@@ -1,5 +1,8 @@
 """The command `polyclinic push`. Arguments, progress and exit codes; no logic."""
 
+import os
+import sys
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -61,6 +64,7 @@ def push(
         )  # fmt: skip
     except KeyboardInterrupt:
         say("polyclinic: stopped; what went is in the journal: the same command goes on", aside=True)
+        _leave_threads(130)
         raise typer.Exit(130) from None
     finally:
         lines.end()
@@ -82,6 +86,14 @@ def push(
             f"{tally.target}: refused {len(tally.refused):,} of {tally.done:,} objects; the others are there. The same "
             "command sends the refused ones again"
         )
+
+
+def _leave_threads(code: int) -> None:
+    """End now where a thread still waits for a server that hangs: Python would wait for it. The journal is closed."""
+    if any(not t.daemon and t is not threading.main_thread() for t in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _size(number: int) -> str:

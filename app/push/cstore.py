@@ -47,6 +47,7 @@ class CStoreSender:
             True  # the file's bytes, neither decoded nor copied
         )
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._busy: list[Any] = []
         self._offered = dict[tuple[str, str], None]()
         self._lock, self._closing = threading.Lock(), threading.Event()
 
@@ -107,11 +108,16 @@ class CStoreSender:
             _end(association)
             association = None
         association = association or self._associate(wanted)
+        with self._lock:
+            self._busy.append(association)
         try:
             yield association
         except BaseException:
             association.abort()
             raise
+        finally:
+            with self._lock:
+                self._busy.remove(association)
         self._idle.put(association)
 
     def held(self, items: Sequence[Item]) -> set[str]:
@@ -184,13 +190,21 @@ class CStoreSender:
         return Outcome(item, REFUSED, said)
 
     def close(self) -> None:
-        """See sender.Sender."""
+        """See sender.Sender; an association that waits for an answer is aborted."""
         self._closing.set()
+        with self._lock:
+            busy = list(self._busy)
+        for association in busy:
+            _abandon(association)
         while True:
             try:
-                _end(self._idle.get_nowait())
+                association = self._idle.get_nowait()
             except queue.Empty:
                 return
+            if busy:  # the run was stopped: the archive may hang
+                _abandon(association)
+            else:
+                _end(association)
 
 
 def _without_delay(event: Any) -> None:
@@ -201,3 +215,9 @@ def _without_delay(event: Any) -> None:
 def _end(association: Any) -> None:
     if association.is_established:
         association.release()
+
+
+def _abandon(association: Any) -> None:
+    """Abort, without waiting for the archive; who waits for its answer is told that none comes."""
+    association.abort(block=False)
+    association.dimse.msg_queue.put((None, None))

@@ -1,5 +1,6 @@
 """push(): the objects of a cohort go to a target in batches, each noted in the journal before it goes and after."""
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -228,7 +229,8 @@ def _deliver(
         ) from None
     finally:
         sender.close()
-        pool.shutdown(cancel_futures=True)
+        stopped = isinstance(sys.exception(), KeyboardInterrupt)  # what is on its way stays in doubt
+        pool.shutdown(wait=not stopped, cancel_futures=True)
 
 
 def _note_the_rest(

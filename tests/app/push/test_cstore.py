@@ -1,9 +1,12 @@
 """C-STORE to an archive: as files are encoded, each once; and to Orthanc, killed and run again."""
 
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,6 +116,71 @@ def test_the_wrong_titles_and_no_archive(
     found.close()
     with pytest.raises(InputError, match=r"cannot be reached \(Connection refused\)"):
         push(images, f"dicom://A@127.0.0.1:{found.port}", unreleased=True, journal=tmp_path / "j")
+
+
+def _stopped(images: Path, to: str, journal: Path, by: int, going: Any) -> tuple[int, str, float]:
+    """Exit code and stderr of a push that gets a signal once `going()`, and s until it has ended."""
+    words = ["push", str(images), "--to", to, "--unreleased", "--journal", str(journal)]
+    running = subprocess.Popen(
+        [sys.executable, "-c", f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {RUN}",
+         *words], stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while not going() and running.poll() is None:
+        time.sleep(0.02)
+    began = time.monotonic()
+    running.send_signal(by)
+    said = running.communicate(timeout=60)[1]
+    return running.returncode, said, time.monotonic() - began
+
+
+RUN = "from polyclinic.app.cli import main; main()"
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_while_an_archive_hangs(
+    images: Path, store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: int
+) -> None:
+    on, come, add = threading.Event(), threading.Event(), store.add
+
+    def hung(tags: Any) -> None:
+        come.set()
+        on.wait(30)
+        add(tags)
+
+    monkeypatch.setattr(store, "add", hung)
+    server, port = servers().listen(store)
+    to = f"dicom://ARCHIVE@127.0.0.1:{port}"
+    try:
+        code, said, took = _stopped(images, to, tmp_path / "j", by, come.is_set)
+        assert (code, took < 3) == (130, True), (said, took)
+        assert said.endswith("stopped; what went is in the journal: the same command goes on\n")
+        on.set()
+        deadline = time.monotonic() + 5
+        while len(store.came) < 1 and time.monotonic() < deadline:  # what hung is stored now, or lost
+            time.sleep(0.02)
+        tally = push(images, to, unreleased=True, journal=tmp_path / "j")
+    finally:
+        on.set()
+        server.shutdown()
+    assert (tally.sent + tally.held, tally.refused) == (IMAGES, {})
+    assert set(store.came) == set(ONCE)
+
+
+def test_a_signal_ends_it_while_nobody_answers_the_association(images: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        to = f"dicom://ARCHIVE@127.0.0.1:{silent.getsockname()[1]}"
+
+        def going() -> bool:
+            if not (silent_asked := select.select([silent], [], [], 0)[0]):
+                return False
+            peer, _ = silent_asked[0].accept()
+            return bool(peers.append(peer) or len(peers) == 2 and peer.recv(1))
+
+        peers = list[socket.socket]()
+        code, said, took = _stopped(images, to, tmp_path / "j", signal.SIGINT, going)
+        for peer in peers:
+            peer.close()
+    assert (code, took < 3) == (130, True), (said, took)
 
 
 @pytest.fixture(scope="module")
