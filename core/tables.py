@@ -146,7 +146,6 @@ def require_chunks(matrix: Any, where: str) -> None:
 def read_frame(group: Any, name: str, where: str) -> "pd.DataFrame":
     """obs or var of an AnnData group. Raises InputError for one that anndata wrote before 0.8."""
     import pandas as pd
-
     from anndata.io import read_elem
 
     table = None if hasattr(group[name], "shape") else read_elem(group[name])  # one array of records, of old

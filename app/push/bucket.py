@@ -21,7 +21,6 @@ class BucketSender:
 
     def __init__(self, target: Target, cohort: Path, parallel: int) -> None:
         self.parallel, self._target, self._cohort = parallel, target, cohort
-        self.lasting = not target.url.startswith("memory:")
         self._system: Any = None
 
     def open(self) -> None:
@@ -30,7 +29,11 @@ class BucketSender:
 
         try:
             self._system, self._home = fsspec.core.url_to_fs(self._target.url)
-        except (ImportError, ValueError) as error:
+        except ImportError as error:
+            kind = self._target.url.partition(":")[0]
+            hint = "needs s3fs: pip install 'polyclinic[s3]'" if kind in ("s3", "s3a") else first_line(error)
+            raise InputError(f"--to {self._target.url}: {hint}") from None
+        except ValueError as error:
             raise InputError(f"--to {self._target.url}: {first_line(error)}") from None
         self._local = self._system.protocol == "file" or "file" in self._system.protocol
         if self._local and Path(self._home).resolve().is_relative_to(self._cohort.resolve()):

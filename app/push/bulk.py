@@ -57,7 +57,7 @@ def import_request(cohort: Cohort, place: str) -> Item:
 class ImportSender:
     """See sender.Sender: one request, and questions until the server has pulled everything."""
 
-    most, most_bytes, parallel, lasting = 1, 64_000_000, 1, True
+    most, most_bytes, parallel = 1, 64_000_000, 1
 
     def __init__(self, target: Target, auth: Path | None, ca: Path | None) -> None:
         self._web, self._target = Web(target, auth, ca, 1), target

@@ -50,6 +50,9 @@ def push(
     journal: Annotated[
         Path | None, typer.Option(help="What was sent where; COHORT.push.jsonl beside the cohort by default.")
     ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Ask the target for everything; send what is not there any more.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent; reach nobody.")] = False,
 ) -> None:
     """Send a released cohort to a PACS, a FHIR server or a bucket, each object once; some refused: exit code 3."""
@@ -60,7 +63,7 @@ def push(
     try:
         tally = run(
             cohort, to, unreleased=unreleased, key=key, sign=sign, auth=auth, ca=ca, aet=aet, bundle=bundle,
-            import_from=import_from, journal=journal, dry_run=dry_run, progress=lines.show,
+            import_from=import_from, journal=journal, check=check, dry_run=dry_run, progress=lines.show,
         )  # fmt: skip
     except KeyboardInterrupt:
         say("polyclinic: stopped; what went is in the journal: the same command goes on", aside=True)
@@ -69,6 +72,8 @@ def push(
     finally:
         lines.end()
     there = f"; {tally.held:,} were there" if tally.held else ""
+    if tally.lost:
+        there += f"; {tally.lost:,} had been sent before, and were not found there"
     if dry_run:
         say(f"would send {tally.sent:,} objects ({_size(tally.bytes)}) to {tally.target}{there}")
         return

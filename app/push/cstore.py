@@ -32,7 +32,7 @@ REFUSALS = {1: "it gives no reason", 2: "it knows no such application context",
 class CStoreSender:
     """See sender.Sender."""
 
-    most, most_bytes, lasting = 25, 64_000_000, True
+    most, most_bytes = 25, 64_000_000
 
     def __init__(self, target: Target, aet: str, parallel: int) -> None:
         if not is_aet(aet):
@@ -112,8 +112,10 @@ class CStoreSender:
             self._busy.append(association)
         try:
             yield association
-        except BaseException:
-            association.abort()
+        except BaseException as error:
+            association.abort(
+                block=isinstance(error, Exception)
+            )  # not so on Ctrl-C: a hung archive is not waited for
             raise
         finally:
             with self._lock:

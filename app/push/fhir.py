@@ -22,7 +22,7 @@ OF_SERVERS = ("meta", "text")  # what a server may change of a resource
 class FhirSender:
     """See sender.Sender. `kind` of its bundles is transaction (all or nothing) or batch (each entry by itself)."""
 
-    most, most_bytes, lasting = 1, 64_000_000, True
+    most, most_bytes = 1, 64_000_000
 
     def __init__(self, target: Target, auth: Path | None, ca: Path | None, parallel: int, kind: str) -> None:
         self.parallel, self._kind, self._target = parallel, kind, target

@@ -14,6 +14,9 @@ from .sender import HELD, REFUSED, SENT, Item, Outcome
 
 SUFFIX = ".push.jsonl"
 SENDING, ANSWERED = "sending", "answered"
+WAY_OUT = (
+    "put its last copy back, or begin another with --journal NEW --check, which asks the target what it has"
+)
 
 
 def journal_of(cohort: Path) -> Path:
@@ -91,7 +94,12 @@ class PushJournal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.chain = Chain(path, "journal of pushes", kept_head=True)
+        self.chain = Chain(path, "journal of pushes", kept_head=True, way_out=WAY_OUT)
+
+    @staticmethod
+    def unwritten(target: str) -> Deliveries:
+        """That of a target which is gone with this process."""
+        return Deliveries(Held([], ""), target, "", Path())
 
     @contextmanager
     def held(self, target: str, subject: str) -> Iterator[Deliveries]:

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ class Tally:
     total: int
     sent: int = 0
     held: int = 0
+    lost: int = 0  # of those sent now: the journal had them as there
     bytes: int = 0  # sent
     seconds: float = 0.0
     refused: dict[str, str] = field(default_factory=dict)
@@ -71,6 +73,7 @@ def push(
     bundle: str = "transaction",
     import_from: str | None = None,
     journal: str | Path | None = None,
+    check: bool = False,
     dry_run: bool = False,
     progress: Callable[[int, int], None] = _silent,
 ) -> Tally:
@@ -78,10 +81,11 @@ def push(
 
     `to` is dicomweb+https://host/path, dicom://AET@host:port, fhir+https://host/path, s3://bucket/folder,
     file:///folder or what else fsspec knows. Nothing that a journal beside the cohort (or `journal`) says to be there
-    is sent again. `key` is the public key that must have signed the certificate, `unreleased` sends without one; `sign`
-    is a private key with which the push is signed in the cohort's audit log. `auth` is a file with `bearer TOKEN` or
-    `basic USER:PASSWORD`, `ca` a PEM file of trusted certificates, `aet` our AE title. `bundle` is transaction or
-    batch; with `import_from` a FHIR server is told to pull the NDJSON from there. `progress(done, all)` counts.
+    is sent again; with `check` the target is asked for everything, and what it does not have is sent. `key` is the
+    public key that must have signed the certificate, `unreleased` sends without one; `sign` is a private key with which
+    the push is signed in the cohort's audit log. `auth` is a file with `bearer TOKEN` or `basic USER:PASSWORD`, `ca` a
+    PEM file of trusted certificates, `aet` our AE title. `bundle` is transaction or batch; with `import_from` a FHIR
+    server is told to pull the NDJSON from there. `progress(done, all)` counts.
     Raises InputError, also where the server is lost, and Refused: not released, or in quarantine. What a server
     refuses is in the tally.
     """
@@ -91,6 +95,10 @@ def push(
         raise InputError(f"--bundle {bundle}: expected one of {', '.join(BUNDLES)}")
     if import_from is not None and target.kind != FHIR:
         raise InputError(f"--import-from: only a FHIR server pulls files, not {target.url}")
+    if check and (dry_run or import_from is not None or (target.kind == FHIR and bundle == "batch")):
+        raise InputError(
+            "--check asks the target what it has: not with --dry-run, --import-from or --bundle batch, which ask nobody"
+        )
     signer = None if sign is None else Signer.load(Path(sign))
     whole = Cohort.open(folder)
     _require_released(whole, unreleased, key)
@@ -100,6 +108,10 @@ def push(
         raise InputError(
             f"--journal {path}: lies in the cohort, which is as it was released; name a file elsewhere"
         )
+    if journal is not None and target.url.startswith("memory:"):
+        raise InputError(f"--journal {path}: {target.url} is gone with this process; leave the journal out")
+    if not path.parent.is_dir():
+        raise InputError(f"--journal {path}: no folder {path.parent}; make it, or name a file elsewhere")
     if import_from is not None:
         from .bulk import import_request
 
@@ -107,7 +119,7 @@ def push(
     tally = Tally(target.url, total)
     objects: Iterable[Item] = items(whole, target) if import_from is None else some
     if dry_run:
-        return _planned(objects, PushJournal(path).read(target.url), tally)
+        return _planned(objects, _read(path, target), tally)
     sender = _sender(
         target,
         folder,
@@ -118,9 +130,9 @@ def push(
     )
     began, subject = time.monotonic(), digest(folder / MANIFEST)
     try:
-        with PushJournal(path).held(target.url, subject) as log:
+        with _held(path, target, subject) as log:
             sender.open()
-            _deliver(objects, sender, log, tally, progress)
+            _deliver(objects, sender, log, tally, progress, check)
     finally:
         sender.close()
         tally.seconds = time.monotonic() - began
@@ -131,6 +143,18 @@ def push(
             }  # fmt: skip
             Journal(folder).append(PUSHED, subject, signer, details, once=True)
     return tally
+
+
+def _read(path: Path, target: Target) -> Deliveries:
+    if target.url.startswith("memory:"):
+        return PushJournal.unwritten(target.url)
+    return PushJournal(path).read(target.url)
+
+
+def _held(path: Path, target: Target, subject: str) -> AbstractContextManager[Deliveries]:
+    if target.url.startswith("memory:"):  # a journal on the disk would outlive it
+        return nullcontext(PushJournal.unwritten(target.url))
+    return PushJournal(path).held(target.url, subject)
 
 
 def _require_released(cohort: Cohort, unreleased: bool, key: str | None) -> None:
@@ -188,8 +212,12 @@ def _deliver(
     log: Deliveries,
     tally: Tally,
     progress: Callable[[int, int], None],
+    check: bool,
 ) -> None:
-    """Send all that is not there; what is in doubt is asked for first. Raises InputError where the server is lost."""
+    """Send all that is not there; what is in doubt is asked for first, or with `check` everything.
+
+    Raises InputError where the server is lost.
+    """
     waiting: dict[Future[list[Outcome]], Sequence[Item]] = {}
     pool = ThreadPoolExecutor(sender.parallel, thread_name_prefix="push")
 
@@ -206,11 +234,17 @@ def _deliver(
                 note(future.result())
 
     try:
-        for batch in _batches(_missing(objects, sender, log, tally), sender):
-            doubtful = [item for item in batch if log.doubts(item)]
+        for batch in _batches(objects if check else _missing(objects, log, tally), sender):
+            doubtful = [item for item in batch if check or log.doubts(item)]
             there = sender.held(doubtful) if doubtful else set()
-            if there:
-                note([Outcome(item, HELD) for item in batch if item.name in there])
+            found = [item for item in batch if item.name in there]
+            for item in filter(log.has, found):
+                tally.add(Outcome(item, HELD))
+            if news := [item for item in found if not log.has(item)]:
+                if unknown := [item for item in news if not log.doubts(item)]:
+                    log.sending(unknown)
+                note([Outcome(item, HELD) for item in news])
+            tally.lost += sum(log.has(item) for item in batch if item.name not in there)
             rest = [item for item in batch if item.name not in there]
             if not rest:
                 continue
@@ -242,9 +276,9 @@ def _note_the_rest(
             note(future.result())
 
 
-def _missing(objects: Iterable[Item], sender: Sender, log: Deliveries, tally: Tally) -> Iterator[Item]:
+def _missing(objects: Iterable[Item], log: Deliveries, tally: Tally) -> Iterator[Item]:
     for item in objects:
-        if sender.lasting and log.has(item):
+        if log.has(item):
             tally.add(Outcome(item, HELD))
         else:
             yield item

@@ -43,14 +43,12 @@ class Stopped(Exception):  # noqa: N818
 class Sender(Protocol):
     """Takes items to one server; several threads call send() at once. bucket, cstore, fhir and stow have such.
 
-    `most` items and `most_bytes` go in one send(), `parallel` of those run at a time. `lasting` is False where what
-    was sent is gone with this process.
+    `most` items and `most_bytes` go in one send(), `parallel` of those run at a time.
     """
 
     most: int
     most_bytes: int
     parallel: int
-    lasting: bool
 
     def open(self) -> None:
         """Reach the server once. Raises InputError: unreachable, not what it should be, or it lets nobody in."""

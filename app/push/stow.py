@@ -21,7 +21,7 @@ PIECE = 1 << 20  # bytes read at a time
 class StowSender:
     """See sender.Sender."""
 
-    most, most_bytes, lasting = 50, 16_000_000, True
+    most, most_bytes = 50, 16_000_000
 
     def __init__(self, target: Target, auth: Path | None, ca: Path | None, parallel: int) -> None:
         self.parallel = parallel

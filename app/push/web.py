@@ -29,11 +29,16 @@ FORM = "`bearer TOKEN` or `basic USER:PASSWORD`"
 
 
 class Broken(Exception):  # noqa: N818
-    """No answer, or that of a busy server; it may be asked again after `wait` seconds, where it said so."""
+    """No answer, or that of a busy server; it may be asked again after `wait` seconds, where it said so.
 
-    def __init__(self, reason: str, wait: float | None = None, busy: bool = False) -> None:
+    `reached`: there was a connection.
+    """
+
+    def __init__(
+        self, reason: str, wait: float | None = None, busy: bool = False, reached: bool = False
+    ) -> None:
         super().__init__(reason)
-        self.wait, self.busy = wait, busy
+        self.wait, self.busy, self.reached = wait, busy, reached
 
 
 class Pauses:
@@ -161,7 +166,8 @@ class Web:
             )
         if "[SSL" in said or "WRONG_VERSION" in said:
             return InputError(f"--to {self.target.url}: no TLS with this server ({said}); is it plain http?")
-        return Broken(said or type(error).__name__)
+        unreached = self._errors.ConnectError, self._errors.ConnectTimeout
+        return Broken(said or type(error).__name__, reached=not isinstance(error, unreached))
 
     def reach(self, path: str, headers: Mapping[str, str] | None = None) -> "httpx2.Response":
         """The answer to the first request. Raises InputError where nobody answers; a busy server is waited for."""
@@ -170,6 +176,11 @@ class Web:
             try:
                 return self.once("GET", path, headers=headers)
             except Broken as broken:
+                if broken.reached:
+                    raise InputError(
+                        f"--to {self.target.url}: takes connections, but gives no answer in HTTP ({broken}); is it the "
+                        "port of another service?"
+                    ) from None
                 if not broken.busy:
                     raise InputError(f"--to {self.target.url}: cannot be reached ({broken})") from None
                 try:

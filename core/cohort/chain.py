@@ -1,8 +1,8 @@
 """Chain: an append-only file of JSON lines, each with the hash of the one before, as ledger and journal are.
 
 A process that dies while it writes leaves a torn last line. That is no tampering: the line is remarked, and
-set aside in `FILE.torn` when the file is next written to. With `kept_head`, the hash of the last line stands in
-`FILE.head` too, so that a file that was emptied or cut at its end is seen as changed.
+set aside in `FILE.torn` when the file is next held. With `kept_head`, the hash of the last line stands in
+`FILE.head` too, so that a file that was emptied or cut at its end is seen as changed; without it that is told.
 """
 
 import fcntl
@@ -56,10 +56,15 @@ class _State:
 
 
 class Chain:
-    """The file, in one word what it is (ledger, journal) for messages, and whether its last hash stands beside it."""
+    """The file, in a word what it is (ledger, journal) and what to do if it was changed, for messages.
 
-    def __init__(self, path: Path, what: str, kept_head: bool = False) -> None:
-        self.path, self.what = path, what
+    `kept_head`: whether its last hash stands beside it.
+    """
+
+    def __init__(
+        self, path: Path, what: str, kept_head: bool = False, way_out: str = "put its last copy back"
+    ) -> None:
+        self.path, self.what, self._way_out = path, what, way_out
         if not path.name:
             raise InputError(f"{path}: expected the name of a file, got a folder")
         self.head_file = path.with_name(path.name + ".head") if kept_head else None
@@ -106,14 +111,14 @@ class Chain:
     def _write(self, file: FileIO, held: Held, state: "_State") -> None:
         """Append what is to be added; a torn last line is set aside first."""
         try:
-            if not held.added:
-                self._note_head(held, state.known)  # of a line whose writer was killed before it noted it
-                return
             if state.torn:
                 with self.path.with_name(self.path.name + ".torn").open("ab") as aside:
                     aside.write(state.torn + b"\n")
                 file.truncate(state.size)
                 state.torn = b""
+            if not held.added:
+                self._note_head(held, state.known)  # of a line whose writer was killed before it noted it
+                return
             content = "".join(line + "\n" for line in held.added).encode()
             rest = content
             while rest:
@@ -160,13 +165,18 @@ class Chain:
             head = sha256(text).hexdigest()
             if not intact or (known and number == known[0] and head != known[1]):
                 raise InputError(
-                    f"{self.path}, line {number}: the chain is broken; the {self.what} was changed"
+                    f"{self.path}, line {number}: the chain is broken; the {self.what} was changed: {self._way_out}"
                 )
             lines.append(line)
         if known and len(lines) < known[0]:
             raise InputError(
                 f"{self.path}: the chain is broken; it had {known[0]} lines and has {len(lines)}: the {self.what} was "
-                f"changed; put its last copy back ({self.head_file} has the hash of its last line)"
+                f"changed: {self._way_out} ({self.head_file} has the hash of its last line)"
+            )
+        if lines and known is None and self.head_file is not None:
+            remark(
+                f"{self.head_file}: is not there, so that nobody sees whether lines at the end of {self.path} are "
+                "missing; it is written anew"
             )
         if torn:
             remark(

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-TRIED = (
-    "import sys; sys.path.insert(0, ''); {}import natsort; from anndata._io.specs.registry import IORegistryError"
-)
+TRIED = "import sys; sys.path.insert(0, ''); {}import natsort; from anndata._io.specs.registry import IORegistryError"
 FAILS = "module 'icu' has no attribute 'Locale'"
 
 
@@ -34,7 +32,9 @@ def test_anndata_is_imported_beside_a_folder_named_icu(above: Path) -> None:
 
 def test_a_folder_of_python_files_is_a_package(above: Path) -> None:
     (above / "icu" / "own.py").write_text("said = 3\n")
-    done = ends(above, "-c", "import sys; sys.path.insert(0, ''); import polyclinic, icu.own; print(icu.own.said)")
+    done = ends(
+        above, "-c", "import sys; sys.path.insert(0, ''); import polyclinic, icu.own; print(icu.own.said)"
+    )
     assert (done.returncode, done.stdout) == (0, "3\n"), done.stderr
 
 

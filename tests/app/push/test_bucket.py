@@ -94,6 +94,61 @@ def test_memory_is_forgotten_with_the_process_and_never_taken_as_held(images: Pa
         memory.rm("/push-test", recursive=True) if memory.exists("/push-test") else None
         assert push(images, "memory://push-test/c", unreleased=True).sent == IMAGES + 1
         assert len(memory.find("/push-test/c")) == IMAGES + 1
+    assert not list(images.parent.glob("*.push.jsonl*"))
+    with pytest.raises(InputError, match="is gone with this process; leave the journal out"):
+        push(images, "memory://push-test/c", unreleased=True, journal=images.parent / "j")
+
+
+def test_what_is_lost_there_is_sent_by_check(images: Path, tmp_path: Path) -> None:
+    place, journal = tmp_path / "there", tmp_path / "j"
+    assert push(images, place.as_uri(), unreleased=True, journal=journal, check=True).sent == IMAGES + 1
+    lost = place / "dicom" / "SYN-0001" / "a" / "b" / "c.dcm"
+    lost.unlink()
+    assert push(images, place.as_uri(), unreleased=True, journal=journal).held == IMAGES + 1
+    tally = push(images, place.as_uri(), unreleased=True, journal=journal, check=True)
+    assert (tally.sent, tally.lost, tally.held) == (1, 1, IMAGES)
+    assert tree(place) == tree(images)
+    tally = push(images, place.as_uri(), unreleased=True, journal=tmp_path / "new", check=True)
+    assert (tally.sent, tally.lost, tally.held) == (0, 0, IMAGES + 1)
+    planned = push(images, place.as_uri(), unreleased=True, journal=tmp_path / "new", dry_run=True)
+    assert (planned.sent, planned.held) == (0, IMAGES + 1)
+    with pytest.raises(InputError, match="which ask nobody"):
+        push(images, place.as_uri(), unreleased=True, check=True, dry_run=True)
+
+
+def test_a_journal_that_was_changed_names_the_way_out(images: Path, tmp_path: Path) -> None:
+    to, journal = (tmp_path / "there").as_uri(), tmp_path / "j"
+    push(images, to, unreleased=True, journal=journal)
+    whole = journal.read_bytes()
+    for changed in (whole[:-40], whole.replace(b"sending", b"SENDING", 1), b"garbage\n" + whole):
+        journal.write_bytes(changed)
+        with (
+            remarks(lambda _: None),
+            pytest.raises(
+                InputError, match=r"begin another with .*journal NEW .*check, which asks the target"
+            ),
+        ):
+            push(images, to, unreleased=True, journal=journal)
+        assert journal.read_bytes() == changed
+    journal.write_bytes(whole + b"{half")
+    said = list[str]()
+    for _ in range(2):
+        with remarks(said.append):
+            push(images, to, unreleased=True, journal=journal)
+    assert len(said) == 1
+    assert journal.read_bytes() == whole
+    assert (tmp_path / "j.torn").read_bytes() == b"{half\n"
+    (tmp_path / "j.head").unlink()
+    with remarks(said.append):
+        push(images, to, unreleased=True, journal=journal)
+    assert "j.head: is not there" in said[1]
+    assert (tmp_path / "j.head").exists()
+
+
+def test_a_journal_in_no_folder_is_refused(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no folder .*nodir; make it, or name a file elsewhere"):
+        push(images, (tmp_path / "there").as_uri(), unreleased=True, journal=tmp_path / "nodir" / "j")
+    assert not (tmp_path / "nodir").exists()
 
 
 def test_a_full_disk_is_one_line(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +166,7 @@ def test_a_full_disk_is_one_line(images: Path, tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.skipif(importlib.util.find_spec("s3fs") is not None, reason="s3fs is installed")
 def test_a_library_that_lacks_is_named(images: Path) -> None:
-    with pytest.raises(InputError, match="nstall s3fs"):
+    with pytest.raises(InputError, match=r"needs s3fs: pip install 'polyclinic\[s3\]'"):
         push(images, "s3://bucket/c", unreleased=True)
 
 

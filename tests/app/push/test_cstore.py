@@ -53,6 +53,14 @@ def test_all_is_sent_and_nothing_again(images: Path, archive: str, store: Any, t
     assert store.came == ONCE
 
 
+def test_what_is_lost_there_is_sent_by_check(images: Path, archive: str, store: Any, tmp_path: Path) -> None:
+    push(images, archive, unreleased=True, journal=tmp_path / "j")
+    del store.came[uid(4)]
+    tally = push(images, archive, unreleased=True, journal=tmp_path / "j", check=True)
+    assert (tally.sent, tally.lost, tally.held) == (1, 1, IMAGES - 1)
+    assert store.came == ONCE
+
+
 def test_what_no_context_takes_is_refused(archive: str, store: Any, tmp_path: Path) -> None:
     packed = cohort(tmp_path / "c", 2, compressed=True)
     assert push(packed, archive, unreleased=True).sent == 2  # RLE, as it is
@@ -174,7 +182,7 @@ def test_a_signal_ends_it_while_nobody_answers_the_association(images: Path, tmp
             if not (silent_asked := select.select([silent], [], [], 0)[0]):
                 return False
             peer, _ = silent_asked[0].accept()
-            return bool(peers.append(peer) or len(peers) == 2 and peer.recv(1))
+            return bool(peers.append(peer) or (len(peers) == 2 and peer.recv(1)))
 
         peers = list[socket.socket]()
         code, said, took = _stopped(images, to, tmp_path / "j", signal.SIGINT, going)
