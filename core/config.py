@@ -284,7 +284,9 @@ def parse(model: type[S], values: Any, where: str) -> S:
             ) from None
         if not key and first["type"] == "value_error":  # of the whole, whose values nobody wants to read
             raise InputError(f"{where}: {first['ctx']['error']}") from None
-        raise InputError(f"{where}: {key or 'settings'}: {first['msg']}, got {first['input']!r}") from None
+        said = str(first["ctx"]["error"]) if first["type"] == "value_error" else first["msg"]
+        got = "" if ", got " in said else f", got {first['input']!r}"
+        raise InputError(f"{where}: {key or 'settings'}: {said}{got}") from None
 
 
 def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ...core.errors import InputError
 from ...core.limits import require
+from ...core.registry import load_modality
 from .address import Address, make_sink, parse_address
 from .run import Pace, Tally, run
 from .ward import SIGNALS, Ward, WardRequest, ward_of_cohort, ward_of_population
@@ -78,8 +79,10 @@ async def _until_told(stream: Coroutine[Any, Any, Tally]) -> Tally:
 
 def _ward(request: StreamRequest, address: Address, start: int) -> Ward:
     signals = tuple(dict.fromkeys(name.strip() for name in request.signals.split(",") if name.strip()))
+    modality = load_modality(request.modality)  # raises for a name that is none
+    known = getattr(modality, "live_signals", SIGNALS)
     if not signals or set(signals) - set(SIGNALS):
-        raise InputError(f"--signals: expected some of {', '.join(SIGNALS)}, got {request.signals!r}")
+        raise InputError(f"--signals: expected some of {', '.join(known)}, got {request.signals!r}")
     options = request.options.get(request.modality, {})
     ward_request = WardRequest(
         request.patients,

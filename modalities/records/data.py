@@ -56,6 +56,7 @@ VISIT_IDS = "http://example.org/polyclinic/visit-id"
 PATIENT_IDS = "http://example.org/polyclinic/patient-id"  # example.org: nobody's real identifiers
 
 # of a trace -> name of the answer
+PACED, EARLY = "/", "VA"  # WFDB codes of beats: paced, and those that come early
 RHYTHMS = {"sinus": "sinus", "atrial fibrillation": "fibrillation", "atrial flutter": "flutter"}
 CHARTED = "chart-"  # how keys of resources that state the vitals chart begin
 DECLARED = "field-"  # how keys of resources that state declared fields begin

@@ -16,10 +16,12 @@ from .data import (
     ACCESSIONS,
     ANSWERS,
     DICOM_UID,
+    EARLY,
     GENE_UNIT,
     GENES,
     HL7,
     MODALITIES,
+    PACED,
     PAM50,
     REPORTS,
     RHYTHMS,
@@ -212,6 +214,11 @@ def image(writer: Writer, facts: Facts) -> None:
     writer.report(kind, f"{title}.{said}", study_time(writer, facts), visit, more, key)
 
 
+def is_paced(facts: Facts) -> bool:
+    """Whether all beats of a trace that do not come early are paced."""
+    return set(facts.get("kinds", "")) - set(EARLY) == {PACED}
+
+
 def ecg(writer: Writer, facts: Facts) -> None:
     """Heart rate and rhythm as measured on the trace, and the report; nothing without a trace.
 
@@ -228,7 +235,7 @@ def ecg(writer: Writer, facts: Facts) -> None:
         results.append(
             writer.observation(Reading(keyed("ecg-rhythm", facts), "ecg_rhythm", at, visit, answer))
         )
-        said.append(f"rhythm {rhythm}")
+        said.append(f"{'ventricular pacing, underlying ' if is_paced(facts) else ''}rhythm {rhythm}")
     if (rate := facts.get("heart_rate")) is not None:
         shown = lists.observations["ecg_heart_rate"].rounded(float(rate))
         results.append(

@@ -24,6 +24,7 @@ class Wearable(RuleBased):
     name = "wearable"
     after: tuple[str, ...] = ("signals",)
     shared = False
+    live_signals = ("vitals", "ppg")  # what --signals may name
     on_request = True  # see core.capabilities.OnRequest
     indication = "every patient, where asked for (--modalities ...,wearable); by rules, not learnt"
 

@@ -15,7 +15,7 @@ from ...core.profile import PatientProfile
 from ...core.types import AnyArray
 from .channels import CHANNELS
 from .figures import devices
-from .layout import BEATS, FOLDER, MEALS, PPG, VERSION, Table, midnight, name_of, tables_of
+from .layout import BEATS, FOLDER, MEALS, PPG, VERSION, Table, midnight, name_of, seconds_of, tables_of
 from .wearing import Clock
 
 GAP = 3000  # ms between two beats that are not one interval
@@ -93,7 +93,7 @@ def _table(
     preset, clock = devices()[device], clock_of(record, device)
     if period:
         values = {name: record.arrays[f"{device}/{name}"] for name in channels}
-        at = 1000 * period * np.arange(len(next(iter(values.values()))), dtype=np.int64)
+        at = 1000 * seconds_of(period, len(next(iter(values.values()))))
         about = {
             n: {"unit": CHANNELS[n].unit, "loinc": CHANNELS[n].loinc, "label": CHANNELS[n].label}
             for n in channels

@@ -4,12 +4,20 @@ from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
+import numpy as np
+
 from ...core.modality import Facts
+from ...core.types import AnyArray
+from .body import DAY
 
 FOLDER = "wearable"
 VERSION = "1"
 NO_CALENDAR = date(2000, 1, 3)  # the day of the visit of patients who have none
 MEALS, PPG, BEATS = "meals", "ppg", "beats"
+TWICE, MORNING = (
+    DAY // 2,
+    27_000,
+)  # s: a reading by hand twice a day, at half past seven in the morning and in the evening
 Table = tuple[str, int]  # device and period in s; 0 for beats
 
 
@@ -17,6 +25,16 @@ def midnight(facts: Facts, day: date | None) -> datetime:
     """When the first day of a record begins, UTC; the last one is the index day."""
     first = (day or NO_CALENDAR) - timedelta(days=int(facts["days"]) - 1)
     return datetime.combine(first, time())
+
+
+def first_second(period: int) -> int:
+    """The second of the day of a channel's first value, by its period in s; all files and the live stream have it."""
+    return MORNING if period >= TWICE else 0
+
+
+def seconds_of(period: int, count: int) -> AnyArray:
+    """(count,) s since the first midnight, int64, of a channel's values, by its period in s."""
+    return first_second(period) + period * np.arange(count, dtype=np.int64)
 
 
 def name_of(table: Table) -> str:

@@ -14,6 +14,7 @@ from .body import DAY, body_of
 from .channels import BEATS, CHANNELS
 from .day import Day, days
 from .figures import devices
+from .layout import first_second
 from .options import Options
 from .pulse import RATE, SITES, Segment, segment
 from .wearing import Wearing
@@ -56,8 +57,8 @@ class LiveWearable:
         found = {}
         for worn, values in self._values:
             for name, period in worn.device.channels.items():
-                if name != BEATS and place % period == 0:
-                    value = float(values[name][place // period])
+                if name != BEATS and (place - first_second(period)) % period == 0:
+                    value = float(values[name][(place - first_second(period)) // period])
                     if np.isfinite(value):
                         decimals = CHANNELS[name].decimals
                         found[f"{worn.device.name}/{name}"] = (

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...core.types import AnyArray, BoolArray, FloatArray
-from .body import DAY, MINUTES, Body
+from .body import MINUTES, Body
 from .channels import BEATS, CHANNELS, blocks, taken
 from .day import Day
 from .figures import Device
+from .layout import TWICE
 
 DECIMALS_OF_BEATS = 1  # ms
 
@@ -88,7 +89,7 @@ class Wearing:
         return out
 
     def _lost(self, gone: BoolArray, period: int, count: int) -> AnyArray:
-        if period >= DAY // 2:  # a reading by hand, in the morning and in the evening
+        if period >= TWICE:  # a reading by hand, in the morning and in the evening
             return np.zeros(count, dtype=bool)
         return blocks(gone, period)
 

@@ -3,7 +3,7 @@
 from ....core.fields import ICD10, SNOMED
 from ..data import RHYTHMS
 from ..simulation.chart import Reading
-from ..studies import facts_of, is_chest_xray, keyed
+from ..studies import facts_of, is_chest_xray, is_paced, keyed
 from .episode import Episode
 from .phrases import signs_of
 from .reports import heart_rate
@@ -84,6 +84,9 @@ def _ecg(e: Episode) -> Parts:
     place = s.reference("Observation", keyed("ecg-rhythm", facts))
     said = "sinus rhythm" if rhythm == "sinus" else s.word("conditions", rhythm.replace(" ", "_"))
     mention = Mention(said, "FINDING", answer.code, SNOMED, place, value=rhythm)
+    if is_paced(facts) and "pacemaker" in e.chart.problems:
+        pacing = s.condition("pacemaker")._replace(surface="ventricular pacing", label="FINDING")
+        return s.say("studies/ecg_paced", ecg=ecg, pacing=pacing, rhythm=mention, rate=rate)
     return s.say("studies/ecg", ecg=ecg, rhythm=mention, rate=rate)
 
 

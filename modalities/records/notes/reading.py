@@ -47,6 +47,7 @@ def stated() -> Mapping[str, set[str]]:
     of_key = {answer: {lists.answers[answer].code} for answer in RHYTHMS.values()}
     of_key |= {
         "not_af": of_key["fibrillation"],
+        "paced": {lists.conditions["pacemaker"].code},
         "verdict": {lists.conditions["abnormal_ecg"].code},
         "diagnosis": cancers,
     }

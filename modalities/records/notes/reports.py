@@ -7,7 +7,7 @@ from ..codes import HGNC
 from ..data import GENE_UNIT, GENES, RHYTHMS, SUBTYPES
 from ..formats.fhir import Writer
 from ..simulation.chart import Report, Visit
-from ..studies import RECEPTORS, ecg_time, keyed
+from ..studies import RECEPTORS, ecg_time, is_paced, keyed
 from .note_writer import NoteWriter
 from .text import Mention, Note, Part, Parts, capital, enumerated
 
@@ -36,7 +36,8 @@ def ecg(writer: Writer, facts: Facts, seed: int) -> Note:
     if conduction:
         words = s.say("history", list=enumerated(conduction))
         parts += s.section("history", capital(words))
-    measured, read = _trace(s, facts, report)
+    paced = is_paced(facts) and "pacemaker" in s.chart.present(at)
+    measured, read = _trace(s, facts, report, paced)
     if measured:
         parts += s.section("measurements", measured)
     parts += s.section("interpretation", s.sentences(read))
@@ -52,8 +53,8 @@ def heart_rate(s: NoteWriter, facts: Facts) -> tuple[Mention, Parts]:
     return value, s.unit(entry.unit, reference, "")
 
 
-def _trace(s: NoteWriter, facts: Facts, report: str) -> tuple[Parts, list[Parts]]:
-    """What was measured, and the sentences of the reading."""
+def _trace(s: NoteWriter, facts: Facts, report: str, paced: bool) -> tuple[Parts, list[Parts]]:
+    """What was measured, and the sentences of the reading; a pacemaker's rhythm comes before that of the atria."""
     rate, rhythm = facts.get("heart_rate"), facts.get("rhythm")
     measured: Parts = []
     speed = "normal"
@@ -61,11 +62,15 @@ def _trace(s: NoteWriter, facts: Facts, report: str) -> tuple[Parts, list[Parts]
         value, unit = heart_rate(s, facts)
         lab = s.lab("ecg_heart_rate", str(value.reference))
         measured = capital(s.say("measured", lab=lab, value=value, unit=unit))
-        speed = "fast" if int(value.surface) > FAST else "slow" if int(value.surface) < SLOW else "normal"
+        if not paced:
+            speed = "fast" if int(value.surface) > FAST else "slow" if int(value.surface) < SLOW else "normal"
     if (beats := facts.get("beats")) is not None and s.author.habit(2, "beats"):
         counted = Mention(str(beats), "VALUE", reference=report, value=int(beats))
         measured += [" "] * bool(measured) + s.say("beats", beats=counted)
     read: list[Parts] = []
+    if paced:
+        speed = "paced"
+        read.append(s.say("paced", s.condition("pacemaker")._replace(label="FINDING")))
     if rhythm is not None:
         answer = s.codes.answers[RHYTHMS[rhythm]]
         finding = Mention(
@@ -77,7 +82,7 @@ def _trace(s: NoteWriter, facts: Facts, report: str) -> tuple[Parts, list[Parts]
             value=rhythm,
         )
         slots: dict[str, Part | Parts] = {}
-        if speed != "normal":
+        if speed in ("fast", "slow"):
             name = {"fast": "tachycardia", "slow": "bradycardia"}[speed]
             icd = s.codes.conditions[name].code if rhythm == "sinus" else None
             reference = s.reference("Observation", keyed("ecg-heart-rate", facts))

@@ -40,6 +40,7 @@ USUAL_BEATS = {PACEMAKER: PACED, "I44.7": LEFT_BLOCK, "I45.10": RIGHT_BLOCK}
 RateFunction = Callable[
     [float, float], float
 ]  # time in s and the record's rate to the rate then, both a minute
+LOWER_RATES = (60, 90)  # /min at which pacemakers pace a patient at rest; a stated heart rate goes before
 FEWEST = 20  # components to which a model is cut down where patients are few
 BY_RULE = "rule-based"  # of what no data teach
 
@@ -160,7 +161,8 @@ class EcgSampler:
         in_episodes = self.paroxysmal and rhythm == FIBRILLATION
         regular = in_episodes or rhythm in (SINUS, ARRHYTHMIA)
         usual = rng.normal(72, 12) if regular else rng.normal(88, 15)
-        rate = profile.measurements.get("heart_rate", float(np.clip(usual, 45, 140)))
+        slowest_and_fastest = LOWER_RATES if profile.has(PACEMAKER) else (45, 140)
+        rate = profile.measurements.get("heart_rate", float(np.clip(usual, *slowest_and_fastest)))
         if in_episodes:
             code = self._without(code, AF)
         morphology = self.model.draw(rng, np.concatenate([code, self.device]))

@@ -78,7 +78,7 @@ def _write(
     if "sleep_stage" in channels:
         annotations = [
             EdfAnnotation((span.begins - begins) / 1000, (span.ends - span.begins) / 1000, LABELS[span.stage])
-            for night in sleep_of(record, profile)
+            for night in sleep_of(record, profile, cut=True)
             for span in night
             if span.begins >= begins
         ]

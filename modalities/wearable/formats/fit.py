@@ -12,7 +12,7 @@ import numpy as np
 from ....core.modality import Record
 from ....core.profile import PatientProfile
 from ..body import DAY
-from .series import Series, by_day, series_of
+from .series import Series, by_day, series_of, sleep_of
 
 EPOCH = 631_065_600  # s from 1970 to FIT's zero, the last day of 1989
 FILE_ID, MONITORING, PRESSURE, SPO2, SLEEP, INTERVALS, BREATH, RMSSD = 0, 55, 51, 269, 275, 290, 297, 371
@@ -108,7 +108,11 @@ def _messages(
                 yield time, _packed(name, time, total[place], WALKING)
     elif name == "sleep_stage":
         before = None
-        for time, value in zip(times, values, strict=True):
+        nights = [(night[0].begins, night[-1].ends) for night in sleep_of(record, profile)]
+        known = np.any(
+            [(own.at >= begins) & (own.at < ends) for begins, ends in nights] or [own.at < 0], axis=0
+        )
+        for time, value in zip(times, np.where(known, own.values, -1).tolist(), strict=True):
             level = LEVEL[int(value)]
             if level != before and not (before is None and value < 0):
                 yield time, _packed(name, time, level)

@@ -13,7 +13,7 @@ from ..body import DAY
 from ..channels import CHANNELS, Channel
 from ..export import GAP, clock_of, periods
 from ..figures import devices
-from ..layout import BEATS, MEALS, midnight
+from ..layout import BEATS, MEALS, midnight, seconds_of
 from ..night import STAGES
 
 MINUTE = 60
@@ -59,9 +59,7 @@ def series_of(record: Record, profile: PatientProfile, coarse: bool = False) -> 
             count = known.sum(1)
             values = np.where(count > 0, np.where(known, blocks, 0).sum(1) / np.maximum(count, 1), np.nan)
             values, period = np.round(values), MINUTE
-        at = 1000 * period * np.arange(len(values), dtype=np.int64)
-        if period >= DAY // 2:  # a cuff: at half past seven in the morning and in the evening
-            at = at + 27_000_000
+        at = 1000 * seconds_of(period, len(values))
         there = np.isfinite(values)
         yield Series(device, site, name, period, begins + clock.shown(at[there]), values[there])
 
@@ -95,14 +93,17 @@ class Span:
     ends: int
 
 
-def sleep_of(record: Record, profile: PatientProfile) -> list[list[Span]]:
-    """The nights, each as its stages in order; a night ends where the patient is out of bed for half an hour."""
+def sleep_of(record: Record, profile: PatientProfile, cut: bool = False) -> list[list[Span]]:
+    """The nights, each as its stages in order; a night ends where the patient is out of bed for half an hour.
+
+    A night into which the recording begins or ends is not known whole, and is there only with `cut`.
+    """
     found = first_of(record, profile, "sleep_stage")
     if found is None or not len(found.values):
         return []
     length = 1000 * found.period
     inside = found.values >= 0
-    at, stage = found.at[inside], found.values[inside].astype(int)
+    up, at, stage = found.at[~inside], found.at[inside], found.values[inside].astype(int)
     if not len(at):
         return []
     cuts = np.flatnonzero((np.diff(stage) != 0) | (np.diff(at) > 1.5 * length)) + 1
@@ -113,9 +114,13 @@ def sleep_of(record: Record, profile: PatientProfile) -> list[list[Span]]:
     nights: list[list[Span]] = [[]]
     for span in spans:
         if nights[-1] and span.begins - nights[-1][-1].ends > 1_800_000:
-            nights.append([])
+            between = np.searchsorted(up, (nights[-1][-1].ends, span.begins))
+            if between[0] < between[1]:  # a watch on its charger does not end a night
+                nights.append([])
         nights[-1].append(span)
-    return nights
+    if cut:
+        return nights
+    return [night for night in nights if len(up) and up[0] < night[0].begins and up[-1] >= night[-1].ends]
 
 
 def meals_of(record: Record, profile: PatientProfile) -> list[tuple[int, float, float]]:

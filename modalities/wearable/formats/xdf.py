@@ -13,7 +13,7 @@ from ....core.types import AnyArray
 from ..channels import BEATS, CHANNELS
 from ..export import periods
 from ..figures import devices
-from ..layout import name_of, tables_of
+from ..layout import name_of, seconds_of, tables_of
 from .series import iso, origin
 
 FILE, HEADER, SAMPLES, OFFSET, FOOTER = 1, 2, 3, 4, 6
@@ -56,7 +56,7 @@ def chunks(record: Record, profile: PatientProfile) -> Iterator[bytes]:
             values = np.stack([record.arrays[f"{device}/{name}"] for name in channels], axis=1).astype(
                 np.float32
             )
-            times = period * np.arange(len(values), dtype=np.float64)
+            times = seconds_of(period, len(values)).astype(np.float64)
         else:
             times = record.arrays[f"{device}/{BEATS}"] / 1000
             values = (1000 * np.diff(times, prepend=np.nan)).astype(np.float32)[:, None]

@@ -39,3 +39,12 @@ def test_a_signal_is_given_by_its_name(capfd: pytest.CaptureFixture[str]) -> Non
     assert "ecg" not in said
     with pytest.raises(InputError, match="signals: expected some of ecg, vitals, ppg, got 'eeg'"):
         pc.stream("icu", "-", patients=1, signals="eeg")
+
+
+def test_what_is_told_of_names_is_so() -> None:
+    with pytest.raises(
+        InputError, match=r"modality 'wearables' is not installed; expected one of: .*wearable"
+    ):
+        pc.stream("icu", "-", patients=1, modality="wearables")
+    with pytest.raises(InputError, match="signals: expected some of vitals, ppg, got 'glucose'"):
+        pc.stream("icu", "-", patients=1, modality="wearable", signals="glucose")

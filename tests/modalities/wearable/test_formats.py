@@ -16,13 +16,15 @@ from cases.worn import SICK, WELL, draw, ecg
 from polyclinic import PatientProfile, Record
 from polyclinic.core.contracts import PatientFormat
 from polyclinic.core.errors import InputError
+from polyclinic.modalities.wearable import Wearable
+from polyclinic.modalities.wearable.export import tables
 from polyclinic.modalities.wearable.formats.apple_health import AppleHealthFormat
 from polyclinic.modalities.wearable.formats.edf import EdfFormat
 from polyclinic.modalities.wearable.formats.fhir import FhirFormat
-from polyclinic.modalities.wearable.formats.fit import FitFormat, checksum
+from polyclinic.modalities.wearable.formats.fit import FitFormat, checksum, encoded
 from polyclinic.modalities.wearable.formats.health_connect import HealthConnectFormat
 from polyclinic.modalities.wearable.formats.open_mhealth import OpenMHealthFormat
-from polyclinic.modalities.wearable.formats.series import sleep_of
+from polyclinic.modalities.wearable.formats.series import origin, series_of, sleep_of
 from polyclinic.modalities.wearable.formats.xdf import XdfFormat
 
 FORMATS = (
@@ -194,9 +196,11 @@ def test_health_connect_and_fitbit_json(record: Record, folder: Path) -> None:
     logs = [log for path in sleeps for log in json.loads(path.read_text())][::-1]
     assert len(logs) == len(nights)
     source = fitout.NativeFileLoader(f"{place}/")
-    day = date.fromisoformat(logs[-1]["dateOfSleep"])
-    read = fitout.BasicSleepInfo(source).get_data(day, day)
-    assert logs[-1]["minutesAsleep"] in read["minutesAsleep"]
+    for log in logs:
+        day = date.fromisoformat(log["dateOfSleep"])
+        read = fitout.BasicSleepInfo(source).get_data(day, day)
+        assert read["minutesAsleep"] == [log["minutesAsleep"]]
+        assert read["minutesAwake"][0] < 200
 
 
 @pytest.mark.parametrize("days", [1, 3, 7])
@@ -219,3 +223,56 @@ def test_patients_without_a_calendar_are_written(tmp_path: Path) -> None:
     for made in FORMATS:
         assert made.write([bare], [PatientProfile("bare")], tmp_path)
     assert WELL.index_date is not None
+
+
+def test_a_value_has_the_same_time_in_every_file_and_live(record: Record, folder: Path) -> None:
+    pyxdf = pytest.importorskip("pyxdf")
+    streams, _ = pyxdf.load_xdf(str(folder / "xdf" / "sick.xdf"))
+    true = {stream["info"]["name"][0]: stream["time_stamps"] for stream in streams}
+    begins, files = origin(record, SICK), tables(record, SICK)
+    for found in series_of(record, SICK):
+        table = files[f"{found.device}-{found.period}s" if found.period else f"{found.device}-beats"]
+        shown = table["time"].to_numpy().astype("datetime64[ms]").astype(np.int64)
+        assert np.isin(found.at, shown).all(), (found.device, found.name)
+        name = f"{found.device}-{found.period}s" if found.period else f"{found.device}-beats"
+        assert np.abs((shown - begins) / 1000 - true[name]).max() < 5  # the device's clock runs a little off
+    assert true["cuff-43200s"] == pytest.approx(
+        86_400 * np.repeat([0, 1], 2) + 3600 * np.tile([7.5, 19.5], 2)
+    )
+    rows = [json.loads(line) for line in (folder / "wearable_fhir" / "sick.ndjson").read_text().splitlines()]
+    said = [row["effectiveDateTime"][11:16] for row in rows if row["code"]["coding"][0]["code"] == "85354-9"]
+    assert said == ["07:30", "19:30"] * 2
+
+
+def test_a_cuff_is_heard_live_at_the_times_on_file() -> None:
+    told = draw(WELL, days=1, device="cuff")
+    source = Wearable({"device": "cuff"}).live(WELL, told, 3, signals=("vitals",))
+    heard = {second: found for second in range(0, 86_400, 60) if (found := source.vitals(second))}
+    assert list(heard) == [27_000, 70_200]
+    assert [found["cuff/systolic"] for found in heard.values()] == told.arrays["cuff/systolic"].tolist()
+
+
+@pytest.mark.parametrize("device", ["watch", "ring"])
+def test_a_night_that_the_recording_cuts_is_no_episode(device: str, tmp_path: Path) -> None:
+    for seed in range(4):
+        worn = draw(WELL, seed=seed, days=4, device=device)
+        whole, every = sleep_of(worn, WELL), sleep_of(worn, WELL, cut=True)
+        begins, ends = origin(worn, WELL), origin(worn, WELL) + 4 * 86_400_000
+        ended = {night[-1].ends // 86_400_000 for night in whole}
+        assert len(ended) == len(whole) >= 3  # one a day
+        assert all(begins + 60_000 < night[0].begins < night[-1].ends < ends - 60_000 for night in whole)
+        assert all(night in every for night in whole)
+        asleep = [sum(s.ends - s.begins for s in night if s.stage != "wake") / 3_600_000 for night in whole]
+        assert min(asleep) > 2
+        (path,) = FhirFormat().write([worn], [WELL], tmp_path)
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        said = [r["valueQuantity"]["value"] for r in rows if r["code"]["coding"][0]["code"] == "93832-4"]
+        assert said == pytest.approx(asleep, abs=0.01)
+
+
+def test_fit_has_no_sleep_that_does_not_end() -> None:
+    garmin = pytest.importorskip("garmin_fit_sdk")
+    for seed in range(4):
+        data = bytearray(encoded(draw(WELL, seed=seed, days=2, device="watch"), WELL))
+        messages, _ = garmin.Decoder(garmin.Stream.from_byte_array(data)).read()
+        assert messages["sleep_level_mesgs"][-1]["sleep_level"] == "awake"

@@ -164,8 +164,10 @@ def test_devices_fail_as_their_presets_say() -> None:
     ],
 )
 def test_options_are_refused(options: dict[str, Any], says: str) -> None:
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=says) as told:
         Wearable(options)
+    assert str(told.value).count("got ") <= 1
+    assert "Value error" not in str(told.value)
 
 
 def test_files_say_whose_they_are_and_a_damaged_one_is_named(

@@ -66,6 +66,7 @@ def facts_of(profile: PatientProfile) -> dict[str, Facts]:
             "heart_rate": round(profile.measurements["heart_rate"] + seed % 17 / 10, 1),
             "rhythm": "atrial fibrillation" if profile.has("I48.91") else "sinus",
             "beats": 8 + seed % 9,
+            "kinds": ("/" if profile.has("Z95.0") else "N") * (8 + seed % 9),
         },
     }
     if (subtype := profile.traits.get("pam50")) is not None:
@@ -207,8 +208,15 @@ def test_the_ecg_report_states_the_rate_and_rhythm_of_that_trace() -> None:
         sinus = re.search(r"(?i)sinus|\bNSR\b", interpretation)
         assert bool(sinus) == (facts["rhythm"] == "sinus")
         assert bool(fibrillates) or facts["rhythm"] == "sinus"
-        assert ("tachycardia" in said.lower()) == (round(facts["heart_rate"]) > 100)
+        paced = "/" in facts["kinds"]
+        assert ("tachycardia" in said.lower()) == (round(facts["heart_rate"]) > 100 and not paced)
+        assert bool(re.search(r"(?i)ventricular pac(ing|ed)", interpretation)) == paced
+        assert not (paced and re.search(r"(?i)response|bradycardia", interpretation))
+        if paced:  # it comes first, what the atria do after it
+            assert re.search(r"(?is)ventricular pac.*underlying", interpretation)
+        seen["paced"] += paced
         seen[facts["rhythm"]] += 1
+    assert seen.pop("paced") >= 3
     assert min(seen.values()) > 15
 
 

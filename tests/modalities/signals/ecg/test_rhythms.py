@@ -312,6 +312,15 @@ def test_a_paced_heart_beats_evenly_behind_its_spikes() -> None:
     assert sampler.source(plain.profiles[0], plain.condition[0], 0).spikes is None
 
 
+def test_a_pacemaker_paces_at_a_plausible_rate_unless_another_is_stated() -> None:
+    sampler, batch = shipped(104, Z95_0=True, I48_91=True)
+    (patient,) = batch.profiles
+    unstated = replace(patient, measurements={})
+    rates = [sampler.source(unstated, batch.condition[0], seed).rate for seed in range(40)]
+    assert 60 <= min(rates) < max(rates) <= 90
+    assert sampler.source(patient, batch.condition[0], 0).rate == 104
+
+
 def test_a_spike_may_lie_across_two_blocks() -> None:
     spikes = Spikes(np.random.default_rng(4), -0.04)
     for peak in np.linspace(0.9, 1.2, 61):
