@@ -47,7 +47,7 @@ def test_every_file_is_read_by_its_own_reader(cohort: Cohort) -> None:
         found = subprocess.run([VALIDATOR, path], capture_output=True, text=True, check=False)
         assert [line for line in found.stderr.splitlines() if line.startswith("Error")] == []
         assert pydicom.dcmread(path).pixel_array.std() > 0
-    for folder in cohort.folder.glob("wfdb/*"):
+    for folder in cohort.folder.glob("wfdb/*/"):
         ecg, vitals = (wfdb.rdrecord(str(folder / name), physical=False) for name in ("ecg", "vitals"))
         one, two, three = ecg.d_signal[:, :3].T.astype(int)
         assert (one + three == two).all()

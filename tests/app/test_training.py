@@ -84,7 +84,7 @@ def vitals(place: Path) -> Path:
     rows, series = [], []
     for i in range(20):
         rows.append({"record": f"s{i}", "patient_id": f"s{i}", "age": 60, "sex": "M"})
-        for hour in range(8):
+        for hour in range(6):
             row = {"HR": 70 + i, "O2Sat": 97, "Temp": 37, "SBP": 120, "MAP": 83, "DBP": 65, "Resp": 16}
             shown = {k: (v if rng.random() < 0.5 else np.nan) for k, v in row.items()}
             series.append({"patient_id": f"s{i}", "hour": hour + 1, **shown})

@@ -227,7 +227,7 @@ def test_a_file_gives_the_same_draws(model, tmp_path: Path):
     model.save(card).save(path)
     pd.testing.assert_frame_equal(TableModel.load(path).sample(200, 3), model.sample(200, 3))
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(InputError, match="damaged table model"):
+    with pytest.raises(InputError, match="damaged weight file"):
         TableModel.load(path)
     model.save(card.model_copy(update={"modality": "omics"})).save(path)
     with pytest.raises(InputError, match="holds weights of omics"):

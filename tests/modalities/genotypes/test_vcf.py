@@ -134,7 +134,7 @@ def test_without_pysam_it_is_refused_before_anything_is_drawn(monkeypatch: pytes
 def test_genotypes_are_drawn_on_request_alone() -> None:
     installed: dict[str, Any] = sound("modalities")
     assert "genotypes" in installed
-    assert set(installed) - set(by_default(installed)) == {"genotypes"}
+    assert set(installed) - set(by_default(installed)) == {"genotypes", "wearable"}
 
 
 def test_alleles_are_int8(cohort: Path) -> None:
