@@ -14,7 +14,7 @@ from ...core.errors import InputError
 from ...core.limits import require
 from ...core.registry import load_modality
 from .address import Address, make_sink, parse_address
-from .run import Pace, Tally, run
+from .run import Pace, Stream, Tally, run
 from .ward import SIGNALS, Ward, WardRequest, ward_of_cohort, ward_of_population
 
 _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
@@ -52,10 +52,14 @@ def stream_live(request: StreamRequest, report: Callable[[str], None]) -> Tally:
     wait = request.when_full == "wait" or (not request.when_full and speed is None)
     ward = _ward(request, address, start)
     sink = make_sink(address, wait)
-    report(f"{ward.name}: beds {ward.beds[0].name} to {ward.beds[-1].name} go to {address}")
-    if notice := getattr(sink, "notice", ""):
-        report(f"{address}: {notice}")
-    tally = asyncio.run(_until_told(run(ward, sink, Pace(speed, request.seconds, start, request.fhir))))
+
+    def began(_: Stream) -> None:
+        report(f"{ward.name}: beds {ward.beds[0].name} to {ward.beds[-1].name} go to {address}")
+        if notice := getattr(sink, "notice", ""):
+            report(f"{address}: {notice}")
+
+    pace = Pace(speed, request.seconds, start, request.fhir)
+    tally = asyncio.run(_until_told(run(ward, sink, pace, began=began)))
     report(_summary(tally))
     return tally
 

@@ -51,6 +51,7 @@ class ServerSink:
         from starlette.routing import Route, WebSocketRoute
 
         from .http_connection import HttpConnection, one_line
+        from .websocket_connection import DenyingWebSocket
 
         family = socket.AF_INET6 if ":" in self._address.host else socket.AF_INET
         try:
@@ -66,7 +67,7 @@ class ServerSink:
         if self._tls is not None:
             certified = {"ssl_certfile": str(self._tls[0]), "ssl_keyfile": str(self._tls[1])}
         config = uvicorn.Config(
-            app, http=HttpConnection, ws="websockets-sansio", ws_per_message_deflate=False, ws_max_size=LONGEST,
+            app, http=HttpConnection, ws=DenyingWebSocket, ws_per_message_deflate=False, ws_max_size=LONGEST,
             lifespan="off", log_config=None, log_level="error", access_log=False, date_header=False,
             server_header=False, backlog=1, **certified,
         )  # fmt: skip

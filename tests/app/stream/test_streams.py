@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 from datetime import date
@@ -22,6 +23,7 @@ from polyclinic.app import cli
 from polyclinic.app.stream.address import make_sink, parse_address
 from polyclinic.app.stream.base import Message
 from polyclinic.app.stream.bounded_queue import BoundedQueue
+from polyclinic.app.stream.command import StreamRequest, stream_live
 from polyclinic.app.stream.network_faults import NetworkFaults
 from polyclinic.app.stream.run import Pace, run
 from polyclinic.app.stream.scenario import read_scenario
@@ -829,7 +831,7 @@ def test_a_slow_client_drops_for_itself_alone(scheme, monkeypatch):
 
 
 @pytest.mark.parametrize("scheme", CLIENTS)
-def test_an_unknown_path_and_a_taken_port_are_refused(scheme):
+def test_an_unknown_path_and_a_taken_port_are_refused(scheme, caplog):
     async def ask():
         sink = make_sink(parse_address(f"{scheme}://127.0.0.1:0"), wait=True)
         task = asyncio.create_task(run(ward(1, ("vitals",)), sink, Pace(None, 5)))
@@ -853,6 +855,17 @@ def test_an_unknown_path_and_a_taken_port_are_refused(scheme):
         await task
 
     asyncio.run(ask())
+    assert caplog.messages == []  # nor does uvicorn speak of its own
+
+
+@pytest.mark.parametrize("scheme", CLIENTS)
+def test_nothing_is_said_before_the_port_is_taken(scheme):
+    said = []
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        to = f"{scheme}://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(InputError, match="cannot listen there"):
+            stream_live(StreamRequest(to, cohort="cardio_oncology", patients=1, seconds=1), said.append)
+    assert said == []
 
 
 # -- the command
