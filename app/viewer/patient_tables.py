@@ -1,4 +1,7 @@
-"""Series in Parquet files of a patient, as wearables have them: a time column, and numbers of any channels."""
+"""Series in Parquet files of a patient, as wearables have them: a time column, and numbers of any channels.
+
+A table of waves has a list of samples a row, from that row's time on; after each wave stands an empty sample.
+"""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -31,15 +34,17 @@ def about(files: "PatientFiles", name: str, n: int) -> dict[str, Any] | None:
     stamped = TIME in schema.names and pa.types.is_timestamp(schema.field(TIME).type)
     if not rows or not (stamped or MINUTE in schema.names):
         return None
+    head = _head(schema)
+    rate, waves = float(head.get("rate_hz") or 0), _waves(schema)
     numeric = [
         f
         for f in schema
         if f.name != MINUTE and (pa.types.is_floating(f.type) or pa.types.is_integer(f.type))
     ]
-    channels = [_channel(field) for field in numeric]
+    channels = [_channel(field) for field in (waves if rate and waves else numeric)]
     if not channels:
         return None
-    head = _head(schema)
+    each = waves[0].type.list_size + 1 if rate and waves else 1
     seconds = times(files, name, head.get("begins", ""))
     folder, stem = name.split("/")[0], name.rpartition("/")[2].removesuffix(".parquet")
     begins = np.datetime64(0, "ms") + np.timedelta64(round(float(seconds[0]) * 1000), "ms")
@@ -50,8 +55,10 @@ def about(files: "PatientFiles", name: str, n: int) -> dict[str, Any] | None:
         "name": stem,
         "instance": folder.partition("-")[2],
         "label": f"{folder.capitalize()}: {_title(stem)}",
-        "rate": 0.0,
-        "samples": rows,
+        "rate": rate if each > 1 else 0.0,
+        "samples": rows * each,
+        "strips": rows if each > 1 else 0,
+        "events": not stamped,
         "seconds": float(seconds[-1] - seconds[0]),
         "even": False,
         "time": f"{str(begins)[:19]}Z",
@@ -70,7 +77,11 @@ def times(files: "PatientFiles", name: str, begins: str = "") -> NDArray[np.floa
     if TIME in schema.names:
         column = _columns(files, name, [TIME])[TIME]
         stamps = column.cast(pa.timestamp("ms", tz="UTC")).to_numpy().astype("datetime64[ms]")
-        return np.asarray(stamps.astype(np.int64), dtype=np.float64) / 1000
+        seconds = np.asarray(stamps.astype(np.int64), dtype=np.float64) / 1000
+        rate, waves = float(_head(schema).get("rate_hz") or 0), _waves(schema)
+        if not (rate and waves):
+            return seconds
+        return (np.sort(seconds)[:, None] + np.arange(waves[0].type.list_size + 1) / rate).ravel()
     minutes = np.asarray(_columns(files, name, [MINUTE])[MINUTE], dtype=np.float64)
     start = np.datetime64((begins or _head(schema).get("begins") or "1970-01-01").rstrip("Z"), "s")
     return start.astype(np.int64) + minutes * 60
@@ -81,6 +92,11 @@ def values(files: "PatientFiles", name: str) -> NDArray[np.float64]:
     found = about(files, name, 0)
     assert found is not None, "only tables that about() knows are listed"
     names = [channel["name"] for channel in found["channels"]]
+    if found["strips"]:
+        table = _columns(files, name, [TIME, *names])
+        order = np.argsort(table[TIME].to_numpy(), kind="stable")
+        lists = [np.stack(table[name].to_numpy())[order].astype(np.float64) for name in names]
+        return np.stack([np.pad(wave, ((0, 0), (0, 1)), constant_values=np.nan).ravel() for wave in lists])
     table = _columns(files, name, names)
     return np.stack([table[name].to_numpy().astype(np.float64) for name in names])
 
@@ -93,6 +109,16 @@ def _columns(files: "PatientFiles", name: str, columns: list[str]) -> Any:
         return pq.read_table(files.cohort.path(name), columns=columns, use_threads=False)
     except (pa.ArrowException, *DAMAGED) as error:
         raise InputError(f"{name}: cannot be read as Parquet ({first_line(error)}); copy it again") from None
+
+
+def _waves(schema: Any) -> list[Any]:
+    """Fields that hold a wave a row: lists of floats, all of one length."""
+    import pyarrow as pa
+
+    found = [
+        f for f in schema if pa.types.is_fixed_size_list(f.type) and pa.types.is_floating(f.type.value_type)
+    ]
+    return [f for f in found if f.type.list_size == found[0].type.list_size]
 
 
 def _title(stem: str) -> str:

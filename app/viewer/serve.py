@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...core.config import read_json
 from ...core.errors import InputError
 from ..stream.loopback import is_loopback
 from .bundle import require_bundle
@@ -37,11 +38,12 @@ def serve(
     from .server import Viewer
     from .ward import WardHub
 
+    require_host(host)
     guard = Guard.of(host, token_file)
     if generate is not None and not generate.is_dir():
         raise InputError(f"--generate {generate}: expected a folder that is there")
-    if ledger is not None and not ledger.is_file():
-        raise InputError(f"--ledger {ledger}: no such ledger; `polyclinic train --epsilon ...` writes one")
+    if ledger is not None:
+        require_ledger(ledger)
     cohort, second = CohortData(folder), None if other is None else CohortData(other)
     require_bundle()
     if generate is None and is_loopback(host) and not no_generate:
@@ -57,6 +59,37 @@ def serve(
     if open_page and token_file is None and _has_screen():
         webbrowser.open(address)
     server_of(viewer.app()).run(sockets=[listener])
+
+
+def require_host(host: str) -> None:
+    """Raises InputError if a host has no address here."""
+    try:
+        socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise InputError(
+            f"--host {host}: expected an address of this machine, or a name that has one"
+        ) from None
+
+
+def require_ledger(path: Path) -> None:
+    """Raises InputError if a file is no ledger: a JSON object a line."""
+    written = "`polyclinic train --epsilon ...` writes one"
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except FileNotFoundError:
+        raise InputError(f"--ledger {path}: no such ledger; {written}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        said = error.strerror if isinstance(error, OSError) else "not text"
+        raise InputError(f"--ledger {path}: cannot be read ({said})") from None
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = read_json(line)
+        except ValueError:
+            entry = None
+        if not isinstance(entry, dict):
+            raise InputError(
+                f"--ledger {path}, line {number}: expected a ledger, a JSON object a line; {written}"
+            )
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -136,3 +136,15 @@ def many(tmp_path: Path) -> Path:
     }  # fmt: skip
     (place / "manifest.json").write_text(json.dumps(manifest))
     return place
+
+
+def test_an_unknown_page_and_an_empty_range_are_told(browser, address, until):
+    tab = browser.new_page()
+    tab.goto(f"{address}#/nope")
+    until(lambda: "There is no page “nope”" in tab.locator("#main").inner_text())
+    tab.goto(f"{address}#/")
+    tab.wait_for_selector(".page-cohort[data-ready]")
+    tab.get_by_label("Age, from").fill("70")
+    tab.get_by_label("Age, to").fill("50")
+    until(lambda: "from 70 to 50 is no range" in tab.locator(".count").inner_text())
+    tab.close()

@@ -210,6 +210,24 @@ def test_series_and_tumour_show_the_values_of_the_files(tab, folder, patient_id,
     assert f"{float(genes[0][1]):.2f}" in tab.locator(".tip").inner_text()
 
 
+def test_dots_of_the_timeline_stand_at_their_dates(tab, folder, patient_id):
+    """Where a dot's middle stands is where the axis has its time, though studies of one day stand above each other."""
+    marks = tab.evaluate(
+        """[...document.querySelectorAll('.lane-studies .mark, .lane-visits .mark')].map(one => { const box =
+        one.getBoundingClientRect(); return [+one.dataset.time, box.left + box.width / 2, box.top]; })"""
+    )
+    ticks = tab.evaluate(
+        "[...document.querySelectorAll('.years span')].map(one => [+one.dataset.time, one.getBoundingClientRect().left])"
+    )
+    assert len(ticks) > 1
+    slope, start = np.polyfit([time for time, _ in ticks], [x for _, x in ticks], 1)
+    for time, x, _ in marks:
+        assert x == pytest.approx(start + slope * time, abs=2)
+    assert len({(round(x), round(y)) for _, x, y in marks}) == len(marks)
+    said = tab.evaluate("[...document.querySelectorAll('.lane-studies .mark')].map(one => one.title)")
+    assert len(said) > 2
+
+
 def test_statements_lead_to_what_shows_them(tab, folder, patient_id, until):
     report = tab.locator(".statements li", has_text="Chest X-ray study").get_by_role("button")
     report.click()

@@ -136,6 +136,30 @@ def test_intervals_are_those_of_the_marks():
     assert patient_signals.intervals(500.0, [], [])["rate"] is None
 
 
+def test_a_table_of_waves_is_a_series_with_a_gap_after_each(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (place := tmp_path / "wearable" / "P").mkdir(parents=True)
+    wave = pa.list_(pa.float32(), 4)
+    table = pa.table(
+        {
+            "time": pa.array([60_000, 10_000], pa.timestamp("ms", tz="UTC")),
+            "begins": pa.array([60, 10], pa.int32()),
+            "wrist": pa.array([[5, 6, 7, 8], [1, 2, 3, 4]], wave),
+        }
+    )
+    pq.write_table(table.replace_schema_metadata({"polyclinic": '{"rate_hz": 2}'}), place / "ppg.parquet")
+    files = PatientFiles(Shown(tmp_path), "P")
+    head = patient_signals.about(files, 0)
+    assert [channel["name"] for channel in head["channels"]] == ["wrist"]
+    assert (head["rate"], head["strips"], head["samples"]) == (2, 2, 10)
+    values = np.frombuffer(patient_signals.samples(files, 0), "<f4")
+    assert np.array_equal(values, [1, 2, 3, 4, np.nan, 5, 6, 7, 8, np.nan], equal_nan=True)
+    times = np.frombuffer(patient_signals.times(files, 0), "<f8")
+    assert list(times) == [10, 10.5, 11, 11.5, 12, 60, 60.5, 61, 61.5, 62]
+
+
 def test_tables_of_wearables_are_series_with_times_of_their_own(tmp_path):
     import pyarrow as pa
     import pyarrow.parquet as pq

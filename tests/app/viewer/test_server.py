@@ -18,6 +18,7 @@ import pytest
 from polyclinic.app.viewer.bundle import PAGE, _names
 from polyclinic.app.viewer.cohort_data import CohortData, compared, distribution
 from polyclinic.app.viewer.guard import Guard
+from polyclinic.app.viewer.serve import serve
 from polyclinic.app.viewer.thumbnails import Thumbnails
 from polyclinic.core.cohort import quarantine
 from polyclinic.core.errors import InputError, Refused
@@ -196,6 +197,14 @@ def test_no_token_beyond_loopback_is_refused(tmp_path: Path) -> None:
     (tmp_path / "short").write_text("short")
     with pytest.raises(InputError, match="at least 16"):
         Guard.of("127.0.0.1", tmp_path / "short")
+
+
+def test_a_ledger_that_is_none_and_a_host_that_is_none_are_told_at_the_start(folder: Path) -> None:
+    for wrong, said in ((folder / "manifest.json", "line 1: expected a ledger"), (folder, "cannot be read")):
+        with pytest.raises(InputError, match=said):
+            serve(folder, ledger=wrong, open_page=False, report=print)
+    with pytest.raises(InputError, match="--host nohost.invalid: expected an address"):
+        serve(folder, host="nohost.invalid", open_page=False, report=print)
 
 
 def test_a_file_outside_of_the_cohort_or_hidden_is_not_read(folder: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 // Bars of a distribution, of one cohort or of two side by side. The figures are in the label for those who do not see it.
 import { h, svg } from './dom'
-import { number, unit, written, type Field } from './fields'
+import { number, thousands, unit, written, type Field } from './fields'
 
 const WIDTH = 220
 const HEIGHT = 72
@@ -24,7 +24,8 @@ export function histogram(field: Pick<Field, 'name' | 'kind' | 'unit' | 'label'>
       drawing.append(bar)
     }),
   )
-  return h('div', { className: 'histogram' }, drawing as unknown as HTMLElement, axis(field, sides[0]!))
+  const top = sides.length > 1 ? `${(100 * most).toFixed(0)} %` : thousands(Math.max(...sides[0]!.counts))
+  return h('div', { className: 'histogram' }, h('span', { className: 'top', 'aria-hidden': 'true', title: 'the highest bar' }, top), drawing as unknown as HTMLElement, axis(field, sides[0]!))
 }
 
 function axis(field: Pick<Field, 'name' | 'kind' | 'unit'>, side: Pick<Field, 'edges' | 'classes'>): HTMLElement {

@@ -62,7 +62,8 @@ export async function mount(element: HTMLElement): Promise<Unmount> {
     const search = kept.search.trim().toLowerCase().split(/\s+/).filter(Boolean)
     const places = chosen(ids.length, kept.filters, columns, (place) => search.every((part) => texts[place]!.includes(part)), kept.sorting)
     table.setPlaces(places)
-    const text = places.length === ids.length ? `${thousands(ids.length)} patients` : places.length ? `${thousands(places.length)} of ${thousands(ids.length)} patients` : 'No patient passes these filters'
+    const inverted = kept.filters.find(({ low, high }) => low !== undefined && high !== undefined && low > high)
+    const text = places.length === ids.length ? `${thousands(ids.length)} patients` : places.length ? `${thousands(places.length)} of ${thousands(ids.length)} patients` : inverted ? `${inverted.field.label}: from ${inverted.low} to ${inverted.high} is no range; the first must be the smaller` : 'No patient passes these filters'
     if (count.textContent !== text) {
       count.textContent = text
       say(text)

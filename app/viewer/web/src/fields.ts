@@ -35,6 +35,7 @@ export function written(field: Pick<Field, 'name' | 'kind'>, value: Value): stri
   if (value === null) return 'unknown'
   if (field.name === 'sex') return SEXES[String(value)] ?? String(value)
   if (typeof value === 'boolean') return value ? 'yes' : 'no'
+  if (field.name === 'age' && typeof value === 'number') return value.toFixed(1)
   return typeof value === 'number' ? number(value) : value
 }
 

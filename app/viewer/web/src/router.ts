@@ -19,10 +19,6 @@ export function start(pages: Record<string, Page>, shown: (at: Place) => void, f
   async function go(first = false): Promise<void> {
     const mine = ++turn
     const at = place(location.hash)
-    if (!(at.name in pages)) {
-      location.replace('#/')
-      return
-    }
     leave?.()
     leave = undefined
     const home = document.createElement('div')
@@ -32,7 +28,9 @@ export function start(pages: Record<string, Page>, shown: (at: Place) => void, f
     scrollTo(0, 0)
     if (!first) main.focus({ preventScroll: true })
     try {
-      const unmount = await pages[at.name]!(home, at.argument)
+      const page = pages[at.name]
+      if (!page) throw new Error(`There is no page “${at.name.slice(0, 80)}” here; choose one above.`)
+      const unmount = await page(home, at.argument)
       if (mine === turn) leave = unmount
       else unmount?.() // left before it was there
     } catch (error) {

@@ -2,7 +2,7 @@
 const SECONDS = 5
 const DELAY = 1.5 // s behind, so that a late second leaves no gap
 const GAP = 0.18 // s erased before the pen
-const MILLIVOLTS = 2.4 // from bottom to top
+const MILLIVOLTS = 2.4 // from bottom to top; .millivolt of style.css is 1 of them high
 
 export class Trace {
   private readonly context: CanvasRenderingContext2D

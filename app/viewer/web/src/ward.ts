@@ -2,6 +2,7 @@
 import { api } from './api'
 import { h, replace, say } from './dom'
 import { Alarm, LIMITS, SILENT } from './limits'
+import { unitOf } from './patient/types'
 import { Trace } from './trace'
 import type { Unmount } from './router'
 
@@ -23,15 +24,28 @@ interface Message {
   leads?: Record<string, number[] | null>
   age?: number
   sex?: string
-  signals?: { vitals?: { channels: Record<string, { unit: string; label: string }> } }
+  signals?: { ecg?: unknown; vitals?: { channels: Record<string, { unit: string; label: string }> } }
   events?: { what: string; at: number; lasts?: number }[]
   error?: string
 }
 
 const EVENTS: Record<string, string> = { sepsis: 'Sepsis', atrial_fibrillation: 'Atrial fibrillation', lead_off: 'Electrode off', dropout: 'Network drops out', recovery: 'Recovery' }
 const ORDER = ['HR', 'O2Sat', 'SBP', 'MAP', 'DBP', 'Resp', 'Temp']
-const NAMES: Record<string, string> = { HR: 'HR', O2Sat: 'SpO₂', Resp: 'RR', Temp: 'Temp', SBP: 'SBP', MAP: 'MAP', DBP: 'DBP' }
-const UNITS: Record<string, string> = { '/min': '/min', Cel: '°C', 'mm[Hg]': 'mmHg' }
+const NAMES: Record<string, string> = { O2Sat: 'SpO₂', oxygen_saturation: 'SpO₂', skin_temperature: 'Skin temp.', sleep_stage: 'Sleep', respiration: 'Resp', rmssd: 'HRV', glucose: 'Glucose', systolic: 'SBP', diastolic: 'DBP' }
+const SHORT = 14 // letters of a name on a card
+
+// What stands over a number: a short name, else the label up to what explains it.
+function named(channel: string, label = ''): string {
+  const own = channel.slice(channel.indexOf('/') + 1)
+  const said = label.split(':')[0]!
+  return NAMES[own] ?? (own === own.toUpperCase() || ORDER.includes(own) || !said || said.length > SHORT ? own.replace(/_/g, ' ') : said)
+}
+
+// Words for the numbers of a label such as `Sleep stage: 0 awake, 1 light`.
+function meanings(label: string): Map<number, string> {
+  const said = label.includes(':') ? label.slice(label.indexOf(':') + 1) : ''
+  return new Map([...said.matchAll(/(-?\d+) ([^,]+)/g)].map(([, value, word]) => [Number(value), word!.trim()]))
+}
 
 export async function mount(element: HTMLElement): Promise<Unmount> {
   let state = await api.get<State>('/api/ward/')
@@ -141,8 +155,10 @@ class Bed {
   private readonly alarms = h('p', { className: 'alarms', role: 'status' })
   private readonly happening = h('p', { className: 'note happening' })
   private readonly canvas = h('canvas', { role: 'img' })
+  private readonly leadName = h('span', {})
+  private readonly screen = h('div', { className: 'screen-box' }, this.canvas, h('p', { className: 'lead' }, this.leadName, h('span', { className: 'millivolt' }, '1 mV')))
   private readonly trace = new Trace(this.canvas)
-  private readonly values = new Map<string, { box: HTMLElement; value: HTMLElement; alarm?: Alarm }>()
+  private readonly values = new Map<string, { box: HTMLElement; value: HTMLElement; name: string; words: Map<number, string>; alarm?: Alarm }>()
   private readonly on = new Set<string>()
   private events: NonNullable<Message['events']> = []
   private heard = performance.now()
@@ -151,7 +167,7 @@ class Bed {
   constructor(readonly name: string, events: string[], befall: (what: string) => void) {
     this.canvas.setAttribute('aria-label', `ECG of ${name}`)
     const buttons = events.map((what) => h('button', { type: 'button', className: 'quiet', 'data-event': what, 'aria-label': `${EVENTS[what] ?? what}, ${name}`, onclick: () => befall(what) }, EVENTS[what] ?? what))
-    this.element = h('section', { className: 'bed', 'aria-label': name, 'data-bed': name }, h('h2', {}, name), this.who, this.alarms, this.canvas, this.numbers, this.happening, buttons.length ? h('div', { className: 'buttons' }, ...buttons) : null)
+    this.element = h('section', { className: 'bed', 'aria-label': name, 'data-bed': name }, h('h2', {}, name), this.who, this.alarms, this.screen, this.numbers, this.happening, buttons.length ? h('div', { className: 'buttons' }, ...buttons) : null)
   }
 
   take(message: Message): void {
@@ -162,6 +178,7 @@ class Bed {
     else if (message.signal === 'ecg' && message.leads) {
       const names = Object.keys(message.leads)
       this.lead = names.includes('II') ? 'II' : (names[0] ?? '')
+      this.leadName.textContent = this.lead
       const samples = message.leads[this.lead] ?? null
       this.set('electrode off', samples === null)
       this.trace.add(message.t, message.rate ?? 250, samples)
@@ -175,12 +192,15 @@ class Bed {
     const id = message.patient ?? ''
     replace(this.who, `${sex}${age}, ${id}`)
     const channels = message.signals?.vitals?.channels ?? {}
+    this.screen.hidden = message.signals !== undefined && !('ecg' in message.signals)
     const names = [...ORDER.filter((name) => name in channels), ...Object.keys(channels).filter((name) => !ORDER.includes(name))]
     this.numbers.replaceChildren()
     for (const name of names) {
       const value = h('dd', {}, '–')
-      const box = h('div', { 'data-channel': name }, h('dt', { title: channels[name]!.label }, NAMES[name] ?? name, h('span', { className: 'unit' }, UNITS[channels[name]!.unit] ?? channels[name]!.unit)), value)
-      this.values.set(name, { box, value, alarm: LIMITS[name] ? new Alarm(LIMITS[name]!) : undefined })
+      const { label, unit } = channels[name]!
+      const [short, written] = [named(name, label), unitOf(unit)]
+      const box = h('div', { 'data-channel': name }, h('dt', { title: label }, short, h('span', { className: 'unit' }, written.toLowerCase() === short.toLowerCase() ? '' : written)), value)
+      this.values.set(name, { box, value, name: short, words: meanings(label ?? ''), alarm: LIMITS[name] ? new Alarm(LIMITS[name]!) : undefined })
       this.numbers.append(box)
     }
   }
@@ -190,12 +210,13 @@ class Bed {
     for (const [name, value] of Object.entries(message.values ?? {})) {
       const own = this.values.get(name)
       if (!own) continue
-      own.value.textContent = String(value)
+      own.value.textContent = own.words.get(value) ?? String(value)
+      own.value.classList.toggle('word', own.words.has(value))
       if (own.alarm) {
         const on = own.alarm.take(value, message.t)
         own.box.classList.toggle('alarm', on)
         const limit = LIMITS[name]!
-        this.set(`${NAMES[name] ?? name} ${value > limit.high ? 'high' : value < limit.low ? 'low' : 'back'}`, on, NAMES[name] ?? name)
+        this.set(`${own.name} ${value > limit.high ? 'high' : value < limit.low ? 'low' : 'back'}`, on, own.name)
       }
     }
   }

@@ -112,7 +112,7 @@ export class Calipers {
       if (event.key !== 'n' && !event.key.startsWith('Arrow')) return
       const next = beats.findIndex((time) => time > (this.a?.time ?? -1) + 1e-6)
       if (next < 0 || next + 1 >= beats.length) return this.cleared()
-      const y = middle(Math.max(...paper.layout.map((cell) => cell.row)))
+      const y = middle(paper)
       this.a = { time: beats[next]!, y }
       this.b = { time: beats[next + 1]!, y }
     } else {

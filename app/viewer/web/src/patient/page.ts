@@ -57,7 +57,7 @@ function who({ profile, objects }: Patient): HTMLElement {
   const has = profile.fields.filter((field) => field.value === true)
   const measured = profile.fields.filter((field) => typeof field.value !== 'boolean')
   const facts: [string, string][] = [
-    ['age', profile.age === null ? '' : `${profile.age} years`],
+    ['age', profile.age === null ? '' : `${profile.age.toFixed(1)} years`],
     ['sex', SEX[profile.sex ?? ''] ?? profile.sex ?? ''],
     ['height', profile.height === null ? '' : `${profile.height} cm`],
     ['weight', profile.weight === null ? '' : `${profile.weight} kg`],

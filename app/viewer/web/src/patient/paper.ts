@@ -30,7 +30,11 @@ const GRID = [
 ]
 export const MARGIN = 10 // mm left of the first sample, for the calibration pulse
 const TOP = 4
-const ROW = 26
+const UP = 14 // mm above the middle of a row, at least, and below it
+const DOWN = 11
+const MOST = 45 // mm a row reaches to either side, at most
+const LABEL = 5 // mm of a lead's name above its waves
+const MARKS = 6 // mm of beat marks above the last row
 
 // Three rows of four leads, 2.5 s each, and lead II below them; of other leads a row each.
 export function format(leads: string[], seconds = 10): Cell[] {
@@ -41,13 +45,40 @@ export function format(leads: string[], seconds = 10): Cell[] {
   return leads.map((lead, place) => ({ lead, place, row: place, from: 0, to: seconds }))
 }
 
-export function size(paper: Paper): { width: number; height: number; rows: number } {
-  const rows = Math.max(...paper.layout.map((cell) => cell.row)) + 1
-  return { width: MARGIN + paper.seconds * paper.speed + 3, height: TOP + rows * ROW + 6, rows }
+interface Row {
+  top: number // mm
+  zero: number
+  bottom: number
 }
 
-export function middle(row: number): number {
-  return TOP + (row + 0.55) * ROW // a little low: most complexes point up
+// Where rows stand: each as high as its waves and names ask for, so that none runs into the next.
+export function rows(paper: Paper): Row[] {
+  const found: Row[] = []
+  let top = TOP
+  const last = Math.max(...paper.layout.map((cell) => cell.row))
+  for (let row = 0; row <= last; row++) {
+    let [up, down] = [Math.max(UP, paper.gain + LABEL), DOWN]
+    for (const cell of paper.layout.filter((one) => one.row === row)) {
+      const own = (paper.values[cell.place] ?? []).slice(Math.round(cell.from * paper.head.rate), Math.round(cell.to * paper.head.rate) + 1)
+      for (const value of own) {
+        if (value * paper.gain + LABEL > up) up = value * paper.gain + LABEL
+        if (-value * paper.gain + 1.5 > down) down = -value * paper.gain + 1.5
+      }
+    }
+    if (row === last) top += MARKS
+    const zero = top + Math.min(MOST, up)
+    found.push({ top, zero, bottom: zero + Math.min(MOST, down) })
+    top = found.at(-1)!.bottom
+  }
+  return found
+}
+
+export function size(paper: Paper): { width: number; height: number } {
+  return { width: MARGIN + paper.seconds * paper.speed + 3, height: rows(paper).at(-1)!.bottom + (paper.waves ? 4 : 0) + 6 }
+}
+
+export function middle(paper: Paper): number {
+  return rows(paper).at(-1)!.zero
 }
 
 export function fit(canvas: HTMLCanvasElement, paper: Paper): CanvasRenderingContext2D {
@@ -65,17 +96,15 @@ export function fit(canvas: HTMLCanvasElement, paper: Paper): CanvasRenderingCon
 export function draw(canvas: HTMLCanvasElement, paper: Paper): void {
   const context = fit(canvas, paper)
   const { width, height } = size(paper)
+  const at = rows(paper)
   grid(context, width, height, paper.mm)
   const hair = 1 / paper.mm
   context.lineJoin = 'round'
   context.font = `600 ${Math.max(3.2, 11 * hair)}px system-ui, sans-serif`
-  for (const cell of paper.layout) {
-    trace(context, paper, cell)
-    context.fillStyle = colour('--ecg-trace')
-    context.fillText(cell.lead, MARGIN + cell.from * paper.speed + 1, middle(cell.row) - 10.5)
-  }
-  for (const row of new Set(paper.layout.map((cell) => cell.row))) pulse(context, paper, middle(row))
-  marks(context, paper)
+  for (const cell of paper.layout) trace(context, paper, cell, at[cell.row]!.zero)
+  for (const { zero } of at) pulse(context, paper, zero)
+  for (const cell of paper.layout) words(context, cell.lead, MARGIN + cell.from * paper.speed + 1, at[cell.row]!.top + 3.8)
+  marks(context, paper, at.at(-1)!)
   context.fillStyle = colour('--ecg-trace')
   context.font = `${Math.max(2.8, 10 * hair)}px system-ui, sans-serif`
   context.fillText(`${paper.speed} mm/s   ${paper.gain} mm/mV   ${paper.head.rate} Hz${paper.from ? `   from ${paper.from.toFixed(0)} s` : ''}`, MARGIN, height - 2)
@@ -97,11 +126,21 @@ function grid(context: CanvasRenderingContext2D, width: number, height: number, 
   }
 }
 
-function trace(context: CanvasRenderingContext2D, paper: Paper, cell: Cell): void {
+// Words on their own bit of paper, so that no line crosses them.
+function words(context: CanvasRenderingContext2D, text: string, x: number, y: number, ink = '--ecg-trace'): void {
+  context.save()
+  context.strokeStyle = colour('--ecg-paper')
+  context.lineWidth = 1.2
+  context.strokeText(text, x, y)
+  context.fillStyle = colour(ink)
+  context.fillText(text, x, y)
+  context.restore()
+}
+
+function trace(context: CanvasRenderingContext2D, paper: Paper, cell: Cell, zero: number): void {
   const values = paper.values[cell.place]
   if (!values) return
   const { rate } = paper.head
-  const zero = middle(cell.row)
   context.strokeStyle = colour('--ecg-trace')
   context.lineWidth = Math.max(0.25, 1.1 / paper.mm)
   context.beginPath()
@@ -146,10 +185,9 @@ function pulse(context: CanvasRenderingContext2D, paper: Paper, zero: number): v
 }
 
 // Beats above the last row, waves below it.
-function marks(context: CanvasRenderingContext2D, paper: Paper): void {
+function marks(context: CanvasRenderingContext2D, paper: Paper, row: Row): void {
   const { rate } = paper.head
-  const row = Math.max(...paper.layout.map((cell) => cell.row))
-  const top = middle(row) - 14.5
+  const top = row.top - MARKS + 3.2
   const x = (sample: number) => MARGIN + (sample / rate - paper.from) * paper.speed
   const inside = (sample: number) => sample >= paper.from * rate && sample <= (paper.from + paper.seconds) * rate
   context.textAlign = 'center'
@@ -157,8 +195,9 @@ function marks(context: CanvasRenderingContext2D, paper: Paper): void {
   context.lineWidth = 1 / paper.mm
   if (paper.beats) {
     for (const [sample, kind] of paper.head.beats.filter(([sample]) => inside(sample))) {
-      context.fillStyle = context.strokeStyle = colour(kind === 'N' ? '--ecg-mark' : '--alarm')
-      context.fillText(kind === '/' ? 'P' : kind, x(sample), top)
+      const ink = kind === 'N' ? '--ecg-mark' : '--alarm'
+      words(context, kind === '/' ? 'paced' : kind, x(sample), top, ink)
+      context.strokeStyle = colour(ink)
       context.beginPath()
       context.moveTo(x(sample), top + 0.6)
       context.lineTo(x(sample), top + 2.2)
@@ -166,7 +205,7 @@ function marks(context: CanvasRenderingContext2D, paper: Paper): void {
     }
   }
   if (paper.waves) {
-    const low = middle(row) + 8.5
+    const low = row.bottom
     context.fillStyle = context.strokeStyle = colour('--ecg-mark')
     for (const [sample, kind] of paper.head.waves.filter(([sample]) => inside(sample))) {
       if (kind === '(' || kind === ')') {

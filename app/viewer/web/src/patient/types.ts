@@ -48,6 +48,8 @@ export interface Signal {
   samples: number
   seconds: number
   even: boolean // samples are 1 / rate apart; else /times has when each was
+  strips?: number // rows of a table of waves, each followed by an empty sample
+  events?: boolean // single events, such as meals
   time: string
   channels: Channel[]
   file: string
@@ -140,7 +142,7 @@ export function when(iso: string, clock = true): string {
 }
 
 export function unitOf(unit: string): string {
-  return { Cel: '°C', 'mm[Hg]': 'mmHg', '[MET]': 'MET', '{steps}': 'steps', '[iU]': 'IU' }[unit] ?? unit
+  return { Cel: '°C', 'mm[Hg]': 'mmHg', '[MET]': 'MET', '{steps}': 'steps', '[iU]': 'IU', a: 'years', '1': '' }[unit] ?? unit
 }
 
 // a colour of the style sheet, for what is drawn on a canvas
