@@ -217,15 +217,14 @@ def test_dots_of_the_timeline_stand_at_their_dates(tab, folder, patient_id):
         one.getBoundingClientRect(); return [+one.dataset.time, box.left + box.width / 2, box.top]; })"""
     )
     ticks = tab.evaluate(
-        "[...document.querySelectorAll('.years span')].map(one => [+one.dataset.time, one.getBoundingClientRect().left])"
+        "[...document.querySelectorAll('.years span')].map(o => [+o.dataset.time, o.getBoundingClientRect().left])"
     )
     assert len(ticks) > 1
-    slope, start = np.polyfit([time for time, _ in ticks], [x for _, x in ticks], 1)
+    (early, left), (late, right) = ticks[0], ticks[-1]
     for time, x, _ in marks:
-        assert x == pytest.approx(start + slope * time, abs=2)
+        assert x == pytest.approx(left + (right - left) * (time - early) / (late - early), abs=2)
     assert len({(round(x), round(y)) for _, x, y in marks}) == len(marks)
-    said = tab.evaluate("[...document.querySelectorAll('.lane-studies .mark')].map(one => one.title)")
-    assert len(said) > 2
+    assert tab.locator(".lane-studies .mark").count() > 2
 
 
 def test_statements_lead_to_what_shows_them(tab, folder, patient_id, until):

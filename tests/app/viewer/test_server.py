@@ -203,7 +203,7 @@ def test_a_ledger_that_is_none_and_a_host_that_is_none_are_told_at_the_start(fol
     for wrong, said in ((folder / "manifest.json", "line 1: expected a ledger"), (folder, "cannot be read")):
         with pytest.raises(InputError, match=said):
             serve(folder, ledger=wrong, open_page=False, report=print)
-    with pytest.raises(InputError, match="--host nohost.invalid: expected an address"):
+    with pytest.raises(InputError, match="expected an address of this machine"):
         serve(folder, host="nohost.invalid", open_page=False, report=print)
 
 
