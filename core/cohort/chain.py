@@ -173,7 +173,7 @@ class Chain:
                 f"{self.path}: the chain is broken; it had {known[0]} lines and has {len(lines)}: the {self.what} was "
                 f"changed: {self._way_out} ({self.head_file} has the hash of its last line)"
             )
-        if lines and known is None and self.head_file is not None:
+        if lines and known is None and self.head_file is not None and not self.head_file.exists():
             remark(
                 f"{self.head_file}: is not there, so that nobody sees whether lines at the end of {self.path} are "
                 "missing; it is written anew"
