@@ -95,5 +95,6 @@ def test_a_dead_writer_is_made_whole(tmp_path: Path) -> None:
     lines = book.path.read_bytes().splitlines(keepends=True)
     book.path.write_bytes(lines[0])
     (tmp_path / "ledger.jsonl.head").unlink()
-    book.charge_all("our clinic", plans, None, run="r1", people=ids(0, 100))
+    with pytest.warns(DataWarning, match="is not there, so that nobody sees"):
+        book.charge_all("our clinic", plans, None, run="r1", people=ids(0, 100))
     assert [entry.purpose for entry in book.entries()] == ["slope", "level"]

@@ -89,7 +89,7 @@ function row(lane: string, marks: Mark[], at: (time: number) => number, width: n
 function item(group: Mark[], x: number, width: number, n: number, page: Page): HTMLElement {
   const [one] = group as [Mark, ...Mark[]]
   const names = [...new Set(group.map((mark) => mark.label))]
-  const label = `${when(new Date(one.start).toISOString())}: ${names.slice(0, 6).join('; ')}${names.length > 6 ? ' …' : ''}${group.length > 1 ? ` (${group.length})` : ''}`
+  const label = `${group.length > 1 ? `${group.length} from ` : ''}${when(new Date(one.start).toISOString())}: ${names.slice(0, 6).join('; ')}${names.length > 6 ? ' …' : ''}`
   const button = h('button', { type: 'button', className: 'mark', title: label, 'aria-label': label, onclick: () => page.go(one.key) }, group.length > 1 ? String(group.length) : '')
   button.dataset.key = one.key
   button.dataset.time = String(one.start)
