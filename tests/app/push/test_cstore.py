@@ -160,7 +160,7 @@ def test_a_signal_ends_it_while_an_archive_hangs(
     to = f"dicom://ARCHIVE@127.0.0.1:{port}"
     try:
         code, said, took = _stopped(images, to, tmp_path / "j", by, come.is_set)
-        assert (code, took < 3) == (130, True), (said, took)
+        assert (code, took < 15) == (130, True), (said, took)  # of 30 that the archive takes
         assert said.endswith("stopped; what went is in the journal: the same command goes on\n")
         on.set()
         deadline = time.monotonic() + 5
@@ -188,7 +188,7 @@ def test_a_signal_ends_it_while_nobody_answers_the_association(images: Path, tmp
         code, said, took = _stopped(images, to, tmp_path / "j", signal.SIGINT, going)
         for peer in peers:
             peer.close()
-    assert (code, took < 3) == (130, True), (said, took)
+    assert (code, took < 15) == (130, True), (said, took)  # of 30 that the archive takes
 
 
 @pytest.fixture(scope="module")

@@ -96,7 +96,7 @@ def opened(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
         tab.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
         tab.on("pageerror", lambda error: wrong.append(str(error)))
         tab.goto(f"{address}{page}")
-        tab.wait_for_selector(".page[data-ready]", timeout=30_000)
+        tab.wait_for_selector(".page[data-ready]", timeout=90_000)
         return tab
 
     yield open_
@@ -123,7 +123,7 @@ def _shoot(tab: Any, name: str) -> None:
         tab.screenshot(path=Path(SHOTS) / f"{name}-{tab.viewport_size['width']}.png")
 
 
-def _until(true: Callable[[], Any], seconds: float = 60.0) -> Any:
+def _until(true: Callable[[], Any], seconds: float = 150.0) -> Any:
     """What `true` gives, once it gives something; wait_for_function() is text that runs, which the policy forbids."""
     end = time.monotonic() + seconds
     while not (found := true()):
