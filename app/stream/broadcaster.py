@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 
 from .base import Message
@@ -43,6 +43,17 @@ class Broadcaster:
         finally:
             del self._clients[queue]
             queue.close()
+
+    async def payloads(self, path: str) -> AsyncGenerator[bytes, None]:
+        """What a client gets, each payload taken off its queue once it was sent, until the stream ends."""
+        with self.client(path) as queue:
+            while True:
+                try:
+                    message = await queue.first()
+                except Closed:
+                    return
+                yield message.payload
+                queue.pop()
 
     async def ready(self) -> None:
         """Wait for a client, where the choice is to wait."""

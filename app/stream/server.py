@@ -3,13 +3,11 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...core.errors import InputError
 from .address import Address
 from .base import FLUSH, Message
-from .bounded_queue import Closed
 from .broadcaster import Broadcaster
 from .door import Door
 from .login import server_files
@@ -110,7 +108,9 @@ class ServerSink:
         headers = dict(HEADERS)
         if origin := request.headers.get("origin"):
             headers |= {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
-        lines = (b"data: " + payload + b"\n\n" async for payload in self._payloads(_path(request)))
+        lines = (
+            b"data: " + payload + b"\n\n" async for payload in self._broadcaster.payloads(_path(request))
+        )
         return StreamingResponse(lines, headers=headers, media_type="text/event-stream")
 
     async def _frames(self, client: "WebSocket") -> None:
@@ -134,7 +134,7 @@ class ServerSink:
         from starlette.websockets import WebSocketDisconnect
 
         with contextlib.suppress(WebSocketDisconnect):
-            async with contextlib.aclosing(self._payloads(_path(client))) as payloads:
+            async with contextlib.aclosing(self._broadcaster.payloads(_path(client))) as payloads:
                 async for payload in payloads:
                     await client.send_text(payload.decode())
             await client.close()
@@ -157,17 +157,6 @@ class ServerSink:
         beds = self._broadcaster.beds
         there = f"beds are /{beds[0]} to /{beds[-1]}; " if beds else ""
         return f"no such ward, bed or signal; {there}/ is all of them"
-
-    async def _payloads(self, path: str) -> AsyncGenerator[bytes, None]:
-        """What a client gets, each payload taken off its queue once it was sent, until the stream ends."""
-        with self._broadcaster.client(path) as queue:
-            while True:
-                try:
-                    message = await queue.first()
-                except Closed:
-                    return
-                yield message.payload
-                queue.pop()
 
 
 def _path(client: "HTTPConnection") -> str:

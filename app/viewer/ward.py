@@ -4,13 +4,11 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import InputError
 from ..stream.base import Message
-from ..stream.bounded_queue import Closed
 from ..stream.broadcaster import Broadcaster
 from .jobs import cohorts
 from .posted import posted
@@ -148,19 +146,9 @@ class WardHub:
 
         if self.state not in (STARTING, LIVE):
             return Response(status_code=204)  # which tells a browser not to come again
-        lines = (b"data: " + payload + b"\n\n" async for payload in self._payloads())
+        lines = (b"data: " + payload + b"\n\n" async for payload in self._broadcaster.payloads(""))
         headers = {"Cache-Control": "no-store", "Connection": "close"}
         return StreamingResponse(lines, headers=headers, media_type="text/event-stream")
-
-    async def _payloads(self) -> AsyncGenerator[bytes, None]:
-        with self._broadcaster.client("") as queue:
-            while True:
-                try:
-                    message = await queue.first()
-                except Closed:
-                    return
-                yield message.payload
-                queue.pop()
 
 
 def _fewer_leads(message: Message) -> Message:

@@ -12,6 +12,10 @@ from ....core.errors import InputError, first_line
 from ..layout import ABSENT, Tracing
 
 SMALLEST = 1 / LARGEST  # gain
+# what wfdb raises for a bad header line, a short signal file and an unknown format
+UNREADABLE = (
+    ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, ArithmeticError, MemoryError,
+)  # fmt: skip
 
 
 def tracing(path: Path, raw: bool) -> Tracing:
@@ -52,16 +56,7 @@ def signal_names(path: Path) -> tuple[list[str], list[str]]:
         return [name for name, _ in found], list(found.values())
     try:
         header = wfdb.rdheader(str(path))
-    except (
-        ValueError,
-        KeyError,
-        IndexError,
-        TypeError,
-        AttributeError,
-        OSError,
-        ArithmeticError,
-        MemoryError,
-    ) as error:
+    except UNREADABLE as error:
         raise InputError(
             f"{path}: expected the header of a WFDB record, cannot read it ({first_line(error)})"
         ) from None
@@ -85,17 +80,7 @@ def opened(path: Path, physical: bool) -> Any:
         names = dict.fromkeys(header.file_name or ())
         absent = [path.parent / name for name in names if not (path.parent / name).is_file()]
         record = None if absent else wfdb.rdrecord(str(path), physical=physical, smooth_frames=False)
-    # what wfdb raises for a bad header line, a short signal file and an unknown format
-    except (
-        ValueError,
-        KeyError,
-        IndexError,
-        TypeError,
-        AttributeError,
-        OSError,
-        ArithmeticError,
-        MemoryError,
-    ) as error:
+    except UNREADABLE as error:
         raise InputError(
             f"{path}: expected a whole WFDB record, cannot read it ({first_line(error)}); copy it again"
         ) from None
