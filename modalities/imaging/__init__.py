@@ -9,12 +9,15 @@ from pydantic import field_validator
 from ...core import registry
 from ...core.assertions import Assertion
 from ...core.config import parse
+from ...core.extras import need
 from ...core.identity import changed
 from ...core.modality import Conditioner, Generator, Record, TrainingSet, View
 from ...core.profile import PatientProfile
 from ...core.training.weights import Weights, available, find, load, read_card
-from .export import ExportOptions, export, read
-from .formats import media
+from .export import MASKS, ExportOptions, check, export, read
+from .formats import coco, media
+from .mask_labels import facts_of, labels_of, mask_labels_of
+from .mask_metrics import mask_views
 from .subject import CHEST_XRAY, Subject
 
 if TYPE_CHECKING:
@@ -22,26 +25,28 @@ if TYPE_CHECKING:
     from ...core.training.fit import Fit
 
 WEIGHTS = "imaging"
+NATIVE = "dicom"  # always written: cohorts are read from it
 
 
 class ImagingOptions(ExportOptions):
     """How images are drawn and written; without upsampling they keep the flow's size.
 
     `formats` are some of the installed ones. `dicom` is always among them, since a cohort is read from it. `dicomdir`
-    adds a file-set with a catalogue for each patient.
+    adds a file-set with a catalogue for each patient. Without `masks` weights that draw them draw images alone.
     """
 
     upsample: bool = True
+    masks: bool = True
     dicomdir: bool = False
-    formats: tuple[str, ...] = ("dicom",)
+    formats: tuple[str, ...] = (NATIVE,)
 
     @field_validator("formats")
     @classmethod
     def _installed(cls, formats: tuple[str, ...]) -> tuple[str, ...]:
         known = registry.formats_of("imaging")
-        if "dicom" not in formats or not set(formats) <= set(known):
-            raise ValueError(f"expected dicom and any of: {', '.join(known)}")
-        return formats
+        if unknown := [name for name in formats if name not in known]:
+            raise ValueError(f"expected some of {', '.join(known)}, got {unknown[0]!r}")
+        return formats if NATIVE in formats else (NATIVE, *formats)
 
 
 class Imaging:
@@ -73,7 +78,14 @@ class Imaging:
         return {
             WEIGHTS: ("flow-matching U-Net", "cosine model"),
             "imaging_upsampler": ("adversarial upsampler",),
+            "imaging_skin_upsampler": ("adversarial upsampler",),
         }
+
+    def require_packages(self) -> None:
+        """Compressions and masks need encoders; see core.capabilities.NeedsPackages."""
+        check(self.options.compression, ())
+        if self.options.masks and mask_labels_of(read_card(find(WEIGHTS))):
+            need(MASKS, "highdicom")
 
     def generator(self, columns: Sequence[str]) -> Generator:
         """The shipped or user's weights of these names."""
@@ -81,7 +93,8 @@ class Imaging:
 
         files = {"compression": self.options.compression}
         flow, *finer = (load(find(name)) for name in self.weights())
-        return ImageGenerator(flow, columns, finer[0] if finer else None, self.options.iod, files)
+        upsampler = finer[0] if finer else None
+        return ImageGenerator(flow, columns, upsampler, self.options.iod, files, self.options.masks)
 
     def train(
         self,
@@ -102,12 +115,15 @@ class Imaging:
 
     def windows(self, data: TrainingSet) -> Iterator[tuple[PatientProfile, Record]]:
         """Each image with its patient: a file may have several slices or be left out; see Windowed."""
-        from .data import channels_of, options_of, read_images, to_unit
+        from .data import channels_of, options_of, read_records, to_unit
 
-        pixels, profiles = read_images(data, options_of(data).size, channels_of([data]))
-        for image, profile in zip(pixels, profiles, strict=True):
-            shown = image[0] if len(image) == 1 else to_unit(image).transpose(1, 2, 0)
-            yield profile, Record({"image": shown})
+        labels = facts_of(tuple(data.mask_labels.values()))
+        for profile, image, mask in read_records(data, options_of(data).size, channels_of([data])):
+            arrays = {"image": image[0] if len(image) == 1 else to_unit(image).transpose(1, 2, 0)}
+            if mask is None:
+                yield profile, Record(arrays)
+            else:
+                yield profile, Record({**arrays, "mask": mask}, {"mask_labels": labels})
 
     def export(
         self, records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path
@@ -117,6 +133,7 @@ class Imaging:
             for profile in profiles:
                 media.check(profile)
         written = export(records, profiles, folder, self.options)
+        written += coco.write(records, profiles, folder)
         if self.options.dicomdir:
             for profile in profiles:
                 own = [path for path in written if path.is_relative_to(folder / "dicom" / profile.patient_id)]
@@ -127,8 +144,13 @@ class Imaging:
         return written
 
     def assemble(self, pieces: Sequence[Path], folder: Path) -> list[Path]:
-        """Nothing is shared."""
-        return []
+        """The boxes of all masks; images are files of their own."""
+        return coco.join(pieces, folder)
+
+    @property
+    def joined(self) -> tuple[str, ...]:
+        """The boxes; see core.capabilities.Joining."""
+        return (coco.NAME,)
 
     def read(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
         """X-rays of a cohort."""
@@ -159,10 +181,11 @@ class Imaging:
         """Pixels' summary; views and findings where the weights in force draw chests."""
         from .metrics import views
 
-        return views(Subject.of_card(read_card(find(WEIGHTS)), self.options.iod))
+        card = read_card(find(WEIGHTS))
+        return views(Subject.of_card(card, self.options.iod)) + mask_views(mask_labels_of(card))
 
     def views_of(self, data: Sequence[TrainingSet]) -> list[View]:
         """The same of what a folder says of its images; see core.capabilities.ViewsOfData."""
         from .metrics import views
 
-        return views(Subject.of_data(data))
+        return views(Subject.of_data(data)) + mask_views(labels_of(data))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...core.assertions import AGE, IMAGE, PATIENT, SEX, STUDY_DATE, VIEW, Assertion
+from ...core.dicom_patient import SEGMENTATIONS
+from ...core.errors import InputError
 from ...core.names import MARK
 from .burned_in import shows_text
 from .formats.dicom import frames_of, read_dataset
@@ -25,10 +27,16 @@ def assertions(folder: Path, patient_ids: Sequence[str]) -> dict[str, list[Asser
     for patient_id in patient_ids:
         paths = sorted((folder / "dicom" / patient_id).glob("*/*/*.dcm"))
         if paths:
-            series = [read_dataset(path) for path in paths]
+            series = [one for path in paths if not _is_mask(one := read_dataset(path))]
+            if not series:
+                raise InputError(f"{paths[0]}: a segmentation without its image; expected both")
             first = min(series, key=lambda dataset: int(dataset.get("InstanceNumber") or 0))
             found[patient_id] = list(_of(first))
     return found
+
+
+def _is_mask(dataset: "Dataset") -> bool:
+    return dataset.get("SOPClassUID") in SEGMENTATIONS
 
 
 def _of(dataset: "Dataset") -> Iterator[Assertion]:
@@ -57,6 +65,8 @@ def identifiers(folder: Path, patient_ids: Sequence[str]) -> Iterator[tuple[str,
                 yield where, "a patient's name that is not an invented one"
             if str(dataset.get("PatientID", patient_id)) != patient_id:
                 yield where, "a patient id that is not the cohort's"
+            if _is_mask(dataset):
+                continue
             pixels = frames_of(dataset, path, several=True).astype(np.float32)
             colour = int(dataset.get("SamplesPerPixel", 1)) > 1
             planes = [pixels.mean(2)] if colour else pixels.reshape(-1, *pixels.shape[-2:])

@@ -16,6 +16,7 @@ AMPLITUDE, FALL, COLOUR = (
     1.5,
     0.3,
 )  # of the mean, in [-1, 1]; power of 1 + frequency; of colour to brightness
+MASK = 1.0  # of a mask's plane to brightness
 EDGES = (0, 3, 5, 7, 10, 14, 20, 28, 40, np.inf)  # of the bands, in half cycles an image
 FLOOR, CENTRE, UNIT = 1e-3, -1.0, 0.7  # of the log power of a band: its least, its centre and its scale
 # Rows: brightness, red against green, both against blue; orthonormal
@@ -28,23 +29,28 @@ ALIKE = 0.95  # the most that fine detail of colour follows that of brightness
 
 @dataclass(frozen=True)
 class CosineBasis:
-    """Square images as vectors: `rank` leading coefficients, and the log power of each band of the others."""
+    """Square images as vectors: `rank` leading coefficients, and the log power of each band of the others.
+
+    The planes of `masks` follow the channels of the image. They are smooth, so that the leading coefficients do.
+    """
 
     size: int
     channels: int
     rank: int
+    masks: int = 0
 
     @cached_property
     def _frequency(self) -> FloatArray:
         """(channel, y, x) half cycles an image."""
         steps = np.arange(self.size)
-        return np.repeat(np.hypot(steps[:, None], steps)[None], self.channels, axis=0)
+        return np.repeat(np.hypot(steps[:, None], steps)[None], self.channels + self.masks, axis=0)
 
     @cached_property
     def _scale(self) -> FloatArray:
         """(channel, y, x) public standard deviation of each coefficient."""
-        colour = np.array([1.0, COLOUR, COLOUR])[: self.channels, None, None]
-        return np.asarray(AMPLITUDE * colour / (1 + self._frequency) ** FALL)
+        colour = np.array([1.0, COLOUR, COLOUR])[: self.channels]
+        plane = np.append(colour, np.full(self.masks, MASK))[:, None, None]
+        return np.asarray(AMPLITUDE * plane / (1 + self._frequency) ** FALL)
 
     @cached_property
     def leading(self) -> IntArray:
@@ -58,6 +64,7 @@ class CosineBasis:
         colour = np.arange(band.size) >= self.size**2
         band = np.where(colour, band + len(EDGES), band)
         band[self.leading] = 0
+        band[self.channels * self.size**2 :] = 0
         return tuple(np.flatnonzero(band == number) for number in np.unique(band[band > 0]))
 
     @property
@@ -83,12 +90,15 @@ class CosineBasis:
     def image(self, vector: FloatArray, white: FloatArray) -> FloatArray:
         """(channel, y, x) in [-1, 1] of a vector (width,) and white noise (channel, y, x), of which the detail is made.
 
+        The planes of masks follow, without detail.
+
         Fine detail lies where the coarse image changes, and its colours follow its brightness as those of the coarse
         image do: noise of the bands' power alone would be spread evenly.
         """
         z = np.zeros(self._scale.size)
         z[self.leading] = vector[: self.rank]
-        coarse = self._pixels(z.reshape(self._scale.shape))
+        whole = self._pixels(z.reshape(self._scale.shape))
+        coarse, planes = whole[: self.channels], whole[self.channels :]
         fine = np.array(white, dtype=np.float64)
         flat = coarse.reshape(self.channels, -1)
         flat = flat - flat.mean(1, keepdims=True)
@@ -96,25 +106,26 @@ class CosineBasis:
             likeness = flat[0] @ flat[k] / max(1e-12, np.linalg.norm(flat[0]) * np.linalg.norm(flat[k]))
             likeness = np.clip(np.sign(likeness) * np.sqrt(abs(likeness)), -ALIKE, ALIKE)
             fine[k] = likeness * fine[0] + np.sqrt(1 - likeness**2) * fine[k]
-        gain = np.zeros(self._scale.size)
+        gain = np.zeros(self.channels * self.size**2)
         for band, power in zip(self.bands, vector[self.rank :], strict=True):
             gain[band] = np.exp(CENTRE + UNIT * np.clip(power, -MOST, MOST))
-        detail = self._pixels(fine * gain.reshape(self._scale.shape)) * self._contrast(coarse[0])
+        detail = self._pixels(fine * gain.reshape(fine.shape)) * self._contrast(coarse[0])
         mixed = coarse + detail
         if self.channels > 1:
             mixed = np.einsum("kyx,kc->cyx", mixed, OPPONENT)
-        return np.clip(mixed, -1, 1)
+        return np.clip(np.concatenate([mixed, planes]), -1, 1)
 
     def _opponent(self, images: FloatArray) -> FloatArray:
         if self.channels == 1:
             return np.asarray(images, dtype=np.float64)
-        return np.einsum("ncyx,kc->nkyx", images.astype(np.float64), OPPONENT)
+        colour, planes = images[:, : self.channels].astype(np.float64), images[:, self.channels :]
+        return np.concatenate([np.einsum("ncyx,kc->nkyx", colour, OPPONENT), planes], axis=1)
 
     def _pixels(self, z: FloatArray) -> FloatArray:
         """(channel, y, x) of coefficients of that shape."""
         from scipy.fft import idctn
 
-        return np.asarray(idctn(z * self._scale * self.size, axes=(1, 2), norm="ortho"))
+        return np.asarray(idctn(z * self._scale[: len(z)] * self.size, axes=(1, 2), norm="ortho"))
 
     def _contrast(self, coarse: FloatArray) -> FloatArray:
         """(y, x) amplitude of fine detail, of mean square 1: a constant and the local contrast."""

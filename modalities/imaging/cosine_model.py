@@ -91,8 +91,8 @@ class CosineModel:
 
     @classmethod
     def restore(cls, shape: Mapping[str, Any], arrays: Mapping[str, FloatArray]) -> "CosineModel":
-        """From the card's `size`, `channels` and `rank`, and tensors()."""
-        basis = CosineBasis(shape["size"], shape["channels"], shape["rank"])
+        """From the card's `size`, `channels`, `rank` and `masks`, and tensors()."""
+        basis = CosineBasis(shape["size"], shape["channels"], shape["rank"], shape.get("masks", 0))
         centre = arrays.get("centre", np.zeros(arrays["line"].shape[1] - 1))  # older weights have none
         return cls(basis, arrays["line"], arrays["root"], centre)
 
@@ -153,7 +153,8 @@ def rank_for(basis: CosineBasis, patients: int, noise: float | None) -> int:
         width = (CROWDED * count / (SPREAD_NORM**2 * np.sqrt(2) * noise)) ** (2 / 3)
         return int(width) - extra
 
-    rank = min(MOST_RANK, most(patients))
+    planes = basis.channels + basis.masks
+    rank = min(MOST_RANK * planes // basis.channels, most(patients))
     if rank >= LEAST_RANK:
         return rank
     enough = next(n for n in range(patients, 100_000_000, max(1, patients // 20)) if most(n) >= LEAST_RANK)

@@ -12,7 +12,7 @@ import torch
 
 from ...core.cohort.disk import write_atomic
 from ...core.condition import columns_of, field_of, select
-from ...core.config import parse, read_json
+from ...core.config import MaskLabel, parse, read_json
 from ...core.dp.budget import PrivacyPlan, noise_for
 from ...core.dp.ledger import pay
 from ...core.errors import InputError
@@ -36,6 +36,7 @@ from .cosine_model import (
 )
 from .data import channels_of
 from .images import Images
+from .mask_labels import MASK_LABELS, facts_of
 from .model import Shows, scaled
 
 if TYPE_CHECKING:
@@ -50,8 +51,13 @@ def train(
     network: Mapping[str, Any],
     shows: Shows,
     how: "Fit",
+    labels: Sequence[MaskLabel] = (),
 ) -> Weights:
-    """The model of all images, or of one image a patient under a budget. Raises InputError before any charge."""
+    """The model of all images, or of one image a patient under a budget. Raises InputError before any charge.
+
+    With `labels` an image and its mask are one vector, which is clipped as a whole: a mask is part of the patient's
+    record, and costs nothing beside the image.
+    """
     settings = parse(CosineSettings, dict(network), "model.network")
     known = [name for part in data for name in part.fields]
     if unknown := set(settings.fields or ()) - set(known):
@@ -62,7 +68,7 @@ def train(
     if shows.slices > 1 or shows.upsampler:
         raise InputError("model.shows: a cosine model draws single images, not enlarged; leave both out")
     fields = known if settings.fields is None else [name for name in known if name in settings.fields]
-    images = Images.read(data, settings.size, settings.channels or channels_of(data))
+    images = Images.read(data, settings.size, settings.channels or channels_of(data), len(labels))
     shows.remark_nameless()
     vocabulary = SHIPPED.settle(field for part in images.parts for field in part.vocabulary.declared)
     if settings.fields is None:
@@ -71,11 +77,12 @@ def train(
     columns = design_columns(columns_of(conditioner.columns, fields))
     code = select(conditioner.encode(images.profiles), conditioner.columns, columns)
     began = time.monotonic()
-    basis = CosineBasis(settings.size, images.pixels.shape[1], settings.rank or 1)
+    channels = images.pixels.shape[1] - len(labels)
+    basis = CosineBasis(settings.size, channels, settings.rank or 1, len(labels))
     model: CosineModel | None
     if how.budget is None:
         rank = settings.rank or rank_for(basis, len(images.profiles), None)
-        basis = CosineBasis(basis.size, basis.channels, rank)
+        basis = CosineBasis(basis.size, basis.channels, rank, basis.masks)
         model = fit_public(described(basis, images), code, basis)
         spent: dict[str, Any] = {"privacy": "public"}
     else:
@@ -85,7 +92,7 @@ def train(
         ]  # one of each patient
         noise = noise_for(how.budget, [MEAN_SHARE, 1 - MEAN_SHARE])
         rank = settings.rank or rank_for(basis, len(first), noise[1])
-        basis = CosineBasis(basis.size, basis.channels, rank)
+        basis = CosineBasis(basis.size, basis.channels, rank, basis.masks)
         plans = {
             f"imaging, {what}": PrivacyPlan.once(
                 len(first), multiplier, how.budget.delta, f"{what} of the cosine model"
@@ -103,7 +110,14 @@ def train(
     kinds = [vocabulary.field(field_of(column), "model.network.fields").kind for column in columns]
     emphasis = np.array([1.0 if kind == "number" else settings.emphasis for kind in kinds])
     model = model.sharpened(settings.temperature, emphasis)
-    shape = {"kind": "cosine", "size": basis.size, "channels": basis.channels, "rank": rank}
+    shape: dict[str, Any] = {
+        "kind": "cosine",
+        "size": basis.size,
+        "channels": basis.channels,
+        "rank": rank,
+        "masks": basis.masks,
+    }
+    shape[MASK_LABELS] = facts_of(labels)
     card = Card(
         name="imaging", modality="imaging", kind=KIND, data=images.used(spent["privacy"]), steps=1,
         seconds=round(time.monotonic() - began), columns=columns, model={**shape, "shows": shows.model_dump()}, **spent,
@@ -114,7 +128,8 @@ def train(
 
 def described(basis: CosineBasis, images: Images) -> FloatArray:
     """(row, width) of all images."""
-    parts = (images.pixels[i : i + 256] for i in range(0, len(images.pixels), 256))
+    pixels = images.laid()
+    parts = (pixels[i : i + 256] for i in range(0, len(pixels), 256))
     return np.concatenate([basis.describe(scaled(part).numpy()) for part in parts])
 
 
@@ -130,5 +145,5 @@ def released(path: Path, basis: CosineBasis) -> CosineModel | None:
     if not path.exists():
         return None
     arrays = {name: np.asarray(rows) for name, rows in read_json(path.read_text(encoding="utf-8")).items()}
-    shape = {"size": basis.size, "channels": basis.channels, "rank": basis.rank}
+    shape = {"size": basis.size, "channels": basis.channels, "rank": basis.rank, "masks": basis.masks}
     return CosineModel.restore(shape, arrays)

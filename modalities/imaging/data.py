@@ -1,6 +1,7 @@
 """Images of training folders as square 12-bit arrays of one size, read one at a time."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -8,7 +9,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from ...core.config import Settings, parse
 from ...core.errors import InputError, listed
@@ -18,13 +19,23 @@ from ...core.profile import PatientProfile
 from ...core.progress import counted
 from ...core.remarks import remark
 from ...core.types import AnyArray, FloatArray
+from . import masks
 from .burned_in import shows_text
 from .formats.files import frames
+from .formats.kinds import Iod
 from .formats.nifti import Plane, is_nifti
 from .frame import FULL_SCALE, Frame, Levels, Percentile, Slices, Window, grey, square, stretched
 from .stack import places
+from .symmetry import Symmetry
 
 __all__ = ["FULL_SCALE", "Options", "read_images", "read_slices", "to_unit"]
+
+
+class StatedKind(Settings):
+    """The kind of object among what `shows` says; the rest is checked by model.Shows."""
+
+    model_config = ConfigDict(extra="ignore")
+    iod: Iod | None = None
 
 
 class Options(Settings):
@@ -34,7 +45,8 @@ class Options(Settings):
     NIfTI volumes, `slices` of each file, `burned_in` text, `burned_in_list` (where files that show some are listed),
     `exclude` (a list of files to leave out). Archives: `npz`, `drop` and `hold_out`. What the
     set is for: `modality`, `reference`, `size`, `repeat`, `prior` (whether the Gaussian prior is fitted to it). `shows`
-    is what the images are of, see model.Shows.
+    is what the images are of, see model.Shows. `symmetry` says how such images might as well lie:
+    mirrored (`mirror`), also upside down (`rectangle`), or also turned (`square`); training shows them so at random.
     """
 
     window: Window | None = None
@@ -52,6 +64,7 @@ class Options(Settings):
     size: int = Field(default=64, ge=1)
     repeat: int = Field(default=1, ge=1)
     prior: bool = False
+    symmetry: Symmetry = "none"
     shows: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("burned_in_list")
@@ -97,9 +110,12 @@ def read_images(
 
 
 def read_slices(
-    data: TrainingSet, size: int, channels: int = 1
+    data: TrainingSet, size: int, channels: int = 1, labels: int = 0
 ) -> tuple[NDArray[np.uint16], list[PatientProfile], FloatArray]:
     """(row, channel, size, size) 12-bit images, the profile of each row, and (row,) its place in its stack.
+
+    With `labels` that many planes of the mask follow the channels (masks.planes), and images without a mask are left
+    out, with a remark that counts them.
 
     A file of several frames, slices or pages gives a row each, all of that file's patient. One channel is
     grey (colour becomes luma), three are RGB (grey is repeated). Files are opened one at a time, and only
@@ -110,26 +126,47 @@ def read_slices(
     if channels not in (1, 3):
         raise InputError(f"channels: expected 1 (grey) or 3 (RGB), got {channels}")
     options = options_of(data)
-    images = np.empty((max(1, len(data)), channels, size, size), dtype=np.uint16)
+    images = np.empty((max(1, len(data)), channels + labels, size, size), dtype=np.uint16)
+    without = 0
     profiles: list[PatientProfile] = []
     stacks: list[str] = []
     heights: list[float | None] = []
     for frame, profile in _frames(data, options):
+        if labels and frame.labels is None:
+            without += 1
+            continue
         if len(profiles) == len(images):  # files of many frames: room doubles, and is used only where filled
             images = np.concatenate([images, np.empty_like(images)])
-        images[len(profiles)] = square(frame, size, channels)
+        images[len(profiles), :channels] = square(frame, size, channels)
+        if labels:
+            images[len(profiles), channels:] = masks.planes(frame, size, labels)
         profiles.append(profile)
         stacks.append(frame.stack)
         heights.append(frame.height)
+    if without:
+        remark(f"{data.root}: {without} images have no mask and are left out ({len(profiles)} have one)")
+    if without and not profiles:
+        raise InputError(f"{data.root}: none of {without} images has a mask; check mask in dataset.yaml")
     if not profiles:
         raise InputError(f"{data.root}: no images; options.slices chooses none of any file's")
     return images[: len(profiles)], profiles, places(stacks, heights)
 
 
+def read_records(
+    data: TrainingSet, size: int, channels: int
+) -> Iterator[tuple[PatientProfile, NDArray[np.uint16], NDArray[np.uint8] | None]]:
+    """Each image as read_slices() has it, with its patient and (size, size) labels where it has a mask."""
+    for frame, profile in _frames(data, options_of(data)):
+        cover = None if frame.labels is None else masks.resized(frame, size, len(data.mask_labels))
+        yield profile, square(frame, size, channels), cover
+
+
 def options_of(data: TrainingSet) -> Options:
     """The set's options, checked. Raises InputError."""
     given = {key: value for key, value in data.options.items() if key != "constants"}
-    return parse(Options, given, f"{data.source.name}: options")
+    options = parse(Options, given, f"{data.source.name}: options")
+    parse(StatedKind, options.shows, f"{data.source.name}: options.shows")
+    return options
 
 
 def _frames(data: TrainingSet, options: Options) -> Iterator[tuple[Frame, PatientProfile]]:
@@ -147,11 +184,14 @@ def _frames(data: TrainingSet, options: Options) -> Iterator[tuple[Frame, Patien
     unreadable: list[str] = []
     marked: list[str] = []
     rows = _kept(data, options.exclude)
+    masked = dict(zip(data.records, data.masks, strict=False))
     for record, profile in counted(rows, len(rows), "read", "images"):
         path, text = data.root / record, False
+        mask = data.root / masked[record] if masked.get(record) else None
         searched = options.burned_in == "refuse" and not is_nifti(path)  # nobody prints on volumes
         try:
-            for frame in frames(path, levels, options.slices, options.plane):
+            shown = frames(path, levels, options.slices, options.plane)
+            for frame in shown if mask is None else _with_masks(shown, mask, path, data, options):
                 if searched and not text:
                     text = frame.annotated or shows_text(grey(frame.pixels))
                 yield frame, profile
@@ -170,6 +210,25 @@ def _frames(data: TrainingSet, options: Options) -> Iterator[tuple[Frame, Patien
             f"{listed(marked)}{where}; blacken it, leave these out by options: "
             f"{{exclude: {options.burned_in_list.absolute()}}}, or set {{burned_in: ignore}} if it names nobody"
         )
+
+
+def _with_masks(
+    shown: Iterator[Frame], mask: Path, image: Path, data: TrainingSet, options: Options
+) -> Iterator[Frame]:
+    """The frames of an image, each with its mask. Raises InputError where they are not on one grid."""
+    covers = masks.read_masks(mask, image, data.mask_labels, options.slices, options.plane)
+    for frame in shown:
+        labels, size = next(covers, None), frame.pixels.shape[:2]
+        if labels is None:
+            raise InputError(f"{mask}: has fewer frames or slices than its image {image.name}")
+        if labels.shape != size:
+            raise InputError(
+                f"{mask}: expected the grid of its image {image.name}, {size[0]} x {size[1]} pixels, got "
+                f"{labels.shape[0]} x {labels.shape[1]}"
+            )
+        yield replace(frame, labels=labels)
+    if next(covers, None) is not None:
+        raise InputError(f"{mask}: has more frames or slices than its image {image.name}")
 
 
 def _written(path: Path, root: Path, marked: list[str]) -> str:

@@ -1,6 +1,7 @@
 """DICOM files of synthetic images, one a picture or slice, compressed or not, below dicom/ of a cohort; and back."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -8,10 +9,14 @@ import numpy as np
 
 from ...core.body_parts import REGIONS
 from ...core.config import Settings, parse
-from ...core.dicom_patient import check_id
-from ...core.errors import InputError
+from ...core.dicom_encoding import save
+from ...core.dicom_patient import SEGMENTATIONS, broken, check_id
+from ...core.errors import InputError, first_line
+from ...core.extras import need
+from ...core.identity import mask_uids
 from ...core.modality import Record
 from ...core.profile import PatientProfile
+from ...core.types import AnyArray
 from .formats.dicom import frames_of, height_of, read_dataset
 from .formats.kinds import KINDS, Iod
 
@@ -45,6 +50,7 @@ class ExportOptions(Settings):
 
 
 PLAIN = ExportOptions()
+MASKS = "imaging.masks (false leaves them out): a DICOM segmentation"
 
 
 class Dicom:
@@ -74,14 +80,17 @@ def export(
 ) -> list[Path]:
     """Write dicom/<patient>/<study_uid>/<series_uid>/<instance_uid>.dcm below folder; the paths written.
 
-    Each record holds "image": (row, column) uint16 of 12 bits or uint8, (slice, row, column) of the former, or
-    (row, column, 3) uint8 RGB; formats.kinds says which object holds what. The bytes depend on the record, the
-    profile and the options alone. What the profile does not know is empty where DICOM permits, else absent.
+    The mask of a record is a segmentation in a series of its own. Each record holds "image": (row, column) uint16 of 12
+    bits or uint8, (slice, row, column) of the former, or (row, column, 3) uint8 RGB; formats.kinds says which object
+    holds what. It may hold "mask", (row, column) or (slice, row, column) uint8 of labels. The bytes depend on the
+    record, the profile and the options alone. What the profile does not know is empty where DICOM permits, else absent.
     Raises InputError before the first file is written: an object that cannot hold the image, an encoder that is
     not installed, an id DICOM has no room for, no date where the object needs one.
     """
     from .formats.iods import check_date, dataset_of, kind_of, plane_shape, slices
 
+    if any("mask" in record.arrays for record in records):
+        need(MASKS, "highdicom")
     check(options.compression, [side for record in records for side in plane_shape(record)])
     kinds = [kind_of(record, options.iod) for record in records]
     for profile, kind in zip(profiles, kinds, strict=True):
@@ -89,15 +98,31 @@ def export(
         check_date(kind, profile)
     paths = []
     for record, profile, kind in zip(records, profiles, kinds, strict=True):
+        images = []
         place = folder / "dicom" / profile.patient_id / record.facts["study_uid"] / record.facts["series_uid"]
         place.mkdir(parents=True, exist_ok=True)
         for part in slices(record, kind):
             dataset = dataset_of(part, record, profile, kind)
+            if "mask" in record.arrays:
+                images.append(copy(dataset))
             compress(dataset, options.compression)
             path = place / f"{part.uid}.dcm"
-            dataset.save_as(path, enforce_file_format=True)
+            save(dataset, path)
             paths.append(path)
+        if images:
+            paths.append(_segmented(record, images, place.parent))
     return paths
+
+
+def _segmented(record: Record, images: Sequence["Dataset"], study: Path) -> Path:
+    """Write the mask of a record below the folder of its study, in a series of its own."""
+    from .formats.segmentation import segmentation
+
+    series, instance = mask_uids(record.facts)
+    path = study / series / f"{instance}.dcm"
+    path.parent.mkdir(exist_ok=True)
+    segmentation(record, images).save_as(path, enforce_file_format=True)
+    return path
 
 
 def read(folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
@@ -117,6 +142,11 @@ def read(folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
 
 def _record(home: Path, paths: Sequence[Path]) -> Record:
     files = [(path, read_dataset(path)) for path in paths]
+    covers = [file for file in files if file[1].get("SOPClassUID") in SEGMENTATIONS]
+    files = [file for file in files if file[1].get("SOPClassUID") not in SEGMENTATIONS]
+    if not files or len(covers) > 1:
+        found = f"{len(files)} and {len(covers)}"
+        raise InputError(f"{home}: expected one image and at most one segmentation, found {found}")
     try:
         expected = int(files[0][1].get("ImagesInAcquisition") or 1)
         if len(files) != expected or len({dataset.SeriesInstanceUID for _, dataset in files}) > 1:
@@ -132,10 +162,26 @@ def _record(home: Path, paths: Sequence[Path]) -> Record:
             files.sort(key=lambda file: heights[file[0]] or 0.0)
         facts = _facts(files[0][1], files[0][0]) | ({"slices": expected} if expected > 1 else {})
         planes = [frames_of(dataset, path, KINDS[facts["iod"]].frames) for path, dataset in files]
-        return Record({"image": np.stack(planes) if expected > 1 else planes[0]}, facts)
+        arrays = {"image": np.stack(planes) if expected > 1 else planes[0]}
+        if covers:
+            arrays["mask"], facts["mask_labels"] = _mask(
+                *covers[0], [str(one.SOPInstanceUID) for _, one in files]
+            )
+        return Record(arrays, facts)
     except AttributeError as error:
         raise InputError(
             f"{paths[0]}: expected a DICOM file of a cohort, a tag is missing ({error})"
+        ) from None
+
+
+def _mask(path: Path, dataset: "Dataset", uids: Sequence[str]) -> tuple[AnyArray, list[dict[str, Any]]]:
+    from .formats.segmentation import read_mask
+
+    try:
+        return read_mask(dataset, uids)
+    except broken() as error:
+        raise InputError(
+            f"{path}: cannot be read as a segmentation of its image ({first_line(error)})"
         ) from None
 
 
@@ -213,13 +259,10 @@ def check(compression: Compression, sides: Sequence[int]) -> None:
     """Raises InputError where the encoder is not installed, or an image is too small for it; sides in pixels."""
     if compression == "none":
         return
-    from pydicom.pixels.encoders.base import get_encoder
+    from .formats.dicom import NEEDS
 
     codec = CODECS[compression]
-    encoder = get_encoder(codec.syntax)
-    if codec.encoder not in encoder.available_plugins:
-        missing = "; ".join(line for line in encoder.missing_dependencies if line.startswith(codec.encoder))
-        raise InputError(f"compression: {compression} cannot be written here, {missing}")
+    need(f"compression: {compression}", *NEEDS.get(codec.encoder, ()))
     if min(sides, default=codec.least) < codec.least:
         raise InputError(
             f"compression: {compression} needs images of at least {codec.least} x {codec.least} pixels, "

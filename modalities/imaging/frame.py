@@ -23,6 +23,7 @@ class Frame:
 
     aspect is a pixel's height over its width. annotated: the file itself says that text is burned in.
     stack names the volume that it is a slice of, and height is how far up the normal of its plane it lies, in any unit.
+    labels is its mask, (row, column) of the place of each pixel's label from 1, 0 the background; see masks.
     """
 
     pixels: Float32Array
@@ -30,6 +31,7 @@ class Frame:
     annotated: bool = False
     stack: str = ""
     height: float | None = None
+    labels: NDArray[np.uint8] | None = None
 
 
 class Window(Settings):
@@ -114,10 +116,13 @@ def square(frame: Frame, size: int, channels: int = 1) -> NDArray[np.uint16]:
         planes = [frame.pixels] * channels
     else:
         planes = [frame.pixels[..., channel] for channel in range(channels)]
-    return np.stack([twelve_bits(_fitted(plane, size, frame.aspect)) for plane in planes])
+    return np.stack([twelve_bits(fitted(plane, size, frame.aspect)) for plane in planes])
 
 
-def _fitted(plane: Float32Array, size: int, aspect: float) -> Float32Array:
+def fitted(
+    plane: Float32Array, size: int, aspect: float, how: Image.Resampling = Image.Resampling.LANCZOS
+) -> Float32Array:
+    """(size, size) of a plane: its central square in physical units."""
     rows, columns = plane.shape
     if abs(aspect - 1) < SQUARE_ENOUGH:
         aspect = 1.0
@@ -127,4 +132,4 @@ def _fitted(plane: Float32Array, size: int, aspect: float) -> Float32Array:
     left, top = (columns - side) / 2, (rows - side / aspect) / 2
     box = (left, top, left + side, top + side / aspect)
     picture = Image.fromarray(np.ascontiguousarray(plane, dtype=np.float32))
-    return np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS, box))
+    return np.asarray(picture.resize((size, size), how, box))

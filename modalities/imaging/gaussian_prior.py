@@ -1,7 +1,7 @@
 """The low-rank Gaussian prior: normal distributions of an image's leading components, given the profile.
 
 Coordinates are those of model.Denoiser.coordinates: components of public images, in standard deviations.
-A private prior costs two one-shot Gaussian mechanisms: first class means, then one covariance about them.
+A private prior costs two one-shot Gaussian mechanisms: first class means, then the covariances about them.
 Everything after the release (shrinking, roots) is post-processing.
 """
 
@@ -14,7 +14,7 @@ from pydantic import Field
 
 from ...core.condition import conditional_normal
 from ...core.config import Settings
-from ...core.dp.dp_statistics import clip, denoised, sum_of_squares, symmetric_noise
+from ...core.dp.dp_statistics import clip, denoised, shrunk, sum_of_squares, symmetric_noise
 from ...core.errors import InputError
 from ...core.fields import SHIPPED, Vocabulary
 from ...core.profile import PatientProfile, Value
@@ -25,6 +25,7 @@ MEAN_SHARE = 0.5  # of the budget, as squared signal
 COUNT_WEIGHT = 0.3  # of a patient's count, relative to a mean vector of length 1
 SHRINK = 0.05  # of a public covariance towards its diagonal
 LEAST_VARIANCE = 0.02  # of the public images' in that direction
+CROWDED = 0.5  # edge of a shared covariance's noise, in public variances, from which on classes have no own covariance
 
 
 class PriorSettings(Settings):
@@ -43,7 +44,7 @@ class PriorSettings(Settings):
     mixture: int = Field(default=1, ge=1)
     temperature: float = Field(default=1.0, gt=0)
     mean_norm: float = 1.5
-    spread_norm: float = 0.9
+    spread_norm: float = 0.65
 
 
 @dataclass(frozen=True)
@@ -176,8 +177,9 @@ def fit_private(
 
     scale (component,) are the components' public standard deviations in grey levels: vectors are clipped
     and noised with their square root as weights, half-way between all components alike and all pixels
-    alike. The mean of a class costs no more than that of all, since a patient is in one class only; the
-    covariance is shared by all classes, which minimises its noise. Rows of unknown class are left out.
+    alike. A class costs no more than all patients do, since a patient is in one class only. The covariance of
+    a class is that of all, and of how it differs as much as stands out of the noise; under much noise it is that of
+    all. Rows of unknown class are left out.
     """
     values, place = classes_of(settings.by, profiles, vocabulary)
     k, known = settings.rank, place >= 0
@@ -192,14 +194,33 @@ def fit_private(
     counts = counts * np.hypot(1, COUNT_WEIGHT)
 
     bound = settings.spread_norm * np.sqrt(k)
-    squares = sum_of_squares((u - means[place]) / bound) + noise[1] * symmetric_noise(k, random)
-    unit = bound**2 / counts.sum()
-    spread = denoised(unit * squares, unit * noise[1])
-    root = settings.temperature * root_of(spread / np.outer(weight, weight))
+    edge = bound**2 * noise[1] * np.sqrt(2 * k) / counts.sum()
+    parts = [place == i for i in range(len(values))] if edge < CROWDED else [place >= 0]
+    held = counts if len(parts) > 1 else counts.sum(keepdims=True)
+    squares = [
+        sum_of_squares((u - means[place])[part] / bound) + noise[1] * symmetric_noise(k, random)
+        for part in parts
+    ]
+    spreads = class_covariances(bound**2 * np.stack(squares), held, bound**2 * noise[1])
+    spreads = spreads if len(parts) > 1 else spreads * len(values)
+    roots = [settings.temperature * root_of(spread / np.outer(weight, weight)) for spread in spreads]
     line = np.concatenate([np.zeros((len(values), k, columns)), (means / weight)[:, :, None]], axis=2)
-    return GaussianPrior(
-        settings.by, values, counts / counts.sum(), line, np.repeat(root[None], len(values), axis=0)
-    )
+    return GaussianPrior(settings.by, values, counts / counts.sum(), line, np.stack(roots))
+
+
+def class_covariances(squares: FloatArray, counts: FloatArray, noise: float) -> list[FloatArray]:
+    """Of sums of squares (class, number, number), each with symmetric noise of that deviation on its diagonal.
+
+    The covariance of all is freed of noise; so is what a class has beside it.
+    """
+    total, classes = counts.sum(), len(counts)
+    pooled = squares.sum(0) / total
+    shared = denoised(pooled, noise * np.sqrt(classes) / total)
+    own = []
+    for square, count in zip(squares, counts, strict=True):
+        deviation = noise * np.sqrt((1 / count - 1 / total) ** 2 + (classes - 1) / total**2)
+        own.append(shared + shrunk(square / count - pooled, deviation))
+    return own
 
 
 def class_sums(rows: FloatArray, place: IntArray, classes: int) -> FloatArray:

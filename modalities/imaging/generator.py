@@ -8,6 +8,9 @@ import torch
 
 from ...core.condition import field_of, select
 from ...core.config import parse
+from ...core.device import half_is_fast
+from ...core.errors import InputError
+from ...core.extras import need
 from ...core.fields import BY_NAME, Field
 from ...core.identity import identified
 from ...core.modality import Batch, Record
@@ -16,14 +19,20 @@ from ...core.training.weights import Weights, restore
 from ...core.types import AnyArray, Float32Array
 from . import gaussian_prior, histogram_matching, stack
 from .cosine_model import KIND, STORED, CosineModel
+from .export import MASKS
 from .formats.kinds import KINDS, check_kind, default_kind, stored
 from .frame import FULL_SCALE
 from .gaussian_prior import GaussianPrior
 from .histogram_matching import HistogramMatching
+from .inference import ready
+from .mask_labels import facts_of, mask_labels_of
+from .mask_training import require_masks_fit
+from .masks import labelled
 from .metrics import WORDS
-from .model import Denoiser, ImageModel, draw, half_is_fast, network_of, network_tensors, shows_of
+from .model import EVALUATIONS, Denoiser, ImageModel, network_of, network_tensors, shows_of
+from .sampler import draw
 from .subject import Subject
-from .upsampler import FACTOR, Upsampler, UpsamplerModel, enlarged
+from .upsampler import Upsampler, UpsamplerModel, enlarged
 
 STEPS, GUIDANCE = 8, 1.0
 # Factors of the prior's regression on a field: with 1, a probe finds less of it in drawn images than in real ones
@@ -31,10 +40,11 @@ EMPHASIS = {"sex": 1.5, "chest_view": 1.5}
 
 
 class ImageGenerator:
-    """Draws images from the weights of a flow, and four times as fine with those of an upsampler.
+    """Draws images from the weights of a flow, and finer with those of an upsampler.
 
     iod is the kind of DICOM object that records ask for; None is what the card says. settings are those of the
-    files, which UIDs follow. Raises InputError where the object cannot hold the images.
+    files, which UIDs follow. Without `masks` a model of images and masks draws the images alone. Raises InputError
+    where the object cannot hold the images.
     """
 
     def __init__(
@@ -44,55 +54,100 @@ class ImageGenerator:
         upsampler: Weights | None = None,
         iod: str | None = None,
         settings: Mapping[str, Any] | None = None,
+        masks: bool = True,
     ) -> None:
         self.card, self.columns = weights.card, columns
         self.cosine: CosineModel | None = None
         if weights.card.kind == KIND:
             self.cosine = CosineModel.restore(weights.card.model, weights.arrays(STORED))
-            self.shape = ImageModel(size=self.cosine.basis.size, channels=self.cosine.basis.channels)
+            basis = self.cosine.basis
+            self.shape = ImageModel(size=basis.size, channels=basis.channels, masks=basis.masks)
         else:
             self.shape = network_of(weights.card)
         self.shows, self.subject = shows_of(weights.card), Subject.of_card(weights.card, iod)
         self.iod = iod or self.shows.iod or default_kind(self.shape.channels > 1)
         check_kind(self.iod, self.shape.channels > 1, self.shows.slices, self.shows.body_part)
         self.settings = settings or {}
+        self.labels = mask_labels_of(weights.card) if masks else ()
+        require_masks_fit(self.shows.model_copy(update={"iod": self.iod}), self.labels)
+        if self.labels:
+            need(MASKS, "highdicom")
         if self.cosine is None:
             self.net = Denoiser(len(weights.card.columns), self.shape)
             restore(self.net, Weights(network_tensors(weights), weights.card))
+            ready(self.net.unet)
         self.prior = None
         if header := weights.card.model.get(gaussian_prior.STORED):
             self.prior = GaussianPrior.restore(header, weights.arrays(gaussian_prior.STORED))
         maps = weights.arrays(histogram_matching.STORED)
         self.matching = HistogramMatching.restore(maps) if maps else None
-        self.upsampler = None
+        self.upsampler, self.finer = None, ""
         if upsampler is not None:
             self.upsampler = Upsampler(
                 parse(UpsamplerModel, upsampler.card.model, f"weights {upsampler.card.name}: model")
             )
+            if self.upsampler.channels != self.shape.channels:
+                raise InputError(
+                    f"weights {upsampler.card.name}: enlarge images of {self.upsampler.channels} channel(s), "
+                    f"{weights.card.name} draws {self.shape.channels}; name others in model.shows.upsampler"
+                )
             restore(self.upsampler, upsampler)
+            ready(self.upsampler)
+            self.finer = f", enlarged {self.upsampler.factor} times by weights {upsampler.card.name}"
         self.by = "a diffusion model" if self.cosine is None else "a model of cosine coefficients"
-        self.finer = f", enlarged {FACTOR} times by weights {upsampler.card.name}" if upsampler else ""
 
     def sample(self, batch: Batch) -> list[Record]:
         """One image or series a row: `image` (row, column) uint16 of 12 bits, bright = dense; (slice, row, column)
-        of the same; or (row, column, 3) uint8.
+        of the same; or (row, column, 3) uint8. Models of masks add `mask`, (row, column) or (slice, row, column) uint8:
+        0, or a pixel's label, whose names the fact `mask_labels` lists from 1.
         """
-        images = self.draw(batch)
-        stacks = images.reshape(len(batch), self.shows.slices, *images.shape[1:])
-        rows = zip(stacks, batch.profiles, batch.seeds, strict=True)
-        return [self._record(planes, profile, seed, batch.declared) for planes, profile, seed in rows]
+        images, covers = self._both(batch)
+        shape = (len(batch), self.shows.slices)
+        stacks, masked = (part.reshape(*shape, *part.shape[1:]) for part in (images, covers))
+        rows = zip(stacks, masked, batch.profiles, batch.seeds, strict=True)
+        return [
+            self._record(planes, cover, profile, seed, batch.declared)
+            for planes, cover, profile, seed in rows
+        ]
 
     def _record(
-        self, planes: Float32Array, profile: PatientProfile, seed: int, declared: Sequence[Field]
+        self,
+        planes: Float32Array,
+        cover: Float32Array,
+        profile: PatientProfile,
+        seed: int,
+        declared: Sequence[Field],
     ) -> Record:
         grey = [stored(levels(plane), self.iod) for plane in planes]
+        arrays: dict[str, AnyArray] = {"image": grey[0] if len(grey) == 1 else np.stack(grey)}
+        if self.labels:
+            found = [labelled(plane, planes.shape[-1] // plane.shape[-1]) for plane in cover]
+            arrays["mask"] = found[0] if len(found) == 1 else np.stack(found)
         study = {"iod": self.iod, "body_part": self.shows.body_part, **self._background(profile, declared)}
         facts = {**self._facts(profile, planes.shape[-1]), **study, **self.subject.facts()}
-        record = Record({"image": grey[0] if len(grey) == 1 else np.stack(grey)}, facts)
+        record = Record(arrays, facts | ({"mask_labels": facts_of(self.labels)} if self.labels else {}))
         return identified(record, profile, seed, study, self.settings)
 
     def draw(self, batch: Batch) -> Float32Array:
         """(row, channel, y, x) in [-1, 1]; of a series, (row and slice, channel, y, x), slice by slice."""
+        return self._both(batch)[0]
+
+    def _both(self, batch: Batch) -> tuple[Float32Array, Float32Array]:
+        """draw(), and (row, label, y, x) planes of the masks at the size that the model draws."""
+        drawn = self._planes(batch)
+        images, covers = drawn[:, : self.shape.channels], drawn[:, self.shape.channels :]
+        if self.matching is not None:
+            matched = [self.matching((image[0].astype(np.float64) + 1) / 2) for image in images]
+            images = np.stack(matched)[:, None].astype(np.float32) * 2 - 1
+        if self.upsampler is not None:
+            seeds = np.repeat(np.array(batch.seeds, dtype=object), self.shows.slices)
+            images = np.stack(
+                [self._enlarged(image, seed) for image, seed in zip(images, seeds, strict=True)]
+            )
+        return images, covers
+
+    def _planes(self, batch: Batch) -> Float32Array:
+        """Images and masks as the model draws them."""
         code = select(batch.condition, self.columns, self.card.columns)
         profiles, seeds = batch.profiles, batch.seeds
         if self.cosine is not None:
@@ -117,23 +172,30 @@ class ImageGenerator:
                     for profile, row, seed in zip(profiles, code * factors, seeds, strict=True)
                 ]
             )
-        images = draw(self.net, code, seeds, self.shape, coarse, STEPS, GUIDANCE, places=places)
-        if self.matching is not None:
-            matched = [self.matching((image[0].astype(np.float64) + 1) / 2) for image in images]
-            images = np.stack(matched)[:, None].astype(np.float32) * 2 - 1
-        if self.upsampler is None:
-            return images
-        return np.stack([self._enlarged(image, seed) for image, seed in zip(images, seeds, strict=True)])
+        few = self.card.model.get(EVALUATIONS)
+        return draw(
+            self.net,
+            code,
+            seeds,
+            self.shape,
+            coarse,
+            few or STEPS,
+            GUIDANCE,
+            places=places,
+            jumps=few is not None,
+        )
 
     @torch.inference_mode()
     def _enlarged(self, image: Float32Array, seed: int) -> Float32Array:
         """One image at a time: a row's bits do not depend on its companions."""
         assert self.upsampler is not None
         coarse = torch.from_numpy(image)[None]
-        noise = torch.randn(coarse.shape, generator=torch.Generator().manual_seed(seed))
-        with torch.autocast("cpu", torch.bfloat16, enabled=half_is_fast(coarse.device)):
+        noise = torch.randn(coarse[:, :1].shape, generator=torch.Generator().manual_seed(seed))
+        device = next(self.upsampler.parameters()).device
+        coarse, noise = coarse.to(device), noise.to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=half_is_fast(device)):
             fine = enlarged(self.upsampler, coarse, noise)
-        return fine[0].float().clamp(-1, 1).numpy()
+        return fine[0].float().clamp(-1, 1).cpu().numpy()
 
     def _background(self, profile: PatientProfile, declared: Sequence[Field]) -> dict[str, Any]:
         """Coded diagnoses that the patient has and that the image was not drawn by: those would give its label away.

@@ -73,21 +73,59 @@ class HistogramMatching:
         return np.asarray(np.interp(image, rising, np.maximum.accumulate(wanted)))
 
 
+@dataclass(frozen=True)
+class Target:
+    """What real images' features are like: mean and covariance of log band powers, the distribution (tone, knot) of
+    each grey quantile, and the covariance of their normal scores.
+    """
+
+    power: FloatArray
+    power_covariance: FloatArray
+    tones: FloatArray
+    score_covariance: FloatArray
+
+    @classmethod
+    def of(cls, features: FloatArray) -> "Target":
+        """Of real images' features (image, feature)."""
+        power, greys = features[:, :BANDS], features[:, BANDS:]
+        knots = np.quantile(greys, np.linspace(0, 1, KNOTS), axis=0).T
+        return cls(power.mean(0), np.cov(power.T), knots, np.cov(scores(greys).T))
+
+
 def fit(drawn: FloatArray, real: FloatArray) -> HistogramMatching:
     """From images (image, y, x) in [0, 1] that a model drew, and real ones of the same profiles."""
+    return fit_to(drawn, Target.of(features(real)))
+
+
+def fit_to(drawn: FloatArray, target: Target) -> HistogramMatching:
+    """From drawn images and what is known of the real ones."""
+    power = features(drawn)[:, :BANDS]
+    bands = np.stack([power.mean(0), target.power])
+    stretch = transport(np.cov(power.T), target.power_covariance)
+    untoned = HistogramMatching(bands, stretch, np.empty(0), np.empty(0))
+    greys = quantiles(np.stack([untoned.sharpened(image) for image in drawn]))
+    own = np.quantile(greys, np.linspace(0, 1, KNOTS), axis=0).T
+    own += TINY * np.arange(KNOTS) / KNOTS  # strictly rising, for interpolation
+    turn = transport(np.cov(scores(greys).T), target.score_covariance)
+    return HistogramMatching(bands, stretch, np.stack([own, target.tones]), turn)
+
+
+def features(images: FloatArray) -> FloatArray:
+    """(image, feature): log powers of the bands, then grey quantiles."""
+    power = np.stack([powers(split(image)) for image in images])
+    return np.hstack([power, quantiles(images)])
+
+
+def quantiles(images: FloatArray) -> FloatArray:
+    """(image, tone) of images (image, y, x)."""
+    return np.asarray(np.quantile(images.reshape(len(images), -1), TONES, axis=1).T)
+
+
+def scores(greys: FloatArray) -> FloatArray:
+    """(image, tone) normal scores: the normal quantile of each value's rank among the images."""
     from scipy.stats import rankdata
 
-    power = [np.stack([powers(split(image)) for image in images]) for images in (drawn, real)]
-    bands = np.stack([table.mean(0) for table in power])
-    stretch = transport(*(np.cov(table.T) for table in power))
-    untoned = HistogramMatching(bands, stretch, np.empty(0), np.empty(0))
-    share = np.linspace(0, 1, KNOTS)
-    sharp = np.stack([untoned.sharpened(image) for image in drawn])
-    greys = [np.quantile(images.reshape(len(images), -1), TONES, axis=1).T for images in (sharp, real)]
-    scores = [ndtri((rankdata(table, axis=0) - 0.5) / len(table)) for table in greys]
-    tones = np.stack([np.quantile(table, share, axis=0).T for table in greys])
-    tones[0] += TINY * np.arange(KNOTS) / KNOTS  # strictly rising, for interpolation
-    return HistogramMatching(bands, stretch, tones, transport(*(np.cov(table.T) for table in scores)))
+    return np.asarray(ndtri((rankdata(greys, axis=0) - 0.5) / len(greys)))
 
 
 def transport(drawn: FloatArray, real: FloatArray) -> FloatArray:

@@ -6,19 +6,24 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset, TensorDataset
 
 from ...core.config import Settings
 from ...core.modality import TrainingSet
 from ...core.profile import PatientProfile
 from ...core.training.fit import Outcome
 from ...core.training.weights import Card, DataUsed, Weights, figures
-from ...core.types import FloatArray, IntArray
-from .data import read_slices, to_unit
+from ...core.types import BoolArray, FloatArray, IntArray
+from .data import options_of, read_slices, to_unit
+from .symmetry import Turned, ways_of
 
 
 @dataclass(frozen=True)
 class Images:
-    """Training images as 8-bit (row, channel, y, x), their profiles, and which data set each is of."""
+    """Training images as 8-bit (row, channel, y, x), their profiles, and which data set each is of.
+
+    The planes of their masks, one a label, are the last channels.
+    """
 
     pixels: Tensor
     profiles: tuple[PatientProfile, ...]
@@ -27,9 +32,9 @@ class Images:
     parts: tuple[TrainingSet, ...]
 
     @classmethod
-    def read(cls, data: Sequence[TrainingSet], size: int, channels: int) -> "Images":
-        """All rows of all sets. Raises InputError."""
-        read = [read_slices(part, size, channels) for part in data]
+    def read(cls, data: Sequence[TrainingSet], size: int, channels: int, labels: int = 0) -> "Images":
+        """All rows of all sets, with `labels` those that have a mask. Raises InputError."""
+        read = [read_slices(part, size, channels, labels) for part in data]
         return cls(
             torch.from_numpy(np.concatenate([to_unit(pixels) for pixels, _, _ in read])),
             tuple(profile for _, profiles, _ in read for profile in profiles),
@@ -42,6 +47,24 @@ class Images:
     def patients(self) -> list[str]:
         """Of each row."""
         return [profile.patient_id for profile in self.profiles]
+
+    @property
+    def ways(self) -> IntArray:
+        """(row,) in how many ways it might lie, by the option `symmetry` of its set."""
+        return np.array([ways_of(options_of(part).symmetry) for part in self.parts])[self.origin]
+
+    def examples(self, *others: Tensor) -> Dataset[tuple[Tensor, ...]]:
+        """Rows of pixels and others, for training; each time an image lies in one of its ways at random."""
+        if self.ways.max(initial=1) > 1:
+            return Turned(self.pixels, self.ways, *others)
+        return TensorDataset(self.pixels, *others)
+
+    def laid(self) -> Tensor:
+        """The pixels, each image in one of its ways at random: what moments are taken of."""
+        if self.ways.max(initial=1) == 1:
+            return self.pixels
+        turned = Turned(self.pixels, self.ways)
+        return torch.stack([turned[row][0] for row in range(len(self.pixels))])
 
     def used(self, spent: str) -> list[DataUsed]:
         """For the card."""
@@ -69,3 +92,9 @@ class Images:
         )  # fmt: skip
         tensors = {k: v.half() if v.is_floating_point() else v for k, v in net.state_dict().items()}
         return Weights(tensors, card)
+
+
+def fits_prior(images: Images) -> BoolArray:
+    """(row,) whether its set is one of those with `prior: true`; all where no set says so."""
+    chosen = np.array([bool(part.options.get("prior")) for part in images.parts])
+    return (chosen if chosen.any() else ~chosen)[images.origin]

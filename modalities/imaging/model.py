@@ -1,38 +1,38 @@
-"""The image model: a profile-conditioned flow-matching U-Net, its Lightning module and its sampler."""
+"""The image model: a profile-conditioned flow-matching U-Net."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
-import lightning.pytorch as pl
-import numpy as np
 import torch
-from diffusers.models.unets.unet_2d import UNet2DModel
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...core.condition import FieldDropout
 from ...core.config import Settings, parse
 from ...core.errors import InputError
 from ...core.remarks import remark
 from ...core.training.weights import Card, Weights
-from ...core.types import Float32Array
 from . import gaussian_prior, histogram_matching
 from .adapters import Trainable
 from .formats.kinds import Iod, check_kind
-from .stack import turned
+from .mask_labels import MASK_LABELS
 from .subject import CHEST
+from .unet import UNet2DModel
 
 FLOW = "flow-matching U-Net"  # in the card
 GROUPS = 16  # of channels that are normalised together
+EVALUATIONS = "evaluations"  # in the card of a network of few steps: how many draw an image
 RENAMED = {"fold": "patch_size"}  # keys of cards that ship -> fields of ImageModel
 
 
 class ImageModel(Settings):
     """Shape of the network. Patches of `patch_size` x `patch_size` pixels become channels before the U-Net.
 
+    `masks` is the number of labels that are drawn with the image, each a plane beside its channels.
+
     The flow's source distribution is a Gaussian fitted by PCA to public images, with `components` principal
-    components: the network only has to learn what is not normal. 0 starts from white noise.
+    components: the network only has to learn what is not normal. 0 starts from white noise. The components are
+    those of images `basis_factor` times smaller, which keeps the weights of large images small.
     """
 
     renamed: ClassVar[Mapping[str, str]] = RENAMED
@@ -44,11 +44,20 @@ class ImageModel(Settings):
     attention: tuple[bool, ...] = (False, False, True)
     head: int = 32
     components: int = 192
+    basis_factor: Literal[1, 2, 4] = 1
+    masks: int = Field(default=0, ge=0)
+
+    @property
+    def planes(self) -> int:
+        """Channels of the image and of its mask."""
+        return self.channels + self.masks
 
     @model_validator(mode="after")
     def _fits(self) -> "ImageModel":
         if len(self.widths) != len(self.attention) or any(width % GROUPS for width in self.widths):
             raise ValueError(f"widths must be multiples of {GROUPS}, one for each entry of attention")
+        if self.size % self.basis_factor:
+            raise ValueError("size must be divisible by basis_factor")
         if self.size % (self.patch_size * 2 ** (len(self.widths) - 1)):
             raise ValueError("size must be divisible by patch_size and by 2 for each further width")
         return self
@@ -137,7 +146,13 @@ def shows_of(card: Card) -> Shows:
 def network_of(card: Card) -> ImageModel:
     """The shape of a flow from its card."""
     shape = {RENAMED.get(name, name): value for name, value in card.model.items()}
-    return ImageModel(**{k: v for k, v in shape.items() if k not in (gaussian_prior.STORED, "shows")})
+    return ImageModel(
+        **{
+            k: v
+            for k, v in shape.items()
+            if k not in (gaussian_prior.STORED, "shows", MASK_LABELS, EVALUATIONS)
+        }
+    )
 
 
 def require_flow(card: Card) -> None:
@@ -167,6 +182,14 @@ def network_tensors(weights: Weights) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in weights.tensors.items() if not name.startswith(others)}
 
 
+class _UNet(UNet2DModel):
+    """diffusers' network; its own way to tell the dtype walks over all modules, twice a call."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
+
+
 class Denoiser(nn.Module):
     """Velocity of the flow from image to noise, given time, an encoded profile, and how much of the start is kept.
 
@@ -176,17 +199,19 @@ class Denoiser(nn.Module):
 
     def __init__(self, columns: int, shape: ImageModel) -> None:
         super().__init__()
-        self.patch_size, self.columns = shape.patch_size, columns
-        pixels = (shape.channels, shape.size, shape.size)
+        self.patch_size, self.columns, self.channels = shape.patch_size, columns, shape.channels
+        self.factor = shape.basis_factor
+        pixels = (shape.planes, shape.size, shape.size)
         self.register_buffer("mean", torch.zeros(pixels))
-        self.register_buffer("basis", torch.zeros(shape.components, *pixels))  # scaled by standard deviation
+        coarse = (shape.planes, shape.size // shape.basis_factor, shape.size // shape.basis_factor)
+        self.register_buffer("basis", torch.zeros(shape.components, *coarse))  # scaled by standard deviation
         self.register_buffer("rest", torch.ones(()))  # standard deviation of what the basis leaves
-        folded = shape.channels * shape.patch_size**2
+        folded = shape.planes * shape.patch_size**2
         width = 4 * shape.widths[0]  # the embedding width of the U-Net
         self.condition = nn.Sequential(nn.Linear(columns + 1, width), nn.SiLU(), nn.Linear(width, width))
         down = ["AttnDownBlock2D" if a else "DownBlock2D" for a in shape.attention]
         up = ["AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(shape.attention)]
-        self.unet = UNet2DModel(
+        self.unet = _UNet(
             sample_size=shape.size // shape.patch_size,
             in_channels=folded,
             out_channels=folded,
@@ -210,23 +235,32 @@ class Denoiser(nn.Module):
         """Take the source's moments from (row, channel, y, x) images in [-1, 1]; public images only."""
         if not len(self.basis):
             return
-        flat = images.flatten(1)
-        centre = flat.mean(0)
-        _, scale, directions = torch.pca_lowrank(flat - centre, q=len(self.basis), center=False, niter=3)
+        self.mean.copy_(images.mean(0))
+        flat = self._shrunk(images - self.mean)
+        _, scale, directions = torch.pca_lowrank(flat, q=len(self.basis), center=False, niter=3)
         scale = scale / len(flat) ** 0.5
-        left = (flat.var(0).sum() - scale.square().sum()).clamp(min=0) / flat.shape[1]
-        self.mean.copy_(centre.view_as(self.mean))
+        held = scale.square().sum() * self.factor**2  # of the components at full size
+        left = (images.flatten(1).var(0).sum() - held).clamp(min=0) / self.mean.numel()
         self.basis.copy_((directions * scale).T.reshape(self.basis.shape))
         self.rest.copy_(left.sqrt())
 
     def coordinates(self, x: Tensor) -> Tensor:
         """(row, component) of images in the basis, in standard deviations of the prior's images."""
         flat = self.basis.flatten(1)
-        return (x - self.mean).flatten(1) @ flat.T / flat.square().sum(1)
+        return self._shrunk(x - self.mean) @ flat.T / flat.square().sum(1)
+
+    def _shrunk(self, x: Tensor) -> Tensor:
+        """(row, number) of images, at the size of the basis."""
+        return (x if self.factor == 1 else functional.avg_pool2d(x, self.factor)).flatten(1)
 
     def source(self, white: Tensor, weights: Tensor) -> Tensor:
         """Starting points (row, channel, y, x) from white noise of that shape and (row, component)."""
-        return self.mean + self.rest * white + torch.tensordot(weights, self.basis, dims=1)
+        coarse = torch.tensordot(weights, self.basis, dims=1)
+        if self.factor > 1:
+            coarse = functional.interpolate(
+                coarse, scale_factor=self.factor, mode="bicubic", align_corners=False
+            )
+        return self.mean + self.rest * white + coarse
 
     def forward(self, x: Tensor, time: Tensor, condition: Tensor, kept: Tensor) -> Tensor:
         share = kept[:, None] / max(1, len(self.basis))
@@ -239,130 +273,3 @@ class Denoiser(nn.Module):
 def scaled(images: Tensor) -> Tensor:
     """8-bit images as floats in [-1, 1]."""
     return images.float() / 127.5 - 1
-
-
-class ImageDiffusion(pl.LightningModule):
-    """Flow matching (Lipman et al. 2023): x_t = (1 - t) x + t source, the network learns source - x.
-
-    Batches are (images (row, channel, y, x) uint8, condition (row, column)).
-    """
-
-    def __init__(self, columns: Sequence[str], shape: ImageModel, training: ImageTraining) -> None:
-        super().__init__()
-        self.training_settings = training
-        self.multiplicity = training.augmentation_multiplicity  # examples a row, for the clipper
-        self.net = Denoiser(len(columns), shape).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.hide = FieldDropout(columns, training.hide)
-        self.kept = torch.tensor(training.kept)
-        if training.compile:
-            self.net.compile()
-
-    def losses(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """(row,) squared error of the velocity at uniform times; fine detail, of little energy, weighs more.
-
-        With augmentation multiplicity K, the mean of K draws of a row's start and time (De et al. 2022).
-        """
-        images, condition = (part.repeat_interleave(self.multiplicity, dim=0) for part in batch)
-        x = scaled(images)
-        kept = self.kept[torch.randint(len(self.kept), (len(x),))].to(x.device)
-        weights = torch.randn(len(x), len(self.net.basis), device=x.device)
-        shared = torch.arange(weights.shape[1], device=x.device) < kept[:, None]
-        with torch.autocast(x.device.type, enabled=False):  # what is shared is shared to the last digits
-            weights = torch.where(shared, self.net.coordinates(x), weights)
-            source = self.net.source(torch.randn_like(x), weights)
-        time = torch.rand(len(x), device=x.device)
-        t = time[:, None, None, None]
-        velocity = self.net((1 - t) * x + t * source, time, self.hide(condition), kept)
-        error = velocity.float() - (source - x)
-        fine = error - functional.avg_pool2d(error, 5, stride=1, padding=2, count_include_pad=False)
-        weight = self.training_settings.fine
-        losses = error.square().mean(dim=(1, 2, 3)) + weight * fine.square().mean(dim=(1, 2, 3))
-        return losses.view(-1, self.multiplicity).mean(1)
-
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        loss = self.losses(batch).mean()
-        self.log("loss", loss)
-        return loss
-
-    def configure_optimizers(self) -> Any:
-        rate = self.training_settings.learning_rate
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in part.parameters() if p.requires_grad], "lr": rate * factor}
-            for part, factor in ((self.net.unet, 1.0), (self.net.condition, 3.0))
-        ]
-        return torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=0.01, betas=(0.9, 0.99))
-
-
-def half_is_fast(device: torch.device) -> bool:
-    """Whether bfloat16 is native on the device; where it is emulated it is slower than float32."""
-    if device.type == "cpu":
-        return bool(torch.cpu._is_avx512_bf16_supported())
-    return torch.cuda.is_bf16_supported() if device.type == "cuda" else False
-
-
-ROWS = 16  # every network call has this many rows, so that a row's bits do not depend on its companions
-
-
-@torch.inference_mode()
-def draw(
-    net: Denoiser,
-    condition: Float32Array,
-    seeds: Sequence[int],
-    shape: ImageModel,
-    coarse: Float32Array | None = None,
-    steps: int = 12,
-    guidance: float = 1.0,
-    spread: float = 1.0,
-    places: Sequence[float] | None = None,
-) -> Float32Array:
-    """(row, channel, y, x) images in [-1, 1], each from its own seed, in `steps` network evaluations.
-
-    coarse (row, kept) gives the leading components of each start, which the flow keeps; the others are
-    drawn. The solver is DPM-Solver++ of second order (Lu et al. 2022) on the flow's schedule. guidance
-    above 1 strengthens the condition (Ho and Salimans 2022) at twice the cost; spread below 1 narrows what
-    is drawn at the start. places are those of slices: rows of one seed are a stack and share their noise.
-    """
-    device = next(net.parameters()).device
-    kept = 0 if coarse is None else coarse.shape[1]
-    out = []
-    for start in range(0, len(seeds), ROWS):
-        wanted = seeds[start : start + ROWS]
-        white = torch.zeros(ROWS, shape.channels, shape.size, shape.size)
-        weights = torch.zeros(ROWS, shape.components)
-        for row, seed in enumerate(wanted):
-            noise = torch.Generator().manual_seed(seed)
-            white[row] = torch.randn(white.shape[1:], generator=noise)
-            weights[row] = torch.randn(shape.components, generator=noise)
-            if places is not None:
-                white[row] = turned(
-                    white[row], torch.randn(white.shape[1:], generator=noise), places[start + row]
-                )
-        white, weights = spread * white, spread * weights
-        if coarse is not None:
-            weights[: len(wanted), :kept] = torch.from_numpy(coarse[start : start + ROWS])
-        code = torch.zeros(ROWS, condition.shape[1])
-        code[: len(wanted)] = torch.from_numpy(condition[start : start + ROWS])
-        x = net.source(white.to(device), weights.to(device))
-        x = _solve(net, x, code.to(device), kept, steps, guidance)
-        out.append(x[: len(wanted)].clamp(-1, 1).cpu().numpy())
-    return np.concatenate(out)
-
-
-def _solve(net: Denoiser, x: Tensor, code: Tensor, kept: int, steps: int, guidance: float) -> Tensor:
-    """Follow the flow from its start to images."""
-    from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
-
-    scheduler = DPMSolverMultistepScheduler(
-        prediction_type="flow_prediction", use_flow_sigmas=True, solver_order=2, flow_shift=1.0
-    )
-    scheduler.set_timesteps(steps)
-    share = torch.full((len(x),), float(kept), device=x.device)
-    for moment in scheduler.timesteps:
-        time = torch.full((len(x),), float(moment) / 1000, device=x.device)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=half_is_fast(x.device)):
-            velocity = net(x, time, code, share).float()
-            if guidance != 1:
-                free = net(x, time, torch.zeros_like(code), share).float()
-                velocity = free + guidance * (velocity - free)
-        x = scheduler.step(velocity, moment, x).prev_sample
-    return x

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 from torch import Tensor
 
 from ...core.types import Float32Array, FloatArray
@@ -18,6 +17,8 @@ def places(stacks: Sequence[str], heights: Sequence[float | None]) -> FloatArray
 
     heights are along the normal of the slices' plane, in any unit.
     """
+    import pandas as pd
+
     table = pd.DataFrame({"stack": [stack or None for stack in stacks], "height": heights}).astype(
         {"height": float}
     )

@@ -18,6 +18,9 @@ CHEST, CHEST_XRAY = "CHEST", "Chest X-ray"
 ALIKE = {"THORAX": CHEST}
 RADIOGRAPHS = ("DX", "CR")
 PHOTOGRAPHS = ("OP", "ES", "GM", "XC", "DMS", "SC")
+BY_MODALITY = {
+    kind.modality: name for name, kind in KINDS.items()
+}  # files of other modalities become captures
 # Nouns that name the body part by themselves
 WHOLE = {"MG": "Mammogram", "OP": "Fundus photograph"}
 NOUNS = {"PT": "PET", "DMS": "photograph (dermoscopy)"}
@@ -119,4 +122,4 @@ def _tagged(path: Path) -> Subject | None:
         return None
     part, kind = found.get("body_part", "").upper(), found.get("iod", "")
     part = part if re.fullmatch(BODY_PART, part) else ""
-    return Subject(kind if kind in KINDS else None, ALIKE.get(part, part))
+    return Subject(BY_MODALITY.get(kind, "SC") if kind else None, ALIKE.get(part, part))

@@ -9,6 +9,7 @@ import numpy as np
 from ....core.config import LARGEST
 from ....core.dicom_patient import broken, read_object
 from ....core.errors import InputError, first_line
+from ....core.extras import need
 from ....core.remarks import remark
 from ....core.types import AnyArray, BoolArray, Float32Array
 from ..frame import Frame, Levels, Slices, stretched
@@ -30,6 +31,7 @@ DECODERS = {
     "1.2.840.10008.1.2.4.90": "pylibjpeg",  # JPEG 2000
     "1.2.840.10008.1.2.4.91": "pylibjpeg",
 }
+NEEDS = {"pyjpegls": ("jpeg_ls",), "pylibjpeg": ("pylibjpeg", "openjpeg"), jpeg.NAME: ("imagecodecs",)}
 # Tags that enhanced objects may keep in functional groups, one value a frame (PS3.3 C.7.6.16.2).
 PER_FRAME = (
     "RescaleSlope", "RescaleIntercept", "RescaleType", "WindowCenter", "WindowWidth", "VOILUTFunction",
@@ -57,6 +59,7 @@ def frames_of(dataset: "Dataset", path: Path, several: bool) -> AnyArray:
     """Stored values: (frame, row, column) of an object that may hold `several` frames and does, else one image's."""
     if not several:
         return stored_pixels(dataset, path)
+    require_decoder(dataset, path)
     try:
         return dataset.pixel_array
     except broken() as error:
@@ -66,10 +69,19 @@ def frames_of(dataset: "Dataset", path: Path, several: bool) -> AnyArray:
 def stored_pixels(dataset: "Dataset", path: Path) -> AnyArray:
     """(row, column) or (row, column, 3) stored values of a single-frame image. Raises InputError with the path."""
     require_single(dataset, path)
+    require_decoder(dataset, path)
     try:
         return dataset.pixel_array
     except broken() as error:
         raise _unreadable(path, error) from None
+
+
+def require_decoder(dataset: "Dataset", path: Path) -> str:
+    """pydicom's name of the decoder, empty for any. Raises InputError where its package is not installed."""
+    syntax = dataset.get("file_meta", {}).get("TransferSyntaxUID", "")
+    decoder = DECODERS.get(str(syntax), "")
+    need(f"{path}: {getattr(syntax, 'name', syntax)}", *NEEDS.get(decoder, ()))
+    return decoder
 
 
 def require_single(dataset: "Dataset", path: Path) -> None:
@@ -100,7 +112,7 @@ def frames(dataset: "Dataset", path: Path, levels: Levels, slices: Slices) -> It
         stack = str(dataset.get("SOPInstanceUID" if count > 1 else "SeriesInstanceUID") or "")
         annotated = str(dataset.get("BurnedInAnnotation", "")).strip().upper() == "YES"
         jpeg.install()
-        decoder = DECODERS.get(str(dataset.file_meta.TransferSyntaxUID), "")
+        decoder = require_decoder(dataset, path)
         decoded = iter_pixels(dataset, indices=chosen, decoding_plugin=decoder)
         for index, stored in zip(chosen, decoded, strict=True):
             tags = _display_tags(dataset, index)

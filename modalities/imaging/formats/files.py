@@ -67,7 +67,7 @@ def _pictures(path: Path, levels: Levels, slices: Slices) -> Iterator[Frame]:
     try:
         with Image.open(path) as file:
             if file.format == "PNG":
-                _require_rows(path)
+                require_rows(path)
             count = getattr(file, "n_frames", 1)
             for page in slices.of(count):
                 file.seek(page)
@@ -105,7 +105,7 @@ BY_PALETTE = 3  # a colour type
 SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # a pixel's, by colour type
 
 
-def _require_rows(path: Path) -> None:
+def require_rows(path: Path) -> None:
     """Raises EOFError for a PNG without its palette, or whose pixels end before its last row: Pillow 12 shows both.
 
     Source: Portable Network Graphics, third edition, 7.2 and 8.1.

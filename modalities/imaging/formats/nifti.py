@@ -8,10 +8,13 @@ from typing import Any, Literal
 import numpy as np
 
 from ....core.errors import InputError, first_line
+from ....core.extras import need
+from ....core.types import AnyArray, FloatArray
 from ..frame import Frame, Levels, Slices, stretched
 
 Plane = Literal["axial", "coronal", "sagittal"]
 AXIS: dict[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}  # of a volume turned to R, A, S
+GRID = 0.01  # mm that affines of one grid may differ by
 SUFFIXES = (".nii", ".nii.gz")
 PERCENTILES = (0.5, 99.5)  # scanners' stray bright voxels would else darken the rest
 
@@ -29,6 +32,40 @@ def slices_of(path: Path, plane: Plane, levels: Levels, slices: Slices) -> Itera
     Levels: those that were set, else the volume's percentiles 0.5 and 99.5. Raises InputError with the
     path: unreadable, not three-dimensional, or not grey.
     """
+    volume, (height, width), _ = _read(path, plane)
+    finite = volume[np.isfinite(volume)]
+    low, high = (levels if levels.chosen else Levels(percentiles=PERCENTILES)).ends(finite)
+    planes = np.moveaxis(volume, AXIS[plane], 0)
+    for place in slices.of(len(planes)):
+        shown = planes[place].T[::-1, ::-1]  # rows from head or face down, columns from the right or the face
+        up = -place if plane == "coronal" else place  # of this plane the normal points to the back
+        yield Frame(stretched(shown, low, high), height / width, stack=str(path), height=float(up))
+
+
+def planes_of(path: Path, plane: Plane) -> AnyArray:
+    """(slice, row, column) values of a volume, turned as slices_of() turns it. Raises InputError with the path."""
+    volume, _, _ = _read(path, plane)
+    return np.moveaxis(volume, AXIS[plane], 0).transpose(0, 2, 1)[:, ::-1, ::-1]
+
+
+def require_same_grid(path: Path, other: Path) -> None:
+    """Raises InputError where two volumes differ in shape, or in where their voxels lie."""
+    grids = [_read(one, "axial", voxels=False) for one in (path, other)]
+    (shape, _, place), (expected, _, there) = grids
+    if shape.shape != expected.shape:
+        raise InputError(
+            f"{path}: expected the grid of its image {other.name}, {expected.shape}, got {shape.shape}"
+        )
+    if not np.allclose(place, there, atol=GRID):
+        raise InputError(
+            f"{path}: its voxels do not lie where those of its image {other.name} do (the affines differ by up to "
+            f"{np.abs(place - there).max():.3g} mm); resample the mask to the image"
+        )
+
+
+def _read(path: Path, plane: Plane, voxels: bool = True) -> tuple[AnyArray, tuple[float, float], FloatArray]:
+    """Values turned to R, A, S (zeros without `voxels`), height and width of a pixel in mm, and the affine."""
+    need(f"{path}: NIfTI", "nibabel")
     import nibabel
     from nibabel.filebasedimages import ImageFileError
     from nibabel.orientations import OrientationError
@@ -47,8 +84,8 @@ def slices_of(path: Path, plane: Plane, levels: Levels, slices: Slices) -> Itera
                 "export one volume a file"
             )
         image = nibabel.as_closest_canonical(image)  # type: ignore[no-untyped-call]
-        volume = np.asarray(image.dataobj, dtype=np.float32)
-        height, width = _spacing(image.header.get_zooms(), plane)
+        spacing, affine = _spacing(image.header.get_zooms(), plane), np.array(image.affine, dtype=np.float64)
+        volume: AnyArray = np.asarray(image.dataobj, dtype=np.float32) if voxels else np.empty(image.shape)
     except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
         if isinstance(error, InputError):
             raise
@@ -58,13 +95,7 @@ def slices_of(path: Path, plane: Plane, levels: Levels, slices: Slices) -> Itera
             f"{path}: its affine has an axis without direction (a column of zeros), so nobody knows how it lies; "
             "mend sform or qform"
         ) from None
-    finite = volume[np.isfinite(volume)]
-    low, high = (levels if levels.chosen else Levels(percentiles=PERCENTILES)).ends(finite)
-    planes = np.moveaxis(volume, AXIS[plane], 0)
-    for place in slices.of(len(planes)):
-        shown = planes[place].T[::-1, ::-1]  # rows from head or face down, columns from the right or the face
-        up = -place if plane == "coronal" else place  # of this plane the normal points to the back
-        yield Frame(stretched(shown, low, high), height / width, stack=str(path), height=float(up))
+    return volume, spacing, affine
 
 
 def _spacing(zooms: tuple[float, ...], plane: Plane) -> tuple[float, float]:

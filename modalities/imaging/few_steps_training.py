@@ -1,0 +1,194 @@
+"""The second training of a flow, in which critics teach its network to draw in a few evaluations."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Subset
+
+from ...core.condition import FieldDropout, select
+from ...core.config import parse
+from ...core.errors import InputError
+from ...core.modality import Conditioner, Record, TrainingSet
+from ...core.profile import seed_for
+from ...core.remarks import remark
+from ...core.training.adversarial import Adversarial
+from ...core.training.fit import Fit
+from ...core.training.trainer import fit
+from ...core.training.weights import Card, Weights, figures, restore
+from ...core.types import BoolArray, Float32Array, FloatArray
+from . import histogram_matching
+from .few_steps import FewStepsTraining, ImageGame
+from .gaussian_prior import GaussianPrior
+from .generator import STEPS, ImageGenerator, levels
+from .images import Images, fits_prior
+from .model import EVALUATIONS, Denoiser, network_tensors, require_flow
+from .sampler import draw
+
+DRAWS = 4  # coarse images of the prior a row
+FEWEST, MOST = 40, 400  # held-out images that judge
+
+
+class ImageAdversarial(Adversarial):
+    """An adversarial training in which fields of profiles are hidden at random, so that any of them may steer."""
+
+    def __init__(
+        self,
+        game: ImageGame,
+        settings: FewStepsTraining,
+        judge: Callable[[nn.Module], float],
+        columns: Sequence[str],
+    ) -> None:
+        super().__init__(game, settings, judge)
+        self.hide = FieldDropout(columns, settings.hide)
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        images, condition, drawn = batch
+        super().training_step([images, self.hide(condition), drawn], batch_idx)
+
+
+def train(
+    data: Sequence[TrainingSet],
+    conditioner: Conditioner,
+    training: Mapping[str, Any],
+    how: Fit,
+    init: Weights | None,
+) -> tuple[Weights, Images]:
+    """The flow `init` with a network that draws in few evaluations, without histogram matching; the images learnt from.
+
+    Sets with `prior: true` get coarse images of the Gaussian prior, as generation does; all do where none says so.
+    Raises InputError.
+    """
+    settings = parse(FewStepsTraining, dict(training), "model.training")
+    if how.budget is not None:
+        raise InputError(
+            "model.kind: few_steps learns from public images alone; say --public, or train kind flow under the budget"
+        )
+    if init is None:
+        raise InputError("model.kind: few_steps starts at a flow; name its weights: --init FILE")
+    require_flow(init.card)
+    generator = ImageGenerator(init, conditioner.columns)
+    if generator.shows.slices > 1:
+        raise InputError(
+            f"--init {init.card.name}: a model of series is not taught to draw in few steps; use its flow"
+        )
+    shape = generator.shape
+    images = Images.read(data, shape.size, shape.channels, shape.masks)
+    code = select(conditioner.encode(images.profiles), conditioner.columns, init.card.columns)
+    held_out = _held_out(images, settings.held_out, how.seed)
+    coarse = _coarse(generator.prior, images, code, how.seed)
+    torch.manual_seed(how.seed)
+    judge = Judge(images, code, coarse, held_out, generator, how.seed)
+    few = init.card.model.get(EVALUATIONS)
+    before, _ = judge(generator.net, few or STEPS, jumps=few is not None)
+    net = Denoiser(len(init.card.columns), shape)  # the generator's is made ready to draw, not to learn
+    restore(net, Weights(network_tensors(init), init.card))
+    game = ImageGame(net.train(), settings, coarse.shape[2], images.pixels)
+
+    def judged(net: nn.Module) -> float:
+        assert isinstance(net, Denoiser)
+        return judge(net, settings.evaluations, jumps=True)[1]
+
+    module = ImageAdversarial(game, settings, judged, init.card.columns)
+    tensors = images.examples(torch.from_numpy(code), coarse)
+    often = np.array([int(part.options.get("repeat", 1)) for part in images.parts])[images.origin]
+    rows = np.repeat(np.arange(len(often)), np.where(held_out, 0, often))
+    outcome = fit(
+        module, Subset(tensors, rows.tolist()), how, name="few_steps", steps=settings.steps,
+        batch_size=settings.batch_size, ema=None,
+    )  # fmt: skip
+    best = module.best
+    assert isinstance(best, Denoiser)
+    after, _ = judge(best, settings.evaluations, jumps=True)
+    if after > before:
+        remark(
+            f"few_steps: held-out images are separated with AUC {before:.3f} from those of --init in {few or STEPS} "
+            f"evaluations, and with {after:.3f} from those of {settings.evaluations}; keep the former to draw as before"
+        )
+    model = {**init.card.model, EVALUATIONS: settings.evaluations}
+    card = Card(**{
+        **init.card.model_dump(), "model": model, "steps": outcome.steps, "planned_steps": outcome.planned,
+        "seconds": round(outcome.seconds), "data": _together(images.used("public"), init.card),
+        "figures": {**init.card.figures, **figures(c2st_auc_before=before, c2st_auc_few_steps=after)},
+    })  # fmt: skip
+    learnt = {name: tensor.half() for name, tensor in best.state_dict().items()}
+    kept = {
+        name: t for name, t in init.tensors.items() if not name.startswith(f"{histogram_matching.STORED}.")
+    }
+    return Weights({**kept, **learnt}, card), images
+
+
+def _together(used: Sequence[Any], card: Card) -> list[Any]:
+    """What this training used, and what that before it did."""
+    return [*used, *(one for one in card.data if one not in used)]
+
+
+def _held_out(images: Images, share: float, seed: int) -> BoolArray:
+    """(row,) whether its patient judges and does not teach; at least FEWEST images do."""
+    names = sorted(set(images.patients))
+    order = np.random.default_rng(seed).permutation(len(names))
+    chosen = np.isin(images.patients, [names[i] for i in order[: round(share * len(names))]])
+    if chosen.sum() < FEWEST:
+        raise InputError(
+            f"{chosen.sum()} images are held out to judge, expected {FEWEST} or more; raise model.training.held_out, "
+            "or bring more patients"
+        )
+    return np.asarray(chosen)
+
+
+def _coarse(prior: GaussianPrior | None, images: Images, code: Float32Array, seed: int) -> Tensor:
+    """(row, draw, component) coarse images of the prior, NaN for rows that keep their own; none without a prior."""
+    if prior is None:
+        return torch.zeros(len(images.profiles), 0, 0)
+    rank = prior.rank
+    out = np.full((len(images.profiles), DRAWS, rank), np.nan, dtype=np.float16)
+    for row in np.flatnonzero(fits_prior(images)):
+        for draws in range(DRAWS):
+            random = np.random.default_rng(seed_for(seed, f"{row}/{draws}", "few steps"))
+            out[row, draws] = prior.draw(images.profiles[row], code[row], random)
+    return torch.from_numpy(out)
+
+
+class Judge:
+    """C2ST AUC of a random forest on the features of evaluate: held-out images against those drawn for their profiles.
+
+    Rows that the prior draws for judge, where there are enough of them.
+    """
+
+    def __init__(
+        self, images: Images, code: Float32Array, coarse: Tensor, held_out: BoolArray, generator: ImageGenerator,
+        seed: int,
+    ) -> None:  # fmt: skip
+        by_prior = held_out & coarse.isfinite().all(dim=(1, 2)).numpy()
+        rows = np.flatnonzero(by_prior if by_prior.sum() >= FEWEST else held_out)
+        rows = np.random.default_rng(seed).permutation(rows)[:MOST]
+        self.shape, self.seed, self.code = generator.shape, seed, code[rows]
+        self.coarse = coarse[rows, 0].float().nan_to_num().numpy() if coarse.shape[2] else None
+        self.seeds = [seed_for(seed, str(row), "judge") for row in rows]
+        pixels = images.pixels[rows, : self.shape.channels].numpy()
+        self.real = self._features(pixels.astype(np.float32) / 127.5 - 1)
+
+    def __call__(self, net: Denoiser, evaluations: int, jumps: bool) -> tuple[float, float]:
+        """The AUC of what a network draws, and the gap between mean scores of real and drawn images.
+
+        The gap still moves where the AUC has come to 1.
+        """
+        from sklearn.ensemble import RandomForestClassifier
+        from sklearn.metrics import roc_auc_score
+        from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+        drawn = draw(net, self.code, self.seeds, self.shape, self.coarse, evaluations, jumps=jumps)
+        x = np.concatenate([self.real, self._features(drawn[:, : self.shape.channels])])
+        y = np.repeat([1, 0], len(self.real))
+        folds = StratifiedKFold(5, shuffle=True, random_state=self.seed)
+        model = RandomForestClassifier(300, min_samples_leaf=2, random_state=self.seed)
+        scores = cross_val_predict(model, x, y, cv=folds, method="predict_proba")[:, 1]
+        return float(roc_auc_score(y, scores)), float(scores[y == 1].mean() - scores[y == 0].mean())
+
+    def _features(self, images: Float32Array) -> FloatArray:
+        from .metrics import features
+
+        records = [Record({"image": levels(image)}) for image in images]
+        return np.asarray(features(records).to_numpy(), dtype=np.float64)
