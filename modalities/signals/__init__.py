@@ -9,6 +9,7 @@ from pydantic import Field
 from ...core.assertions import Assertion
 from ...core.config import Settings, parse
 from ...core.errors import InputError
+from ...core.extras import need
 from ...core.identity import changed
 from ...core.modality import Batch, Conditioner, Generator, Record, TrainingSet, View
 from ...core.profile import PatientProfile
@@ -29,7 +30,7 @@ ECG, VITALS = "ecg", "vitals"
 
 
 class Config(Settings):
-    """The `model` part of a training YAML; kind is ecg or vitals."""
+    """The `model` part of a training YAML; kind is ecg, vitals, or vitals_gan: a refiner of what others draw."""
 
     kind: str
     network: dict[str, Any] = Field(default_factory=dict)
@@ -75,6 +76,11 @@ class Signals:
         """One file a kind of signal."""
         return list(self.kinds)
 
+    def require_packages(self) -> None:
+        """EDF needs edfio; see core.capabilities.NeedsPackages."""
+        if "edf" in self.options.formats:
+            need("signals.formats: edf", "edfio")
+
     def weight_kinds(self) -> Mapping[str, tuple[str, ...]]:
         """What the kinds begin with, by name; see core.capabilities.WeightKinds."""
         return {
@@ -87,10 +93,11 @@ class Signals:
         from .model import SignalsGenerator
 
         how = self.options
+        self.require_packages()
         ecg, vitals = (load(find(kind)) if kind in self.kinds else None for kind in (ECG, VITALS))
         drawn = SignalsGenerator(
-            ecg, vitals, columns, how.device, how.stay, how.seconds, how.paroxysmal, how.levels
-        )
+            ecg, vitals, columns, how.device, how.stay, how.seconds, how.paroxysmal, how.levels, how.refine, how.critic
+        )  # fmt: skip
         return Acquisition(drawn, how)
 
     def train(
@@ -102,18 +109,20 @@ class Signals:
         init: Weights | None,
     ) -> Weights:
         """Train the ECG or the vitals model, as config's `kind` says; ECGs under a budget start from `init`."""
-        from .model import TRAINERS
+        from .ecg.model import train_ecg
+        from .vitals.model import train_vitals
+        from .vitals.refiner_training import train_refiner
 
+        trainers = {ECG: train_ecg, VITALS: train_vitals, f"{VITALS}_gan": train_refiner}
         kinds = {part.source.name: _kind(part) for part in data}
         settings = parse(Config, dict(config), "model")
-        if settings.kind not in TRAINERS:
-            raise InputError(f"model.kind: expected {ECG} or {VITALS}, got {settings.kind!r}")
+        if settings.kind not in trainers:
+            raise InputError(f"model.kind: expected one of {', '.join(trainers)}, got {settings.kind!r}")
+        wanted = settings.kind.removesuffix("_gan")
         for name, kind in kinds.items():
-            if kind != settings.kind:
-                raise InputError(
-                    f"{name}: options.kind: expected {settings.kind}, as model.kind says, got {kind}"
-                )
-        return TRAINERS[settings.kind](data, conditioner, settings.network, settings.training, fit, init)
+            if kind != wanted:
+                raise InputError(f"{name}: options.kind: expected {wanted}, as model.kind says, got {kind}")
+        return trainers[settings.kind](data, conditioner, settings.network, settings.training, fit, init)
 
     def load(self, data: TrainingSet) -> list[Record]:
         """Real ECGs or vitals, as the folder's option `kind` says."""
@@ -188,7 +197,9 @@ class Signals:
 
         if self._sampler is None:
             how = self.options
-            self._sampler = EcgSampler(load(find(ECG)), columns, how.device, how.seconds, how.paroxysmal)
+            self._sampler = EcgSampler(
+                load(find(ECG)), columns, how.device, how.seconds, how.paroxysmal, how.critic
+            )
         return self._sampler, row
 
     def mark(self, record: Record, mark: "Mark", patient_id: str) -> Record:

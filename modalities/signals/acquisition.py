@@ -26,20 +26,24 @@ class SignalsOptions(ExportOptions):
     """How signals are drawn, recorded and written.
 
     `device` is the acquisition device: a data set of the ECG weights. `seconds` is the length of an ECG; with
-    `paroxysmal` patients of atrial fibrillation have it in episodes, which takes an ECG of a minute or more.
+    `paroxysmal` patients of atrial fibrillation have it in episodes, which takes an ECG of a minute or more. Where
+    the weights have a `critic`, it chooses among what the prior proposes; without, the prior draws.
     `trajectory` is that of all stays, with the `onset` of a sepsis in hours. `levels` says where the medians of
     a stay come from: the `profile`, as with the shipped weights, or the `chart` as it was learnt, as with weights of
-    other data. `bedside` is the number of hours that are
-    also written with one reading a second. `clean` adds the trace without its noise.
+    other data. `refine` is whether the adversarial refiner of vitals weights that have one moves readings: if not said,
+    not with the shipped weights, and always with your own. `bedside` is the number of hours that are also written
+    with one reading a second. `clean` adds the trace without its noise.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"recorder": "device", "course": "trajectory"}
     device: str | None = None
     seconds: int = Field(default=10, ge=10, le=3600)
     paroxysmal: bool = False
+    critic: bool = True
     trajectory: Kind = "profile"
     onset: float | None = Field(default=None, ge=0, le=HOURS)
     levels: Levels | None = None
+    refine: bool | None = None
     bedside: int = Field(default=0, ge=0, le=HOURS)
     noise: Noise = Noise()
     clean: bool = False

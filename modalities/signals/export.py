@@ -35,10 +35,13 @@ NO_LEAD = re.compile(
 )
 
 
+NATIVE = "wfdb"  # always written: cohorts are read from it
+
+
 class ExportOptions(Settings):
     """How signals are written: formats beside the cohort's own WFDB, steps a mV there, ECG and vitals in one record."""
 
-    formats: tuple[str, ...] = ("wfdb",)
+    formats: tuple[str, ...] = (NATIVE,)
     ecg_gain: int = Field(default=ECG_GAIN, ge=50, le=ECG_GAIN)
     together: bool = False
 
@@ -48,9 +51,9 @@ class ExportOptions(Settings):
         known = formats_of("signals")
         if unknown := [name for name in formats if name not in known]:
             raise ValueError(f"expected some of {', '.join(known)}, got {unknown[0]!r}")
-        if "wfdb" not in formats or len(set(formats)) < len(formats):
-            raise ValueError("expected each format once and wfdb among them, which cohorts are read from")
-        return formats
+        if len(set(formats)) < len(formats):
+            raise ValueError("expected each format once")
+        return formats if NATIVE in formats else (NATIVE, *formats)
 
 
 PLAIN = ExportOptions()
@@ -70,7 +73,7 @@ def export(
     no room for.
     """
     formats: list[PatientFormat] = [WfdbFormat(options.ecg_gain, options.together)]
-    formats += [load_format("signals", name) for name in options.formats if name != "wfdb"]
+    formats += [load_format("signals", name) for name in options.formats if name != NATIVE]
     for format_ in formats:
         if isinstance(format_, CheckedFormat):
             for profile in profiles:

@@ -5,12 +5,9 @@ from dataclasses import replace
 
 from ...core.modality import Batch, Record
 from ...core.training.weights import Weights
-from .ecg.model import train_ecg
 from .ecg.sampler import EcgSampler
-from .vitals.model import VitalsSampler, train_vitals
+from .vitals.sampler import VitalsSampler, levels_of
 from .vitals.trajectory import Levels, Trajectory
-
-TRAINERS = {"ecg": train_ecg, "vitals": train_vitals}
 
 
 class SignalsGenerator:
@@ -19,14 +16,14 @@ class SignalsGenerator:
     def __init__(
         self, ecg: Weights | None, vitals: Weights | None, columns: Sequence[str], device: str | None = None,
         trajectory: Trajectory | None = None, seconds: float | None = None, paroxysmal: bool = False,
-        levels: Levels | None = None,
+        levels: Levels | None = None, refine: bool | None = None, critic: bool = True,
     ) -> None:  # fmt: skip
-        self.ecg = None if ecg is None else EcgSampler(ecg, columns, device, seconds, paroxysmal)
+        self.ecg = None if ecg is None else EcgSampler(ecg, columns, device, seconds, paroxysmal, critic)
         self.vitals: VitalsSampler | None = None
         if vitals is not None:
-            if levels is None:  # weights that say which baselines real charts know were made by users' data
-                levels = "chart" if "shortest" in vitals.card.model else "profile"
-            self.vitals = VitalsSampler(vitals, columns, trajectory, levels=levels)
+            self.vitals = VitalsSampler(
+                vitals, columns, trajectory, levels=levels or levels_of(vitals), refine=refine, critic=critic
+            )
 
     def sample(self, batch: Batch) -> list[Record]:
         """Row i from its own seed; facts: those of the ECG and of the stay.

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal as dsp
 from scipy import sparse
 
 from ....core.types import BoolArray, FloatArray
@@ -111,6 +110,8 @@ def decompose(ecg: NDArray[np.floating], peaks: NDArray[np.integer]) -> Decompos
     where their QRS fits (cross-correlation, parabola), each QRS gets its size, beats unlike the others are left
     out, and what is slow in the remainder is taken for wander and set aside.
     """
+    from scipy import signal as dsp
+
     leads = np.asarray(ecg, dtype=np.float64)
     samples = leads.shape[1]
     slow = dsp.butter(2, WANDER, "low", fs=RATE, output="sos")

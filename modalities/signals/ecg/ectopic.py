@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import signal as dsp
 from torch import Tensor
 
 from ....core.types import FloatArray
@@ -21,6 +20,8 @@ BIGGEST = 4.0  # times the others' size; what is beyond is an artefact
 
 def cut(record: Decomposed) -> list[FloatArray]:
     """Premature beats (lead, knot) unlike the others, without wander or neighbours, in units of the others' size."""
+    from scipy import signal as dsp
+
     gaps = np.diff(record.peaks)
     odd = [k for k in range(1, len(gaps)) if record.odd[k] and gaps[k - 1] < EARLY * np.median(gaps)]
     if not odd:

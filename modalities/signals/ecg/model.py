@@ -7,6 +7,8 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from pandas import DataFrame
 from torch import Tensor
 
 from ....core.condition import columns_of, field_of, select
@@ -22,7 +24,9 @@ from ....core.types import FloatArray, IntArray
 from ..data import card
 from ..layout import RATE, SINUS
 from ..leads import Leads, in_order, noted
+from ..metrics import ecg_features
 from .beats import Decomposed, decompose, padded
+from .critic_training import CriticTraining, Traces, train_critic
 from .ectopic import EctopicModel, cut
 from .morphology import Morphology, MorphologyModel, MorphologySpace
 from .noise import measure
@@ -34,14 +38,18 @@ from .trace import blocks, first_samples
 from .windows import leads_of_folder, windows
 
 KIND = "Gaussian copula of time-aligned beats and noise"
-LEAST = 40  # patients of a private training
+LEAST = 40  # patients of a private training, and of a critic's
 
 
 class EcgTraining(Settings):
-    """Ridge penalty (in patients) of the regression on the profile, and shrinkage of correlations to none."""
+    """Ridge penalty (in patients) of the regression on the profile, and shrinkage of correlations to none.
+
+    With `critic`, a critic is trained against the fitted model's draws.
+    """
 
     ridge: float = 8.0
     shrink: float = 0.05
+    critic: CriticTraining | None = None
 
 
 def usable(record: Record) -> bool:
@@ -50,19 +58,23 @@ def usable(record: Record) -> bool:
 
 
 @dataclass(frozen=True)
-class _Records:
-    """Usable records of all sets, decomposed, in leads that all have; their profiles and the place of their set."""
+class Records:
+    """Usable records of all sets, decomposed, in leads that all have; their profiles and the place of their set.
+
+    `features` has a row of what critics see of each, if asked for.
+    """
 
     leads: Leads
 
     parts: list[Decomposed]
     profiles: list[PatientProfile]
     devices: list[int]
+    features: list[DataFrame]
 
     @classmethod
-    def of(cls, data: Sequence[TrainingSet]) -> "_Records":
+    def of(cls, data: Sequence[TrainingSet], featured: bool = False) -> "Records":
         leads = _shared([leads_of_folder(part) for part in data])
-        out, unusable = cls(leads, [], [], []), 0
+        out, unusable = cls(leads, [], [], [], []), 0
         for place, part in enumerate(data):
             asked = replace(part, options={**part.options, "leads": leads.names})
             for profile, record in windows(asked):
@@ -72,6 +84,8 @@ class _Records:
                 out.parts.append(decompose(leads.free_of(record.arrays["ecg"]), record.arrays["r_peaks"]))
                 out.profiles.append(profile.but(measurements=record.facts["baseline"]))
                 out.devices.append(place)
+                if featured:
+                    out.features.append(ecg_features([record]))
         if unusable:
             remark(
                 f"{unusable} of {unusable + len(out.parts)} ECGs: too few beats were found, so they are left out"
@@ -114,10 +128,10 @@ def train_ecg(
         raise InputError(
             f"--init {init.card.name}: public ECG weights are learnt from scratch; leave --init out"
         )
-    records = _Records.of(data)
+    records = Records.of(data, settings.critic is not None)
     parts, profiles = records.parts, records.profiles
     shape = shape.for_patients(records.patients)
-    records.require(shape.patients_needed)
+    records.require(max(shape.patients_needed, 0 if settings.critic is None else LEAST))
     columns = columns_of(conditioner.columns, ["heart_rate", *(f for part in data for f in part.fields)])
     code = select(conditioner.encode(profiles), conditioner.columns, columns)
     counts = {"p": shape.p, "qrs": shape.qrs, "t": shape.t, "noise": shape.noise}
@@ -150,7 +164,30 @@ def train_ecg(
         },
         {"records": float(len(parts)), "early_beats": float(len(early))},
     )  # fmt: skip
-    return Weights(_halved(model.tensors() | ({} if ectopic is None else ectopic.tensors())), about)
+    prior = Weights(_halved(model.tensors() | ({} if ectopic is None else ectopic.tensors())), about)
+    if settings.critic is None:
+        return prior
+    return _with_critic(prior, records, conditioner, settings.critic, how.seed, began)
+
+
+def _with_critic(
+    prior: Weights, records: Records, conditioner: Conditioner, settings: CriticTraining, seed: int, began: float
+) -> Weights:  # fmt: skip
+    """The weights with a critic that chooses among their proposals, if that helps on validation patients."""
+    real = Traces(pd.concat(records.features).fillna(0.0), records.profiles, records.devices)
+    critic, found = train_critic(prior, real, conditioner, settings, seed)
+    before, after = found["validation_auc_prior"], found["validation_auc_chosen"]
+    seen = f"a forest separates validation patients from draws with AUC {before:.3f}, from chosen ones {after:.3f}"
+    if critic is None:
+        remark(f"the critic does not help: {seen}; the prior draws alone")
+        return prior
+    kind = f"{KIND}, chosen by a critic"
+    about = prior.card.model_copy(
+        update={
+            "kind": kind, "seconds": round(time.monotonic() - began), "figures": {**prior.card.figures, **found},
+        }
+    )  # fmt: skip
+    return Weights({**prior.tensors, **critic.tensors()}, about)
 
 
 def _shared(folders: Sequence[Leads]) -> Leads:
@@ -188,7 +225,7 @@ def _train_private(
         )
     if how.resume:
         raise InputError("private ECG training takes seconds and keeps no checkpoint; leave out --resume")
-    records = _Records.of(data)
+    records = Records.of(data)
     records.require(LEAST)
     vocabulary = SHIPPED.declare(init.card.declared, "weights")
     init = restricted(init, records.leads, conditioner, vocabulary, how.seed)
@@ -196,7 +233,7 @@ def _train_private(
     known = [*init.card.columns, *more]
     fresh = [place for place, name in enumerate(known) if place >= columns and not name.endswith("?")]
     code = select(conditioner.encode(records.profiles), conditioner.columns, known)
-    model = MorphologyModel.of(init.tensors)
+    model = replace(MorphologyModel.of(init.tensors), critic=None)  # it knows other patients than these
     devices = len(init.card.model["recorders"])
     # of the devices only the first is kept: it stands for the hospital's
     model = replace(

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 from scipy.special import ndtr, ndtri
 
 from ....core.types import Float32Array, FloatArray
+from .critic import PROPOSALS, Critic
 from .fiducials import TIMES, align, at_knots, even, locate, ordered, unalign
 from .noise import BANDS, TEXTURE, NoiseModel
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 QUANTILES = np.linspace(0.004, 0.996, 63)
+STEP = 0.002  # s, of TIMES
 SMALLEST = 1e-3  # mV, the least size of a wave
 SIGNS = np.array([-1.0, -1.0, 1.0, 1.0])  # of the fiducial points
 STORED = {  # field of the model: its name in weight files, below "heart."
@@ -31,16 +34,25 @@ def _shares() -> tuple[FloatArray, FloatArray, FloatArray]:
     return p, 1 - p - t, t
 
 
+SMOOTH = {
+    "p": 0.008,
+    "qrs": 0.0,
+    "t": 0.012,
+}  # s, standard deviation of a Gaussian: P and T have nothing faster
 WAVES = dict(zip(("p", "qrs", "t"), _shares(), strict=True))
 
 
 @dataclass(frozen=True)
 class Morphology:
-    """What a patient's traces are drawn from: beat (lead, knot) mV, its fiducial points in s, and the noise."""
+    """What a patient's traces are drawn from: beat (lead, knot) mV, its fiducial points in s, and the noise.
+
+    `scores` (score,) are those that it was made of, where they are known.
+    """
 
     beat: FloatArray
     fiducials: FloatArray
     noise: NoiseModel
+    scores: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -93,17 +105,15 @@ class MorphologySpace:
         Fewer are taken where they hold the share `kept` of the variance.
         """
         aligned, _ = _aligned(beats)
-        bases = {
-            name: Basis.of(_sized(aligned, share)[1], components[name], kept) for name, share in WAVES.items()
-        }
+        bases = {name: Basis.of(_sized(aligned, name)[1], components[name], kept) for name in WAVES}
         return cls(bases | {"noise": Basis.of(_log_covariances(noises), components["noise"], kept)})
 
     def scores(self, beats: Sequence[FloatArray], noises: Sequence[NoiseModel]) -> FloatArray:
         """(record, score)."""
         aligned, fiducials = _aligned(beats)
         parts = []
-        for name, share in WAVES.items():
-            size, shape = _sized(aligned, share)
+        for name in WAVES:
+            size, shape = _sized(aligned, name)
             parts += [np.log(size)[:, None], self.bases[name].scores(shape)]
         parts += [np.log(np.abs(fiducials)), self.bases["noise"].scores(_log_covariances(noises))]
         return np.concatenate([*parts, np.stack([noise.texture for noise in noises])], axis=1)
@@ -122,7 +132,7 @@ class MorphologySpace:
         count = len(self.bases["noise"].axes)
         logs = self.bases["noise"].values(scores[at : at + count]).reshape(BANDS, -1)
         texture = scores[at + count : at + count + len(TEXTURE)]
-        return Morphology(at_knots(unalign(beat, fiducials)), fiducials, NoiseModel(logs, texture))
+        return Morphology(at_knots(unalign(beat, fiducials)), fiducials, NoiseModel(logs, texture), scores)
 
 
 def _aligned(beats: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
@@ -135,8 +145,11 @@ def _log_covariances(noises: Sequence[NoiseModel]) -> FloatArray:
     return np.stack([noise.log_covariance.ravel() for noise in noises])
 
 
-def _sized(aligned: FloatArray, share: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _sized(aligned: FloatArray, name: str) -> tuple[FloatArray, FloatArray]:
     """Root mean square (record,) mV of a wave, and its shape (record, value) in that unit."""
+    share = WAVES[name]
+    if SMOOTH[name]:
+        aligned = gaussian_filter1d(aligned, SMOOTH[name] / STEP, axis=2)
     wave = (aligned * share)[:, :, share > 0]
     size = np.sqrt(np.square(wave).mean((1, 2))) + SMALLEST
     return size, (wave / size[:, None, None]).reshape(len(wave), -1)
@@ -150,6 +163,7 @@ class MorphologyModel:
     factor of the correlation of their normal scores; `limits` (2, score), beyond which no score goes, so that the
     regression does not carry rare profiles to morphologies that nobody has. `bias` (score,) is the systematic error
     of a measured score; `reliability` (score,) is the share of the residuals' variance that is not measurement error.
+    `critic`, if there is one, chooses among proposals.
     """
 
     space: MorphologySpace
@@ -159,6 +173,7 @@ class MorphologyModel:
     limits: FloatArray
     bias: FloatArray
     reliability: FloatArray
+    critic: Critic | None = None
 
     @classmethod
     def fit(
@@ -197,23 +212,37 @@ class MorphologyModel:
         cholesky = np.asarray(np.linalg.cholesky(true))
         return cls(space, regression, quantiles, cholesky, limits, bias, reliability)
 
-    def draw(self, rng: np.random.Generator, code: Float32Array) -> Morphology:
-        """A morphology for a (column,) code."""
-        place = ndtr(self.cholesky @ rng.standard_normal(len(self.cholesky)))
+    def draw(
+        self, rng: np.random.Generator, code: Float32Array, others: np.random.Generator | None = None
+    ) -> Morphology:
+        """A morphology for a (column,) code; where there is a critic, one of PROPOSALS, of which `others` has the rest.
+
+        Without `others` it is the first proposal: what the copula draws.
+        """
+        count = len(self.cholesky)
+        normal = rng.standard_normal((1, count))
+        if self.critic is None or others is None:
+            return self.space.morphology(self._scores(normal, code)[0])
+        scores = self._scores(np.concatenate([normal, others.standard_normal((PROPOSALS - 1, count))]), code)
+        return self.space.morphology(scores[self.critic.choose(others, scores)])
+
+    def _scores(self, normal: FloatArray, code: Float32Array) -> FloatArray:
+        """(row, score) for independent normal numbers (row, score)."""
+        place = ndtr(normal @ self.cholesky.T)
         spot = np.clip((place - QUANTILES[0]) / (QUANTILES[1] - QUANTILES[0]), 0, len(QUANTILES) - 1)
         low = np.minimum(spot.astype(np.int64), len(QUANTILES) - 2)
-        columns = np.arange(len(low))
+        columns = np.arange(low.shape[1])
         part = spot - low
         residual = (1 - part) * self.quantiles[low, columns] + part * self.quantiles[low + 1, columns]
         mean = np.append(code, 1.0) @ self.regression
-        return self.space.morphology(np.clip(mean + residual, *self.limits))
+        return np.asarray(np.clip(mean + residual, *self.limits))
 
     def tensors(self) -> dict[str, "Tensor"]:
         """For a weight file; `of` reads them."""
         out = {f"heart.{stored}": getattr(self, name) for name, stored in STORED.items()}
         for name, basis in self.space.bases.items():
             out |= {f"heart.{name}.mean": basis.mean, f"heart.{name}.axes": basis.axes}
-        return stored_floats(out)
+        return stored_floats(out) | ({} if self.critic is None else self.critic.tensors())
 
     @classmethod
     def of(cls, tensors: Mapping[str, "Tensor"]) -> "MorphologyModel":
@@ -224,7 +253,7 @@ class MorphologyModel:
             for name in (*WAVES, "noise")
         }
         fields = {name: arrays[f"heart.{stored}"] for name, stored in STORED.items()}
-        return cls(MorphologySpace(bases), **fields)
+        return cls(MorphologySpace(bases), **fields, critic=Critic.of(tensors))
 
 
 def as_correlation(matrix: FloatArray) -> FloatArray:

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
-from scipy import signal as dsp
+from scipy.ndimage import uniform_filter1d
 
 from ....core.types import BoolArray, Float32Array, FloatArray
 from ..layout import RATE
@@ -24,9 +24,23 @@ BANDS = len(EDGES) - 1
 SLOW = 6.0  # Hz, below which quiet stretches are too short to measure in
 STEEPEST = 3.6  # Hz, below which power falls as the square of frequency within a band
 ROUGH = 12.0  # Hz, above which noise comes and goes from one tenth of a second to the next
-# of noise that does not come and go: log of measured over true level, and the spreads of its log level, in
-# common and a lead's own
-STEADY_LEVEL, STEADY = -0.78, np.array([0.18, 0.36])
+# Hz, groups of bands whose usual level is measured, in windows of how many s, and of steady noise the log of measured
+# over true level
+GROUPS = (0.5, 2, 6, 15, 32, 65, 130, 250.1)
+LASTING = (1.0, 0.5, 0.1, 0.1, 0.1, 0.1, 0.1)
+STEADY_LEVEL = np.array([-0.43, -0.36, -0.43, -0.34, -0.25, -0.18, -0.12])
+AHEAD, BEHIND = 1.7, 0.4  # beat-to-beat changes of P, and of ST and T, over what their slopes would give
+# spreads of the log level of noise that does not come and go, common and a lead's own; and drawn over measured ones
+STEADY, RECOVERED = np.array([0.18, 0.36]), np.array([0.4, 0.9], dtype=np.float32)
+# Hz, of what changes from beat to beat: its band; power falls as frequency to FALL, and from CORNER on to twice FALL
+CHANGING, FALL, CORNER = (2.0, 180.0), 1.2, 50.0
+RESTLESS = (
+    np.float32(0.45),
+    1.0,
+)  # spread of the log level of all noise, and s from one such level to the next
+LOUDEST = np.float32(1.5)  # log of what bursts reach at most, over the usual level
+NEAR = 2.0  # bands over which correlations of leads are shared
+PHASE = 0.04  # s, the bins of a beat in which noise is looked at
 BLOCK = 10000  # samples drawn at once; neighbours overlap by half
 WIDE = np.abs(np.gradient(KNOTS) - 0.008) < 1e-4  # knots of equal spacing, beside the QRS
 TEXTURE = ("off the QRS", "common swing", "lead swing", "on the QRS", "beat size")
@@ -45,11 +59,15 @@ class NoiseModel:
 
 
 def slopes(beat: FloatArray) -> FloatArray:
-    """(lead, knot) root mean square change in mV a 4 ms over 9 knots, above that of the beat's stillest third."""
+    """(lead, knot) root mean square change in mV a 4 ms over 9 knots, above that of the beat's stiller half.
+
+    Before and behind the QRS it is weighed as beat-to-beat changes are found to be in real records.
+    """
     steep = np.gradient(beat, KNOTS, axis=1) * 0.004
     window = np.full(9, 1 / 9)
     size = np.sqrt(np.stack([np.convolve(np.square(lead), window, "same") for lead in steep]))
-    return np.maximum(size - np.quantile(size[:, WIDE], 1 / 3, axis=1, keepdims=True), 0.0)
+    part = np.where(KNOTS < -0.06, AHEAD, np.where(KNOTS > 0.08, BEHIND, 1.0))
+    return part * np.maximum(size - np.quantile(size[:, WIDE], 1 / 2, axis=1, keepdims=True), 0.0)
 
 
 def upper_triangle(matrix: FloatArray) -> FloatArray:
@@ -81,6 +99,8 @@ def _function(matrix: FloatArray, of: "np.ufunc") -> FloatArray:
 
 def measure(record: Decomposed) -> NoiseModel:
     """The noise of a decomposed record of some seconds."""
+    from scipy import signal as dsp
+
     rest = record.remainder - record.remainder.mean(1, keepdims=True)
     samples = rest.shape[1]
     outside = ~around(record.peaks, 0.09, 0.12, samples, np.ones_like(record.odd))
@@ -94,14 +114,15 @@ def measure(record: Decomposed) -> NoiseModel:
     covariance = _covariances(rest, calm)
     fast = dsp.sosfiltfilt(dsp.butter(2, ROUGH, "high", fs=RATE, output="sos"), rest, axis=1)
     swing = _swing(fast, quiet)
-    level = _quietest(record.fitted + record.remainder)
-    density = np.einsum("bll,b->l", covariance[EDGES[:-1] >= 10], np.diff(EDGES)[EDGES[:-1] >= 10]) * 2 / RATE
-    gain = np.exp(0.5 * np.clip(level - STEADY_LEVEL - np.log(density), -2.5, 0.3))
-    covariance[EDGES[:-1] >= SLOW] *= gain[:, None] * gain[None, :]
-    waves = calm & ~quiet
+    for level, (low, high), steady in zip(
+        _usual_level(rest, quiet), pairwise(GROUPS), STEADY_LEVEL, strict=True
+    ):
+        inside = (EDGES[:-1] >= low) & (EDGES[:-1] < high)
+        density = np.einsum("bll,b->l", covariance[inside], np.diff(EDGES)[inside]) * 2 / RATE
+        gain = np.exp(0.5 * np.clip(level - steady - np.log(density), -2.5, 0.3))
+        covariance[inside] *= gain[:, None] * gain[None, :]
     power = np.square(fast)
-    above = power[:, waves].sum() - power[:, quiet].mean(1).sum() * waves.sum()
-    off_qrs = above / max(np.square(slope[:, waves]).sum(), 1e-9)
+    off_qrs = _on_waves(power.sum(0), np.square(slope).sum(0), calm, record.peaks[~record.odd])
     on_qrs = _changing(fast, slope, record, power[:, calm].mean(1).sum())
     size = record.scale[~record.odd].std() if (~record.odd).any() else 0.02
     off_qrs, on_qrs = np.sqrt(np.clip(off_qrs, 1e-4, 4)), np.sqrt(np.clip(on_qrs, 1e-6, 4))
@@ -110,7 +131,9 @@ def measure(record: Decomposed) -> NoiseModel:
 
 
 def _covariances(rest: FloatArray, calm: BoolArray) -> FloatArray:
-    """(band, lead, lead) mV^2 a Fourier bin of unit-power windows; shrunk to the diagonal where bins are few."""
+    """(band, lead, lead) mV^2 a Fourier bin of unit-power windows; of few bins correlations are the neighbours' too."""
+    from scipy import signal as dsp
+
     leads, samples = rest.shape
     fast = dsp.sosfiltfilt(dsp.butter(4, SLOW - 1, "high", fs=RATE, output="sos"), rest, axis=1)
     soft = np.convolve(calm, np.hanning(21) / np.hanning(21).sum(), "same")
@@ -119,14 +142,19 @@ def _covariances(rest: FloatArray, calm: BoolArray) -> FloatArray:
     low = np.fft.rfft(bridged * taper) / np.sqrt(np.square(taper).sum())
     high = np.fft.rfft(fast * soft) / np.sqrt(np.square(soft).sum() + 1e-9)
     hertz = np.fft.rfftfreq(samples, 1 / RATE)
-    out = np.empty((BANDS, leads, leads))
+    raw, counts = np.empty((BANDS, leads, leads)), np.empty(BANDS)
     for b in range(BANDS):
         bins = (low if EDGES[b] < SLOW else high)[:, (hertz >= EDGES[b]) & (hertz < EDGES[b + 1])]
-        count = max(bins.shape[1], 1)
-        raw = (bins @ bins.conj().T).real / count
-        shrink = min(0.9, leads / (count + leads))
-        out[b] = (1 - shrink) * raw + shrink * np.diag(np.diag(raw)) + 1e-9 * np.eye(leads)
-    return out
+        counts[b] = max(bins.shape[1], 1)
+        raw[b] = (bins @ bins.conj().T).real / counts[b]
+    sizes = np.sqrt(np.einsum("bll->bl", raw)) + 1e-9
+    scale = sizes[:, :, None] * sizes[:, None, :]
+    near = counts * np.exp(-np.abs(np.subtract.outer(np.arange(BANDS), np.arange(BANDS))) / NEAR)
+    pooled = np.einsum("ab,bij->aij", near / near.sum(1, keepdims=True), raw / scale)
+    shrink = np.minimum(0.9, leads / (counts + leads))[:, None, None]
+    return np.asarray(
+        (1 - shrink) * raw + shrink * scale * (0.9 * pooled + 0.1 * np.eye(leads)) + 1e-9 * np.eye(leads)
+    )
 
 
 def _changing(fast: FloatArray, slope: FloatArray, record: Decomposed, level: float) -> float:
@@ -142,13 +170,40 @@ def _changing(fast: FloatArray, slope: FloatArray, record: Decomposed, level: fl
     return float((varied - level) / max(steep, 1e-9))
 
 
-def _quietest(leads: FloatArray) -> FloatArray:
-    """(lead,) log power of fast noise in the quietest fifth of all tenths of a second."""
-    fast = dsp.sosfiltfilt(dsp.butter(2, ROUGH, "high", fs=RATE, output="sos"), leads, axis=1)
-    step = RATE // 10
-    count = fast.shape[1] // step
-    power = np.square(fast)[:, : count * step].reshape(len(leads), count, step).mean(2)
-    return np.asarray(np.quantile(np.log(power + 1e-9), 0.2, axis=1))
+def _on_waves(power: FloatArray, steep: FloatArray, calm: BoolArray, peaks: FloatArray) -> float:
+    """Power beside the QRS that goes with the beat's slope, over that slope's square; medians over beats, by phase."""
+    step = int(PHASE * RATE)
+    starts = np.rint(peaks).astype(np.int64)[:, None] + np.arange(int(-0.3 * RATE), int(0.6 * RATE), step)
+    ends = starts + step
+    good = (starts >= 0) & (ends <= len(power))
+    sums = [np.append(0.0, np.cumsum(x)) for x in (power, steep, calm.astype(np.float64))]
+    low, high = np.where(good, starts, 0), np.where(good, ends, 0)
+    own, slope, share = (np.where(good, (x[high] - x[low]) / step, np.nan) for x in sums)
+    good &= share > 0.9
+    use = good.sum(0) >= min(3, len(peaks))
+    if use.sum() < 6:
+        return 1e-4
+    own, slope = (np.nanmedian(np.where(good, x, np.nan)[:, use], axis=0) for x in (own, slope))
+    still = slope <= np.quantile(slope, 0.3)
+    return float((own - own[still].mean()).sum() / max(slope.sum(), 1e-12))
+
+
+def _usual_level(leads: FloatArray, quiet: BoolArray) -> FloatArray:
+    """(group, lead) log power of noise in each of GROUPS: the median over short windows, so that bursts do not count.
+
+    Windows of fast noise begin where the beat is still (`quiet`), as noise goes with the beat.
+    """
+    from scipy import signal as dsp
+
+    out = []
+    for low, high, seconds in zip(GROUPS, GROUPS[1:], LASTING, strict=False):
+        kind = (
+            {"Wn": (low, high), "btype": "bandpass"} if high < RATE / 2 else {"Wn": low, "btype": "highpass"}
+        )
+        band = dsp.sosfiltfilt(dsp.butter(2, fs=RATE, output="sos", **kind), leads, axis=1)
+        power = uniform_filter1d(np.square(band), int(seconds * RATE), axis=1)
+        out.append(np.median(np.log(power[:, quiet if low >= SLOW else slice(None)] + 1e-9), axis=1))
+    return np.array(out)
 
 
 def _swing(fast: FloatArray, where: BoolArray) -> FloatArray:
@@ -165,20 +220,22 @@ def _swing(fast: FloatArray, where: BoolArray) -> FloatArray:
 
 
 def stream(rng: np.random.Generator, noise: NoiseModel) -> Iterator[tuple[FloatArray, FloatArray]]:
-    """Pairs (lead, BLOCK / 2) without end and without a seam: noise in mV, and unit noise of 12 to 70 Hz to be shaped.
+    """Pairs (lead, BLOCK / 2) without end and without a seam: noise in mV, and noise of CHANGING to be shaped.
 
-    Windows that overlap by half and whose squares add up to 1; the texture's swings are drawn block by block.
+    The second has power 1 above ROUGH. Windows overlap by half, and their squares add up to 1; the texture's swings
+    are drawn block by block.
     """
     window = np.sin(np.pi * (np.arange(BLOCK) + 0.5) / BLOCK).astype(np.float32)
     half = BLOCK // 2
     root = _function(symmetric(noise.log_covariance) / 2, np.exp).astype(np.float32)
     spread = np.maximum(np.exp(2 * noise.texture[1:3]) - np.square(STEADY), 0)
-    swing = 0.625 * np.sqrt(spread).astype(np.float32)
-    before: tuple[FloatArray, FloatArray] | None = None
+    swing = RECOVERED * np.sqrt(spread).astype(np.float32)
+    opening = np.concatenate([np.ones(half, dtype=np.float32), window[half:]])  # nothing comes before
+    before = _block(rng, root, swing, opening)
+    yield before[0][:, :half], before[1][:, :half]
     while True:
         now = _block(rng, root, swing, window)
-        if before is not None:
-            yield before[0][:, half:] + now[0][:, :half], before[1][:, half:] + now[1][:, :half]
+        yield before[0][:, half:] + now[0][:, :half], before[1][:, half:] + now[1][:, :half]
         before = now
 
 
@@ -199,13 +256,21 @@ def _block(
     slow = fft.irfft(white[:, :split], BLOCK) * size
     white[:, :split] = 0
     fast = fft.irfft(white, BLOCK) * size
-    swings = np.exp(swing[0] * _wave(rng, 1, 0.15) + swing[1] * _wave(rng, leads, 0.12))
-    middle = slice(int(np.searchsorted(hertz, 12)), int(np.searchsorted(hertz, 70)))
+    restless = RESTLESS[0] * _wave(rng, 1, RESTLESS[1])
+    swings = swing[0] * _wave(rng, 1, 0.15) + swing[1] * _wave(rng, leads, 0.12) + restless
+    fast *= np.exp(np.minimum(swings, LOUDEST))
+    middle = slice(int(np.searchsorted(hertz, CHANGING[0])), int(np.searchsorted(hertz, CHANGING[1])))
     unit = np.zeros((leads, middle.stop), dtype=np.complex64)
     shape = (leads, middle.stop - middle.start, 2)
-    unit[:, middle] = rng.standard_normal(shape, dtype=np.float32).view(np.complex64)[..., 0]
-    flat = fft.irfft(unit, BLOCK) * np.float32(BLOCK / np.sqrt(4 * shape[1]))
-    return (slow + fast * swings) * window, flat * window
+    falling = _falling(hertz[middle])
+    unit[:, middle] = rng.standard_normal(shape, dtype=np.float32).view(np.complex64)[..., 0] * falling
+    return (slow * np.exp(restless) + fast) * window, fft.irfft(unit, BLOCK) * window
+
+
+def _falling(hertz: FloatArray) -> Float32Array:
+    """(bin,) amplitude of what changes from beat to beat, so that its power above ROUGH is 1."""
+    power = hertz**-FALL * np.minimum(1, (CORNER / hertz) ** FALL)
+    return (BLOCK / 2 * np.sqrt(power / power[hertz >= ROUGH].sum())).astype(np.float32)
 
 
 def _tilt(hertz: FloatArray, edge: NDArray[np.integer]) -> Float32Array:

@@ -59,8 +59,9 @@ class Variability:
             gaps = np.diff(beats) / rate
             if len(gaps) < 4:
                 continue
-            # successive differences, so that one missed beat or a slow trend counts little
-            cv = 1.4826 * np.median(np.abs(np.diff(gaps))) / np.sqrt(2) / np.median(gaps)
+            # median absolute deviation, so that one missed beat counts little; breathing swings are in it, unlike in
+            # successive differences
+            cv = 1.4826 * np.median(np.abs(gaps - np.median(gaps))) / np.median(gaps)
             spot = np.log(max(cv, 0.003))
             if rhythm in levels:
                 levels[rhythm].append(spot)

@@ -114,14 +114,15 @@ class EcgSampler:
     """ECGs of the leads that trained weights know, one row at a time, so that rows cannot touch each other.
 
     `device` is an acquisition device of the weights, by default the first; `seconds` is the length of a record. Where
-    fibrillation is `paroxysmal`, it comes and goes in episodes, by rule.
+    fibrillation is `paroxysmal`, it comes and goes in episodes, by rule. Where the weights have a critic it chooses
+    morphologies, unless `critic` is off.
     """
 
     def __init__(
         self, weights: Weights, columns: Sequence[str], device: str | None = None, seconds: float | None = None,
-        paroxysmal: bool = False,
+        paroxysmal: bool = False, critic: bool = True,
     ) -> None:  # fmt: skip
-        self.card, self.columns, self.paroxysmal = weights.card, columns, paroxysmal
+        self.card, self.columns, self.paroxysmal, self.critic = weights.card, columns, paroxysmal, critic
         model = weights.card.model
         self.leads = leads_in(model)
         self.seconds = seconds or EcgModel(**model["network"]).seconds
@@ -144,7 +145,7 @@ class EcgSampler:
     def sample(self, batch: Batch) -> list[Record]:
         """One record a row; see SignalsGenerator."""
         rows = zip(batch.profiles, batch.condition, batch.seeds, strict=True)
-        return [self._record(profile, self.source(profile, code, seed)) for profile, code, seed in rows]
+        return [self.record(profile, self.source(profile, code, seed)) for profile, code, seed in rows]
 
     def stream(
         self, profile: PatientProfile, condition: Float32Array, seed: int
@@ -165,7 +166,8 @@ class EcgSampler:
         rate = profile.measurements.get("heart_rate", float(np.clip(usual, *slowest_and_fastest)))
         if in_episodes:
             code = self._without(code, AF)
-        morphology = self.model.draw(rng, np.concatenate([code, self.device]))
+        others = np.random.default_rng([seed, 9]) if self.critic else None
+        morphology = self.model.draw(rng, np.concatenate([code, self.device]), others)
         if not regular:
             morphology = without_p(morphology)
         ectopy, ventricular = self._ectopy(rng, profile, morphology)
@@ -244,7 +246,8 @@ class EcgSampler:
             raise InputError(f"{PVC}: the ECG weights were trained without ventricular beats")
         return Ectopy(share), self.ectopic.draw(rng, morphology.beat)
 
-    def _record(self, profile: PatientProfile, source: EcgSource) -> Record:
+    def record(self, profile: PatientProfile, source: EcgSource) -> Record:
+        """The record of that source, which is used up."""
         samples = int(self.seconds * RATE)
         ecg, beats = first_samples(source.traces(), samples)
         peaks = np.array([min(round(beat.at * RATE), samples - 1) for beat in beats], dtype=np.int64)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....core.config import LARGEST
+from ....core.dicom_encoding import save
 from ....core.dicom_patient import add_equipment, add_patient, broken, check_id, coded, read_object, started
 from ....core.errors import InputError, first_line
 from ....core.modality import Record
@@ -67,7 +68,7 @@ class DicomWaveforms:
             study, series, instance = (record.facts[name] for name in STUDY)
             paths.append(folder / "waveforms" / profile.patient_id / study / series / f"{instance}.dcm")
             paths[-1].parent.mkdir(parents=True, exist_ok=True)
-            dataset_of(record, profile).save_as(paths[-1], enforce_file_format=True)
+            save(dataset_of(record, profile), paths[-1])
         return paths
 
     def holds(self, path: Path) -> bool:

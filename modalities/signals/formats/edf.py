@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ....core.config import LARGEST
 from ....core.errors import InputError, first_line
+from ....core.extras import need
 from ....core.modality import Record
 from ....core.profile import PatientProfile
 from ....core.remarks import remark
@@ -98,6 +99,7 @@ class EdfFormat:
 
     def tracing(self, path: Path) -> Tracing:
         """Signals of any EDF or EDF+ file; `ECG II` and the like are the leads. Raises InputError."""
+        need(f"{path}: EDF", "edfio")
         from edfio import read_edf
 
         if not path.is_file():

@@ -1,9 +1,11 @@
 """WFDB records: ecg (its leads, beats, rhythm, waves), vitals (hourly), bedside (1 Hz); written and read."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +40,11 @@ from ..leads import in_order as leads_named
 from ..leads import noted as noted_leads
 from ..vitals.bedside import BASIS
 from .diagnoses import dx_lines
+from .wfdb_marks import encoded
 from .wfdb_reading import opened
 
 RHYTHMS = {SINUS: "(N", FIBRILLATION: "(AFIB", FLUTTER: "(AFL"}  # WFDB rhythm marks
+READ = 128  # records that are kept as they were read: 32 MB
 QUALITY = "~"  # WFDB's mark of a change of signal quality; wfdb-python drops a comment mark at sample 0
 OFF, ON = "lead off", "lead on"
 MOST_NOTE = 255  # bytes
@@ -88,7 +92,7 @@ class WfdbFormat:
 
     def read(self, folder: Path, patient_ids: Sequence[str]) -> dict[str, Record]:
         """See core.contracts.ReadableFormat; microvolts are exact at 1000 steps a mV, vitals to half a step of 0.01."""
-        found = {patient_id: _read(folder / "wfdb" / patient_id) for patient_id in patient_ids}
+        found = {patient_id: _as_it_is(folder / "wfdb" / patient_id) for patient_id in patient_ids}
         return {patient_id: record for patient_id, record in found.items() if record is not None}
 
 
@@ -131,6 +135,21 @@ def _write(record: Record, profile: PatientProfile, place: Path, gain: int, toge
         _write_signals("bedside", BEDSIDE_RATE, midnight, signals, lines, place)
         names.append("bedside")
     return [path for name in names for end in ENDS if (path := place / f"{name}.{end}").exists()]
+
+
+def _as_it_is(place: Path) -> Record | None:
+    """_read(), which is not done again while the files are the same: an evaluation asks twice for each record."""
+    try:
+        seen = tuple(sorted((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in os.scandir(place)))
+    except OSError:
+        return _read(place)
+    record = _read_once(place, seen)
+    return None if record is None else Record(dict(record.arrays), dict(record.facts))
+
+
+@lru_cache(maxsize=READ)
+def _read_once(place: Path, _: tuple[tuple[str, int, int], ...]) -> Record | None:
+    return _read(place)
 
 
 def _read(place: Path) -> Record | None:
@@ -199,8 +218,6 @@ def _write_signals(
 
 def _write_marks(record: Record, place: Path) -> None:
     """ecg.atr: rhythm, beats by kind, electrodes off; ecg.waves: onsets, peaks and ends."""
-    import wfdb
-
     facts, samples = record.facts, record.arrays["ecg"].shape[1]
     marks = [(first, "+", RHYTHMS[name]) for first, _, name in rhythms(facts, samples)]
     marks += [(n, kind, "") for n, kind in beats_of(record)]
@@ -209,13 +226,9 @@ def _write_marks(record: Record, place: Path) -> None:
             (n, QUALITY, fitting(f"{verb} {text}")) for n, verb in ((first, OFF), (end, ON)) if n < samples
         ]
     if marks := sorted(marks, key=lambda mark: mark[0]):
-        places, symbols, notes = zip(*marks, strict=True)
-        wfdb.wrann(
-            "ecg", "atr", np.array(places), symbol=list(symbols), aux_note=list(notes), fs=RATE, write_dir=str(place)
-        )  # fmt: skip
+        (place / "ecg.atr").write_bytes(encoded(marks, RATE))
     if waves := sorted(facts.get("waves", ()), key=lambda wave: wave[0]):
-        places, symbols = zip(*waves, strict=True)
-        wfdb.wrann("ecg", "waves", np.array(places), symbol=list(symbols), fs=RATE, write_dir=str(place))
+        (place / "ecg.waves").write_bytes(encoded([(n, symbol, "") for n, symbol in waves], RATE))
 
 
 def fitting(note: str) -> str:

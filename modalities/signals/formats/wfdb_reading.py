@@ -76,25 +76,32 @@ def opened(path: Path, physical: bool) -> Any:
         for line in rest[:signals]:
             _require_gain(line[2] if len(line) > 2 else "", path)
     try:
-        header = wfdb.rdheader(str(path))
-        names = dict.fromkeys(header.file_name or ())
-        absent = [path.parent / name for name in names if not (path.parent / name).is_file()]
-        record = None if absent else wfdb.rdrecord(str(path), physical=physical, smooth_frames=False)
+        record = wfdb.rdrecord(str(path), physical=physical, smooth_frames=False)
     except UNREADABLE as error:
+        if (absent := _absent(path)) is not None:
+            raise InputError(f"{absent}: no such file; {path.name}.hea names it") from None
         raise InputError(
             f"{path}: expected a whole WFDB record, cannot read it ({first_line(error)}); copy it again"
         ) from None
-    if absent:
-        raise InputError(f"{absent[0]}: no such file; {path.name}.hea names it")
-    if not header.n_sig:
+    if not record.n_sig:
         raise InputError(f"{path}: expected a WFDB record with signals, its header lists none")
-    if far := [value for value in header.baseline or () if value is not None and abs(value) >= 2**31]:
+    if far := [value for value in record.baseline or () if value is not None and abs(value) >= 2**31]:
         raise InputError(f"{path}.hea: expected baselines of 32 bits, got {far[0]}")
-    assert record is not None
     signals = record.e_p_signal if physical else record.e_d_signal
     if len(set(record.samps_per_frame)) == 1:
         setattr(record, "p_signal" if physical else "d_signal", np.stack(signals, axis=1))
     return record
+
+
+def _absent(path: Path) -> Path | None:
+    """The first signal file that a header names and that is not there; None too where the header cannot be read."""
+    import wfdb
+
+    try:
+        names = wfdb.rdheader(str(path)).file_name or ()
+    except UNREADABLE:
+        return None
+    return next((path.parent / name for name in names if not (path.parent / name).is_file()), None)
 
 
 def _record_line(path: Path) -> tuple[list[str], list[list[str]]]:

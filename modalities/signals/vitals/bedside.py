@@ -5,7 +5,6 @@ from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 from ....core.errors import InputError
 from ....core.types import Float32Array, FloatArray
@@ -137,6 +136,8 @@ def _hour(
     wander: FloatArray, breath: FloatArray,
 ) -> tuple[Float32Array, FloatArray, float]:  # fmt: skip
     """(second, channel) readings around a (second, part) line, and the state of wander and breath at its end."""
+    from scipy.signal import lfilter
+
     keep = np.exp(-1 / MEMORY)
     steps = rng.standard_normal((SECONDS, len(PARTS))) * np.sqrt(1 - keep**2)
     drift = np.stack(

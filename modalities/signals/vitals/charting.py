@@ -47,10 +47,10 @@ class Chart(NamedTuple):
     residual: Tensor  # of the mean pressure, (row, 4): the last one, how many, their sum, and without sign
 
     @classmethod
-    def empty(cls, rows: int, channels: int) -> "Chart":
-        """Before the first hour."""
+    def empty(cls, like: Tensor, channels: int) -> "Chart":
+        """Before the first hour, a row for each of `like`, on its device."""
         widths = {name: RESIDUAL if name == "residual" else channels for name in cls._fields}
-        return cls(**{name: torch.zeros(rows, width) for name, width in widths.items()})
+        return cls(**{name: like.new_zeros(len(like), width) for name, width in widths.items()})
 
     def after(
         self, value: Tensor, mask: Tensor, odd: Tensor, half: Tensor, lattice: Lattice = SHIPPED
@@ -65,7 +65,7 @@ class Chart(NamedTuple):
         residual = self.residual
         if lattice.pressures is not None:
             sbp, mean, dbp = lattice.pressures
-            both = mask[:, [sbp, dbp, mean]].prod(1)
+            both = mask[:, sbp] * mask[:, dbp] * mask[:, mean]
             off = both * (value[:, mean] - implied(value[:, sbp], value[:, dbp], lattice))
             last = torch.where(both > 0, off, self.residual[:, 0])
             residual = torch.cat(
@@ -96,7 +96,7 @@ class Chart(NamedTuple):
         last, count, total, size = self.residual.unbind(1)
         residual = torch.stack([last, (count > 0).float(), total, size], dim=1)
         residual[:, 2:] /= count.clamp(min=1)[:, None]
-        clock = self.last.new_tensor([min(hour, 24) / 24, min(hour, 6) / 6, float(hour == 0)])
+        clock = torch.tensor([min(hour, 24) / 24, min(hour, 6) / 6, float(hour == 0)]).to(self.last)
         return torch.cat(
             [
                 self.last, self.ever * (self.gap == 0), self.gap.clamp(max=1), self.ever, self.odd, self.half,
@@ -112,7 +112,7 @@ def charts(tokens: Tokens) -> Tensor:
     """(row, hour, feature): what was on the chart before each hour."""
     value, mask = tokens.scaled(), tokens.present.float()
     odd, half = tokens.odd().float(), (tokens.half & tokens.present).float()
-    chart, out = Chart.empty(len(value), value.shape[2]), []
+    chart, out = Chart.empty(value, value.shape[2]), []
     for hour in range(value.shape[1]):
         out.append(chart.features(hour))
         chart = chart.after(value[:, hour], mask[:, hour], odd[:, hour], half[:, hour], tokens.lattice)

@@ -48,6 +48,10 @@ class VitalsModel(NetworkShape):
     shortest: int = 8
     first_onset: float | None = 7.0
     known: dict[str, float] = Field(default_factory=dict)
+    refiner: dict[str, int] | None = None  # shape of the refiner, where there is one; see refiner.py
+    refiner_known: bool = True  # whether it knows who the patient is; one that learnt under a budget does not
+    refines: bool = True  # whether it draws where signals.refine does not say
+    variants: int = Field(default=0, ge=0, le=64)  # of each draw, among which a choosing critic chooses too
 
     @property
     def lattice(self) -> Lattice:
@@ -73,6 +77,7 @@ class VitalsNet(nn.Module):
 
     parity: Tensor
     around: Tensor
+    before: Tensor  # (place, channel) 1 for channels that are drawn earlier in an hour
     charting: Tensor  # (channel,) added to the log odds of being charted; see moment_matching
     drift: Tensor  # (trend, trend) root of the covariance of what is added to drawn stays
 
@@ -109,6 +114,10 @@ class VitalsNet(nn.Module):
         self.register_buffer("parity", torch.arange(max(lattice.bins)).remainder(2).float(), persistent=False)
         self.register_buffer("charting", torch.zeros(count))
         self.register_buffer("drift", torch.zeros(TRENDS * count, TRENDS * count))
+        before = torch.zeros(count, count)
+        for place in range(count):
+            before[place, list(order[:place])] = 1
+        self.register_buffer("before", before, persistent=False)
         self.register_buffer("around", torch.arange(-NEAR, NEAR + 1), persistent=False)
 
     def known(self, code: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -130,9 +139,7 @@ class VitalsNet(nn.Module):
         self, value: Tensor, last: Tensor, mask: Tensor, odd: Tensor, half: Tensor, place: int
     ) -> Tensor:
         """(..., EARLIER * channel) of this hour's channels that are drawn earlier."""
-        before = torch.zeros(self.lattice.count)
-        before[list(self.lattice.order[:place])] = 1
-        shown = mask * before
+        shown = mask * self.before[place]
         return torch.cat([value * shown, (value - last) * shown, shown, odd * shown, half * shown], dim=-1)
 
     def head(
@@ -226,14 +233,14 @@ class VitalsNet(nn.Module):
         value, mask = tokens.scaled(), tokens.present.float()
         odd, half = tokens.odd().float(), (tokens.half & tokens.present).float()
         rows, hours = value.shape[:2]
-        hour = torch.arange(hours)
+        hour = torch.arange(hours, device=value.device)
         table = torch.cat([chart, onset_features(onset[:, None], hour)], dim=-1)
         gates, base, level = (part[:, None] for part in self.known(code))
         h = self.drop(self.memory(self.gates(table) + gates))
         bases, stay, line = self.parts(torch.cat([h, table], dim=-1), base, level)
         inside = (hour < length[:, None]).float()
         last = table[..., : self.lattice.count]
-        total = torch.zeros(rows, hours)
+        total = value.new_zeros(rows, hours)
         for place in range(self.lattice.count):
             seen = self.seen(value, last, mask, odd, half, place)
             of_channel = self.log_likelihood_everywhere if everywhere else self.log_likelihood_charted
@@ -255,16 +262,16 @@ class VitalsNet(nn.Module):
         lattice, count = self.lattice, self.lattice.count
         far = [FAR[CHANNELS.index(c.name)] if c in VITALS else 0.0 for c in lattice.channels]
         gates, base, level = self.known(code)
-        h = torch.zeros(rows, self.shape.width)
-        chart = Chart.empty(rows, count)
-        bins = torch.zeros(rows, hours, count, dtype=torch.long)
-        halves, present = torch.zeros(2, rows, hours, count, dtype=torch.bool)
-        length = torch.full((rows,), hours)
+        h = code.new_zeros(rows, self.shape.width)
+        chart = Chart.empty(code, count)
+        bins = code.new_zeros(rows, hours, count, dtype=torch.long)
+        halves, present = code.new_zeros(2, rows, hours, count, dtype=torch.bool)
+        length = bins.new_full((rows,), hours)
         for hour in range(hours):
-            table = torch.cat([chart.features(hour), onset_features(onset, torch.tensor(hour))], dim=1)
+            table = torch.cat([chart.features(hour), onset_features(onset, length.new_full((), hour))], dim=1)
             h = self.memory.step(self.gates(table) + gates, h)
             bases, stay, line = self.parts(torch.cat([h, table], dim=1), base, level)
-            value, mask, odd, half = torch.zeros(4, rows, count)
+            value, mask, odd, half = code.new_zeros(4, rows, count)
             for place, c in enumerate(lattice.order):
                 odds, steps = self.head(
                     place,

@@ -33,7 +33,8 @@ from .moment_matching import LEAST, match_charting, trends_of
 from .network import TRENDS, VitalsNet
 from .prior import simulated_stays
 from .quantizer import Tokens
-from .training import Stays, VitalsTrainer
+from .trainer import VitalsTrainer
+from .training import Stays
 
 COUNT = len(CHANNELS)
 DRIFTS = TRENDS * COUNT
@@ -112,7 +113,8 @@ def learn_privately(
         file.unlink(missing_ok=True)  # of another run, or of one that has ended
     plans = {f"vitals, {what}": release for what, release in releases.items()}
     spent = pay(how, {"vitals": plan, **plans}, population, seconds=seconds)
-    spent["notes"] = notes([plan, *releases.values()])
+    spent["notes"] = f"pretrained on simulated stays; {notes([plan, *releases.values()])}"
+    spent["mechanisms"] = mechanisms([plan, *releases.values()])
     if not file.exists():
         release(stays, patients, releases).save(file)
     if not (how.resume and (how.folder / "vitals" / "last.ckpt").exists()):
@@ -127,11 +129,15 @@ def learn_privately(
 
 def notes(plans: Sequence[PrivacyPlan]) -> str:
     """All mechanisms, for the card."""
-    said = [
+    return "; ".join(
         f"{plan.mode}: {plan.steps} of noise {plan.noise_multiplier:.3g}, rate {plan.sample_rate:.3g}"
         for plan in plans
-    ]
-    return "pretrained on simulated stays; " + "; ".join(said)
+    )
+
+
+def mechanisms(plans: Sequence[PrivacyPlan]) -> list[tuple[float, float, int]]:
+    """As a card keeps them, so that the cost of later training on the same patients can be composed with theirs."""
+    return [(plan.sample_rate, plan.noise_multiplier, plan.steps) for plan in plans]
 
 
 def pretrain(module: VitalsTrainer, stays: Stays, how: Fit) -> None:

@@ -191,8 +191,10 @@ def scaled(bins: "Tensor", half: "Tensor", lattice: Lattice = SHIPPED) -> "Tenso
     """(..., channel) steps to readings of about unit spread."""
     import torch
 
-    offset = torch.from_numpy(((lattice.low - lattice.usual) / lattice.spread).astype(np.float32))
-    unit = torch.from_numpy((lattice.step / lattice.spread).astype(np.float32))
+    offset = torch.from_numpy(((lattice.low - lattice.usual) / lattice.spread).astype(np.float32)).to(
+        bins.device
+    )
+    unit = torch.from_numpy((lattice.step / lattice.spread).astype(np.float32)).to(bins.device)
     return (bins + 0.5 * half) * unit + offset
 
 

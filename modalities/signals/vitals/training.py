@@ -1,20 +1,17 @@
-"""Training of the vitals network by likelihood: its settings, its batches and its loss."""
+"""Training of the vitals network by likelihood: its settings and its batches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import lightning.pytorch as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ....core.condition import FieldDropout, field_of
+from ....core.condition import field_of
 from ....core.config import Settings
 from ....core.fields import SHIPPED as VOCABULARY
 from ....core.types import Float32Array
-from .network import VitalsModel, VitalsNet
 from .quantizer import SHIPPED, Lattice, Tokens, to_readings
-from .trajectory import SEPSIS
 
 LINES = 0.25  # what gradients of lines count in a patient's norm
 WAVES = ("sin1", "cos1", "sin2", "cos2")  # in the code of a number
@@ -111,7 +108,7 @@ class Blur:
         """(row, column) with other values of the shifted fields, as conditioning.encoder would code them."""
         out = code.clone()
         for columns, known, size in self.fields:
-            x = code[:, columns[0]] + size * torch.randn(len(code))
+            x = code[:, columns[0]] + size * torch.randn(len(code), device=code.device)
             waves = [f(torch.pi * k * x) for k in (1, 2) for f in (torch.sin, torch.cos)]
             out[:, columns] = torch.stack([x, *waves], dim=1) * code[:, known : known + 1]
         return out
@@ -124,65 +121,3 @@ def _range(column: str) -> tuple[float, float]:
         return float(low), float(high)
     known = VOCABULARY.by_name[column]
     return known.low, known.high
-
-
-class VitalsTrainer(pl.LightningModule):
-    """Batches are Stays.tensors(); the loss is in nats an hour."""
-
-    def __init__(self, columns: Sequence[str], shape: VitalsModel, training: VitalsTraining) -> None:
-        super().__init__()
-        self.settings, self.everywhere = training, True  # public training need not be
-        self.net = VitalsNet(len(columns), shape)
-        self.hide = FieldDropout(columns, training.hide)
-        self.blur = Blur(columns, training.blur, self.net.lattice)
-        levels = {channel.field for channel in self.net.lattice.channels if channel.field}
-        self.levels = [i for i, column in enumerate(columns) if field_of(column) in levels]
-        self.sepsis = [i for i, column in enumerate(columns) if field_of(column) == SEPSIS]
-
-    @property
-    def gradient_weights(self) -> dict[str, float]:
-        """Under a budget: where bells stand would take up three quarters of a patient's gradient, in a few numbers."""
-        lines = [*self.net.lines.parameters(), *self.net.tops.parameters(), *self.net.bends.parameters()]
-        return {name: LINES for name, p in self.named_parameters() if any(p is line for line in lines)}
-
-    def losses(self, batch: Sequence[Tensor]) -> Tensor:
-        """(row,) minus log likelihood an hour of the window, some of what is known hidden at random."""
-        stays = Stays.of(batch, self.net.lattice)
-        code = self.blur(self.hide(stays.code))
-        if self.levels and self.settings.hide_levels:
-            hidden = torch.rand(len(code)) < self.settings.hide_levels
-            code[:, self.levels] = code[:, self.levels] * ~hidden[:, None]
-        unsaid = torch.rand(len(code)) < 0.5  # an onset may be known to be, and its hour not
-        if self.sepsis:
-            unsaid |= (code[:, self.sepsis] == 0).all(1)
-        onset = torch.where(unsaid, torch.nan, stays.onset)
-        hours = stays.tokens.bins.shape[1]
-        found = self.net.log_likelihood(stays.tokens, stays.chart, code, stays.length, onset, self.everywhere)
-        return -found / hours
-
-    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        loss = self.losses(batch).mean()
-        self.log("loss", loss.detach())
-        return loss
-
-    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
-        nn.utils.clip_grad_norm_(self.parameters(), 1.0)
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        s = self.settings
-        return torch.optim.AdamW(
-            self.parameters(), lr=s.learning_rate, betas=(0.9, 0.99), weight_decay=s.weight_decay
-        )
-
-
-@torch.inference_mode()
-def held_out_loss(trainer: VitalsTrainer, rows: Sequence[Tensor]) -> float:
-    """Nats an hour on rows that were not trained on, everything known; NaN without rows."""
-    stays = Stays.of(rows, trainer.net.lattice)
-    if not len(stays.code):
-        return float("nan")
-    hours = stays.tokens.bins.shape[1]
-    return float(
-        -trainer.net.log_likelihood(stays.tokens, stays.chart, stays.code, stays.length, stays.onset).mean()
-        / hours
-    )

@@ -1,0 +1,65 @@
+"""The critic that chooses among proposed morphologies: how it is kept, and how it scores."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ....core.types import Float32Array, FloatArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PROPOSALS = 8  # morphologies of which one is drawn
+
+
+@dataclass(frozen=True)
+class Critic:
+    """From a morphology's scores to the log ratio of real to proposed ones, up to a constant: a line, or a network.
+
+    `layers` are the weight (output, input) and bias (output,) of each; `middle` and `spread` (score,) are the scale
+    of its inputs.
+    """
+
+    layers: tuple[tuple[Float32Array, Float32Array], ...]
+    middle: Float32Array
+    spread: Float32Array
+
+    def __call__(self, scores: FloatArray) -> FloatArray:
+        """(row,) log ratio of (row, score)."""
+        x = ((scores - self.middle) / self.spread).astype(np.float32)
+        for weight, bias in self.layers[:-1]:
+            x = np.maximum(x @ weight.T + bias, 0)
+        weight, bias = self.layers[-1]
+        return np.asarray((x @ weight.T + bias)[:, 0], dtype=np.float64)
+
+    def choose(self, random: np.random.Generator, scores: FloatArray) -> int:
+        """A row of (row, score), in proportion to the ratio (sampling importance resampling, Rubin 1988)."""
+        return int((self(scores) + random.gumbel(size=len(scores))).argmax())
+
+    def tensors(self) -> dict[str, "Tensor"]:
+        """For a weight file; `of` reads them."""
+        from torch import from_numpy
+
+        arrays = {"middle": self.middle, "spread": self.spread}
+        for i, (weight, bias) in enumerate(self.layers):
+            arrays |= {f"{i}.weight": weight, f"{i}.bias": bias}
+        return {
+            f"critic.{name}": from_numpy(value.astype(np.float32)).contiguous()
+            for name, value in arrays.items()
+        }
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, "Tensor"]) -> "Critic | None":
+        """From the tensors of a weight file; None if it has none."""
+        own = {
+            name.removeprefix("critic."): t.float().numpy()
+            for name, t in tensors.items()
+            if name.startswith("critic.")
+        }
+        if not own:
+            return None
+        count = sum(name.endswith(".bias") for name in own)
+        layers = tuple((own[f"{i}.weight"], own[f"{i}.bias"]) for i in range(count))
+        return cls(layers, own["middle"], own["spread"])
