@@ -15,6 +15,7 @@ from ...core.remarks import remark
 from ...core.tables import read_table
 from .dicom_rows import dicom_rows
 from .dicom_tags import FIELDS
+from .masks import mask_columns, mask_finder, require_own_masks
 from .rows import Row, attempt, groups_of, require_column, require_fields, value_of, values_of
 from .split import require_other_files, rows_of
 
@@ -46,6 +47,10 @@ def read_training_set(config: DatasetConfig, root: Path, split: str, private: bo
             f"{folder}: needs a table of records (`table: FILE` in dataset.yaml), or `dicom: PATTERN`; images in "
             "archives need options: {npz: PATTERN}"
         )
+    elif config.mask:
+        raise InputError(
+            f"{folder}: images of archives have no masks; leave out mask, or name image files in a table"
+        )
     else:
         constants = known.with_values(PatientProfile("*"), config.constants, name)
         options = {**config.options, "constants": constants}
@@ -57,7 +62,21 @@ def read_training_set(config: DatasetConfig, root: Path, split: str, private: bo
     ):  # a field that tags could hold, and no file does, is none of the set; one patient could tell
         stated = {*config.fields, *config.constants}
         fields = tuple(n for n in fields if n in stated or any(p.get(n) is not None for p in profiles))
-    return TrainingSet(folder, source, records, profiles, fields, split, config.options, known, others)
+    masks = tuple(row.mask for row in rows) if config.mask else ()
+    require_own_masks(masks, [row.patient_id for row in rows] if masks else [], folder)
+    return TrainingSet(
+        folder,
+        source,
+        records,
+        profiles,
+        fields,
+        split,
+        config.options,
+        known,
+        others,
+        masks,
+        config.mask_labels,
+    )
 
 
 def vocabulary_of(config: DatasetConfig, folder: Path, where: str, private: bool = False) -> Vocabulary:
@@ -90,7 +109,12 @@ def table_rows(
 ) -> tuple[list[Row], frozenset[str]]:
     """Rows of a table, one split, and the records of the others. Raises InputError."""
     table, where = read_table(folder / name), str(folder / name)
-    needed = [config.record, config.patient_id, *([config.split] if config.split else [])]
+    needed = [
+        config.record,
+        config.patient_id,
+        *([config.split] if config.split else []),
+        *mask_columns(config),
+    ]
     wanted = [(column, "") for column in [*needed, *config.groups.values()]]
     wanted += [(mapping.column, field) for field, mapping in config.fields.items()]
     attempt(lambda pair: require_column(table, pair[0], where, pair[1]), wanted)
@@ -104,6 +128,8 @@ def table_rows(
         folder, whole[config.record].tolist(), whole[config.patient_id].tolist(), sides, where
     )
 
+    mask_of = mask_finder(config, folder)
+
     def row_of(place: tuple[int, dict[Any, Any]]) -> Row:
         number, cells = place
         return Row(
@@ -112,6 +138,7 @@ def table_rows(
             {**config.constants, **values_of(cells, config, known, f"{where}, row {number}")},
             f"{where}, row {number}",
             groups_of(cells, config),
+            mask_of(cells[config.record], cells, ""),
         )
 
     rows = attempt(row_of, zip(table.index + 2, table.to_dict("records"), strict=True))

@@ -12,6 +12,7 @@ from ...core.fields import Vocabulary
 from ...core.ids import id_text
 from ...core.tables import read_table
 from .dicom_tags import TaggedImage, read_tags
+from .masks import mask_columns, mask_finder
 from .rows import Row, require_column, values_of
 from .split import TEST_SHARE, is_in, require_apart, require_other_files, sides_of, tell_others
 
@@ -35,6 +36,7 @@ def dicom_rows(config: DatasetConfig, pattern: str, folder: Path, split: str, kn
             config.split in table.columns or "split" in config.model_fields_set
         )
         cells = _joined(images, table, config, where, by_table)
+    mask_of = mask_finder(config, folder)
     every = [
         Row(
             image.record,
@@ -45,6 +47,7 @@ def dicom_rows(config: DatasetConfig, pattern: str, folder: Path, split: str, kn
                 **(values_of(cell, config, known, f"{where}, {image.record}") if cell else {}),
             },
             f"{where}, {image.record}",
+            mask=mask_of(image.record, cell, image.uid),
         )
         for image, cell in zip(images, cells, strict=True)
     ]
@@ -108,7 +111,7 @@ def _joined(
 ) -> list[Mapping[Any, Any]]:
     """The table's row of each image; NO_CELLS for an image without one."""
     columns = [config.record, *(mapping.column for mapping in config.fields.values())]
-    for column in [*columns, *([config.split] if by_table and config.split else [])]:
+    for column in [*columns, *mask_columns(config), *([config.split] if by_table and config.split else [])]:
         require_column(table, column, where)
     places = match(images, [id_text(name) for name in table[config.record]], where)
     if by_table and (absent := [i.record for i, place in zip(images, places, strict=True) if place is None]):

@@ -12,7 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...core.dicom_patient import read_object
+from ...core.dicom_patient import SEGMENTATIONS, read_object
 from ...core.errors import InputError, first_line, listed
 from ...core.fields import BY_NAME
 from ...core.profile import Value
@@ -87,8 +87,8 @@ def read_tags(
     """The images among the DICOM files that match, in the order of their paths; pixels are not read.
 
     keep: tag keyword -> value or values; images without one of these are left out. So are objects without
-    pixels (reports, presentation states; waveforms too, unless `keep` names their Modality), and `besides`,
-    paths known to be something else, as the table. A number out of the vocabulary's public range counts as
+    pixels (reports, presentation states; waveforms too, unless `keep` names their Modality), segmentations, and
+    `besides`, paths known to be something else, as the table. A number out of the vocabulary's public range counts as
     unknown, with one remark. Raises InputError: no image, unreadable files (listed), or a mixture of
     modalities, body parts or presentation intents that `keep` does not name.
     """
@@ -115,6 +115,8 @@ def read_tags(
             unreadable.append(
                 f"{record} (it has none of {', '.join(USUAL)}: its transfer syntax may be another)"
             )
+            continue
+        if _text(tags, "SOPClassUID") in SEGMENTATIONS:
             continue
         traced = "Modality" in wanted and _text(tags, "SOPClassUID").startswith(WAVEFORMS)
         if not _kept(tags, wanted):

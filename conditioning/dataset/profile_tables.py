@@ -8,6 +8,7 @@ import pandas as pd
 
 from ...core.config import DatasetConfig
 from ...core.errors import InputError, first_line
+from ...core.extras import need
 from ...core.ids import require_ids
 from ...core.tables import read_table
 from .fhir_bulk import CONDITION, absent, is_fhir_folder, read_fhir
@@ -59,6 +60,7 @@ def _omop(path: Path, key: str, wanted: list[str]) -> pd.DataFrame:
     gender is the gender_concept_id; age is whole years in the year of the patient's last record; codes are
     concept ids or source values.
     """
+    need(f"{path}: reading OMOP tables", "duckdb")
     import duckdb
 
     try:

@@ -19,13 +19,14 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class Row:
-    """A record, its patient, what is known of that patient then, where that is written, and the patient's origin."""
+    """A record, its patient, what is known of him then, where that is written, the patient's origin, its mask."""
 
     record: str
     patient_id: str
     values: Mapping[str, Value]
     where: str
     groups: Mapping[str, str] | None = None
+    mask: str = ""
 
     def profile(self, vocabulary: Vocabulary) -> PatientProfile:
         """The values, checked against the vocabulary. Raises InputError."""

@@ -106,15 +106,16 @@ def require_other_files(
                 "on the other; a record has one patient, and a patient one side"
             )
     groups: dict[Any, list[int]] = {}
+    files = _files_of(folder, records)
     for row, record in enumerate(records):
-        if (path := _file_of(folder, record)) is not None:
+        if (path := files.get(record)) is not None:
             groups.setdefault(path.stat().st_size, []).append(row)
     for most in (BEGINNING, None):
         finer: dict[Any, list[int]] = {}
         for size, rows in groups.items():
             if len({sides[row] for row in rows}) > 1:
                 for row in rows:
-                    finer.setdefault((size, _digest(folder, records[row], most)), []).append(row)
+                    finer.setdefault((size, _digest(files[records[row]], most)), []).append(row)
         groups = finer
     alike = [
         (rows[0], row)
@@ -130,15 +131,24 @@ def require_other_files(
         )
 
 
-def _file_of(folder: Path, record: str) -> Path | None:
-    found = (folder / f"{record}{end}" for end in ENDS)
-    return next((path for path in found if path.is_file()), None)
+def _files_of(folder: Path, records: Iterable[str]) -> dict[str, Path]:
+    """The file that each record names, of those that name one. A folder is listed once, and not asked for each name."""
+    listed: dict[str, set[str]] = {}
+    found: dict[str, Path] = {}
+    for record in dict.fromkeys(records):
+        parent, _, name = record.rstrip("/").rpartition("/")
+        if parent not in listed:
+            place = folder / parent
+            listed[parent] = {path.name for path in place.iterdir()} if place.is_dir() else set()
+        for end in ENDS:
+            if f"{name}{end}" in listed[parent] and (path := folder / parent / f"{name}{end}").is_file():
+                found[record] = path
+                break
+    return found
 
 
-def _digest(folder: Path, record: str, most: int | None) -> bytes:
+def _digest(path: Path, most: int | None) -> bytes:
     """Of the first `most` bytes of a record's file, or of all."""
-    path = _file_of(folder, record)
-    assert path is not None
     state = blake2b(digest_size=16)
     with path.open("rb") as file:
         while block := file.read(BEGINNING):

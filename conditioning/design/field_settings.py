@@ -7,7 +7,7 @@ from ...core.config import parse
 from ...core.errors import InputError
 from ...core.fields import BREAST_CANCER, BY_NAME, Declaration, Vocabulary
 from ...core.registry import vocabulary
-from ...core.training.weights import available, read_card
+from ...core.training.weights import available, folders, named, read_card
 from ..distributions import (
     MAX_FACTOR,
     SETTINGS,
@@ -24,17 +24,22 @@ DRAWN_ELSEWHERE = ("age", "height", "weight", "diastolic", *CATEGORIES)
 
 
 def with_declarations(config: CohortConfig, where: str) -> CohortConfig:
-    """With what the weights in force declare of fields that the cohort names and nobody has declared."""
+    """With what the weights in force declare of fields that the cohort names and nobody has declared.
+
+    Weights that `--use` names go before others, and those of POLYCLINIC_WEIGHTS before those that ship.
+    """
     known = vocabulary().declare(config.declare, where)
-    named = dict.fromkeys([*config.conditions, *config.fields, *config.counts])
+    asked = dict.fromkeys([*config.conditions, *config.fields, *config.counts])
     found: dict[str, dict[str, Declaration]] = {}
-    if config.table is None and any(name not in known for name in named):
+    if config.table is None and any(name not in known for name in asked):
         found = {file: read_card(path).declared for file, path in available().items()}
     declare = dict(config.declare)
-    for name in named:
+    for name in asked:
         there = {
             file: declared[name] for file, declared in found.items() if name in declared and name not in known
         }
+        first = min((_rank(file) for file in there), default=0)
+        there = {file: declaration for file, declaration in there.items() if _rank(file) == first}
         if len({declaration.model_dump_json() for declaration in there.values()}) > 1:
             raise InputError(
                 f"{where}: {name}: the weights {' and '.join(there)} declare it differently; add it to declare"
@@ -42,6 +47,14 @@ def with_declarations(config: CohortConfig, where: str) -> CohortConfig:
         if there:
             declare[name] = next(iter(there.values()))
     return config.model_copy(update={"declare": declare})
+
+
+def _rank(name: str) -> int:
+    """How early weights in force are asked: those of `--use` first, then folder by folder."""
+    if name in named():
+        return 0
+    having = (i for i, folder in enumerate(folders(), 1) if (folder / f"{name}.safetensors").is_file())
+    return next(having, 1)
 
 
 def as_learnt(config: CohortConfig, known: Vocabulary) -> CohortConfig:
@@ -52,8 +65,9 @@ def as_learnt(config: CohortConfig, known: Vocabulary) -> CohortConfig:
     wanted = [name for name in config.counts if name not in {*config.fields, *config.conditions}]
     if config.table is not None or not wanted:
         return config
-    for path in available().values():
-        card = read_card(path)
+    there = available()
+    for file in sorted(there, key=_rank):
+        card = read_card(there[file])
         if wanted[0] not in card.distributions:
             continue
         fields, declare = dict(config.fields), dict(config.declare)

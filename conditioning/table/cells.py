@@ -11,7 +11,7 @@ from ...core.errors import InputError, listed
 from ...core.fields import class_of
 from ...core.profile import Value
 from ...core.remarks import remark
-from ...core.types import FloatArray, IntArray
+from ...core.types import AnyArray, FloatArray, IntArray
 from ..dataset.rows import attempt
 from .domain import OTHER, Column, ColumnConfig
 
@@ -42,6 +42,29 @@ def encode(
         return codes
 
     return np.array(attempt(coded, columns), dtype=np.int64).reshape(len(columns), len(table)).T.copy()
+
+
+def values(
+    table: pd.DataFrame,
+    columns: Sequence[Column],
+    codes: IntArray,
+    fields: Mapping[str, FieldMap],
+    extra: Mapping[str, ColumnConfig],
+    where: str,
+) -> dict[str, AnyArray]:
+    """A raw table's rows by column as a model draws them: words, booleans, numbers within the bins; None if missing."""
+    found: dict[str, AnyArray] = {}
+    for k, column in enumerate(columns):
+        if column.kind != "number":
+            found[column.name] = column.decode(codes[:, k], np.zeros(len(codes)))
+            continue
+        mapping, config = fields.get(column.name), extra.get(column.name, ColumnConfig())
+        places, cells = distinct(table, column.name, mapping, config, where)
+        numbers = [None if cell is None else number_of(cell, mapping, where) for cell in cells]
+        low, high = column.edges[0], column.edges[-1]
+        inside = [None if x is None else min(max(x, low), high) for x in numbers]
+        found[column.name] = np.array(inside, dtype=object)[places]
+    return found
 
 
 def _tell_outside(numbers: FloatArray, column: Column, where: str) -> None:

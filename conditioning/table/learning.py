@@ -19,11 +19,12 @@ from ...core.types import IntArray
 from ..dataset.dataset import vocabulary_of
 from ..dataset.profile_tables import read_patients
 from ..dataset.rows import attempt, require_fields
-from .cells import encode, source_of
+from .cells import encode, source_of, values
 from .constraints import Constraint, possible_levels
 from .coupling import couplings
 from .domain import Charged, Column, ColumnConfig, columns_of
 from .mechanism import ROUNDS, learn, mechanisms, rounds_for, shares
+from .moments import measure_moments
 from .private_domain import SHARE, charged_columns, failures, learn_domains, unlearnt
 from .shape import curves
 from .table_model import POPULATION, TableModel
@@ -35,19 +36,22 @@ if TYPE_CHECKING:
     from ...core.training.fit import Fit
     from ...core.training.weights import Weights
 
+DRAWN = 20_000  # rows of the model, by which features are scaled
 ENOUGH = 20.0  # patients for each standard deviation of noise on a column's counts
 
 
 class TableOptions(Settings):
     """`options` of a dataset.yaml for a table of patients: other columns, bins of profile fields, and constraints.
 
-    A constraint is `COLUMN > COLUMN` or `COLUMN > NUMBER` (or <, >=, <=). Those of configs/fields.yaml hold by
+    `inference` is the share of the budget that goes to the moments which intervals rest on (moments.py). A constraint
+    is `COLUMN > COLUMN` or `COLUMN > NUMBER` (or <, >=, <=). Those of configs/fields.yaml hold by
     themselves between the fields that a table has.
     """
 
     modality: str = POPULATION
     columns: dict[str, ColumnConfig] = Setting(default_factory=dict)
     constraints: list[str] = Setting(default_factory=list)
+    inference: float | None = Setting(default=None, gt=0, lt=1)
 
 
 def learn_table(config: DatasetConfig, root: Path, fit: "Fit") -> "Weights":
@@ -73,7 +77,7 @@ def learn_table(config: DatasetConfig, root: Path, fit: "Fit") -> "Weights":
     sources = [
         source_of(c.name, config.fields.get(c.name), domains.get(c.name, ColumnConfig())) for c in columns
     ]
-    table, rows = read_patients(config, root, sources)
+    table, read = read_patients(config, root, sources)
     _name_unused(
         table, {*sources, config.patient_id, config.split, config.record, *config.groups.values()}, where
     )
@@ -86,7 +90,7 @@ def learn_table(config: DatasetConfig, root: Path, fit: "Fit") -> "Weights":
     noise = [0.0] * (1 + len(mechanisms()))
     if fit.budget is not None:
         fit.budget.check(patients)
-        plans = _plans(fit.budget, patients, len(columns), charged, sum(failure.values()))
+        plans = _plans(fit.budget, patients, len(columns), charged, sum(failure.values()), options.inference)
         noise = [0.0] * (not charged) + [plan.noise_multiplier for plan in plans.values()]
         if patients < ENOUGH * noise[1] * len(columns) ** 0.5:
             raise InputError(
@@ -101,10 +105,15 @@ def learn_table(config: DatasetConfig, root: Path, fit: "Fit") -> "Weights":
         domains |= learn_domains(table, charged, config.fields, noise[0], failure, entropy, name)
         columns = columns_of(config.fields, domains, where, known)
         codes = encode(table, columns, config.fields, domains, name)
+    on_moments = noise.pop() if options.inference is not None and fit.budget is not None else 0.0
     model = _modelled(columns, codes, noise[1:], entropy, constraints, where)
+    if options.inference is not None:
+        drawn = model.values(model.given(), entropy.random((DRAWN, len(columns))))
+        real = values(table, columns, codes, config.fields, domains, name)
+        model = model.with_moments(measure_moments(columns, real, drawn, on_moments, entropy))
     end_run(fit.folder)
     used = DataUsed(
-        name=name, licence=config.licence, citation=config.citation, rows=rows, patients=patients,
+        name=name, licence=config.licence, citation=config.citation, rows=read, patients=patients,
         split=config.train if config.split else "all", privacy=str(said["privacy"]),
     )  # fmt: skip
     card = Card(
@@ -193,18 +202,26 @@ def _declaration(known: Vocabulary, column: Column) -> Declaration:
 
 
 def _plans(
-    budget: "Budget", patients: int, columns: int, charged: Collection[str], failure: float
+    budget: "Budget",
+    patients: int,
+    columns: int,
+    charged: Collection[str],
+    failure: float,
+    inference: float | None = None,
 ) -> dict[str, "PrivacyPlan"]:
-    """The mechanisms by purpose: the domains', if any are charged, and those of mechanisms()."""
+    """The mechanisms by purpose: the domains', if any are charged, those of mechanisms(), and those of inference."""
     from ...core.dp.budget import PrivacyPlan, noise_for
 
     domains = SHARE if charged else 0.0
     parts = {f"domains of {', '.join(charged)}": domains} if charged else {}
     without = replace(budget, delta=budget.delta - failure)
     rounds = rounds_for(patients, columns, noise_for(without, [1.0])[0])
-    parts |= {
-        what: (1 - domains) * share for what, share in zip(mechanisms(rounds), shares(rounds), strict=True)
-    }
+    left = 1 - domains
+    if inference is not None:
+        left *= 1 - inference
+    parts |= {what: left * share for what, share in zip(mechanisms(rounds), shares(rounds), strict=True)}
+    if inference is not None:
+        parts["moments of all pairs"] = (1 - domains) * inference
     noise = noise_for(without, list(parts.values()))
     plans = {
         f"{POPULATION}: {what}": PrivacyPlan.once(patients, multiplier, budget.delta, what)

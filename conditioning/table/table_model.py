@@ -17,6 +17,7 @@ from .coupling import Coupling, Ranks
 from .domain import Column, span
 from .junction_tree import Columns
 from .mechanism import GraphicalModel, LevelMerge
+from .moments import Moments
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +90,8 @@ def _invert(cumulative: FloatArray, u: FloatArray) -> tuple[IntArray, FloatArray
 class TableModel:
     """Columns, and their joint distribution as a product of factors over a junction tree.
 
-    `couplings` let ranks within bins go together; `constraints` are obeyed by every row.
+    `couplings` let ranks within bins go together; `constraints` are obeyed by every row; `moments`, where they were
+    measured, are what intervals rest on (posterior.py).
     """
 
     def __init__(
@@ -99,7 +101,9 @@ class TableModel:
         declared: Mapping[str, Declaration] = MappingProxyType({}),
         couplings: Sequence[Coupling] = (),
         constraints: Sequence[Constraint] = (),
+        moments: Moments | None = None,
     ) -> None:
+        self.moments = moments
         self.columns, self.declared = tuple(columns), declared
         self.couplings, self.constraints = tuple(couplings), tuple(constraints)
         self._by_name = {column.name: column for column in self.columns}
@@ -110,6 +114,12 @@ class TableModel:
         joint = self.tree.marginals(conditionals)
         self._alone = self.tree.one_way(joint)
         self._ranks, self._groups = self._ranked()
+
+    def with_moments(self, moments: Moments) -> "TableModel":
+        """The same model, beside which its noisy moments are kept."""
+        return TableModel(
+            self.columns, self.graphical, self.declared, self.couplings, self.constraints, moments
+        )
 
     @property
     def order(self) -> list[int]:
@@ -246,6 +256,9 @@ class TableModel:
             "couplings": [[one.column, one.parent, one.correlation] for one in self.couplings],
             "constraints": [str(one) for one in self.constraints],
         }
+        if self.moments is not None:
+            model["moments"] = self.moments.described()
+            tensors["moments.products"] = torch.from_numpy(self.moments.products)
         return Weights(tensors, card.model_copy(update={"model": model}))
 
     @classmethod
@@ -288,9 +301,13 @@ class TableModel:
                 if name.startswith("factor.")
             }
             _require_shapes(columns, merges, factors)
+            said = card.model.get("moments")
+            moments = said and Moments.read(said, len(columns), tensors["moments.products"])
         except (SafetensorError, LookupError, TypeError, ValueError) as error:
             raise InputError(f"{path}: damaged table model: {first_line(error)}") from None
-        return cls(columns, GraphicalModel(merges, factors), card.declared, couplings, constraints)
+        return cls(
+            columns, GraphicalModel(merges, factors), card.declared, couplings, constraints, moments or None
+        )
 
 
 def _require_shapes(

@@ -51,9 +51,13 @@ class Genotypes(RuleBased):
                 f"expected one of: {', '.join(sorted(known))}"
             )
 
+    def require_packages(self) -> None:
+        """bgzip and tabix are pysam's; see core.capabilities.NeedsPackages."""
+        check_writer()
+
     def generator(self, columns: Sequence[str]) -> GenotypeRules:
         """The rules; the code's columns are not used. Raises InputError where the files could not be written."""
-        check_writer()
+        self.require_packages()
         return GenotypeRules()
 
     def export(

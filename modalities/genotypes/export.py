@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...core.errors import InputError
+from ...core.extras import need
 from ...core.modality import Record
 from ...core.profile import PatientProfile
 from ...core.types import AnyArray
@@ -25,11 +24,8 @@ LENGTHS = (  # of the chromosomes of GRCh38, in the order of CHROMOSOMES
 
 
 def check_writer() -> None:
-    """Raise InputError where pysam, which writes bgzip and tabix, is not installed."""
-    if find_spec("pysam") is None:
-        raise InputError(
-            "genotypes: pysam, which writes bgzip and tabix, is not installed; pip install 'polyclinic[genotypes]'"
-        )
+    """Raise InputError where pysam is not installed."""
+    need("writing genotypes (bgzip, tabix)", "pysam")
 
 
 class Vcf:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from ...core.types import AnyArray, FloatArray
 
@@ -66,12 +65,14 @@ def odds_ratio(calls: AnyArray, affected: AnyArray, level: float = 0.95) -> Odds
 
     The interval is exact and conditional; it is Woolf's where every cell has MANY.
     """
+    from scipy.stats.contingency import odds_ratio as of_table
+
     sick, well = calls[affected], calls[~affected]
     table = [[int((side == allele).sum()) for allele in (1, 0)] for side in (sick, well)]
     if min(map(min, table)) == 0:
         return OddsRatio(math.nan, 0.0, math.inf)
     kind = "sample" if min(map(min, table)) >= MANY else "conditional"
-    found = stats.contingency.odds_ratio(table, kind=kind)
+    found = of_table(table, kind=kind)
     bounds = found.confidence_interval(level)
     return OddsRatio(float(found.statistic), float(bounds.low), float(bounds.high))
 

@@ -1,9 +1,9 @@
 """Joins pieces into a cohort's omics: an AnnData store an assay (zarr v3 or h5ad), or one MuData of all assays."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,10 +23,12 @@ from .annotation import (
 )
 from .classes import PAM50
 from .pieces import COUNTS, VALUES, AssayPieces, gather, write
-from .store import consolidate, create, name_dimensions, write_parts, write_rows
+from .store import Held, create, write_parts, write_rows
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from .store import Columns
 
 MUDATA = "mudata.zarr"
 
@@ -72,33 +74,42 @@ def assemble(
     obs = ontology.with_terms(obs, ontology.patient_terms(obs, is_of_breast(about)))
     place = folder / "omics"
     place.mkdir(parents=True, exist_ok=True)
+    columns: Columns = {}
     if form == "mudata":
-        with _new(place / MUDATA) as root:
-            _write_mudata(root, obs, assays, about)
+        with _new(place / MUDATA, columns) as store:
+            _write_mudata(store, obs, assays, about)
     else:
         for name, assay in assays.items():
-            with _new(place / f"{name}.{form}") as root:
-                _write_anndata(root, name, obs.iloc[assay.rows], assay, about)
+            with _new(place / f"{name}.{form}", columns) as store:
+                _write_anndata(store.root, store, name, obs.iloc[assay.rows], assay, about)
     return sorted(path for path in place.rglob("*") if path.is_file())
 
 
-@contextmanager
-def _new(store: Path) -> Iterator[Any]:
-    """The root group of a new store, zarr or HDF5 by its name."""
-    import h5py
-    import zarr
+class _Store(NamedTuple):
+    """A new store's root group, what to call after each range of rows, and what writes obs, if not anndata alone."""
 
+    root: Any
+    spill: Callable[[], None]
+    write_obs: Callable[[Any, "pd.DataFrame"], None] | None
+
+
+@contextmanager
+def _new(store: Path, columns: "Columns") -> Iterator[_Store]:
+    """A new store, zarr or HDF5 by its name. `columns` are those of the cohort's other stores."""
     if store.suffix == ".zarr":
-        yield zarr.open_group(store, mode="w", zarr_format=3)
-        name_dimensions(store)
-        consolidate(store)
+        held = Held(store, columns)
+        yield _Store(held.root, held.spill, held.write_obs)
+        held.finish()
     else:
+        import h5py
+
         with h5py.File(store, "w") as file:
-            yield file
+            yield _Store(file, lambda: None, None)
 
 
 def _write_anndata(
     group: Any,
+    store: _Store,
     name: str,
     obs: "pd.DataFrame",
     assay: AssayPieces,
@@ -111,12 +122,14 @@ def _write_anndata(
     var = _var(assay, provenance, prefix)
     uns = uns_of(name, provenance, assay.counted)
     shifts = log1p.is_shifted(name, kinds)
-    layout = create(group, obs, var, uns, {COUNTS: "int32"} if assay.counted else {})
+    layers = {COUNTS: "int32"} if assay.counted else {}
+    layout = create(group, obs, var, uns, layers, store.write_obs)
     group.attrs.update({"synthetic": True, "statement": SYNTHETIC, "assay": name})
     for column, layer in ((VALUES, None), *(((COUNTS, COUNTS),) if assay.counted else ())):
         blocks = assay.blocks(column, layout.shard[0])
         for rows, block in zip(layout.ranges(), blocks, strict=True):
             write_rows(group, rows.start, log1p.shifted(block) if shifts and layer is None else block, layer)
+            store.spill()
 
 
 def _var(assay: AssayPieces, provenance: Mapping[str, Any], prefix: str = "") -> "pd.DataFrame":
@@ -124,7 +137,10 @@ def _var(assay: AssayPieces, provenance: Mapping[str, Any], prefix: str = "") ->
 
 
 def _write_mudata(
-    root: Any, obs: "pd.DataFrame", assays: Mapping[str, AssayPieces], provenance: Mapping[str, Any]
+    store: _Store,
+    obs: "pd.DataFrame",
+    assays: Mapping[str, AssayPieces],
+    provenance: Mapping[str, Any],
 ) -> None:
     """mudata's on-disk format 0.1.0: an AnnData an assay below mod/, and maps from all patients and features to them.
 
@@ -133,13 +149,14 @@ def _write_mudata(
     """
     import pandas as pd
 
+    root = store.root
     root.attrs.update({"encoding-type": "MuData", "encoding-version": "0.1.0", "axis": 0})
     root.attrs.update({"encoder": "Polyclinic", "synthetic": True, "statement": SYNTHETIC})
     mod = root.create_group("mod")
     mod.attrs["mod-order"] = list(assays)
     for name, assay in assays.items():
         _write_anndata(
-            mod.create_group(name), name, obs.iloc[assay.rows], assay, provenance, prefix=f"{name}:"
+            mod.create_group(name), store, name, obs.iloc[assay.rows], assay, provenance, prefix=f"{name}:"
         )
     names = [key for name, assay in assays.items() for key in _var(assay, provenance, f"{name}:").index]
     sizes = [len(assay.var) for assay in assays.values()]

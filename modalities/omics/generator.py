@@ -14,11 +14,11 @@ from ...core.training.weights import Weights, restore
 from ...core.types import Float32Array, IntArray
 from .classes import Classes
 from .data import MARKERS
+from .decoder import Decoder
 from .latent_prior import LatentPrior
 from .marginals import Marginals
 from .survival import Survival
 from .tumours import Layout
-from .vae import Decoder
 
 BLOCK = 32  # rows of a matrix product: always as many, so that a row's bits do not depend on its companions
 Scores = Float32Array
@@ -44,7 +44,8 @@ class Sampler:
         self.decoder = Decoder(self.layout.features, len(self.columns), shape["latent"], shape["width"])
         restore(self.decoder, weights, "decoder.")
         self.prior = LatentPrior.restored(weights)
-        self.factors = weights.tensors["factors"].float()
+        self.device = next(self.decoder.parameters()).device
+        self.factors = weights.tensors["factors"].float().to(self.device)
         self.spread = weights.tensors["spread"].float().numpy()
         hazards = weights.arrays("survival")
         self.survival = Survival(**hazards) if hazards else None
@@ -74,8 +75,9 @@ class Sampler:
             known = code[i, self.masks] > 0
             latent[i] = self.prior.draw(int(kind), code[i, self.linear].astype(np.float64), known, rng)
         first = latent.shape[1] - self.factors.shape[1]
-        decoded, factors = torch.from_numpy(latent).tensor_split([first], dim=1)
-        mean = (self.decoder(decoded, torch.from_numpy(condition)) + factors @ self.factors.T).numpy()
+        given, drawn = (torch.from_numpy(part).to(self.device) for part in (condition, latent))
+        decoded, factors = drawn.tensor_split([first], dim=1)
+        mean = (self.decoder(decoded, given) + factors @ self.factors.T).cpu().numpy()
         out = {}
         for name, place in self.layout.slices().items():
             if not assays or name in assays:

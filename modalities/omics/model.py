@@ -64,7 +64,11 @@ class Config(Settings):
 
 def train(data: Sequence[TrainingSet], conditioner: Conditioner, config: Config, how: Fit) -> Weights:
     """Weights from all rows of the sets. Raises InputError: too few patients, or what read_tumours refuses."""
-    tumours = read_tumours(data, conditioner, config.assays, config.steer)
+    return learn_from(read_tumours(data, conditioner, config.assays, config.steer), data, config, how)
+
+
+def learn_from(tumours: Tumours, data: Sequence[TrainingSet], config: Config, how: Fit) -> Weights:
+    """Weights of tumours that were read; the card names the sets. Raises InputError for too few patients."""
     if len(tumours.patients) < LEAST_PATIENTS:
         raise InputError(
             f"omics: {len(tumours.patients)} patients are too few to learn from; {LEAST_PATIENTS} patients would do"

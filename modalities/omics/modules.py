@@ -43,7 +43,7 @@ MODULES: Mapping[str, Mapping[str, str]] = {
 MEMBER = {"rna": 0.6, "mirna": 0.3, "meth": -0.3}
 KNOWN = frozenset(gene for group in (*PAM50.values(), *RNA.values()) for gene in group.split())
 LEAST = 3  # features of a module that the data must have
-COARSE = ("luminal", "HER2", "basal", "growth")
+COARSE = ("luminal", "HER2", "basal", "growth", "normal")
 
 
 def members(assay: str, symbols: Sequence[str], detail: bool) -> dict[str, list[int]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...core.cohort.patients_table import columns
+from ...core.cohort.patients_table import array, columns
 from ...core.modality import Record
 from ...core.paths import file_name
 from ...core.profile import PatientProfile
@@ -82,12 +82,10 @@ def write(records: Sequence[Record], profiles: Sequence[PatientProfile], folder:
 
 
 def _with_outcomes(table: "pa.Table", records: Sequence[Record]) -> "pa.Table":
-    import pyarrow as pa
-
     for name, kind in OUTCOMES.items():
         values = [record.facts.get(name) for record in records]
         if any(value is not None for value in values):
-            table = table.append_column(name, pa.array(values, pa.type_for_alias(kind)))
+            table = table.append_column(name, array(values, kind))
     return table
 
 
@@ -139,16 +137,19 @@ def _table(assay: str, rows: Sequence[int], records: Sequence[Record]) -> "pa.Ta
     if counted:
         matrices[COUNTS] = (f"{assay}_counts", np.int32)
     made: dict[str, Any] = {}
-    for column, (array, dtype) in matrices.items():
-        matrix = np.stack([r.arrays[array] for r in records]).astype(dtype, copy=False)
-        made[column] = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), len(names))
+    for column, (name, dtype) in matrices.items():
+        matrix = np.stack([r.arrays[name] for r in records]).astype(dtype, copy=False)
+        kind = pa.from_numpy_dtype(matrix.dtype)
+        values = pa.Array.from_buffers(kind, matrix.size, [None, pa.py_buffer(np.ascontiguousarray(matrix))])
+        made[column] = pa.FixedSizeListArray.from_arrays(values, len(names))
     return pa.table(made).replace_schema_metadata({"about": json.dumps(about), "rows": json.dumps(rows)})
 
 
 def _save(path: Path, table: "pa.Table") -> Path:
-    from pyarrow import feather
+    import pyarrow as pa
 
-    feather.write_feather(table, path, compression="uncompressed")
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
     return path
 
 

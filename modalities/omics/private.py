@@ -3,7 +3,8 @@
 Each is one sum over patients of a clipped vector, plus noise: feature means; feature spreads and shares not
 detected; second moments of class and scores; products of every feature with the scores. The scores of breast cancers
 are those of public gene modules; the scores of other samples are random projections, their class and covariates.
-All else is post-processing. The second moments are those of Dwork et al. 2014 (Analyze Gauss).
+All else is post-processing: what the releases say of a feature is pooled with its public group (gene_groups.py). The
+second moments are those of Dwork et al. 2014 (Analyze Gauss).
 """
 
 from collections.abc import Sequence
@@ -15,19 +16,20 @@ from ...core.condition import field_of
 from ...core.dp.budget import Budget, noise_for
 from ...core.types import BoolArray, FloatArray
 from .modules import MEMBER, members
+from .pooling import by_groups, pooled, shrunk_together
 from .scales import Public
 from .tumours import Layout, Tumours
 
 # What is released, and each part's share of the budget, fixed beforehand. The products hold most numbers, and a
-# large budget goes to them; under a small one they drown anyway, and what names the subtype comes first.
+# large budget goes to them; under a small one groups of features still rise above the noise.
 RELEASES = (
     "feature means",
     "feature spreads and shares not detected",
     "second moments of class and scores",
     "products of features and scores",
 )
-DETAILED = (0.17, 0.03, 0.15, 0.65)
-COARSE = (0.45, 0.02, 0.25, 0.28)
+DETAILED = (0.12, 0.03, 0.15, 0.70)
+COARSE = (0.18, 0.02, 0.25, 0.55)
 PROJECTED = (0.10, 0.03, 0.40, 0.47)  # of data without public modules, whose scores are many
 SURVIVAL = "deaths and follow-up by age, stage and subtype"  # a fifth release, of data that have survival
 SURVIVAL_SHARE = 0.05  # relative to the others' 1
@@ -40,7 +42,10 @@ USUAL_ZEROS = 0.06  # share of features not detected
 # Scores are cut at length 1. Where noise is large a gain pays, and patients far from the rest are cut for it.
 SCORE_GAIN = {True: 1.0, False: 1.6}  # by detail
 EMPHASIS = 0.75  # power of a factor's variance: 0.5 leaves the scores as they are, 1 sharpens them
-FACTOR_GAIN = 1.3  # of the factors in the products, which are cut there, too
+FACTOR_GAIN = {True: 1.5, False: 2.0}  # of the factors in the products, which are cut there, too; by detail
+PROJECTED_GAIN = 1.3  # the same, of data without public modules
+FACTORS = {True: 9, False: 2}  # that the products show, by detail: two axes hold most of the correlations
+REACH = {True: 2.0, False: 3.0}  # spreads beyond which a value counts as no more, by detail
 LEAST_EMPHASIS = 0.05  # factors with less are left to what the literature expects
 LEAST_SPREAD = 0.4  # of a feature, in usual spreads
 LEAST_RESIDUE = 0.15  # variance that no module explains
@@ -130,7 +135,8 @@ def learn(data: Tumours, noise: Mechanisms) -> Moments:
     spread, undetected = feature_spreads(
         values, present, data.layout, public, location, error, patients, noise
     )
-    standard = np.where(present, np.clip((values - location) / spread, -3, 3), 0.0)
+    reach = REACH[noise.detail]
+    standard = np.where(present, np.clip((values - location) / spread, -reach, reach), 0.0)
     modules = modules_of(data, noise.detail)
     if modules:
         scores = module_scores(standard, data, noise.detail)
@@ -216,8 +222,8 @@ def feature_means(
         if count < len(values) - 3 * deviation / (COUNT_WEIGHT * usual):
             patients[place] = max(count, 0.1 * len(values))
     found, error = (x / patients / public.weight for x in (total[: len(rows[0])], deviation))
-    for place in places:
-        found[place] = shrunk(found[place], error[place], float(np.median(found[place])))
+    for name, place in layout.slices().items():
+        found[place] = pooled(found[place], error[place], public.groups.get(name))
     left = error * public.between / np.hypot(error, public.between)
     return public.middle + public.unit * found, left, patients
 
@@ -235,8 +241,8 @@ def feature_spreads(
     total, deviation = noise.sum(rows, norm, 1)
     wide, share = np.split(total, 2) / patients
     wide, fault = wide / public.weight + MEAN_DEVIATION, deviation / patients
-    for place in layout.slices().values():
-        wide[place] = shrunk(wide[place], fault[place] / public.weight[place], float(np.median(wide[place])))
+    for name, place in layout.slices().items():
+        wide[place] = pooled(wide[place], fault[place] / public.weight[place], public.groups.get(name))
     spread = np.sqrt(np.maximum((wide / MEAN_DEVIATION) ** 2 - error**2, LEAST_SPREAD**2))
     return public.unit * spread, np.where(share > 3 * fault, np.clip(share, 0, 0.95), 0.0)
 
@@ -342,23 +348,30 @@ def _loadings(
     error: FloatArray, patients: FloatArray, noise: Mechanisms,
 ) -> tuple[FloatArray, FloatArray]:  # fmt: skip
     """Loadings (feature, factor), and a second look at each feature's mean, in spreads from the first."""
-    norm = float(np.sqrt((public.weight**2 * (1 + 0.5 * error**2)).sum()))
-    features = clipped(standard * public.weight, norm)
+    norm = float(np.sqrt((public.paired**2 * (1 + 0.5 * error**2)).sum()))
+    features = clipped(standard * public.paired, norm)
     shown = np.flatnonzero(emphasis > LEAST_EMPHASIS)
-    gains = FACTOR_GAIN * emphasis[shown]
+    gains = PROJECTED_GAIN * emphasis[shown]
+    if public.groups:
+        shown = np.argsort(-emphasis)[: FACTORS[noise.detail]]
+        gains = FACTOR_GAIN[noise.detail] * emphasis[shown] / np.linalg.norm(emphasis[shown])
     weighted = np.concatenate(
         [np.full((len(factors), 1), MEAN_WEIGHT), clipped(factors[:, shown] * gains, 1.0)], axis=1
     )
     products = (features[:, :, None] * weighted[:, None, :]).reshape(len(features), -1)
     total, deviation = noise.sum(products, norm * float(np.sqrt(1 + MEAN_WEIGHT**2)), 3)
-    found = total.reshape(len(patients), -1) / (patients * public.weight)[:, None]
-    fault = deviation / patients / public.weight
+    found = total.reshape(len(patients), -1) / (patients * public.paired)[:, None]
+    fault = deviation / patients / public.paired
     shift = found[:, 0] / MEAN_WEIGHT * error**2 / (error**2 + (fault / MEAN_WEIGHT) ** 2)
     scale = gains * _kept(gains)
     loadings = prior.copy()
-    for place in layout.slices().values():
-        rest = found[place, 1:] / scale - prior[place][:, shown]
-        loadings[place, shown] += shrunk_together(rest, fault[place, None] / scale)
+    for name, place in layout.slices().items():
+        rest, doubt = found[place, 1:] / scale - prior[place][:, shown], fault[place, None] / scale
+        common = np.zeros_like(rest)
+        if name in public.groups:
+            both = zip(rest.T, doubt.T, strict=True)
+            common = np.stack([by_groups(own, wrong, public.groups[name]) for own, wrong in both], axis=1)
+        loadings[place.start : place.stop, shown] += common + shrunk_together(rest - common, doubt)
     return loadings, shift
 
 
@@ -366,20 +379,3 @@ def _kept(gains: FloatArray) -> FloatArray:
     """(factor,) of the covariance with a normal factor, what is left when gains * factors are cut at length 1."""
     normal = np.random.default_rng(0).standard_normal((20_000, len(gains)))
     return np.asarray((clipped(normal * gains, 1.0) * normal).mean(0) / gains)
-
-
-def shrunk(noisy: FloatArray, error: FloatArray, centre: float = 0.0) -> FloatArray:
-    """Empirical Bayes: moved towards the centre, as far as noise of that standard deviation explains the spread."""
-    wide = max(0.0, float(np.average((noisy - centre) ** 2 - error**2, weights=1 / error**2)))
-    return np.asarray(centre + (noisy - centre) * wide / (wide + error**2))
-
-
-def shrunk_together(noisy: FloatArray, error: FloatArray) -> FloatArray:
-    """(feature, factor) numbers towards 0: the covariance of the loadings separates signal from noise."""
-    precision = 1 / np.square(error).mean(1)
-    precision /= precision.sum()
-    square = (noisy * precision[:, None]).T @ noisy - np.diag(precision @ np.square(error))
-    values, vectors = np.linalg.eigh(square)
-    signal = (vectors * np.maximum(values, 1e-6)) @ vectors.T
-    both = signal + np.square(error)[:, :, None] * np.eye(len(signal))
-    return np.asarray(np.linalg.solve(both, noisy[:, :, None])[:, :, 0] @ signal)

@@ -1,8 +1,9 @@
 """One assay on disk in AnnData's layout, in zarr v3 or HDF5: made empty, then filled by ranges of rows."""
 
 import json
+import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,17 @@ from ...core.types import AnyArray
 
 if TYPE_CHECKING:
     import pandas as pd
+    from zarr.core.buffer import Buffer
+
+    Columns = dict[
+        Any, tuple[pd.Series[Any], dict[str, Buffer]]
+    ]  # name -> values, and the files below its own
 
 CHUNK = (256, 2048)  # patients, features: what one read decodes
 SHARD_BYTES = 16_000_000  # before compression: what a writer holds, and one file's contents
 SHARDS = 1024  # of a matrix at most: larger matrices get larger shards
+METADATA = "zarr.json"
+OBS = "obs"
 EMPTY = ("obsm", "obsp", "varm", "varp")
 DENSE: dict[str, Any] = {"encoding-type": "array", "encoding-version": "0.2.0"}
 
@@ -50,14 +58,20 @@ def create(
     var: "pd.DataFrame",
     uns: Mapping[str, Any],
     layers: Mapping[str, str] | None = None,
+    write_obs: Callable[[Any, "pd.DataFrame"], None] | None = None,
 ) -> Layout:
     """All of an AnnData but the values of X (float32) and of `layers` (name: dtype), which write_rows adds.
 
-    group: an empty zarr (format 3) or HDF5 group. Layout: anndata's on-disk format 0.1.0.
+    group: an empty zarr (format 3) or HDF5 group. Layout: anndata's on-disk format 0.1.0. `write_obs` is
+    Held.write_obs of the store where it may be used.
     """
     layout = Layout.of(len(obs), len(var))
     group.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
-    write_parts(group, {"obs": obs, "var": var, "uns": dict(uns), "layers": {}, **{k: {} for k in EMPTY}})
+    if write_obs is None:
+        write_parts(group, {OBS: obs})
+    else:
+        write_obs(group, obs)
+    write_parts(group, {"var": var, "uns": dict(uns), "layers": {}, **{k: {} for k in EMPTY}})
     # a lost shard must not read as zeros, which mean "not detected"
     _matrix(group, "X", layout, "float32", np.nan)
     for name, dtype in (layers or {}).items():
@@ -84,30 +98,79 @@ def write_parts(group: Any, parts: Mapping[str, Any]) -> None:
             write_elem(group, name, part)
 
 
-def name_dimensions(store: Path) -> None:
-    """Name the dimension of every column of obs and var, as xarray wants it; X and the layers have theirs.
+class Held:
+    """A new zarr store whose small files are held in memory until all are there.
 
-    anndata leaves them nameless, and zarr fixes an array's metadata when it is made; so the file is changed.
+    An assay's metadata is read and written hundreds of times, which takes twice the processor time on disk.
     """
-    for axis in ("obs", "var"):
-        for path in sorted(store.glob(f"**/{axis}/**/zarr.json")):
-            about = json.loads(path.read_text(encoding="utf-8"))
+
+    def __init__(self, folder: Path, columns: "Columns | None" = None) -> None:
+        import zarr
+        from zarr.storage import MemoryStore
+
+        shutil.rmtree(
+            folder, ignore_errors=True
+        )  # zarr writes no chunk of fill values: an older one would stay
+        self.folder, self.files = folder, dict[str, "Buffer"]()
+        self.store = MemoryStore(self.files)
+        self.root: zarr.Group = zarr.open_group(self.store, mode="w", zarr_format=3)
+        self.columns: Columns = {} if columns is None else columns
+
+    def write_obs(self, group: Any, obs: "pd.DataFrame") -> None:
+        """The table of patients of an assay; columns that another assay has written are copied as files.
+
+        A column takes ten calls of zarr, and assays of the same patients share all columns but two.
+        """
+        known = {name: own[1] for name in obs if (own := self.columns.get(name)) and own[0].equals(obs[name])}
+        write_parts(group, {OBS: obs.drop(columns=list(known))})
+        group[OBS].attrs["column-order"] = list(obs.columns)
+        home = f"{group.path}/{OBS}/".lstrip("/")
+        for name in obs:
+            place = f"{home}{name}/"
+            if name in known:
+                self.files |= {f"{place}{file}": content for file, content in known[name].items()}
+            else:
+                files = {f.removeprefix(place): c for f, c in self.files.items() if f.startswith(place)}
+                self.columns[name] = obs[name], files
+
+    def spill(self, metadata: bool = False) -> None:
+        """Write what was filled to disk and forget it; `metadata`, which is read again till the end, too."""
+        for name in [n for n in self.files if metadata or not n.endswith(METADATA)]:
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(self.files.pop(name).to_bytes())
+
+    def finish(self) -> None:
+        """Name the dimensions, copy all metadata into the root's, and write what is left."""
+        self._name_dimensions()
+        self._consolidate()
+        self.spill(metadata=True)
+
+    def _name_dimensions(self) -> None:
+        """Name the dimension of every column of obs and var, as xarray wants it; X and the layers have theirs.
+
+        anndata leaves them nameless, and zarr fixes an array's metadata when it is made; so the file is changed.
+        """
+        for name, content in list(self.files.items()):
+            *place, last = name.split("/")
+            if last != METADATA or not (axis := next((a for a in ("var", "obs") if a in place[:-1]), None)):
+                continue
+            about = json.loads(content.to_bytes())
             if about["node_type"] == "array" and len(about["shape"]) == 1:
-                words = path.parent.name == "categories"
-                about["dimension_names"] = [f"{path.parent.parent.name}_category" if words else axis]
-                path.write_text(json.dumps(about, indent=2), encoding="utf-8")
+                words = place[-1] == "categories"
+                about["dimension_names"] = [f"{place[-2]}_category" if words else axis]
+                self.files[name] = type(content).from_bytes(json.dumps(about, indent=2).encode())
 
+    def _consolidate(self) -> None:
+        """Copy the metadata of all arrays into the root's, so that a store is opened by one read.
 
-def consolidate(store: Path) -> None:
-    """Copy the metadata of all arrays into the root's, so that a store is opened by one read; done last.
+        zarr 3.1.6 shows no array that is added afterwards.
+        """
+        import zarr
 
-    zarr 3.1.6 shows no array that is added afterwards.
-    """
-    import zarr
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
-        zarr.consolidate_metadata(store, zarr_format=3)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+            zarr.consolidate_metadata(self.store, zarr_format=3)
 
 
 def _matrix(group: Any, name: str, layout: Layout, dtype: str, fill: float) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ...core.condition import FieldDropout
 from ...core.config import Settings
+from .decoder import Decoder
 
 
 class Network(Settings):
@@ -31,25 +32,6 @@ class Training(Settings):
     learning_rate: float = 1e-3
     kl: float = 0.3
     hide: float = 0.1
-
-
-class Decoder(nn.Module):
-    """(row, latent) and (row, column) condition to (row, feature) scores: a line, after a bend of width > 0."""
-
-    def __init__(self, features: int, columns: int, latent: int, width: int) -> None:
-        super().__init__()
-        self.bend = (
-            nn.Sequential(nn.Linear(latent + columns, width), nn.SiLU(), nn.Linear(width, latent))
-            if width
-            else None
-        )
-        self.line = nn.Linear(latent + columns, features)
-
-    def forward(self, latent: Tensor, condition: Tensor) -> Tensor:
-        if self.bend is not None:
-            latent = latent + self.bend(torch.cat([latent, condition], dim=1))
-        scores: Tensor = self.line(torch.cat([latent, condition], dim=1))
-        return scores
 
 
 class OmicsVae(pl.LightningModule):

@@ -37,6 +37,20 @@ def code_of(concept: Any) -> str:
     return str(((concept or {}).get("coding") or [{}])[0].get("code", ""))
 
 
+def _collect(value: Any, found: list[dict[str, Any]]) -> None:
+    """Add the JSON objects in a value, at any depth, that name something: a reference or a coding's system."""
+    if isinstance(value, dict):
+        if "reference" in value or "system" in value:
+            found.append(value)
+        for part in value.values():
+            if isinstance(part, dict | list):
+                _collect(part, found)
+    else:
+        for part in value:
+            if isinstance(part, dict | list):
+                _collect(part, found)
+
+
 class Case:
     """One patient: resources, and where they are known the facts of the other modalities."""
 
@@ -52,6 +66,15 @@ class Case:
     def of(self, kind: str) -> Iterator[Resource]:
         """Resources of one type."""
         return (r for r in self.resources if r["resourceType"] == kind)
+
+    @cached_property
+    def parts(self) -> list[list[dict[str, Any]]]:
+        """Of each resource, in order: the JSON objects in it, at any depth, that have a reference or a system."""
+        found: list[list[dict[str, Any]]] = []
+        for resource in self.resources:
+            found.append([])
+            _collect(resource, found[-1])
+        return found
 
     @cached_property
     def patient(self) -> Resource:

@@ -5,8 +5,10 @@ from datetime import datetime, time, timedelta
 from typing import Any
 
 from ...core.body_parts import REGIONS
+from ...core.dicom_patient import SEGMENTATIONS
 from ...core.errors import InputError
 from ...core.fields import ICD10, SHIPPED, SNOMED
+from ...core.identity import mask_uids
 from ...core.instance_name import LABEL, base_of, named, stem_of
 from ...core.modality import Facts
 from ...core.profile import slice_uid
@@ -178,7 +180,7 @@ def image(writer: Writer, facts: Facts) -> None:
         "performer": [{"actor": reference("Device", f"SYNTHETIC-{iod}")}],
         "instance": instances,
     }
-    series = {key: value for key, value in series.items() if value is not None}
+    listed = [{key: value for key, value in series.items() if value is not None}, *_segmentation(facts)]
     study = writer.add(
         "ImagingStudy",
         key,
@@ -191,11 +193,11 @@ def image(writer: Writer, facts: Facts) -> None:
             "encounter": writer.refer("Encounter", visit.key),
             "started": begun and f"{begun.isoformat()}Z",
             "basedOn": [writer.refer("ServiceRequest", f"order-{key}")],
-            "numberOfSeries": 1,
-            "numberOfInstances": count,
+            "numberOfSeries": len(listed),
+            "numberOfInstances": count + len(listed) - 1,
             "location": reference("Location", "radiology"),
             "description": title,
-            "series": [series],
+            "series": listed,
         },
     )
     found = [SHIPPED.field(code, "imaging findings") for code in facts.get("findings", ())]
@@ -212,6 +214,30 @@ def image(writer: Writer, facts: Facts) -> None:
         issued = begun + timedelta(minutes=30)
         more |= {"effectiveDateTime": f"{begun.isoformat()}Z", "issued": f"{issued.isoformat()}Z"}
     writer.report(kind, f"{title}.{said}", study_time(writer, facts), visit, more, key)
+
+
+def _segmentation(facts: Facts) -> list[Resource]:
+    """The series of the image's mask, where it has one."""
+    if "mask_labels" not in facts:
+        return []
+    series, instance = mask_uids(facts)
+    names = ", ".join(one["label"] for one in facts["mask_labels"])
+    return [
+        {
+            "uid": series,
+            "number": 2,
+            "modality": {"system": DICOM, "code": "SEG", "display": "Segmentation"},
+            "description": f"Segmentation: {names}",
+            "numberOfInstances": 1,
+            "instance": [
+                {
+                    "uid": instance,
+                    "sopClass": {"system": "urn:ietf:rfc:3986", "code": f"urn:oid:{SEGMENTATIONS[0]}"},
+                    "number": 1,
+                }
+            ],
+        }
+    ]
 
 
 def is_paced(facts: Facts) -> bool:

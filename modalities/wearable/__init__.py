@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.assertions import Assertion
 from ...core.config import Settings, parse
+from ...core.extras import need
 from ...core.modality import Batch, Record, View
 from ...core.profile import PatientProfile
 from ...core.registry import load_format
@@ -37,10 +38,16 @@ class Wearable(RuleBased):
         """For an early look at the room on a disk: 1 MB a day in all formats."""
         return 1_000_000 * self.options.days * (1 + len(self.options.formats))
 
+    def require_packages(self) -> None:
+        """EDF needs edfio; see core.capabilities.NeedsPackages."""
+        if "edf" in self.options.formats:
+            need("wearable.formats: edf", "edfio")
+
     def generator(self, columns: Sequence[str]) -> "WearableRules":
         """The rules; the code's columns are not used, profile and facts are."""
         from .model import WearableRules
 
+        self.require_packages()
         return WearableRules(self.options)
 
     def export(

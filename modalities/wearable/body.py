@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 import numpy as np
-from scipy.stats import gamma, norm
+from scipy.special import gammaincinv, ndtr
 
 from ...core.assertions import FIBRILLATION, FLUTTER, SINUS, rhythm
 from ...core.modality import Facts
@@ -198,7 +198,7 @@ def _steps(age: float, codes: frozenset[str], z: Mapping[str, float]) -> float:
     place = math.sqrt(1 - share**2) * z["steps"] - share * years
     place += sum(float(value) for code, value in given["by_condition"].items() if code in codes)
     shape = (given["mean"] / given["deviation"]) ** 2
-    return float(max(200.0, gamma.ppf(norm.cdf(place), shape, scale=given["mean"] / shape)))
+    return float(max(200.0, gammaincinv(shape, ndtr(place)) * (given["mean"] / shape)))
 
 
 def _glucose(

@@ -1,7 +1,6 @@
 """Movement: the steps of each minute of a day, in bouts of walking among sporadic steps, and the effort in METs."""
 
 import numpy as np
-from scipy.signal import lfilter
 
 from ...core.types import AnyArray, FloatArray
 from .body import MINUTES, Body
@@ -79,6 +78,8 @@ def effort(walked: AnyArray, awake: AnyArray, asleep: AnyArray, noise: FloatArra
 
 def settled(values: FloatArray, minutes: float, before: float) -> FloatArray:
     """The values as a body follows them, with a time constant in minutes, from `before` on."""
+    from scipy.signal import lfilter
+
     keep = float(np.exp(-1 / minutes))
     out, _ = lfilter([1 - keep], [1, -keep], values, zi=[keep * before])
     return np.asarray(out)

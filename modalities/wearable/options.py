@@ -23,11 +23,6 @@ class Options(Settings):
     ppg_seconds: int = Field(default=60, ge=10, le=600)
     ppg_segments: int = Field(default=4, ge=1, le=48)
 
-    @field_validator("device", "formats", mode="before")
-    @classmethod
-    def _one_or_several(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
-
     @field_validator("device")
     @classmethod
     def _presets(cls, value: tuple[str, ...]) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import lfilter
 
 from ...core.types import Float32Array, FloatArray
 from .body import DAY, Body
@@ -73,6 +72,8 @@ def _motion(
     day: Day, time: FloatArray, minute: FloatArray, site: str, rate: int, rng: np.random.Generator
 ) -> FloatArray:
     """What movement adds: swings at half the cadence and coloured noise, none in minutes without steps."""
+    from scipy.signal import lfilter
+
     walked = day.basis.steps[minute].astype(np.float64)
     cadence = np.cumsum(np.maximum(walked, 30) / 60) / rate
     noise = lfilter([0.15], [1, -0.85], rng.standard_normal(len(time)))

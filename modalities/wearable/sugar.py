@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import lfilter
 
 from ...core.types import FloatArray
 from .body import MINUTES, Body
@@ -56,6 +55,8 @@ def _response(body: Body) -> tuple[float, float]:
 
 def curve(body: Body, offset: int, today: Meals, before: Meals, mets: FloatArray) -> FloatArray:
     """(288,) glucose in mg/dL of a day; over many days its mean is the body's."""
+    from scipy.signal import lfilter
+
     given, rng = figures()["glucose"], body.rng(6, offset)
     kind = "diabetes" if body.diabetic else "well"
     rise, peak = _response(body)

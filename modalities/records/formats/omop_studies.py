@@ -58,6 +58,8 @@ def _image(rows: PatientRows, study: Resource, at: datetime) -> None:
             image_series_uid=series["uid"],
             modality_concept_id=rows.concepts.of({"coding": [series["modality"]]})[0],
         )
+        if value_at(series, "modality.code") == "SEG":
+            continue  # the findings are of the image
         for finding in _findings(rows, f"ImagingStudy/{study['id']}"):
             concept, _, code = rows.concepts.of(finding)
             condition = rows.conditions.get(code)

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any
 
 from ....core.body_parts import REGIONS
 from ....core.fields import ICD10, LOINC, SNOMED
@@ -36,17 +35,6 @@ def bundled() -> Mapping[tuple[str, str], str]:
     }
 
 
-def _parts(value: Any) -> Iterator[dict[str, Any]]:
-    """Every JSON object in a resource, at any depth."""
-    if isinstance(value, dict):
-        yield value
-        for part in value.values():
-            yield from _parts(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from _parts(part)
-
-
 def ids_are_unique(case: Case) -> Found:
     """No two resources share type and id."""
     for name, count in Counter(Case.name(r) for r in case.resources).items():
@@ -63,24 +51,21 @@ def tagged_synthetic(case: Case) -> Found:
 
 def references_resolve(case: Case) -> Found:
     """Every reference leads to a resource of this patient, or of the hospital."""
-    for resource in case.resources:
-        for part in _parts(resource):
+    known = case.by_name.keys() | hospital_names()
+    for resource, parts in zip(case.resources, case.parts, strict=True):
+        for part in parts:
             reference = part.get("reference")
-            if (
-                isinstance(reference, str)
-                and reference not in case.by_name
-                and reference not in hospital_names()
-            ):
+            if isinstance(reference, str) and reference not in known:
                 yield Case.name(resource), f"reference {reference!r} does not resolve"
 
 
 def codes_are_listed(case: Case) -> Found:
     """Every clinical code is in the bundled list, with its display; those of declared fields are their user's."""
     known = bundled()
-    for resource in case.resources:
+    for resource, parts in zip(case.resources, case.parts, strict=True):
         if f"-{DECLARED}" in resource["id"]:
             continue
-        for part in _parts(resource):
+        for part in parts:
             system, code = part.get("system"), part.get("code")
             if system not in CLINICAL or code is None:
                 continue
