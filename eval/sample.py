@@ -149,10 +149,7 @@ def real_rows(
         ids = sorted({profile.patient_id for profile in part.profiles})
         chosen = {ids[i] for i in rng.permutation(len(ids))[:most]}
         rows = [i for i in rng.permutation(len(part)) if part.profiles[i].patient_id in chosen]
-        part = replace(
-            part, records=tuple(part.records[i] for i in rows), profiles=tuple(part.profiles[i] for i in rows)
-        )
-        for profile, record in real_records(modality, part):
+        for profile, record in real_records(modality, part.at(rows)):
             yield profile.but(patient_id=f"{part.source.name}/{profile.patient_id}"), record
 
 

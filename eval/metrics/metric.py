@@ -14,13 +14,14 @@ from ..score import AS_REAL, CLOSE, DIFFERENT, FURTHER, MEASURED, Score, around,
 from .distances import LEAST, comparable
 
 FEATURES, CATEGORIES = "features", "categories"  # tables that every view has
-NUMBERS, EVENT, SERIES, EMBEDDING, PIXELS, GENES = (
+NUMBERS, EVENT, SERIES, EMBEDDING, PIXELS, GENES, MASKS = (
     "numbers",
     "event",
     "series",
     "embedding",
     "pixels",
     "genes",
+    "masks",
 )
 HALF = 0.5  # of the draws must give a number
 WORDS = {

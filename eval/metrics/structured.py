@@ -18,6 +18,7 @@ TOP, FALSE_DISCOVERY = 200, 0.05  # differential genes looked for, and the share
 MODULES, LEAST_MODULE = 12, 20  # of genes
 MOST_GENES = 2000  # that vary most in real patients: correlations of all pairs of 12,625 take 640 MB a table
 PAIRS = 400  # of pictures held against each other
+SCALES = (0.2, 0.4, 0.4)  # weights of the scales of a picture, the finest first
 STAYS = 200  # a side, held against each other
 TINY = 1e-6
 NEIGHBOURS = 5  # of an image, that its support reaches to
@@ -164,18 +165,22 @@ def _square(values: FloatArray) -> Float32Array:
 def ms_ssim(images: Float32Array, pairs: int, seed: int) -> float:
     """Mean multi-scale structural similarity between random pairs of (image, 64, 64) pictures in [0, 1].
 
-    Three scales, since five need 176 pixels (Wang et al. 2003); the computation is MONAI's.
+    Three scales, since five need 176 pixels (Wang et al. 2003). The computation of each scale is MONAI's; the pairs
+    are its channels, which the convolution keeps apart, and which take it an eighth of the time of a batch.
     """
     import torch
-    from monai.metrics.regression import compute_ms_ssim
+    from monai.metrics.regression import compute_ssim_and_cs
 
     random = np.random.default_rng(seed)
     a = random.integers(len(images), size=pairs)
     b = (a + random.integers(1, len(images), size=pairs)) % len(images)
-    one, two = (torch.from_numpy(images[rows])[:, None] for rows in (a, b))
-    values = compute_ms_ssim(
-        one, two, spatial_dims=2, kernel_size=7, kernel_sigma=1.0, weights=(0.2, 0.4, 0.4)
-    )
+    one, two = (torch.from_numpy(images[rows])[None] for rows in (a, b))
+    values = torch.ones(pairs)
+    for place, weight in enumerate(SCALES):
+        both, contrast = compute_ssim_and_cs(one, two, 2, kernel_size=(7, 7), kernel_sigma=(1.0, 1.0))
+        seen = both if place == len(SCALES) - 1 else contrast
+        values = values * torch.relu(seen[0].flatten(1).mean(1)) ** weight
+        one, two = (torch.nn.functional.avg_pool2d(side, 2) for side in (one, two))
     return float(values.mean())
 
 

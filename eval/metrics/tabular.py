@@ -59,10 +59,7 @@ def chi_squared(real: Group) -> Judge:
 
     V = sqrt(chi2 / n) of the table (side, tenth) with n values in all (Cramer 1946); ties share a tenth.
     """
-    edges = [
-        np.unique(np.quantile(own, np.arange(1, TENTHS) / TENTHS)) if len(own := _seen(c)) >= KNOWN else None
-        for c in real.values.T
-    ]
+    edges = _tenths(real.values)
     counts = [None if e is None else _counts(c, e) for c, e in zip(real.values.T, edges, strict=True)]
 
     def judge(judged: Group) -> float:
@@ -73,6 +70,14 @@ def chi_squared(real: Group) -> Judge:
         return float(np.mean(found)) if found else float("nan")
 
     return judge
+
+
+def _tenths(values: FloatArray) -> list[FloatArray | None]:
+    """The different tenths of the known values of each column; None where there are fewer than 10."""
+    cuts = np.arange(1, TENTHS) / TENTHS
+    if len(values) >= KNOWN and np.isfinite(values).all():  # thousands of genes at once
+        return [np.unique(own) for own in np.quantile(values, cuts, axis=0).T]
+    return [np.unique(np.quantile(own, cuts)) if len(own := _seen(c)) >= KNOWN else None for c in values.T]
 
 
 def cramers_v(table: FloatArray) -> float:

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 
 from ...core.children import end_with
+from ...core.extras import install_line
 from ...core.types import Float32Array
 
 Stays = Float32Array  # (stay, hour, channel), NaN where nothing was charted
 Scale = tuple[Float32Array, Float32Array]  # mean and deviation, (channel,)
-ABSENT = "pip install 'polyclinic[tsgm]'"
+ABSENT = install_line("tsgm")
 WIDTH_FROM = 200  # real stays
 SETTINGS = {
     "KERAS_BACKEND": "torch",
