@@ -106,6 +106,28 @@ class SizedRecords(Protocol):
 
 
 @runtime_checkable
+class NeedsPackages(Protocol):
+    """Needs packages that only an extra brings, which is refused before models are loaded; others need none."""
+
+    def require_packages(self) -> None:
+        """Raises InputError where what its options ask for needs a package that is not installed."""
+        ...
+
+
+@runtime_checkable
+class Joining(Protocol):
+    """Has files that all patients share beside those of each patient, as annotations of images are; others have none.
+
+    export() writes them for its slice of patients, and assemble() joins them, as all files of a `shared` modality.
+    """
+
+    @property
+    def joined(self) -> Sequence[str]:
+        """Their paths below the folder that export() writes to."""
+        ...
+
+
+@runtime_checkable
 class WeightKinds(Protocol):
     """Says which kinds of model its weight files may be; those of other modalities are tried as they are."""
 
@@ -195,6 +217,7 @@ class Live(Protocol):
 
 CAPABILITIES = (
     Asserting,
+    Joining,
     Watermarking,
     Windowed,
     Searchable,

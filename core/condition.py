@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from .types import Float32Array, FloatArray
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 def field_of(column: str) -> str:
@@ -42,12 +45,16 @@ class FieldDropout:
     """
 
     def __init__(self, columns: Sequence[str], rate: float = 0.15, all_rate: float = 0.1) -> None:
+        import torch  # a second of processor time, which work on columns alone is spared
+
         names = list(dict.fromkeys(field_of(column) for column in columns))
         self.owner = torch.tensor([names.index(field_of(column)) for column in columns], dtype=torch.long)
         self.fields, self.rate, self.all_rate = len(names), rate, all_rate
 
-    def __call__(self, condition: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def __call__(self, condition: "Tensor", generator: "torch.Generator | None" = None) -> "Tensor":
         """(row, column) -> (row, column) with hidden fields set to 0."""
+        import torch
+
         if not self.fields:
             return condition
         rows = len(condition)

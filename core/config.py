@@ -1,21 +1,24 @@
 """YAML to typed settings; an unknown key is an error that names the nearest known one."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from .errors import InputError
 from .remarks import remark
+from .yaml_file import read_yaml as read_yaml
 
+MOST_LABELS = 32  # of masks: each is a channel of the model
 LARGEST = 1e12  # no setting in any unit is larger
 INTEGERS = 2**63 - 1
+NAMES = re.compile(r"\s*[\w.-]+(\s*,\s*[\w.-]+)*\s*")  # with commas between
 SIGNED = frozenset(
     (
         "seed",
@@ -102,6 +105,18 @@ class Settings(BaseModel):
                 raise ValueError(f"{name}: expected a number, got {str(values[name]).lower()}")
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_name_for_a_list(cls, values: Any) -> Any:
+        """One text where a list of them is set is a list of one: `formats: edf`. Names may have commas between."""
+        if not isinstance(values, dict):
+            return values
+        texts = {name for name, field in cls.model_fields.items() if _is_texts(field.annotation)}
+        alone = {
+            key: value for key, value in values.items() if key in texts and isinstance(value, str) and value
+        }
+        return {**values, **{key: _listed(value) for key, value in alone.items()}}
+
     @model_validator(mode="after")
     def _bounded(self) -> "Settings":
         """Every number that is set lies within the bounds of its name."""
@@ -131,6 +146,17 @@ def _numbers(value: Any) -> Iterator[int | float]:
             yield from _numbers(part)
     elif isinstance(value, dict):
         yield from _numbers(list(value.values()))
+
+
+def _listed(text: str) -> list[str]:
+    """Names between commas, or the one text: a sentence or an expression keeps its commas."""
+    return [part.strip() for part in text.split(",")] if NAMES.fullmatch(text) else [text]
+
+
+def _is_texts(annotation: Any) -> bool:
+    """Whether a setting is a list of texts."""
+    parts = [part for part in get_args(annotation) if part is not Ellipsis]
+    return get_origin(annotation) in (list, tuple) and parts == [str]
 
 
 def _kinds(annotation: Any) -> set[Any]:
@@ -185,6 +211,18 @@ class FieldMap(Settings):
     above: float | None = None
 
 
+class MaskLabel(Settings):
+    """What a value of masks means: a name, and its SNOMED CT code where one is known."""
+
+    label: str = Field(pattern=r"^[^\\\x00-\x1f\x7f]{1,64}$")
+    codes: dict[Literal["snomed"], str] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, given: Any) -> Any:
+        return {"label": given} if isinstance(given, str) else given
+
+
 class DatasetConfig(Settings):
     """A dataset.yaml: what the files of a training folder are and what its table's columns mean.
 
@@ -194,6 +232,9 @@ class DatasetConfig(Settings):
     `population` is the name under which a ledger books these people; `name` if it is not said.
     `declare` adds fields to the vocabulary (core.fields.Declaration); one that `fields` and `constants` do not
     mention is read from the column of its name.
+    `mask` says where the mask of each image is: a column of the table; a path made of the image's (`{folder}`,
+    `{stem}`, `{name}`); or, with `dicom`, a pattern (`*`) of DICOM segmentations, which name their images.
+    `mask_labels` names the values of masks; 0 is the background.
     """
 
     name: str = ""
@@ -214,7 +255,22 @@ class DatasetConfig(Settings):
     declare: dict[str, dict[str, Any]] = Field(default_factory=dict)
     groups: dict[Literal["race", "ethnicity"], str] = Field(default_factory=dict)
     constants: dict[str, str | float | bool] = Field(default_factory=dict)
+    mask: str | None = None
+    mask_labels: dict[int, MaskLabel] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _masks_are_named(self) -> "DatasetConfig":
+        if (self.mask is None) != (not self.mask_labels):
+            raise ValueError("give mask and mask_labels together, such as mask_labels: {1: lung}")
+        values, names = list(self.mask_labels), [one.label.casefold() for one in self.mask_labels.values()]
+        if any(not 0 < value < 1 << 16 for value in values) or len(values) > MOST_LABELS:
+            raise ValueError(
+                f"mask_labels: expected at most {MOST_LABELS} values from 1 to 65535 (0 is the background)"
+            )
+        if len(set(names)) < len(names):
+            raise ValueError("mask_labels: two values have one name; expected a name for each")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -243,27 +299,6 @@ class TrainConfig(Settings):
 
 
 S = TypeVar("S", bound=Settings)
-YAML_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # C: ten times as fast
-MOST_YAML = 50_000_000  # bytes of a file that people write
-
-
-class StrictLoader(YAML_LOADER):  # type: ignore[misc, valid-type]
-    """Safe YAML in which no mapping has a key twice: the first would be dropped in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True) if key_node.tag != MERGE else None
-            if isinstance(key, str | int | float) and key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands there twice", key_node.start_mark
-                )
-            if isinstance(key, str | int | float):
-                seen.add(key)
-        return dict(super().construct_mapping(node, deep))
-
-
-MERGE = "tag:yaml.org,2002:merge"
 
 
 def parse(model: type[S], values: Any, where: str) -> S:
@@ -302,29 +337,6 @@ def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseMo
                 break
             todo += getattr(kind, "__args__", ())
     return model
-
-
-def read_yaml(path: Path) -> Any:
-    """Plain values of a YAML file. Raises InputError if it is missing or malformed."""
-    try:
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path}: expected a YAML file, got a folder or a device")
-        if path.exists() and path.stat().st_size > MOST_YAML:
-            raise InputError(
-                f"{path}: expected at most {MOST_YAML:,} bytes of YAML, got {path.stat().st_size:,}"
-            )
-        return yaml.load(path.read_text(encoding="utf-8"), StrictLoader)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except RecursionError:
-        raise InputError(f"{path}: nested too deeply to be read") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as YAML text ({error})") from None
-    except yaml.YAMLError as error:
-        line = str(error).replace("\n", " ")
-        raise InputError(f"{path}: not valid YAML: {line}") from None
-    except ValueError as error:  # of a number with thousands of digits, or a date that is none
-        raise InputError(f"{path}: not valid YAML: {error}") from None
 
 
 def read_json(text: str | bytes) -> Any:

@@ -102,8 +102,12 @@ class SinkFactory(Protocol):
 class Engine(Protocol):
     """Runs the slices of a cohort somewhere; its entry point's name is what `--engine` takes."""
 
-    def __call__(self, job: Any, numbers: Sequence[int], workers: int) -> Iterator[int]:
-        """Yield the number of each slice when it is written; `job` is what a worker needs and can be pickled."""
+    def __call__(self, job: Any, numbers: Sequence[int], workers: int | None) -> Iterator[int]:
+        """Yield the number of each slice when it is written; `job` is what a worker needs and can be pickled.
+
+        Writing a slice again does no harm. `workers` is None where the user leaves it to the engine; `job.address` is
+        what `--address` says, for an engine that runs elsewhere.
+        """
         ...
 
 

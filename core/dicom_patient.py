@@ -15,6 +15,10 @@ from .study import UTC_OFFSET
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+SEGMENTATIONS = (
+    "1.2.840.10008.5.1.4.1.1.66.4",
+    "1.2.840.10008.5.1.4.1.1.66.7",
+)  # SOP classes: segments, label map
 IMPLEMENTATION_UID = "2.25.300427387974410131203049170773440303652"  # ours, in every file's meta header
 
 

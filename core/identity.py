@@ -43,6 +43,13 @@ def changed(record: Record) -> Record:
     return replace(record, facts={**record.facts, **uids})
 
 
+def mask_uids(facts: Mapping[str, Any]) -> tuple[str, str]:
+    """UIDs of the series and the instance of the segmentation of an identified image: hashes of the image's."""
+    return derived_uid(facts["series_uid"], "segmentation"), derived_uid(
+        facts["instance_uid"], "segmentation"
+    )
+
+
 def _arrays(record: Record) -> dict[str, Any]:
     """Kind, shape and hash of each array."""
     return {

@@ -201,6 +201,11 @@ def _of_instance(view: View, label: str) -> View:
     return replace(view, name=named(view.name, label), title=f"{view.title} ({label})")
 
 
+def _joined(self: Any) -> tuple[str, ...]:
+    """Paths of shared files, in the instance's own folder."""
+    return tuple(f"{stem_of(self.name)}/{path}" for path in self.modality.joined)
+
+
 _ADAPTED: Mapping[str, Any] = {
-    "assertions": _assertions, "identifiers": _identifiers, "views_of": _views_of,
+    "joined": property(_joined), "assertions": _assertions, "identifiers": _identifiers, "views_of": _views_of,
 }  # fmt: skip

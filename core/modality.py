@@ -1,10 +1,11 @@
 """What a modality is: the required contract that every room meets at; core.capabilities has the optional ones."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .config import MaskLabel
 from .errors import InputError
 from .fields import SHIPPED, Field, Vocabulary
 from .instance_name import base_of
@@ -94,7 +95,8 @@ class TrainingSet:
     `records[i]` is the path (or row key) of row i, `profiles[i].patient_id` its patient. Several rows
     may belong to one patient. `options` are the folder's modality-specific settings; `vocabulary` holds the
     fields that the folder declares, beyond those that ship. `others` are records of the table's other rows, None where
-    they are not known.
+    they are not known. `masks[i]` is the path of the mask of row i, empty where it has none; `mask_labels` says what
+    its values mean.
     """
 
     root: Path
@@ -106,9 +108,21 @@ class TrainingSet:
     options: Mapping[str, Any] = field(default_factory=dict)
     vocabulary: Vocabulary = SHIPPED
     others: frozenset[str] | None = None
+    masks: tuple[str, ...] = ()
+    mask_labels: Mapping[int, MaskLabel] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def at(self, places: Iterable[int]) -> "TrainingSet":
+        """The rows at these places, in this order."""
+        rows = list(places)
+        return replace(
+            self,
+            records=tuple(self.records[i] for i in rows),
+            profiles=tuple(self.profiles[i] for i in rows),
+            masks=tuple(self.masks[i] for i in rows) if self.masks else (),
+        )
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ each which do not. A room uses it so:
     make = load("sinks", "kafka"); sink = make(address, wait, limit)
 """
 
-from collections.abc import Mapping
-from functools import cache
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from inspect import isclass, signature
 from typing import Any
@@ -39,7 +40,15 @@ _PLAIN = {"str": str, "bool": bool, "tuple[str, ...]": tuple}  # types of attrib
 def names(kind: str) -> dict[str, EntryPoint]:
     """Entry points of all installed plugins of a kind, by name; nothing is loaded."""
     assert kind in KINDS
-    return {point.name: point for point in sorted(entry_points(group=f"polyclinic.{kind}"), key=_by_name)}
+    return dict(_named(kind, tuple(sys.path), entry_points))
+
+
+@lru_cache
+def _named(
+    kind: str, path: tuple[str, ...], found: Callable[..., Iterable[EntryPoint]]
+) -> dict[str, EntryPoint]:
+    """Looked up once for each path of packages: it opens a file of every package that is installed."""
+    return {point.name: point for point in sorted(found(group=f"polyclinic.{kind}"), key=_by_name)}
 
 
 def _by_name(point: EntryPoint) -> str:

@@ -83,6 +83,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name on first use, so that `import polyclinic` stays light."""
     if name in _HOMES:
         return getattr(import_module(_HOMES[name], __name__), name)
+    if name == "inference":  # a module of its own, with names for those who analyse
+        return import_module(".inference", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -6,39 +6,44 @@ when all slices are done. A process killed at any moment leaves a cohort that re
 same bytes.
 """
 
+import errno
 import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import islice
+from hashlib import sha256
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..capabilities import Joining
 from ..config import read_json
 from ..errors import InputError
 from ..instance_name import stem_of
-from ..limits import SEED
+from ..memory import give_back
 from ..modality import Modality
-from ..paths import require_file
 from ..pipeline import Patient
 from ..profile import PatientProfile
-from ..training.weights import digest
-from . import patients_table
+from ..remarks import remark
+from . import file_list, manifests, patients_table
+from .check import MANIFEST as MANIFEST
+from .check import check
 from .damage import Files, damage, require_files, require_records
-from .disk import is_empty, new_folder, refusals, require_room, write_atomic
-from .labels import stores_of, write_labels
+from .disk import is_empty, move_into, names_below, new_folder, refusals, require_room, write_atomic
+from .file_list import ShardedFiles
+from .labels import Part, stores_of, write_labels
 
-FORMAT = "polyclinic-cohort"
-FORMAT_VERSION = 2
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 SLICE = 16  # patients
-MOST_PATIENTS = 10**9
-TOGETHER = 256  # slices whose profiles are in memory at once when the cohort is finished
+TOGETHER = 64  # slices whose profiles are in memory at once when the cohort is finished
 RESUME = "run again with --resume"
-BYTES_PER_RECORD = 1_000_000  # where the modality does not say; generous, to refuse a full disk early
-MANIFEST = "manifest.json"
-PATIENTS = "patients.parquet"
+PATIENTS = patients_table.FILE
 PENDING = ".pending"
+APART = ".joined"  # ends the name of a slice's folder of files that are joined with those of other slices
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of some network disks
 FIRST_MOMENT = f".{MANIFEST}.part"  # all that a run killed before its first manifest leaves
 
 
@@ -58,24 +63,7 @@ class Cohort:
     @classmethod
     def open(cls, folder: Path) -> "Cohort":
         """A cohort on disk, finished or not. Raises InputError."""
-        path = Path(folder) / MANIFEST
-        if not path.exists():
-            raise InputError(f"{folder}: no cohort there (expected a folder with {MANIFEST})")
-        require_file(path, "the manifest of a cohort")
-        try:
-            manifest = read_json(path.read_text(encoding="utf-8"))
-            kind, version = manifest["format"], manifest["format_version"]
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-        except (ValueError, KeyError, TypeError):
-            raise InputError(f"{path}: not the manifest of a cohort") from None
-        if (kind, version) != (FORMAT, FORMAT_VERSION):
-            raise InputError(
-                f"{path}: expected {FORMAT} version {FORMAT_VERSION}, got {kind} version {version}; draw the cohort "
-                "again with polyclinic generate, or read it with the version that wrote it"
-            )
-        _require_keys(manifest, path)
-        return cls(Path(folder), manifest)
+        return cls(Path(folder), manifests.read(Path(folder)))
 
     @classmethod
     def create(cls, folder: Path, header: Mapping[str, Any]) -> "Cohort":
@@ -83,14 +71,14 @@ class Cohort:
 
         Raises InputError: the folder is not empty, not writable, or its disk has too little room.
         """
-        cohort = cls(Path(folder), _manifest(header))
+        cohort = cls(Path(folder), manifests.begun(header))
         if cohort.folder.is_dir() and (cohort.folder / MANIFEST).exists():
             raise InputError(
                 f"{folder}: holds a cohort already; choose another folder, or complete it with --resume"
             )
         made = new_folder(cohort.folder, ignore=FIRST_MOMENT)
         try:
-            require_room(cohort.folder, cohort.patients * _bytes_per_patient(header))
+            require_room(cohort.folder, cohort.patients * manifests.bytes_per_patient(header))
             with refusals(cohort.folder):
                 cohort._save(cohort.manifest)
         except (OSError, InputError):
@@ -109,16 +97,16 @@ class Cohort:
         if not folder.exists() or (folder.is_dir() and is_empty(folder, ignore=FIRST_MOMENT)):
             return cls.create(folder, header)
         cohort = cls.open(folder)
-        asked = _manifest(header)
-        if difference := _difference(_settings(cohort.manifest), _settings(asked)):
+        asked = manifests.begun(header)
+        if difference := manifests.difference(cohort.manifest, asked):
             raise InputError(
-                f"{folder}: cannot resume, {_shortly(difference)}; ask for the same, or choose another folder"
+                f"{folder}: cannot resume, {difference}; ask for the same, or choose another folder"
             )
         if cohort.complete:
             shutil.rmtree(folder / PENDING, ignore_errors=True)
         else:
             left = sum(cohort._slice(number) is None for number in range(cohort.slices)) * SLICE
-            require_room(folder, left * _bytes_per_patient(header))
+            require_room(folder, left * manifests.bytes_per_patient(header))
             if cohort.manifest.get("use") != asked.get("use"):  # the same weights at another place
                 there = {key: value for key, value in cohort.manifest.items() if key != "use"}
                 cohort._save(there | {key: asked[key] for key in ("use",) if key in asked})
@@ -138,6 +126,12 @@ class Cohort:
         """Raises InputError unless the cohort is finished."""
         if not self.complete:
             raise InputError(f"{self.folder}: unfinished; complete it with polyclinic generate --resume")
+
+    @property
+    def shards(self) -> Files:
+        """Hash and size of the shards of the manifest, by path; none where it lists all files itself."""
+        files = self.manifest.get("files")
+        return files.shards if isinstance(files, ShardedFiles) else {}
 
     @property
     def patients(self) -> int:
@@ -181,6 +175,10 @@ class Cohort:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise InputError(f"{self.folder}: another run is writing there; wait for it to end") from None
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
+                remark(f"{self.folder}: its disk has no locks; see that no other run writes there")
             try:
                 yield
             except Exception:
@@ -197,7 +195,7 @@ class Cohort:
         Raises InputError when the disk is full; the slice is then not done, the others are kept.
         """
         assert len(patients) == len(self.span(number))
-        staging = self.folder / PENDING / _slice_name(number)
+        staging = self.folder / PENDING / slice_name(number)
         with refusals(self.folder, RESUME), ExitStack() as undo:
             shutil.rmtree(staging, ignore_errors=True)
             undo.callback(shutil.rmtree, staging, ignore_errors=True)
@@ -213,74 +211,89 @@ class Cohort:
                     modality.export(records, [p.profile for p in those], place)
             for modality in modalities:
                 if (place := staging / modality.name).is_dir():
+                    if isinstance(modality, Joining):
+                        files |= self._listed(_apart(place, modality.joined))
                     files |= self._listed(place) if modality.shared else self._moved(place)
             part = {"profiles": [p.profile.to_dict() for p in patients], "have": have, "files": files}
             write_atomic(staging.with_suffix(".json"), json.dumps(part).encode())
             undo.pop_all()
+        give_back()
 
     def finish(self, modalities: Sequence[Modality]) -> None:
-        """Join shared files, write the table of patients and the full manifest. All slices must be done."""
-        pending = self.folder / PENDING
-        files: Files = {}
-        for part in self._parts():
-            files |= {path: f for path, f in part["files"].items() if not path.startswith(PENDING)}
-        stores: dict[str, list[str]] = {}  # modality that many patients share -> what it wrote
+        """Join shared files, write the table of patients, the labels and the full manifest. All slices must be done.
+
+        Slices are gone through some at a time, so that memory does not grow with their number.
+        """
+        give_back()
+        pending, table = self.folder / PENDING, self.folder / PATIENTS
+        joined: Files = {}
+        stores: dict[str, str] = {}  # what a modality that many patients share wrote -> its name
         with refusals(self.folder, RESUME):
             for modality in modalities:
-                pieces = [pending / _slice_name(n) / modality.name for n in range(self.slices)]
+                pieces = [pending / slice_name(n) / modality.name for n in range(self.slices)]
                 pieces = [piece for piece in pieces if piece.is_dir()]
-                if modality.shared and pieces:
-                    joined = pending / "joined" / modality.name
-                    shutil.rmtree(joined, ignore_errors=True)
-                    joined.mkdir(parents=True)
-                    modality.assemble(pieces, joined)
-                    made = self._moved(joined)
-                    files |= made
+                if isinstance(modality, Joining):
+                    apart = [pending / slice_name(n) / f"{modality.name}{APART}" for n in range(self.slices)]
+                    pieces = [piece for piece in apart if piece.is_dir()]
+                if (modality.shared or isinstance(modality, Joining)) and pieces:
+                    place = pending / "joined" / modality.name
+                    shutil.rmtree(place, ignore_errors=True)
+                    place.mkdir(parents=True)
+                    modality.assemble(pieces, place)
+                    made = self._moved(place)
+                    joined |= made
+                    if not modality.shared:
+                        continue
                     own = f"{stem_of(modality.name)}/" if ":" in modality.name else ""
-                    stores[modality.name] = [own + s for s in stores_of(p.removeprefix(own) for p in made)]
-            without = self._write_roster()
-            files[PATIENTS] = _fingerprint(self.folder / PATIENTS)
-            table = self.folder / PATIENTS
+                    stores |= {
+                        own + store: modality.name for store in stores_of(p.removeprefix(own) for p in made)
+                    }
+            patients_table.write(table, self._tables)
+            joined[PATIENTS] = _fingerprint(table)
             fields = self.manifest.get("labels") or patients_table.fields(table)
-            ids = [profile.patient_id for profile in patients_table.profiles(table)] if stores else []
-            shared: dict[str, list[str]] = {}
-            for name, paths in stores.items():
-                lacking = set(without[name])
-                owners = [one for one in ids if one not in lacking]
-                shared |= {path: owners for path in paths}
-            for path in write_labels(
-                self.folder, patients_table.profiles(table), fields, list(files), shared
-            ):
-                files[path.relative_to(self.folder).as_posix()] = _fingerprint(path)
-            modes = {
-                name: {
-                    **self.manifest["modalities"][name],
-                    "with_record": self.patients - len(lacking),
-                    "without_record": lacking,
-                }
-                for name, lacking in without.items()
-            }
-            self._save(
-                self.manifest
-                | {"status": "complete", "modalities": modes, "files": dict(sorted(files.items()))}
-            )
+            for path in write_labels(self.folder, self._labelled(), fields, list(joined), stores):
+                joined[path.relative_to(self.folder).as_posix()] = _fingerprint(path)
+            listing = file_list.write(self.folder, chain(self._own_files(), [joined]), pending / "listing")
+            self._save(self.manifest | {"status": "complete", "modalities": self._modes(listing), **listing})
         shutil.rmtree(pending)
 
-    def _write_roster(self) -> dict[str, list[str]]:
-        """Write the table of patients, some slices at a time; a modality's patients without a record, by name."""
-        without: dict[str, list[str]] = {name: [] for name in self.manifest["modalities"]}
-        tables = []
+    def _own_files(self) -> Iterator[Files]:
+        """The files of patients, by slice; those of all are joined of pieces that are no files of the cohort."""
+        for part in self._parts():
+            yield {path: f for path, f in part["files"].items() if not path.startswith(PENDING)}
+
+    def _tables(self) -> Iterator["pa.Table"]:
+        """The table of patients, some slices at a time."""
         parts = self._parts()
         while some := list(islice(parts, TOGETHER)):
             profiles = [PatientProfile.from_dict(row) for part in some for row in part["profiles"]]
             have = {}
-            for name, lacking in without.items():
+            for name in self.manifest["modalities"]:
                 owners = {patient for part in some for patient in part["have"][name]}
                 have[name] = [p.patient_id in owners for p in profiles]
-                lacking += [p.patient_id for p in profiles if p.patient_id not in owners]
-            tables.append(patients_table.columns(profiles, have))
-        write_atomic(self.folder / PATIENTS, patients_table.join(tables))
-        return without
+            yield patients_table.columns(profiles, have)
+
+    def _labelled(self) -> Iterator[Part]:
+        """Patients as the table has them, by slice, with their files and records."""
+        profiles = patients_table.profiles(self.folder / PATIENTS)
+        for part, files in zip(self._parts(), self._own_files(), strict=True):
+            yield Part(list(islice(profiles, len(part["profiles"]))), files, part["have"])
+
+    def _modes(self, listing: Mapping[str, Any]) -> dict[str, Any]:
+        """The manifest's modalities, with how many have a record, and, beside a list of files, who has none."""
+        modes = {name: {**own, "with_record": 0} for name, own in self.manifest["modalities"].items()}
+        without: dict[str, list[str]] = {name: [] for name in modes if "files" in listing}
+        for part in self._parts():
+            for name, own in modes.items():
+                own["with_record"] += len(part["have"][name])
+                if name in without:
+                    has = set(part["have"][name])
+                    ids = (row["patient_id"] for row in part["profiles"])
+                    without[name] += [patient for patient in ids if patient not in has]
+        return {
+            name: own | ({"without_record": without[name]} if name in without else {})
+            for name, own in modes.items()
+        }
 
     def _parts(self) -> Iterator[dict[str, Any]]:
         """What each slice's file says, in order."""
@@ -291,7 +304,7 @@ class Cohort:
 
     def _slice(self, number: int) -> dict[str, Any] | None:
         """What a slice's file says, None if it is not done."""
-        path = self.folder / PENDING / f"{_slice_name(number)}.json"
+        path = self.folder / PENDING / f"{slice_name(number)}.json"
         if not path.exists():
             return None
         part: dict[str, Any] = read_json(path.read_text(encoding="utf-8"))
@@ -299,30 +312,32 @@ class Cohort:
 
     def _listed(self, place: Path) -> Files:
         """Hashes of the files below a folder of the cohort, by path."""
-        found = sorted(path for path in place.rglob("*") if path.is_file())
-        return {path.relative_to(self.folder).as_posix(): _fingerprint(path) for path in found}
+        home = place.relative_to(self.folder).as_posix()
+        return {f"{home}/{name}": _fingerprint(place / name) for name in names_below(place)}
 
     def _moved(self, place: Path) -> Files:
-        """Move files below `place` to the same paths below the cohort, each in one step; their hashes."""
-        files: Files = {}
-        for path in sorted(path for path in place.rglob("*") if path.is_file()):
-            target = self.folder / path.relative_to(place)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            files[path.relative_to(place).as_posix()] = _fingerprint(path)
-            path.replace(target)
-        shutil.rmtree(place)
+        """Move files below `place` to the same paths below the cohort; their hashes."""
+        files = {name: _fingerprint(place / name) for name in names_below(place)}
+        move_into(place, self.folder)
         return files
 
     def _save(self, manifest: dict[str, Any]) -> None:
+        if "shards" in manifest:
+            manifest |= {"format_version": manifests.SHARDED_VERSION}
         write_atomic(self.folder / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
-        self.manifest = manifest
+        self.manifest = manifests.with_files(self.folder, manifest)
 
     # -- check and read
 
-    def verify(self) -> list[str]:
-        """Each file that is missing or was changed, one line each; empty if all is as it was written."""
+    def verify(self, progress: Path | None = None) -> list[str]:
+        """Each file that is missing or was changed, one line each; empty if all is as it was written.
+
+        Shards of the manifest come first, and alone where they are damaged. `progress` is a file that says how far a
+        check of this very manifest has come, and what it found: one that was stopped goes on there. It is removed at
+        the end. Raises InputError where it is no such file.
+        """
         if self.complete:
-            return damage(self.folder, self.manifest["files"])
+            return damage(self.folder, self.shards) or check(self.folder, self.manifest["files"], progress)
         return [
             line
             for n in range(self.slices)
@@ -349,9 +364,8 @@ class Cohort:
 
         Raises InputError for a record that the manifest knows and that is not there.
         """
-        waiting = list(self.profiles())
-        for start in range(0, len(waiting), chunk):
-            some = waiting[start : start + chunk]
+        waiting = self.profiles()
+        while some := list(islice(waiting, chunk)):
             ids = [profile.patient_id for profile in some]
             found = {m.name: m.read(self.folder, ids) for m in modalities}
             for name, own in found.items():
@@ -361,75 +375,25 @@ class Cohort:
                 yield Patient(profile, {name: own[pid] for name, own in found.items() if pid in own})
 
 
-def _manifest(header: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest of a cohort that has no file yet, in plain JSON types."""
-    kind = {"format": FORMAT, "format_version": FORMAT_VERSION, "synthetic": True, "status": "incomplete"}
-    plain: dict[str, Any] = json.loads(json.dumps({**kind, **header}))
-    return plain
-
-
-_KEYS: dict[str, tuple[type, ...]] = {
-    "status": (str,), "patients": (int,), "modalities": (dict,), "files": (dict,), "weights": (dict,), "draw": (dict,),
-    "labels": (list,), "use": (dict,), "watermark": (dict,), "seed": (int,), "population": (dict,),
-}  # fmt: skip
-
-
-def _require_keys(manifest: Mapping[str, Any], path: Path) -> None:
-    """Raises InputError where a key of a manifest that is there is of another kind than we write."""
-    for key in (
-        "status",
-        "patients",
-        "modalities",
-        *(["files"] if manifest.get("status") == "complete" else []),
-    ):
-        if key not in manifest:
-            raise InputError(f"{path}: damaged: {key} is missing; draw the cohort again, or copy it again")
-    for key, kinds in _KEYS.items():
-        value = manifest.get(key)
-        if key in manifest and (not isinstance(value, kinds) or isinstance(value, bool)):
-            raise InputError(
-                f"{path}: damaged: {key} is {type(value).__name__}, expected {kinds[0].__name__}"
-            )
-    if not 0 < manifest["patients"] <= MOST_PATIENTS or manifest["status"] not in ("complete", "incomplete"):
-        raise InputError(f"{path}: damaged: patients or status is not what a cohort has")
-    if not SEED.low <= manifest.get("seed", 0) <= SEED.high:
-        raise InputError(f"{path}: damaged: expected a seed of 64 bits")
-    entries = manifest.get("files", {}).values()
-    if not all(isinstance(e, dict) and isinstance(e.get("bytes"), int) and "sha256" in e for e in entries):
-        raise InputError(f"{path}: damaged: files: expected bytes and sha256 of each file")
-    if not all(isinstance(own, dict) for own in manifest["modalities"].values()):
-        raise InputError(f"{path}: damaged: modalities: expected settings of each modality")
-
-
-def _bytes_per_patient(header: Mapping[str, Any]) -> int:
-    """What a patient may take on disk while the cohort is written, over all modalities."""
-    return sum(own.get("bytes_per_record", BYTES_PER_RECORD) for own in header["modalities"].values())
-
-
-def _settings(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What two runs must share: all of the header but where weights lie, of the modalities their names."""
-    kept = {key: value for key, value in manifest.items() if key not in ("status", "files", "use")}
-    return {**kept, "modalities": sorted(manifest["modalities"])}
-
-
-def _shortly(text: str) -> str:
-    return text if len(text) < 600 else f"{text[:600]}..."
-
-
-def _difference(there: Any, asked: Any, key: str = "") -> str | None:
-    """The first setting that differs, in words."""
-    if isinstance(there, dict) and isinstance(asked, dict):
-        for name in dict.fromkeys([*there, *asked]):
-            inner = f"{key}.{name}" if key else str(name)
-            if found := _difference(there.get(name), asked.get(name), inner):
-                return found
-        return None
-    return None if there == asked else f"{key} is {there!r} there and {asked!r} was asked for"
-
-
 def _fingerprint(path: Path) -> dict[str, Any]:
-    return {"sha256": digest(path), "bytes": path.stat().st_size}
+    """Hash and size, in one reading."""
+    state, size = sha256(), 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            state.update(block)
+            size += len(block)
+    return {"sha256": state.hexdigest(), "bytes": size}
 
 
-def _slice_name(number: int) -> str:
+def _apart(place: Path, joined: Sequence[str]) -> Path:
+    """The folder beside `place` that the files named by `joined` are moved to, which are joined at the end."""
+    apart = place.with_name(f"{place.name}{APART}")
+    for name in joined:
+        if (path := place / name).is_file():
+            (apart / name).parent.mkdir(parents=True, exist_ok=True)
+            path.replace(apart / name)
+    return apart
+
+
+def slice_name(number: int) -> str:
     return f"slice-{number:05d}"

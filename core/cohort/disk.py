@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from ..errors import InputError
 
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,30}:")  # how one begins as a path; a letter alone is a drive
 SOME = 1_000_000  # bytes: the least that must be free where it is not known how much will be written
 FULL = (errno.ENOSPC, errno.EDQUOT)
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EFBIG)
@@ -29,11 +31,22 @@ def _size(number: int) -> str:
     return f"{number / 1e9:.2f} GB" if number >= 1e8 else f"{number / 1e6:.2f} MB"
 
 
+def require_on_disk(folder: Path) -> None:
+    """Raises InputError where a folder to write is named by a URL: a path of it would be made in the working folder."""
+    first, *rest = folder.parts or ("",)
+    if rest and URL.fullmatch(first) and not Path(first).exists():
+        raise InputError(
+            f"{folder}: expected a folder, got a URL ({first}//); write to a disk, "
+            "and send a finished cohort with polyclinic push COHORT --to URL"
+        )
+
+
 def require_folder(folder: Path, needed: int = SOME) -> None:
     """Raises InputError if a folder that is there, or is yet to be made, could not be written, or has too little room.
 
     Nothing is made.
     """
+    require_on_disk(folder)
     there = folder
     while not there.exists() and there.parent != there:
         there = there.parent
@@ -65,8 +78,9 @@ def refusals(folder: Path, advice: str = "run again") -> Iterator[None]:
 def new_folder(folder: Path, ignore: str = "") -> bool:
     """Make a folder that must be new or empty (but for a file named `ignore`); whether it was made.
 
-    Raises InputError: it is a file, holds something, or cannot be made.
+    Raises InputError: it is a file, holds something, is a URL, or cannot be made.
     """
+    require_on_disk(folder)
     try:
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder}: is a file; expected the name of a new folder")
@@ -82,6 +96,27 @@ def new_folder(folder: Path, ignore: str = "") -> bool:
 def is_empty(folder: Path, ignore: str = "") -> bool:
     """Whether a folder is absent or holds nothing but a file named `ignore`."""
     return not folder.exists() or all(path.name == ignore for path in folder.iterdir())
+
+
+def names_below(place: Path) -> list[str]:
+    """Paths of the files below a folder, from it on, in order."""
+    home = f"{place}{os.sep}"
+    found = [f"{folder}{os.sep}{name}" for folder, _, names in os.walk(place) for name in names]
+    return sorted(path.removeprefix(home).replace(os.sep, "/") for path in found)
+
+
+def move_into(place: Path, folder: Path) -> None:
+    """Move what a folder holds to the same paths below another, which is there; the emptied folder goes.
+
+    A folder that is not yet there is moved whole, in one step, and so is each file of one that is.
+    """
+    for path in list(place.iterdir()):
+        there = folder / path.name
+        if path.is_dir() and there.is_dir():
+            move_into(path, there)
+        else:
+            path.replace(there)
+    place.rmdir()
 
 
 @contextmanager

@@ -1,9 +1,10 @@
 """labels.csv in a modality's folder: the patient of each record, its file, and the labels of that patient."""
 
 import csv
-import io
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
 from ..profile import PatientProfile, Value
 
@@ -12,42 +13,59 @@ STORES = (".h5ad", ".h5mu", ".vcf.gz", "/Patient.ndjson")  # files in which each
 HEADER = ".hea"  # of a WFDB record: the one of its files that a reader opens
 
 
+class Part(NamedTuple):
+    """Some patients: the files that were written for them, and who has a record of a modality, by its name."""
+
+    profiles: Sequence[PatientProfile]
+    files: Collection[str]
+    have: Mapping[str, Collection[str]] = {}
+
+
 def write_labels(
     folder: Path,
-    profiles: Iterable[PatientProfile],
+    parts: Iterable[Part],
     fields: Sequence[str],
-    files: Collection[str],
-    shared: Mapping[str, Collection[str]],
+    joined: Collection[str] = (),
+    shared: Mapping[str, str] | None = None,
 ) -> list[Path]:
-    """One labels.csv in each top folder of `files`: patient_id, file (from that folder on), and the fields.
+    """One labels.csv in each top folder that has records: patient_id, file (from that folder on), and the fields.
 
-    A row is a record. Files in one folder that differ in their suffix alone are one record (ecg.hea, ecg.dat,
-    ecg.atr), and the row names the file that a reader opens. A folder called by a patient's id holds files of that
-    patient. `shared` are stores that hold many patients, with the ids of these: a row for each. Flags
-    are yes or no, what is unknown is left blank.
+    `parts` are some patients at a time, in order; `joined` are files of all. A row is a record. Files in one folder
+    that differ in their suffix alone are one record (ecg.hea, ecg.dat, ecg.atr), and the row names the file that a
+    reader opens. A folder called by a patient's id holds files of that patient. `shared` are stores of many patients,
+    and the modality that they are of: a row for each who has it. Flags are yes or no, what is unknown is left blank.
     """
-    known = {profile.patient_id: [_text(profile.get(name)) for name in fields] for profile in profiles}
-    rows: dict[str, list[tuple[str, str]]] = {}
-    for path in _records(files):
-        top, *inner = PurePosixPath(path).parts
-        if owner := next((part for part in inner[:-1] if part in known), None):
-            rows.setdefault(top, []).append((owner, "/".join(inner)))
-    for store, patients in shared.items():
-        top, *inner = PurePosixPath(store).parts
-        rows.setdefault(top, []).extend((patient, "/".join(inner)) for patient in patients)
-    order = {patient: place for place, patient in enumerate(known)}
-    written = []
-    for top, listed in rows.items():
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(["patient_id", "file", *fields])
-        table.writerows(
-            [patient, file, *known[patient]]
-            for patient, file in sorted(listed, key=lambda r: (order[r[0]], r[1]))
-        )
-        written.append(folder / top / NAME)
-        written[-1].write_text(text.getvalue(), encoding="utf-8")
-    return written
+    named: dict[str, list[str]] = {}  # part of a path -> files of all that have it
+    for path in joined:
+        for folder_name in PurePosixPath(path).parts[1:-1]:
+            named.setdefault(folder_name, []).append(path)
+    written: dict[str, Path] = {}
+    with ExitStack() as open_files:
+        tables: dict[str, Any] = {}
+        for part in parts:
+            known = {profile.patient_id: profile for profile in part.profiles}
+            rows: dict[str, list[tuple[str, str]]] = {}
+            own = [path for name in known for path in named.get(name, ())]
+            for path in _records([*part.files, *own]):
+                top, *inner = PurePosixPath(path).parts
+                if owner := next((part for part in inner[:-1] if part in known), None):
+                    rows.setdefault(top, []).append((owner, "/".join(inner)))
+            for store, modality in (shared or {}).items():
+                top, *inner = PurePosixPath(store).parts
+                if has := part.have.get(modality):
+                    rows.setdefault(top, []).extend((name, "/".join(inner)) for name in has)
+            order = {patient: place for place, patient in enumerate(known)}
+            for top, listed in rows.items():
+                if top not in tables:
+                    written[top] = folder / top / NAME
+                    file = open_files.enter_context(written[top].open("w", encoding="utf-8", newline=""))
+                    tables[top] = csv.writer(file, lineterminator="\n")
+                    tables[top].writerow(["patient_id", "file", *fields])
+                tables[top].writerows(
+                    [patient, file, *(_text(known[patient].get(name)) for name in fields)]
+                    for patient, file in sorted(listed, key=lambda r: (order[r[0]], r[1]))
+                )
+    return list(written.values())
 
 
 def stores_of(paths: Iterable[str]) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..extras import need
 from ..paths import require_file
 from .disk import part_of, refusals, require_new_file, write_atomic
 
@@ -31,6 +32,7 @@ class Signer:
     @classmethod
     def load(cls, path: Path) -> "Signer":
         """From a PEM file. Raises InputError: no Ed25519 private key is there, or its passphrase is wrong."""
+        need(f"{path}: signing", "cryptography")
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -57,6 +59,7 @@ class Signer:
 
 def signed_by(payload_type: str, payload: bytes, signatures: Any) -> str | None:
     """The public key that signed, in hex. None where the signature is not that of the key it names, or malformed."""
+    need("checking a signature", "cryptography")
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -88,6 +91,7 @@ def new_key(path: Path) -> str:
     Returns the public key in hex. A private half whose public one is not there, as a killed run leaves it, gets that.
     Raises InputError if both are there already, or a file cannot be written; nothing is left then.
     """
+    need(f"{path}: a key to sign with", "cryptography")
     from cryptography.hazmat.primitives import serialization as form
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -117,11 +121,12 @@ def new_key(path: Path) -> str:
 
 def read_public(key: str) -> str:
     """A public key in hex, from its PEM file or from the hex itself. Raises InputError."""
+    if len(key) == 64 and set(key) <= set("0123456789abcdef"):
+        return key
+    need(f"{key}: reading a key", "cryptography")
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-    if len(key) == 64 and set(key) <= set("0123456789abcdef"):
-        return key
     try:
         public = load_pem_public_key(_bytes(Path(key)))
     except ValueError:

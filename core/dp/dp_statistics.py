@@ -31,7 +31,12 @@ def denoised(covariance: FloatArray, noise: float) -> FloatArray:
     What is beside the diagonal is shrunk: noise alone has eigenvalues up to the edge of Wigner's
     semicircle, sqrt(2 size) times the noise, and adds to a true one in squares.
     """
-    diagonal, size = np.diag(np.maximum(np.diag(covariance), noise)), len(covariance)
-    scale, directions = np.linalg.eigh(covariance - diagonal)
-    kept = np.sign(scale) * np.sqrt(np.maximum(scale**2 - 2 * size * noise**2, 0))
-    return np.asarray(diagonal + (directions * kept) @ directions.T)
+    diagonal = np.diag(np.maximum(np.diag(covariance), noise))
+    return np.asarray(diagonal + shrunk(covariance - diagonal, noise))
+
+
+def shrunk(difference: FloatArray, noise: float) -> FloatArray:
+    """A symmetric matrix near zero, less symmetric noise: eigenvalues within the edge of Wigner's semicircle go."""
+    scale, directions = np.linalg.eigh(difference)
+    kept = np.sign(scale) * np.sqrt(np.maximum(scale**2 - 2 * len(scale) * noise**2, 0))
+    return np.asarray((directions * kept) @ directions.T)

@@ -76,6 +76,9 @@ def _collated(rows: list[Any]) -> Any:
 class Private(pl.LightningModule):
     """Trains another module privately: its `losses(batch) -> (row,)`, one row a patient.
 
+    A module may have a `public_loss() -> ()`, of which no patient is part, and `after_private_step()`, which sees what
+    was noised alone: adversarial training has its generator's step there.
+
     `run` is the id under which the plan was booked; a checkpoint of another run or plan is refused. Noise
     and samples are drawn anew after a resume, never replayed. Raises InputError when the module cannot be
     trained privately.
@@ -124,10 +127,23 @@ class Private(pl.LightningModule):
                 for parameter, clipped in found.clipped_sum(self.plan.max_grad_norm).items():
                     sums[parameter] += clipped
         self.noise(sums)
+        self._add_public()
         optimizer.step()
         optimizer.zero_grad()
+        if after := getattr(self.module, "after_private_step", None):
+            after()
         if rows:
             self.log("loss", total / rows)
+
+    def _add_public(self) -> None:
+        """Add the gradient of the module's `public_loss()`, if it has one: no patient is in it."""
+        if (public := getattr(self.module, "public_loss", None)) is None:
+            return
+        parameters = list(self.clipper.names)
+        slopes = torch.autograd.grad(public(), parameters, allow_unused=True)
+        for parameter, slope in zip(parameters, slopes, strict=True):
+            if slope is not None and parameter.grad is not None:
+                parameter.grad += slope
 
     def noise(self, sums: dict[torch.nn.Parameter, Tensor]) -> None:
         """Set each parameter's gradient: its clipped sum, noised, over the expected number of patients.

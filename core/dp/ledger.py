@@ -181,7 +181,9 @@ def pay(
     named = {purpose: plans} if isinstance(plans, PrivacyPlan) else dict(plans)
     named |= how.beside
     if how.precision.startswith("16"):
-        raise InputError(f"private training takes 32-true or bf16-mixed, got --precision {how.precision}")
+        raise InputError(
+            f"private training takes auto, 32-true or bf16-mixed, got --precision {how.precision}"
+        )
     first = next(iter(named.values()))
     epsilon = compose(list(named.values()), first.delta, "prv")
     if not rest:
@@ -201,8 +203,16 @@ def pay(
         except (BudgetExceeded, InputError):
             _put_back(file, before)
             raise
-    text = f"epsilon {epsilon:.2f}, delta {first.delta:g}, patient level, {first.patients} patients, not secure mode"
-    return {"privacy": text, "epsilon": round(epsilon, 3), "delta": first.delta}
+    return stated(list(named.values()), epsilon)
+
+
+def stated(plans: Sequence[PrivacyPlan], epsilon: float | None = None) -> dict[str, Any]:
+    """What a card says of mechanisms on the same people, at the delta of the last of them; epsilon by PRV."""
+    last = plans[-1]
+    if epsilon is None:
+        epsilon = compose(plans, last.delta, "prv")
+    text = f"epsilon {epsilon:.2f}, delta {last.delta:g}, patient level, {last.patients} patients, not secure mode"
+    return {"privacy": text, "epsilon": round(epsilon, 3), "delta": last.delta}
 
 
 def described(plans: Mapping[str, PrivacyPlan], epsilon: float, seconds: float | None = None) -> str:

@@ -18,14 +18,15 @@ class Fit:
     the population's total would pass `limit`. `folder` keeps checkpoints; a run with `resume` goes on
     from the newest one there. `people` are the patients' ids, and `population` is the name under which the ledger
     books them where the data state one. `beside` are mechanisms that are charged with the training's own;
-    `asked` is the epsilon of all of them together.
+    `asked` is the epsilon of all of them together. `precision` is as Lightning names it; auto is bf16-mixed where the
+    processor computes in bfloat16, else 32-true: where it is emulated a step takes some ten times as long.
     """
 
     folder: Path
     max_minutes: float | None = None
     accelerator: str = "auto"
     devices: int = 1
-    precision: str = "bf16-mixed"
+    precision: str = "auto"
     seed: int = 0
     resume: bool = False
     budget: Budget | None = None

@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, TensorData
 
 from ..children import end_with
 from ..cohort.disk import write_atomic
+from ..device import half_is_fast
 from ..dp.budget import PrivacyPlan
 from ..dp.dpsgd import Private, poisson_loader
 from ..dp.ledger import current_run, end_run
@@ -111,7 +112,8 @@ def fit(
     With a plan, `patients[i]` is the patient of row i, the module must offer `losses(batch) -> (row,)`,
     and batches are drawn and gradients clipped and noised by dpsgd.Private; batch_size is then the
     physical micro-batch. The module's own weights are the exponential moving average when fit returns.
-    A run that how.max_minutes ended is remarked; how.resume finishes it if it is `resumable`.
+    A run that how.max_minutes ended is remarked; how.resume finishes it if it is `resumable`. A module that ends its
+    training itself says so by `finished`; its steps are then those that were planned.
     """
     torch.manual_seed(how.seed)  # initialisation order and dropout only; private noise has its own source
     trained: pl.LightningModule = module
@@ -136,6 +138,8 @@ def fit(
     goes_on = how.resume and sound(last, trained)
     taken = _run(trained, make, how, steps, callbacks, last if goes_on else None)
     module.eval()
+    if getattr(module, "finished", False):
+        steps = taken
     if taken < steps:
         charged = "; the budget is charged for all that were planned" if plan is not None else ""
         finish = "; --resume with the same --checkpoints finishes them" if resumable else ""
@@ -298,6 +302,14 @@ def require_devices(how: Fit) -> None:
         raise InputError(f"{asked}: {first_line(error)}") from None
 
 
+def _precision(how: Fit) -> str:
+    """As Lightning names it."""
+    if how.precision != "auto":
+        return how.precision
+    on_cpu = how.accelerator == "cpu" or (how.accelerator == "auto" and not torch.cuda.is_available())
+    return "bf16-mixed" if half_is_fast(torch.device("cpu" if on_cpu else "cuda")) else "32-true"
+
+
 def _trainer(how: Fit, steps: int, callbacks: list[Callback]) -> pl.Trainer:
     _quiet()
     several = how.devices > 1
@@ -309,7 +321,7 @@ def _trainer(how: Fit, steps: int, callbacks: list[Callback]) -> pl.Trainer:
         if several
         else None,  # not a scheduler's, which starts processes itself
         strategy="ddp_spawn_find_unused_parameters_true" if several else "auto",
-        precision=cast(Any, how.precision),
+        precision=cast(Any, _precision(how)),
         callbacks=callbacks,
         logger=False,
         enable_checkpointing=False,

@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 
 from ..cohort.disk import write_atomic
 from ..config import Settings, read_json
+from ..device import in_force
 from ..errors import InputError, first_line
 from ..fields import Declaration
 from ..fields import Field as ProfileField
@@ -66,6 +67,9 @@ class Card(Settings):
     figures: dict[str, float] = Field(default_factory=dict)
     version: str = ""
     notes: str = ""
+    mechanisms: list[tuple[float, float, int]] = Field(
+        default_factory=list
+    )  # sample rate, noise multiplier and steps of each, where later training may be added to
     reading: list[str] = Field(default_factory=list)  # what was dropped or changed on reading the data
     declared: dict[str, Declaration] = Field(default_factory=dict)  # fields beyond the shipped vocabulary
     distributions: dict[str, dict[str, Any]] = Field(default_factory=dict)  # of them in the training patients
@@ -176,7 +180,7 @@ def _require_numbers(tensors: Mapping[str, "Tensor"], path: Path) -> None:
 
 
 def restore(net: "Module", weights: Weights, prefix: str = "", strict: bool = True) -> None:
-    """Put the tensors named `prefix...` into a network as float32, ready to sample.
+    """Put the tensors named `prefix...` into a network as float32, ready to sample on the device in force.
 
     strict=False allows parts of the network that only training needs to be absent. Raises InputError
     when the file is of another network.
@@ -190,7 +194,7 @@ def restore(net: "Module", weights: Weights, prefix: str = "", strict: bool = Tr
             f"weights {weights.card.name} (version {weights.card.version or 'unknown'}) do not fit this "
             f"version's network; train them again: {reason}"
         ) from None
-    net.eval()
+    net.eval().to(in_force())
 
 
 def folders() -> list[Path]:
