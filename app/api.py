@@ -5,21 +5,19 @@ Nothing heavy is imported before it is needed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import InputError, Refused, listed
 from ..core.limits import require
 from .calling import public_function
+from .results import Evaluation as Evaluation
+from .results import Trained as Trained
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
-
     from ..core.modality import Conditioner, Modality
     from ..core.pipeline import Patient
     from ..core.profile import PatientProfile
-    from ..core.training.weights import Card
     from .cohort import Cohort
     from .engines.use import Use
     from .governance.release import Outcome
@@ -49,6 +47,8 @@ def generate_cohort(
     resume: bool = False,
     watermark: Place | None = None,
     engine: str = "local",
+    address: str | None = None,
+    device: str = "auto",
     use: "Use | None" = None,
     progress: Callable[[int, int], None] = _silent,
 ) -> "Cohort":
@@ -57,7 +57,9 @@ def generate_cohort(
     `population` is the name of a shipped cohort (icu, cardio_oncology, ...) or a YAML file. `fields` asks for so
     many patients of each class (`melanoma: 300 yes, 300 no`) in place of `patients`. `options` are settings of
     modalities, {modality: {key: value}}. `watermark` is a key file. `workers` processes draw, one a core by
-    default, and `engine` runs them; the files depend on neither. `use` names weight files that take the
+    default, and `engine` runs them, at `address` if it runs elsewhere; the files depend on
+    neither. `device` is cpu, cuda or cuda:N; auto is a GPU where there is one, and files of a GPU differ in their last
+    digits. `use` names weight files that take the
     place of those in force, {"imaging": "skin.safetensors"}, or draw a second set of records beside them,
     {"imaging:skin": "skin.safetensors"}. `progress(done, all)` counts patients. Raises InputError before anything is
     written.
@@ -77,7 +79,7 @@ def generate_cohort(
         make(
             drawn, number, seed, Path(out), modalities=modalities, options=options, workers=workers,
             batch_size=batch_size, resume=resume, watermark=None if watermark is None else Path(watermark),
-            engine=engine, progress=lambda done: progress(done, number),
+            engine=engine, address=address, device=device, progress=lambda done: progress(done, number),
         )  # fmt: skip
     return Cohort(Path(out))
 
@@ -91,6 +93,7 @@ def generate(
     batch_size: int = 16,
     *,
     patients: int | None = None,
+    device: str = "auto",
     use: "Use | None" = None,
 ) -> "Iterator[Patient]":
     """Draw patients in memory, one after the other, with their records by modality.
@@ -99,7 +102,7 @@ def generate(
     `modalities` are names or modalities made with options, by default all but those on request. A record has `arrays`
     (image: (row, column) uint16; ecg: (lead, sample) mV; vitals: (hour, channel)) and `facts` in plain JSON types.
     It depends on the profile, the seed and the weights, never on `batch_size` or on the other patients. `use` names
-    weight files as in generate_cohort(). Raises InputError.
+    weight files and `device` where networks draw, as in generate_cohort(). Raises InputError.
 
     >>> patient = next(generate("icu", ["signals"], patients=1, seed=7))
     >>> patient.records["signals"].arrays["ecg"].shape
@@ -107,6 +110,8 @@ def generate(
     """
     from ..conditioning.encoder import ProfileEncoder
     from ..conditioning.population import Population
+    from ..core.device import choose
+    from ..core.device import using as on
     from ..core.pipeline import generate as draw
     from ..core.pipeline import load_generators
     from ..core.registry import load_modality, vocabulary
@@ -115,7 +120,7 @@ def generate(
 
     require(patients=patients, seed=seed, batch_size=batch_size)
     names = [m if isinstance(m, str) else m.name for m in modalities]
-    with using(use or {}, names):
+    with using(use or {}, names), on(choose(device)):
         chosen = [load_modality(m) if isinstance(m, str) else m for m in modalities or everything()]
         known = vocabulary()
         if isinstance(profiles, str):
@@ -140,14 +145,6 @@ def open_cohort(folder: Place) -> "Cohort":
     return Cohort(Path(folder))
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A weight file and its card, which says from what it was learnt and at which privacy cost."""
-
-    path: Path
-    card: "Card"
-
-
 @public_function
 def train(
     modality: str,
@@ -167,7 +164,7 @@ def train(
     max_minutes: float | None = None,
     accelerator: str = "auto",
     devices: int = 1,
-    precision: str = "bf16-mixed",
+    precision: str = "auto",
     resume: bool = False,
     progress: bool | None = None,
 ) -> Trained:
@@ -176,7 +173,8 @@ def train(
     `public` data cost nothing; else say `epsilon` and `delta`, the differential privacy of one patient, booked in
     `ledger` (ledger.jsonl beside `out` by default), and `limit`, the epsilon that the population may pay in all.
     `out` is `<modality>.safetensors` by default. `max_minutes` caps the time, `resume` goes on from the newest of
-    `checkpoints`; `accelerator`, `devices` and `precision` are as Lightning names them. `progress` shows a bar, by
+    `checkpoints`; `accelerator`, `devices` and `precision` are as Lightning names them; auto is
+    bf16-mixed where the processor computes in bfloat16, else 32-true. `progress` shows a bar, by
     default on a terminal. Raises InputError before training starts, and BudgetExceeded, which is Refused.
 
     >>> train("imaging", data=folder / "nowhere", public=True)
@@ -196,25 +194,6 @@ def train(
         **({} if progress is None else {"progress": progress}),
     )  # fmt: skip
     return Trained(path, card)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What an evaluation found. `scores` is the content of scores.json (docs/reference), `report` the page to open."""
-
-    scores: Mapping[str, Any] = field(repr=False)
-    report: Path
-
-    def to_frame(self) -> "DataFrame":
-        """One row a figure: modality, view, metric, value, interval, verdict and all that scores.json says of it."""
-        import pandas as pd
-
-        rows = [
-            {"modality": view["modality"], "view": view["view"], **score}
-            for view in self.scores["views"]
-            for score in view["scores"]
-        ]
-        return pd.DataFrame(rows)
 
 
 @public_function

@@ -4,7 +4,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,10 +13,12 @@ import typer
 
 from ..core.errors import InputError, Refused, of_the_machine
 from ..core.remarks import remarks
-from ..core.text import say, shown
+from ..core.text import say
+from . import learning, listings
 from .calling import command_line
 from .governance import commands as governance_commands
 from .push.command import push
+from .terminal import bar, table
 from .viewer.command import view
 
 if TYPE_CHECKING:
@@ -145,8 +147,24 @@ def generate(
             "imaging:skin=FILE; may be repeated."
         ),
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes; one a core by default.")] = None,
-    engine: Annotated[str, typer.Option(help="What runs the slices, of those installed.")] = "local",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes; one a core (a GPU: as its memory holds) by default, where each has 64 patients."
+        ),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="Where networks draw: cpu, cuda or cuda:N; auto is a GPU where there is one.")
+    ] = "auto",
+    engine: Annotated[
+        str, typer.Option(help="What runs the slices: local, ray, or another that is installed.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="With --engine ray: HOST:PORT of the cluster's head, auto, or local; else $RAY_ADDRESS."
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Patients drawn together, at most 16.")] = 16,
     resume: Annotated[bool, typer.Option("--resume", help="Complete an unfinished cohort there.")] = False,
     watermark_key: WatermarkKey = None,
@@ -155,7 +173,7 @@ def generate(
     _generate(
         cohort or ("adults" if fields else "cardio_oncology"), patients, out, seed=seed, fields=fields,
         modalities=_names(modalities), options=_options(options or []), workers=workers, batch_size=batch_size,
-        resume=resume, watermark=watermark_key, engine=engine, use=_use(use or []),
+        resume=resume, watermark=watermark_key, engine=engine, address=address, device=device, use=_use(use or []),
     )  # fmt: skip
 
 
@@ -200,7 +218,7 @@ def _generate(population: str, patients: int | None, out: Path, **how: Any) -> N
 
     began, steps = time.monotonic(), list[int]()
     try:
-        with _bar() as show:
+        with bar() as show:
 
             def progress(done: int, total: int) -> None:
                 steps.append(done)
@@ -219,83 +237,8 @@ def _generate(population: str, patients: int | None, out: Path, **how: Any) -> N
         say(line)
 
 
-@contextmanager
-def _bar() -> Iterator[Callable[[int, int], None]]:
-    """A bar with rate and remaining time on a terminal; a line a minute elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        from ..core.progress import Progress as Lines
-
-        yield Lines("drew", "patients").show
-        return
-    columns = (
-        TextColumn("patients"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, speed_estimate_period=600) as bar:
-        task, began, first = bar.add_task("patients", total=None, rate=""), time.monotonic(), -1
-
-        def show(done: int, total: int) -> None:
-            nonlocal first
-            first = done if first < 0 else first
-            rate = (done - first) / (time.monotonic() - began)
-            bar.update(task, completed=done, total=total, rate=f"{rate:.1f} patients/s" if rate else "")
-
-        yield show
-
-
-@app.command()
-def train(
-    modality: Annotated[
-        str, typer.Argument(help="Name of an installed modality, or population: who the patients are.")
-    ],
-    data: Annotated[Path, typer.Option(help="Training folder: dataset.yaml beside the files.")],
-    out: Annotated[Path, typer.Option(help="Weight file to write.")],
-    config: Annotated[
-        str | None, typer.Option(help="Training YAML by name or path: model, and data where not in --data.")
-    ] = None,
-    epsilon: Annotated[float | None, typer.Option(help="Privacy budget a patient; needs --delta.")] = None,
-    delta: Annotated[float | None, typer.Option(help="Less than 1 over the number of patients.")] = None,
-    public: Annotated[bool, typer.Option("--public", help="The data are public: no budget.")] = False,
-    limit: Annotated[
-        float | None, typer.Option(help="Epsilon that the population may pay in all its trainings.")
-    ] = None,
-    ledger: Annotated[
-        Path | None, typer.Option(help="Where spending is booked; ledger.jsonl beside --out by default.")
-    ] = None,
-    init: Annotated[str | None, typer.Option(help="Weights to start from, by name or file.")] = None,
-    max_minutes: Annotated[float | None, typer.Option(help="Cap on each fit.")] = None,
-    seed: Annotated[int | None, typer.Option(help="In place of the YAML's.")] = None,
-    accelerator: Annotated[str, typer.Option(help="auto, cpu, gpu, ... as Lightning names them.")] = "auto",
-    devices: int = 1,
-    precision: str = "bf16-mixed",
-    checkpoints: Annotated[
-        Path | None, typer.Option(help="Folder that keeps checkpoints; else they go when done.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out if it is there.")] = False,
-) -> None:
-    """Train a modality on a folder of data, with a privacy budget or on public data."""
-    from .api import train as learn
-
-    made = learn(
-        modality, data, out, public=public, epsilon=epsilon, delta=delta, limit=limit, ledger=ledger, config=config,
-        init=init, overwrite=overwrite, checkpoints=checkpoints, seed=seed, max_minutes=max_minutes,
-        accelerator=accelerator, devices=devices, precision=precision, resume=resume,
-    )  # fmt: skip
-    card = made.card
-    planned = "" if card.complete else f" of {card.planned_steps}"
-    steps = "step" if card.steps == 1 and card.complete else "steps"
-    booked = "" if public else f"; charged in {ledger or out.with_name('ledger.jsonl')}"
-    say(
-        f"{card.name}: {card.steps}{planned} {steps} in {card.seconds:.0f} s, {card.privacy}, in {out}{booked}"
-    )
+app.command()(learning.train)
+app.command()(learning.infer)
 
 
 @app.command()
@@ -402,76 +345,10 @@ def stream(
         _fail("stopped", INTERRUPTED)
 
 
-for command in (*governance_commands.COMMANDS, push, view):
+for command in (*governance_commands.COMMANDS, push, view, listings.modalities):
     app.command()(command)
-
-
-@app.command()
-def modalities() -> None:
-    """What is installed: each modality, who has its records, which weights it reads."""
-    from ..core.registry import checked, names, package_of
-    from ..core.training import weights
-
-    rows, there = [], weights.available()
-    found, broken = checked("modalities")
-    for name, point in names("modalities").items():
-        if name in broken:
-            rows.append([name, f"cannot be used: {broken[name]}", "", package_of(point)])
-            continue
-        used = [w if w in there else f"{w} (missing)" for w in found[name].weights()]
-        rows.append([name, found[name].indication, ", ".join(used) or "none needed", package_of(point)])
-    _table(["modality", "who has a record", "weights", "package"], rows)
-
-
-@app.command(name="weights")
-def show_weights() -> None:
-    """The weight files in force: what each was trained on and at which privacy cost."""
-    from ..core.training import weights
-
-    rows = []
-    for name, path in weights.available().items():
-        card = weights.read_card(path)
-        seen = dict.fromkeys(f"{d.name} ({d.licence}), {d.patients or 'unknown'} patients" for d in card.data)
-        data = "; ".join(seen)
-        rows.append([name, card.modality, card.kind, data, card.privacy, str(card.steps), _size(path)])
-    _table(["weights", "modality", "kind", "trained on", "privacy", "steps", "size"], rows)
-
-
-def _size(path: Path) -> str:
-    return f"{path.stat().st_size / 1e6:.1f} MB"
-
-
-@app.command()
-def ledger(file: Annotated[Path, typer.Argument(help="A ledger that `train` has written.")]) -> None:
-    """What each real population has paid, run by run and in all."""
-    if not file.is_file():
-        raise InputError(f"{file}: no such ledger; `polyclinic train --epsilon ...` writes one")
-    from ..core.dp.ledger import Ledger
-
-    book = Ledger(file)
-    entries = book.entries()
-    rows = [
-        [e.population, e.purpose, str(e.patients), str(e.steps), f"{e.noise_multiplier:.3g}",
-         f"{e.delta:g}", f"{e.epsilon_rdp:.2f}", f"{e.epsilon_prv:.2f}"]
-        for e in entries
-    ]  # fmt: skip
-    for population in dict.fromkeys(e.population for e in entries):
-        delta = max(e.delta for e in entries if e.population == population)
-        spent = [f"{book.spent(population, delta, accountant):.2f}" for accountant in ("rdp", "prv")]
-        rows.append([population, "in all", "", "", "", f"{delta:g}", *spent])
-    heads = ["population", "purpose", "patients", "steps", "noise", "delta", "epsilon (RDP)", "epsilon (PRV)"]
-    _table(heads, rows)
-
-
-def _table(heads: list[str], rows: list[list[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*heads, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(Text(shown(cell)) for cell in row))  # as text: names may hold what looks like markup
-    Console(width=None if sys.stdout.isatty() else 240).print(table)
+app.command(name="weights")(listings.show_weights)
+app.command()(listings.ledger)
 
 
 def _evaluate(
@@ -484,7 +361,7 @@ def _evaluate(
 
 def _show(found: "Evaluation") -> None:
     views = found.scores["views"]
-    _table(["", "distance", "C2ST", "TSTR"], [[view["title"], *view["verdicts"].values()] for view in views])
+    table(["", "distance", "C2ST", "TSTR"], [[view["title"], *view["verdicts"].values()] for view in views])
     if linked := found.scores["linkage"].get("in_words"):
         say(f"linkage: {linked}")
     say(f"report: {found.report}")

@@ -1,7 +1,7 @@
 """compare: a folder of synthetic data of any origin, read so that it can be judged against a folder of real data."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -38,7 +38,7 @@ class PlainFolder:
         ids = list(dict.fromkeys(profile.patient_id for profile in rows.profiles))
         chosen = set(ids if most is None else ids[:: max(1, -(-len(ids) // most))])
         kept = [place for place, profile in enumerate(rows.profiles) if profile.patient_id in chosen]
-        self.folder, self._modality, self._rows = rows.root, modality, _at(rows, kept)
+        self.folder, self._modality, self._rows = rows.root, modality, rows.at(kept)
 
     @property
     def patients(self) -> int:
@@ -54,15 +54,9 @@ class PlainFolder:
         if modality.name != self._modality:
             return
         for start in range(0, len(self._rows), CHUNK):
-            some = _at(self._rows, range(start, min(start + CHUNK, len(self._rows))))
+            some = self._rows.at(range(start, min(start + CHUNK, len(self._rows))))
             for profile, record in real_records(modality, some):
                 yield Patient(profile, {modality.name: record})
-
-
-def _at(rows: TrainingSet, places: Sequence[int]) -> TrainingSet:
-    """The rows at these places."""
-    records = tuple(rows.records[place] for place in places)
-    return replace(rows, records=records, profiles=tuple(rows.profiles[place] for place in places))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from ..core.instance_name import base_of, split
 from ..core.modality import Modality, TrainingSet
 from ..core.remarks import remark
 from ..core.training import weights
-from .training import references
+from .training import describe, references
 
 Pairs = list[tuple[TrainingSet, TrainingSet]]  # train rows, and held-out test rows
 Given = str | Path | Mapping[str, str | Path] | Sequence["str | Path | tuple[str, str | Path]"]
@@ -17,10 +17,14 @@ Given = str | Path | Mapping[str, str | Path] | Sequence["str | Path | tuple[str
 
 @dataclass(frozen=True)
 class References:
-    """Real data by the modality that the user named, and those of which only the kind of records is known."""
+    """Real data by the modality that the user named, and those of which only the kind of records is known.
+
+    `shipped` are the names of sets that the training configurations describe, not their folder.
+    """
 
     named: Mapping[str, Pairs]
     others: Mapping[str, Pairs]
+    shipped: frozenset[str] = frozenset()
 
     @classmethod
     def load(cls, given: Given) -> "References":
@@ -32,19 +36,22 @@ class References:
         rows = [rows] if isinstance(rows, str | Path) else rows
         named: dict[str, Pairs] = {}
         others: dict[str, Pairs] = {}
+        shipped: set[str] = set()
         for name, folder in (row if isinstance(row, tuple) else ("", row) for row in rows):
             base, _ = split(name)
             found = references(Path(folder))
             if not name:
                 for kind, pairs in found.items():
                     others.setdefault(kind, []).extend(pairs)
+                    if describe(Path(folder)) is None:
+                        shipped |= {pair[0].source.name for pair in pairs}
             elif base in found:
                 named.setdefault(name, []).extend(found[base])
             else:
                 raise InputError(
                     f"{folder}: expected reference data of {base}, got those of {', '.join(found)}"
                 )
-        return cls(named, others)
+        return cls(named, others, frozenset(shipped))
 
     def all(self) -> dict[str, Pairs]:
         """Everything, by name or kind."""
@@ -55,7 +62,8 @@ class References:
         """What each of a cohort's modalities is held against.
 
         A set whose modality was not named goes to those of its kind whose weights were learnt from a set of its name,
-        else to the plain one; if the kind has one instance alone and no set has such a name, to that one.
+        else to the plain one; if the kind has one instance alone and no set has such a name, to that one, unless
+        it is a set that ships as reference: chest X-rays say nothing of skin.
         Raises InputError for a modality that the cohort lacks.
         """
         known = {modality.name: modality for modality in modalities}
@@ -64,7 +72,7 @@ class References:
         found = {name: list(pairs) for name, pairs in self.named.items()}
         for kind, pairs in self.others.items():
             alike = [modality for name, modality in known.items() if base_of(name) == kind]
-            for name, own in _meant(kind, pairs, alike).items():
+            for name, own in _meant(kind, pairs, alike, self.shipped).items():
                 if name not in self.named:
                     found[name] = own
         return found
@@ -80,7 +88,7 @@ def _parsed(text: str) -> str | tuple[str, str]:
     return (name, folder) if equals and name.replace(":", "").replace("-", "").isidentifier() else text
 
 
-def _meant(kind: str, pairs: Pairs, alike: Sequence[Modality]) -> dict[str, Pairs]:
+def _meant(kind: str, pairs: Pairs, alike: Sequence[Modality], shipped: frozenset[str]) -> dict[str, Pairs]:
     """The sets of one kind by the names of the modalities of that kind that they are for."""
     if [modality.name for modality in alike] == [kind]:
         return {kind: pairs}
@@ -89,7 +97,7 @@ def _meant(kind: str, pairs: Pairs, alike: Sequence[Modality]) -> dict[str, Pair
     left = given.difference(*meant.values())
     if kind in meant:
         meant[kind] |= left
-    elif len(meant) == 1 and left == given:
+    elif len(meant) == 1 and left == given and not left & shipped:
         meant = dict.fromkeys(meant, left)
     elif meant and left:
         remark(

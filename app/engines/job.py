@@ -1,8 +1,7 @@
-"""Job: what an engine is given, slices of a cohort to draw; all but the folder is read from the cohort's manifest."""
+"""Job: what an engine is given, slices of a cohort to draw; the rest is read from the cohort's manifest."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +14,7 @@ from ...core.cohort.cohort import RESUME, Cohort
 from ...core.cohort.watermark import Mark
 from ...core.condition import field_of
 from ...core.config import parse
+from ...core.device import CPU, steady, using
 from ...core.errors import InputError
 from ...core.instance_name import base_of
 from ...core.modality import Modality, in_order
@@ -29,7 +29,8 @@ Options = Mapping[str, Mapping[str, Any]]  # modality name -> its settings
 
 @dataclass(frozen=True)
 class Job:
-    """A cohort's folder, how many patients are drawn together, and the key file of its watermark.
+    """A cohort's folder, how many patients are drawn together, the key file of its watermark, the device, where the
+    engine is, and the manifest's population where it is known, so that its design is solved once a run.
 
     It is small and can be pickled. A process that writes slices loads the generators once, at the first.
     """
@@ -37,10 +38,13 @@ class Job:
     folder: Path
     batch_size: int
     watermark: Path | None = None
+    device: str = CPU
+    address: str | None = None
+    population: Population | None = None
 
     def write(self, number: int) -> int:
         """Draw and write a slice (idempotent); its number."""
-        with _one_thread():
+        with steady(self.device):
             return self._slices.write(number)
 
     @cached_property
@@ -61,11 +65,11 @@ class _Slices:
             raise InputError(
                 f"{job.folder}: the weights {lost[0]} are gone or changed; {RESUME} --use {lost[0]}=FILE"
             )
-        with weights.using(self.files):
+        with weights.using(self.files), using(job.device):
             self._load(job)
 
     def _load(self, job: Job) -> None:
-        self.population = population_of(self.cohort)
+        self.population = job.population or population_of(self.cohort)
         self.modalities = chosen_of(self.cohort)
         used = [name for modality in self.modalities for name in modality.weights()]
         self.encoder = ProfileEncoder.of(self.population.vocabulary, used)
@@ -84,21 +88,6 @@ class _Slices:
         with weights.using(self.files):
             self.cohort.write_slice(number, list(drawn), self.modalities)
         return number
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Numbers that do not depend on how sums are split among threads."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def choose(names: Sequence[str] = (), options: Options | None = None) -> list[Modality]:

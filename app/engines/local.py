@@ -18,10 +18,25 @@ from ...core.errors import InputError
 if TYPE_CHECKING:
     from .job import Job
 
+WORTH = 4  # slices that a worker must have to draw, by default, to be worth its start
 
-def draw(job: "Job", numbers: Sequence[int], workers: int) -> Iterator[int]:
-    """Slice numbers as they are written (core.contracts.Engine); one worker is this process."""
+
+def draw(job: "Job", numbers: Sequence[int], workers: int | None) -> Iterator[int]:
+    """Slice numbers as they are written (core.contracts.Engine); one worker is this process.
+
+    By default there is one a core, on a GPU as many as its memory holds, where each has WORTH slices or more to draw.
+    """
+    if workers is None:
+        from ...core.device import processes
+
+        workers = min(processes(job.device, _cores()), len(numbers) // WORTH)
+    workers = max(1, min(workers, len(numbers)))
     return map(job.write, numbers) if workers == 1 else _in_pool(job, numbers, workers)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _in_pool(job: "Job", numbers: Sequence[int], workers: int) -> Iterator[int]:

@@ -54,7 +54,9 @@ def release(
         int,
         typer.Option(help="Resample failing modalities, at most so many times; keep what passes first."),
     ] = 0,
-    workers: Annotated[int | None, typer.Option(help="Processes that draw; one a core by default.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that draw; as in generate by default.")
+    ] = None,
 ) -> None:
     """Judge a cohort by a policy; it leaves with a signed certificate, or stays in quarantine (exit code 3)."""
     from ...eval.verdict import grouped
@@ -96,18 +98,27 @@ def verify(
         str | None, typer.Option(help="Public key that must have signed: NAME.pub, or its hex.")
     ] = None,
     watermark_key: MarkKey = None,
+    progress: Annotated[
+        Path | None,
+        typer.Option(help="File that notes how far the check has come; one that was stopped goes on."),
+    ] = None,
 ) -> None:
     """Check every hash, the signature, the journal and the watermark; what was changed is named (exit code 3)."""
     from ...core.cohort.signing import read_public
     from .verification import verify as run
 
-    found = run(cohort, None if key is None else read_public(key), watermark_key)
+    found = run(cohort, None if key is None else read_public(key), watermark_key, progress)
     for line in found.notes:
         say(line)
     if found.problems:
+        first, *others = found.problems
+        if not found.released:
+            raise Refused(f"{cohort}: {first}" + (f": {listed(others)}" if others else ""))
+        if not others:
+            raise Refused(f"{cohort}: not as it was certified: {first}")
         for line in found.problems:
             say(f"wrong: {line}")
-        raise Refused(f"{cohort}: not as it was certified: {listed(found.problems, 3)}")
+        raise Refused(f"{cohort}: not as it was certified: {len(found.problems)} things are wrong")
     say(f"verified: {cohort}")
 
 

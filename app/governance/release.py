@@ -21,7 +21,7 @@ from ...eval.gate import judge
 from ...eval.policy import Policy
 from ...eval.results import read_scores
 from ...eval.verdict import Verdict
-from ..engines.generation import header, run
+from ..engines.generation import begun_on, header, run
 from ..engines.job import chosen_of, population_of
 from ..engines.use import recorded
 from ..references import Given, References
@@ -300,7 +300,7 @@ def _resampled(
             raise InputError(
                 f"{cohort.folder}: cannot draw again, the {key} in force differ from those of its manifest"
             )
-    settings = header(population, chosen, cohort.patients, seed, out, options)
+    settings = header(population, chosen, cohort.patients, seed, out, options, begun_on(cohort))
     if mark := cohort.manifest.get("watermark"):
         Mark.named(mark["key"], watermark)
         settings["watermark"] = mark

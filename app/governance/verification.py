@@ -23,12 +23,21 @@ OURS = {
 }  # fmt: skip
 
 
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)  # of a manifest that was changed
+UNFINISHED = f"{MANIFEST}: cannot be read as that of a finished cohort"
+
+
 @dataclass(frozen=True)
 class VerificationResult:
-    """problems: what is wrong, a line each; notes: what is right, and what could not be checked."""
+    """problems: what is wrong, a line each; notes: what is right, and what could not be checked.
+
+    released: there is a certificate, or a trace of one. A cohort never released has one problem at least, which says
+    so, and then what is wrong by its manifest.
+    """
 
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    released: bool = True
 
 
 @dataclass(frozen=True)
@@ -45,13 +54,18 @@ class WatermarkReading:
         return self.whole.log10_false_positive <= COHORT and not self.without
 
 
-def verify(folder: Path, public: str | None = None, watermark: Path | None = None) -> VerificationResult:
+def verify(
+    folder: Path, public: str | None = None, watermark: Path | None = None, progress: Path | None = None
+) -> VerificationResult:  # fmt: skip
     """Check hashes of all files, the certificate and its signature, the journal, and the watermark if its key is given.
 
-    public: the key, in hex, that must have signed. Raises InputError only where there is nothing to check.
+    public: the key, in hex, that must have signed. progress: see Cohort.verify.
+    Raises InputError only where there is nothing to check.
     """
     if not (folder / MANIFEST).is_file():
         raise InputError(f"{folder}: no cohort there (expected a folder with {MANIFEST})")
+    if not any((folder / name).exists() for name in (CERTIFICATE, ENVELOPE, JOURNAL)):
+        return _never_released(folder, progress)
     found = VerificationResult()
     try:
         signed = certificate.read(folder)
@@ -73,22 +87,40 @@ def verify(folder: Path, public: str | None = None, watermark: Path | None = Non
             left = [name for name in cohort.manifest["files"] if (folder / name).exists()]
             found.problems.extend(f"{name}: was to be purged and is still there" for name in left)
         else:
-            found.problems.extend(cohort.verify())
+            found.problems.extend(cohort.verify(progress))
         found.problems.extend(untracked_files(cohort))
         if purged is None and not found.problems:
             found.notes.append(f"{len(cohort.manifest['files'])} files are as they were certified")
             _watermark(cohort, watermark, found)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        found.problems.append(f"{MANIFEST}: cannot be read as that of a finished cohort ({error})")
+    except UNREADABLE as error:
+        found.problems.append(f"{UNFINISHED} ({error})")
     return found
+
+
+def _never_released(folder: Path, progress: Path | None) -> VerificationResult:
+    """What its manifest tells of a cohort without certificate and journal."""
+    try:
+        cohort = Cohort.open(folder)
+        cohort.require_complete()
+        wrong = [*cohort.verify(progress), *untracked_files(cohort)]
+        files = len(cohort.manifest["files"])
+    except UNREADABLE as error:
+        wrong, files = [f"{UNFINISHED} ({error})"], 0
+    said = "never certified (polyclinic release does that)"
+    first = (
+        f"{said}; not as its manifest says"
+        if wrong
+        else f"{said}; its {files} files are as its manifest says"
+    )
+    return VerificationResult([first, *wrong], released=False)
 
 
 def untracked_files(cohort: Cohort) -> list[str]:
     """Files that neither the manifest nor a release put there, a line each."""
-    listed = set(cohort.manifest["files"]) | OURS
+    files, others = cohort.manifest["files"], OURS | cohort.shards.keys()
     paths = (p for p in sorted(cohort.folder.rglob("*")) if p.is_symlink() or not p.is_dir())
     names = (path.relative_to(cohort.folder).as_posix() for path in paths)
-    return [f"{name}: not in the manifest" for name in names if name not in listed]
+    return [f"{name}: not in the manifest" for name in names if name not in others and name not in files]
 
 
 def read_watermark(cohort: Cohort, key: Mark) -> WatermarkReading:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...core.cohort.cohort import MANIFEST
 from ...core.errors import InputError, first_line
+from ...core.extras import install_line
 from .sender import SENT, Item, Outcome, Stopped
 from .target import Target
 
@@ -31,7 +32,7 @@ class BucketSender:
             self._system, self._home = fsspec.core.url_to_fs(self._target.url)
         except ImportError as error:
             kind = self._target.url.partition(":")[0]
-            hint = "needs s3fs: pip install 'polyclinic[s3]'" if kind in ("s3", "s3a") else first_line(error)
+            hint = f"needs s3fs; {install_line('s3')}" if kind in ("s3", "s3a") else first_line(error)
             raise InputError(f"--to {self._target.url}: {hint}") from None
         except ValueError as error:
             raise InputError(f"--to {self._target.url}: {first_line(error)}") from None

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...core.errors import InputError
+from ...core.extras import install_line
 from .instances import Identity, identity
 from .sender import HELD, REFUSED, SENT, Item, Outcome
 from .target import Target, is_aet
@@ -40,7 +41,7 @@ class CStoreSender:
         try:
             import pynetdicom
         except ImportError:
-            raise InputError(f"--to {target.url}: needs pynetdicom: pip install 'polyclinic[push]'") from None
+            raise InputError(f"--to {target.url}: needs pynetdicom; {install_line('push')}") from None
         self.parallel, self._target, self._aet = parallel, target, aet
         self._library: Any = pynetdicom
         self._library._config.STORE_SEND_CHUNKED_DATASET = (

@@ -38,9 +38,8 @@ def count(cohort: Cohort, target: Target) -> int:
         if RECORDS not in cohort.manifest["modalities"]:
             raise InputError(f"{cohort.folder}: no health records; generate it with the modality records")
         return int(cohort.manifest["modalities"][RECORDS].get("with_record", cohort.patients))
-    return len(cohort.manifest["files"]) + sum(
-        (cohort.folder / name).is_file() for name in (*PAPERS, MANIFEST)
-    )
+    papers = (*PAPERS, *cohort.shards, MANIFEST)
+    return len(cohort.manifest["files"]) + sum((cohort.folder / name).is_file() for name in papers)
 
 
 def items(cohort: Cohort, target: Target) -> Iterator[Item]:
@@ -57,9 +56,9 @@ def _listed(cohort: Cohort) -> Iterator[Item]:
 
 
 def _everything(cohort: Cohort) -> Iterator[Item]:
-    """All files, the papers of a release, and the manifest last: where it is, the cohort is whole."""
+    """All files, the papers of a release, shards, and the manifest last: where it is, the cohort is whole."""
     yield from _listed(cohort)
-    for name in (*PAPERS, MANIFEST):
+    for name in (*PAPERS, *cohort.shards, MANIFEST):
         path = cohort.folder / name
         if path.is_file() and name not in cohort.manifest["files"]:
             yield Item(name, digest(path), path.stat().st_size, path, alone=name == MANIFEST)

@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from ...core.errors import InputError
+from ...core.extras import install_line
 
 ARCHIVE, ARCHIVE_DIMSE, FHIR, BUCKET = "DICOMweb", "DICOM", "FHIR", "bucket"
 _WEB = {"dicomweb+http": ARCHIVE, "dicomweb+https": ARCHIVE, "fhir+http": FHIR, "fhir+https": FHIR}
@@ -101,7 +102,7 @@ def _bucket(url: str, scheme: str, place: str, path: str) -> Target:
     try:
         from fsspec.registry import known_implementations, registry
     except ImportError:
-        raise InputError(f"--to {url}: needs fsspec: pip install 'polyclinic[push]'") from None
+        raise InputError(f"--to {url}: needs fsspec; {install_line('push')}") from None
     if scheme not in {*known_implementations, *registry} or scheme in ("http", "https", "data"):
         raise InputError(f"--to {url}: unknown scheme {scheme!r}; {EXPECTED}")
     if scheme in ("file", "local"):

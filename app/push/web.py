@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import InputError, first_line
+from ...core.extras import install_line
 from ...core.paths import require_file
 from .sender import Stopped
 from .target import Target
@@ -113,7 +114,7 @@ class Web:
         try:
             import httpx2
         except ImportError:
-            raise InputError(f"--to {target.url}: needs httpx2: pip install 'polyclinic[push]'") from None
+            raise InputError(f"--to {target.url}: needs httpx2; {install_line('push')}") from None
         header = credentials(auth)
         if header and target.web.startswith("http:") and not target.loopback:
             raise InputError(

@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any, ClassVar
 
 from ...core.errors import InputError
+from ...core.extras import need
 from .address import Address
 from .base import FLUSH, Message
 from .bounded_queue import BoundedQueue
@@ -173,6 +174,7 @@ class MqttSink:
     choices: ClassVar[Mapping[str, tuple[int, ...]]] = {"qos": (0, 1)}
 
     def __init__(self, address: Address, wait: bool, limit: int) -> None:
+        need(f"--to {address}", "paho")
         self._address, self._queue = address, BoundedQueue(wait, limit)
         self._login = Login.of_environment()
         if self._login.user is not None and not self.secure and not is_loopback(address.host):

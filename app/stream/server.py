@@ -6,6 +6,7 @@ import socket
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...core.errors import InputError
+from ...core.extras import need
 from .address import Address
 from .base import FLUSH, Message
 from .broadcaster import Broadcaster
@@ -36,6 +37,7 @@ class ServerSink:
     takes_origins: ClassVar = True
 
     def __init__(self, address: Address, wait: bool, limit: int) -> None:
+        need(f"--to {address}", "websockets", "starlette", "uvicorn")
         self._address, self._broadcaster = address, Broadcaster(wait, limit)
         self._door, self._tls = Door.of(address), server_files()
         self.notice = self._door.notice

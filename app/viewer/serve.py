@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ...core.config import read_json
 from ...core.errors import InputError
+from ...core.extras import need
 from ..stream.loopback import is_loopback
 from .bundle import require_bundle
 from .guard import Guard
@@ -33,6 +34,7 @@ def serve(
     `generate` is the folder where cohorts may be drawn from the page: beside the cohort by default, and beyond
     loopback nowhere. Raises InputError, and Refused for a cohort in quarantine.
     """
+    need("polyclinic view", "starlette", "uvicorn")
     from .cohort_data import CohortData
     from .jobs import Jobs
     from .server import Viewer

@@ -3,6 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
+from ...core.extras import need
 from ..stream.address import Address
 from ..stream.base import Message
 from ..stream.door import Door
@@ -26,6 +27,7 @@ class ViewSink:
     def __init__(self, address: Address, wait: bool, limit: int) -> None:
         from .serve import listen, page_address
 
+        need(f"--to {address}", "starlette", "uvicorn")
         require_bundle()
         self._listener = listen(address.host, address.port)
         self.port = self._listener.getsockname()[1]

@@ -3,8 +3,10 @@
 import io
 import threading
 from collections import OrderedDict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...core.dicom_patient import SEGMENTATIONS
 from ...core.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,22 +51,39 @@ class Thumbnails:
         images = [n for n in names if n.endswith((".dcm", ".png", ".jpg")) and "waveforms/" not in n]
         if not images:
             raise InputError(f"{patient_id} has no image")
-        path = self._cohort.path(images[0])
+        for name in images:
+            try:
+                if (image := _opened(self._cohort.path(name))) is not None:
+                    break
+            except (
+                ValueError,
+                OSError,
+                AttributeError,
+                NotImplementedError,
+                RuntimeError,
+                KeyError,
+            ) as error:
+                raise InputError(f"{name}: cannot be shown ({type(error).__name__})") from None
+        else:
+            raise InputError(f"{patient_id} has segmentations and no image")
         from PIL import Image
 
-        try:
-            if path.suffix == ".dcm":
-                import pydicom
-
-                image = _of_dicom(pydicom.dcmread(path))
-            else:
-                image = Image.open(path).convert("RGB")
-        except (ValueError, OSError, AttributeError, NotImplementedError, RuntimeError, KeyError) as error:
-            raise InputError(f"{images[0]}: cannot be shown ({type(error).__name__})") from None
         image.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
         out = io.BytesIO()
         image.save(out, "JPEG", quality=80)
         return out.getvalue()
+
+
+def _opened(path: Path) -> "Image.Image | None":
+    """The picture of a file; None of a segmentation."""
+    from PIL import Image
+
+    if path.suffix != ".dcm":
+        return Image.open(path).convert("RGB")
+    import pydicom
+
+    dataset = pydicom.dcmread(path)
+    return None if dataset.get("SOPClassUID") in SEGMENTATIONS else _of_dicom(dataset)
 
 
 def _of_dicom(dataset: "pydicom.Dataset") -> "Image.Image":
