@@ -2,7 +2,7 @@
 
     python benchmarks/clipping.py [--data DIR] [--quick]
 
-The default image U-Net, all parameters, batches of 32 in bfloat16 autocast as in training: forward, backward,
+The default image U-Net, all parameters, batches of 32 as in training: forward, backward,
 clipping, noise and optimiser. One thread, processor time, medians of interleaved steps. Agreement is that of
 norms and clipped sums in float32, relative. Then the network of configs/train/vitals_private.yaml, a recurrence and
 layers shared over 24 hours, on batches of 128 made-up stays; Opacus has no rule for it, so that it agrees with plain
@@ -74,7 +74,8 @@ def model() -> tuple[Any, tuple[Any, Any]]:
     """The default image model, none of its layers at zero, and a random batch."""
     import torch
 
-    from polyclinic.modalities.imaging.model import ImageDiffusion, ImageModel, ImageTraining
+    from polyclinic.modalities.imaging.diffusion import ImageDiffusion
+    from polyclinic.modalities.imaging.model import ImageModel, ImageTraining
 
     torch.manual_seed(0)
     module = ImageDiffusion([f"c{i}" for i in range(20)], ImageModel(), ImageTraining(hide=0.0))
@@ -94,7 +95,8 @@ def vitals() -> tuple[Any, tuple[Any, ...]]:
     from polyclinic.modalities.signals.channels import VITAL_FIELDS
     from polyclinic.modalities.signals.vitals.network import VitalsModel
     from polyclinic.modalities.signals.vitals.private import public_stays
-    from polyclinic.modalities.signals.vitals.training import VitalsTrainer, VitalsTraining
+    from polyclinic.modalities.signals.vitals.trainer import VitalsTrainer
+    from polyclinic.modalities.signals.vitals.training import VitalsTraining
 
     shape = VitalsModel(**load(TrainConfig, "vitals_private", "train")[0].model["network"])
     encoder = ProfileEncoder()
@@ -111,7 +113,9 @@ def half() -> Any:
     """The precision that training uses here."""
     import torch
 
-    return torch.autocast("cpu", torch.bfloat16)
+    from polyclinic.core.device import half_is_fast
+
+    return torch.autocast("cpu", torch.bfloat16, enabled=half_is_fast(torch.device("cpu")))
 
 
 def plain(make: Maker) -> Callable[[], None]:

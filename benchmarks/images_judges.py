@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
+from polyclinic.core.device import half_is_fast
 from polyclinic.eval.metrics.structured import ms_ssim
 from polyclinic.modalities.imaging.features import FeatureSpace
 
@@ -31,9 +32,8 @@ def logistic(x: Pixels, y: Labels, test: Pixels) -> NDArray[np.float64]:
 class SmallCnn(nn.Sequential):
     """Six convolutions, 16 to 64 channels."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: int = 1) -> None:
         layers: list[nn.Module] = []
-        before = 1
         for width in (16, 32, 64):
             layers += [nn.Conv2d(before, width, 3, 2, 1), nn.GroupNorm(4, width), nn.SiLU()]
             layers += [nn.Conv2d(width, width, 3, 1, 1), nn.GroupNorm(4, width), nn.SiLU()]
@@ -46,16 +46,20 @@ class SmallCnn(nn.Sequential):
 def convolutional(
     x: Pixels, y: NDArray[np.floating] | Labels, test: Pixels, seed: int = 0, epochs: int = EPOCHS
 ) -> NDArray[np.float64]:
-    """(test image,) scores of a small CNN trained from scratch; both classes weigh the same."""
+    """(test image,) scores of a small CNN trained from scratch; both classes weigh the same.
+
+    Images may have planes of colour, (image, plane, y, x).
+    """
     torch.manual_seed(seed)
-    net = SmallCnn()
-    images, wanted = torch.from_numpy(x)[:, None] * 2 - 1, torch.from_numpy(np.asarray(y, dtype=np.float32))
+    x, test = (part if part.ndim == 4 else part[:, None] for part in (x, test))
+    net = SmallCnn(x.shape[1])
+    images, wanted = torch.from_numpy(x) * 2 - 1, torch.from_numpy(np.asarray(y, dtype=np.float32))
     batches = [b for _ in range(epochs) for b in torch.randperm(len(x)).split(64) if len(b) > 1]
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=len(batches) + 1)
     loss_of = nn.BCEWithLogitsLoss(pos_weight=(1 - wanted).sum() / wanted.sum())
     for rows in batches:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half_is_fast(torch.device("cpu"))):
             logits = net(images[rows])[:, 0]
         loss = loss_of(logits.float(), wanted[rows])
         optimizer.zero_grad()
@@ -64,12 +68,30 @@ def convolutional(
         schedule.step()
     net.eval()
     with torch.no_grad():
-        return net(torch.from_numpy(test)[:, None] * 2 - 1)[:, 0].double().numpy()
+        return net(torch.from_numpy(test) * 2 - 1)[:, 0].double().numpy()
 
 
-def auroc(scores: NDArray[np.float64], truth: Labels) -> float:
+def auroc(scores: NDArray[np.floating], truth: Labels) -> float:
     """Area under the receiver operating characteristic."""
     return float(roc_auc_score(truth, scores))
+
+
+def mean_auroc(scores: NDArray[np.floating], truth: Labels) -> float:
+    """Mean of several classifiers' (classifier, test image)."""
+    return float(np.mean([auroc(row, truth) for row in scores]))
+
+
+def ratio_interval(
+    own: NDArray[np.floating], real: NDArray[np.floating], truth: Labels, draws: int = 200
+) -> tuple[float, float]:
+    """95 % of the ratio of two mean_auroc(), the same test images drawn again for both."""
+    random, found = np.random.default_rng(0), []
+    while len(found) < draws:
+        rows = random.integers(len(truth), size=len(truth))
+        if truth[rows].any() and not truth[rows].all():
+            found.append(mean_auroc(own[:, rows], truth[rows]) / mean_auroc(real[:, rows], truth[rows]))
+    low, high = np.quantile(found, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def age_probe(x: Pixels, age: NDArray[np.float64], test: Pixels, space: FeatureSpace) -> NDArray[np.float64]:

@@ -14,14 +14,9 @@ from polyclinic.core.training.fit import Fit
 from polyclinic.core.training.trainer import fit
 from polyclinic.core.training.weights import Weights
 from polyclinic.modalities.imaging.adapters import Trainable, restrict
-from polyclinic.modalities.imaging.model import (
-    Denoiser,
-    ImageDiffusion,
-    ImageModel,
-    ImageTraining,
-    draw,
-    network_of,
-)
+from polyclinic.modalities.imaging.diffusion import ImageDiffusion
+from polyclinic.modalities.imaging.model import Denoiser, ImageModel, ImageTraining, network_of
+from polyclinic.modalities.imaging.sampler import draw
 from polyclinic.modalities.imaging.training import start
 
 Pixels = NDArray[np.float32]  # (image, y, x) in [0, 1]
@@ -111,23 +106,39 @@ def dp_sgd(
 
     It starts from random weights and white noise, or from the public prior.
     """
+    module = untrained(seed, prior, multiplicity)
+    restrict(module.net, trainable, module.training_settings.rank)
+    plan = PrivacyPlan.for_budget(budget, len(x), batch, steps, 0.3)
+    return privately(module, x, y, wanted, plan, seed)
+
+
+def untrained(seed: int, prior: Weights | None = None, multiplicity: int = 1) -> ImageDiffusion:
+    """The flow with the finding as condition, from random weights and white noise or from the public prior."""
     shape = ImageModel(components=0) if prior is None else network_of(prior.card)
     torch.manual_seed(seed)
     training = ImageTraining(hide=0.0, learning_rate=1e-3, augmentation_multiplicity=multiplicity)
     module = ImageDiffusion(("J18.9",), shape, training)
     if prior is not None:
         start(module.net, prior, ("J18.9",))
-    restrict(module.net, trainable, training.rank)
-    plan = PrivacyPlan.for_budget(budget, len(x), batch, steps, 0.3)
-    data = TensorDataset(
-        torch.from_numpy((x * 255).round().astype(np.uint8))[:, None],
-        torch.from_numpy(np.where(y, 1.0, -1.0).astype(np.float32))[:, None],
-    )
+    return module
+
+
+def rows_of(x: Pixels, y: Labels) -> TensorDataset:
+    """Images and findings as the flow takes them."""
+    pixels, finding = (x * 255).round().astype(np.uint8), np.where(y, 1.0, -1.0).astype(np.float32)
+    return TensorDataset(torch.from_numpy(pixels)[:, None], torch.from_numpy(finding)[:, None])
+
+
+def privately(
+    module: ImageDiffusion, x: Pixels, y: Labels, wanted: Labels, plan: PrivacyPlan, seed: int
+) -> Pixels:
+    """Images of the wanted findings after DP-SGD under the plan."""
     with TemporaryDirectory() as folder:
         fit(
-            module, data, Fit(folder=Path(folder), progress=False), name="dp-sgd", steps=steps, batch_size=32,
-            plan=plan, patients=[str(i) for i in range(len(x))], ema=None,
+            module, rows_of(x, y), Fit(folder=Path(folder), progress=False), name="dp-sgd", steps=plan.steps,
+            batch_size=32, plan=plan, patients=[str(i) for i in range(len(x))], ema=None,
         )  # fmt: skip
     code = np.where(wanted, 1.0, -1.0).astype(np.float32)[:, None]
+    shape = ImageModel(components=len(module.net.basis))
     images = draw(module.net, code, list(range(seed, seed + len(wanted))), shape, None, 8)
     return (images[:, 0] + 1) / 2

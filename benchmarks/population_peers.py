@@ -1,14 +1,15 @@
 """Peers of the table model, each run by the interpreter of its own environment:
 
-    python population_peers.py mst|privbayes IN.npz OUT.npz
+    python population_peers.py mst|privbayes|dpmm_mst IN.npz OUT.npz
 
 IN holds codes (patient, column), sizes, epsilon, delta and rows; OUT gets the rows drawn and the seconds of fit and
-draw. mst needs private-pgm 2 (`pip install private-pgm`; pulls in jax), privbayes needs dpmm. mst is McKenna,
+draw. mst needs private-pgm 2 (`pip install private-pgm`; pulls in jax), the other two need dpmm. mst is McKenna,
 Miklau and Sheldon 2021, written here on that library's inference, which brings no mechanism of its own.
 """
 
 import sys
 import time
+from functools import partial
 from itertools import combinations
 from math import log, sqrt
 
@@ -86,14 +87,16 @@ def mst(codes, sizes, epsilon, delta, rows):
     return out
 
 
-def privbayes(codes, sizes, epsilon, delta, rows):
-    """PrivBayes+PGM of dpmm, its defaults; the sizes of the columns are public."""
+def dpmm(codes, sizes, epsilon, delta, rows, method):
+    """A model of dpmm, its defaults; the sizes of the columns are public."""
     import pandas as pd
+    from dpmm.models.mst import MSTGM
     from dpmm.models.priv_bayes import PrivBayesGM
 
     table = pd.DataFrame(codes, columns=[f"c{k}" for k in range(len(sizes))])
     domain = {name: int(size) for name, size in zip(table.columns, sizes, strict=True)}
-    model = PrivBayesGM(epsilon=epsilon, delta=delta, domain=domain, n_jobs=1)
+    kind = {"privbayes": PrivBayesGM, "dpmm_mst": MSTGM}[method]
+    model = kind(epsilon=epsilon, delta=delta, domain=domain, n_jobs=1)
     model.fit(table)
     return model.generate(n_records=rows)[table.columns].to_numpy(dtype=np.int64)
 
@@ -103,7 +106,7 @@ def main():
     method, source, out = sys.argv[1:4]
     given = np.load(source)
     began = time.monotonic()
-    run = {"mst": mst, "privbayes": privbayes}[method]
+    run = mst if method == "mst" else partial(dpmm, method=method)
     drawn = run(
         given["codes"], given["sizes"], float(given["epsilon"]), float(given["delta"]), int(given["rows"])
     )

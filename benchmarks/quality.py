@@ -52,12 +52,10 @@ class Drawn:
         return (p for p in self.patients_drawn if modality.name in p.records)
 
 
-def synthetic(modality: Modality, profiles: Sequence[PatientProfile], kind: str, seed: int) -> Drawn:
+def synthetic(modality: Modality, profiles: Sequence[PatientProfile], seed: int) -> Drawn:
     """Records for these profiles from the weights in force."""
     encoder = ProfileEncoder()
     generator: Generator = modality.generator(encoder.columns)
-    if kind and hasattr(generator, kind):  # one kind of signal at a time
-        generator = getattr(generator, kind)
     patients = []
     for start in range(0, len(profiles), 64):
         own = tuple(profiles[start : start + 64])
@@ -110,16 +108,17 @@ def main() -> int:
             for seed in seeds:
                 rng = np.random.default_rng(seed)
                 rows = rng.choice(len(train), size=min(len(train), most), replace=False).tolist()
-                kind = str(train.options.get("kind", ""))
                 real = modality.load(train) if train.records else []
                 profiles = [
                     train.profiles[i].but(measurements=real[i].facts.get("baseline", {})) for i in rows
                 ]
-                ours = judge(synthetic(modality, profiles, kind, seed), modality, [(train, test)], seed=seed)
+                ours = judge(synthetic(modality, profiles, seed), modality, [(train, test)], seed=seed)
                 base = judge(
                     independent(modality, real, train, rows, seed), modality, [(train, test)], seed=seed
                 )
-                for mine, other in zip(ours, base, strict=True):
+                others = {view.view.name: view for view in base}  # of the signals that this set has
+                for mine in (view for view in ours if view.view.name in others):
+                    other = others[mine.view.name]
                     if seed == 0 and any(s.status == MEASURED for s in mine.scores):
                         quoted[mine.view.name] = [s for s in mine.scores if s.question != "distance"]
                     for score, other_score in zip(mine.scores, other.scores, strict=True):

@@ -46,8 +46,8 @@ def main() -> int:
         missed += show(signals_ecg.rows(options.data, (0, 1), peers=not options.quick))
     if options.only in ("", "vitals"):
         missed += signals_vitals.main(["--data", str(options.data), *quick])
-    if options.only == "private":
-        missed += show(signals_ecg.private_rows(options.data, (0,) if options.quick else (0, 1)))
+    if options.only in ("", "private"):
+        missed += show(signals_ecg.private_rows(options.data, (0, 1), options.quick))
         missed += signals_vitals.main(["--only", "private", "--data", str(options.data), *quick])
     print(f"{missed} bars missed")
     return int(missed > 0)

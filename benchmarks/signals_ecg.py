@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from signals_ecg_beats import beats, real_kinds, taught
 from signals_ecg_figures import DELINEATED, apart, delineated, forest, ludb_marks, marked, network
 from signals_ecg_peers import copula, deepfake, neurokit
 
@@ -103,10 +104,12 @@ def read(data: Path) -> dict[str, tuple[Side, Side]]:
     return sides
 
 
-def drawn(weights: Weights, profiles: Sequence[PatientProfile], recorder: str, seed: int) -> list[Record]:
-    """A record for each profile."""
+def drawn(
+    weights: Weights, profiles: Sequence[PatientProfile], recorder: str, seed: int, critic: bool = True
+) -> list[Record]:  # fmt: skip
+    """A record for each profile; without the critic by the prior alone."""
     encoder = ProfileEncoder()
-    sampler = EcgSampler(weights, encoder.columns, recorder)
+    sampler = EcgSampler(weights, encoder.columns, recorder, critic=critic)
     own = tuple(profiles)
     seeds = tuple(seed_for(seed, f"{p.patient_id}/{i}", "ecg") for i, p in enumerate(own))
     return sampler.sample(Batch(own, encoder.encode(own), seeds))
@@ -155,6 +158,25 @@ def tstr(data: Path) -> Iterator[Row]:
         yield Row(f"  training records: {name}", sum(counts), note=note)
 
 
+def beat_row(
+    sides: Mapping[str, tuple[Side, Side]], ours: Mapping[str, Sequence[Side]], seeds: Sequence[int]
+) -> Row:
+    """Normal against ventricular beats of real test records, by a classifier that learnt from drawn beats."""
+    real = []
+    for k in (0, 1):
+        records = [r for pair in sides.values() for r in pair[k].records]
+        profiles = [p for pair in sides.values() for p in pair[k].profiles]
+        real.append(beats(records, [real_kinds(*row) for row in zip(records, profiles, strict=True)]))
+    floor = float(np.mean([taught(real[0], real[1], seed) for seed in seeds]))
+    drawn_beats = [
+        beats(*zip(*((r, r.facts["kinds"]) for own in ours.values() for r in own[k].records), strict=True))
+        for k in range(len(seeds))
+    ]
+    value = float(np.mean([taught(own, real[1], seed) for own, seed in zip(drawn_beats, seeds, strict=True)]))
+    note = f"of {int(real[1][1].sum())} ventricular beats in {len(real[1][1])}"
+    return Row(f"train on synthetic beats: V or N, AUROC ({note})", value, floor, least=0.97 * floor)
+
+
 def on_rate(ours: Sequence[Side]) -> float:
     """Share of records within 3 /min of the profile's heart rate."""
     off = [
@@ -186,7 +208,7 @@ def rhythm_rows(
         sums.append((fake, real))
         yield Row(f"  {name} seen in synthetic, AUROC", fake, real, note="reported")
     value, floor = (float(np.mean(column)) for column in zip(*sums, strict=True))
-    yield Row("rhythms seen in synthetic, macro-AUROC", value, floor, least=floor - 0.05)
+    yield Row("rhythms seen in synthetic, macro-AUROC", value, floor, least=0.97)
 
 
 def speed(weights: Weights, profiles: Sequence[PatientProfile], recorder: str) -> float:
@@ -220,11 +242,15 @@ def rows(
             [forest(b.features, own.features, seed) for own, seed in zip(ours[name], seeds, strict=True)]
         )
         floor = np.mean([forest(b.features, a.features, seed) for seed in seeds])
-        yield Row(f"C2ST, forest, {name} ({len(b.records)} test)", float(auc), float(floor), most=0.80)
+        most = 0.70 if name == names[0] else 0.80
+        yield Row(f"C2ST, forest, {name} ({len(b.records)} test)", float(auc), float(floor), most=most)
     yield Row(
         "  real of another recorder instead",
         float(np.mean([forest(test.features, other[0].features, s) for s in seeds])),
     )
+    prior = [drawn(weights, train.profiles, names[0], seed, critic=False) for seed in seeds]
+    auc = np.mean([forest(test.features, ecg_features(own), s) for own, s in zip(prior, seeds, strict=True)])
+    yield Row("  the prior without its critic instead", float(auc))
     plain = copula(train.records, len(test.records), seeds[0])
     yield Row("  a plain copula prior instead", forest(test.features, ecg_features(plain), seeds[0]))
     if peers:
@@ -238,14 +264,16 @@ def rows(
                 forest(test.features, ecg_features(deepfake(len(test.records))), seeds[0]),
             )
     half = range(0, len(train.records), max(1, len(train.records) // len(test.records)))
-    auc, floor = (
+    auc, before, floor = (
         float(np.mean([network(test.records, part, seed) for part, seed in zip(parts, seeds, strict=True)]))
         for parts in (
             [own.records for own in ours[names[0]]],
+            prior,
             [[train.records[i] for i in half]] * len(seeds),
         )
     )
-    yield Row("C2ST, 1-D CNN", auc, floor, note="reported")
+    yield Row("C2ST, 1-D CNN", auc, floor, most=0.65)
+    yield Row("  the prior without its critic instead", before)
 
     real, held = delineated(train.records), delineated(test.records)
     drawn_waves = [delineated(own.records) for own in ours[names[0]]]
@@ -261,7 +289,8 @@ def rows(
     value = float(
         np.mean([useful(own, test, ABNORMAL, seed) for own, seed in zip(ours[names[0]], seeds, strict=True)])
     )
-    yield Row("train on synthetic: abnormal ECG, AUROC", value, floor, least=0.95 * floor)
+    yield Row("train on synthetic: abnormal ECG, AUROC", value, floor, least=0.98 * floor)
+    yield beat_row(sides, ours, seeds)
     residue = max(
         float(
             np.abs(
@@ -276,39 +305,50 @@ def rows(
         yield Row("  NeuroKit2's ms a record", slow)
 
 
-def private_rows(data: Path, seeds: Sequence[int]) -> Iterator[Row]:
-    """ptbxl500 learnt under a budget from public weights of LUDB: the bars of the public model again, reported."""
+def private_rows(data: Path, seeds: Sequence[int], quick: bool = False) -> Iterator[Row]:
+    """ptbxl500 learnt under a budget from public weights of LUDB; bars are set for epsilon 8, the rest is reported.
+
+    The shipped model, which both sets taught as they are, is the public one. Quick: without delineation.
+    """
     sides = read(data)
     train, test = sides["ptbxl500"]
     config = load_config(TrainConfig, "ecg", "train")[0]
     parts = {d.name: [read_training_set(d, data, "train")] for d in config.datasets}
     encoder = ProfileEncoder()
     floor = float(np.mean([useful(train, test, ABNORMAL, seed) for seed in seeds]))
-    real, held = delineated(train.records), delineated(test.records)
     with tempfile.TemporaryDirectory() as folder:
         public = train_ecg(parts["ludb"], encoder, {}, {}, Fit(folder=Path(folder)))
-        arms = {"LUDB's model as it is": public}
-        for epsilon in (10.0, 1.0):
+        arms = {"public": load(find("ecg")), "LUDB's model as it is": public}
+        for epsilon in (8.0, 1.0):
             how = Fit(folder=Path(folder) / str(epsilon), budget=Budget(epsilon, 5e-4))
             arms[f"epsilon {epsilon:g}"] = train_ecg(parts["ptbxl500"], encoder, {}, {}, how, public)
+    taught_by_public = 0.0
     for name, weights in arms.items():
+        device = "ptbxl500" if name == "public" else weights.card.model["recorders"][0]
         ours = [
             Side(records, train.profiles, ecg_features(records))
-            for records in (
-                drawn(weights, train.profiles, weights.card.model["recorders"][0], s) for s in seeds
-            )
+            for records in (drawn(weights, train.profiles, device, s) for s in seeds)
         ]
+        judged = name == "epsilon 8"
         auc = np.mean([forest(test.features, own.features, s) for own, s in zip(ours, seeds, strict=True)])
         yield Row(f"{name}: C2ST, forest", float(auc), note="reported")
         value = float(np.mean([useful(own, test, ABNORMAL, s) for own, s in zip(ours, seeds, strict=True)]))
+        taught_by_public = taught_by_public or value
         yield Row(f"{name}: abnormal ECG, AUROC", value, floor, note="reported")
+        share = value / taught_by_public
+        yield Row(f"{name}: the same over the public model's", share, least=0.95 if judged else None)
         yield Row(f"{name}: within 3 /min of the profile", on_rate(ours), note="reported")
         *_, rhythms = rhythm_rows({"ptbxl500": (train, test)}, {"ptbxl500": ours}, seeds)
         yield Row(
-            f"{name}: rhythms, macro-AUROC", rhythms.value, note="reported"
+            f"{name}: rhythms, macro-AUROC", rhythms.value, least=0.95 if judged else None
         )  # too few in real test rows
-        own = delineated(ours[0].records)
-        for part in DELINEATED:
-            least = apart(held[part].to_numpy(), real[part].to_numpy())
-            value = apart(held[part].to_numpy(), own[part].to_numpy())
-            yield Row(f"{name}: KS of {part}", value, least, note="reported")
+        if not quick:
+            yield from _intervals(name, train, test, ours[0])
+
+
+def _intervals(name: str, train: Side, test: Side, ours: Side) -> Iterator[Row]:
+    real, held, own = (delineated(side.records) for side in (train, test, ours))
+    for part in DELINEATED:
+        least = apart(held[part].to_numpy(), real[part].to_numpy())
+        value = apart(held[part].to_numpy(), own[part].to_numpy())
+        yield Row(f"{name}: KS of {part}", value, least, note="reported")

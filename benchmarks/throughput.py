@@ -1,154 +1,310 @@
-"""How fast a cohort is made, stage by stage, and how much memory it takes.
+"""How fast cohorts are made, beside build 6d7c809, which is built in an environment of its own; and what it weighs.
 
-    python benchmarks/throughput.py [--data DIR] [--quick]
+    python benchmarks/throughput.py [--quick] [--full-install] [--place DIR] [--pairs N] [--only PART,..] [--old COMMIT]
 
-Drawn from the shipped weights; --data is accepted for uniformity and not used. Exits 1 when a bar falls short.
-Bars: 100 linked patients in under 60 s after loading; peak memory at 1,000 patients at most 1.15 times
-that at 100; `evaluate --quick` at 1,000 patients in at most a tenth of the processor time of drawing them.
+Processor time on one thread; both builds work by turns, figures are medians over the pairs. The old build uses the
+packages that are installed here; --full-install has pip download its own. Both write the same formats: the default
+ones (DICOM, WFDB, zarr, FHIR and notes); today's FHIR has 25 kinds of resources, the old one's fewer. --quick draws
+cohorts of 48 patients in place of 1,000 and 10,000, so that its figure for patients leaves start-up and the joining of
+a cohort apart, and does without release; the bars are the same. Ray's rows are those of throughput_ray.py. --only names
+parts (slices, cohorts, demo, weight, evaluate, release, peers, ray), so that a long run can be made in pieces.
+Peers need neurokit2 here, and POLYCLINIC_CLINOSIM, the `clinosim` of an environment of its own. Exits 1 when short; a
+figure that was asked for and could not be measured counts as short, with a reason.
 """
 
 import argparse
+import json
 import os
 import platform
+import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-SECONDS_BAR = 60.0
-MEMORY_BAR = 1.15
-EVALUATE_BAR = 0.10
+from throughput_builds import Build, Worker, alternated, built, environment, present, spent
 
-MAKE = """
-import pathlib, resource, sys, time
-from polyclinic.app.engines.generation import make
-from polyclinic.conditioning.population import Population
-began = time.monotonic()
-population = Population.load("cardio_oncology")
-make(population, int(sys.argv[1]), 7, pathlib.Path(sys.argv[2]), workers=int(sys.argv[3]))
-ended = time.monotonic()
-own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-processor = sum(part.ru_utime + part.ru_stime for part in (own, children))
-print(ended - began, own.ru_maxrss / 1024, children.ru_maxrss / 1024, processor)
-"""
-JUDGE = """
-import pathlib, resource, sys
-from polyclinic.app.cli import _evaluate
-_evaluate(pathlib.Path(sys.argv[1]), None, pathlib.Path(sys.argv[2]), True)
-own = resource.getrusage(resource.RUSAGE_SELF)
-print(own.ru_utime + own.ru_stime)
-"""
+OLD = "6d7c809"
+RATE, WRITE, DEMO = 2.5, 20.0, 15.0  # times, ms a patient, processor s
+SIZE, PACKAGES = 1.4, 80  # GB
+HEAVIEST = 24  # packages that are listed
+MEMORY, GROWTH = 600.0, 1.05  # MB; of the larger cohort over the smaller
+JUDGED, RAY, PEERS = 0.5, 0.9, 60.0  # of the old build's time, of the pool's rate, times
 
 
-def cohort(patients: int, workers: int) -> tuple[float, float]:
-    """Seconds and peak memory (MB, the largest process) of one cohort in a process of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        seconds, memory, _ = drawn(patients, workers, Path(folder) / "cohort")
-    return seconds, memory
+@dataclass(frozen=True)
+class Row:
+    """A figure, the old build's, its bar, and whether a greater one is better; value None could not be measured."""
+
+    name: str
+    value: float | None
+    old: float | None
+    bar: float
+    above: bool = False
+    why: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether the bar is met."""
+        return self.value is not None and (self.value >= self.bar if self.above else self.value <= self.bar)
+
+    def __str__(self) -> str:
+        value, old = (f"{v:,.2f}" if v is not None else "-" for v in (self.value, self.old))
+        verdict = "met" if self.met else f"SHORT{f': {self.why}' if self.why else ''}"
+        return f"{self.name:64}{value:>10}{old:>12}{('>= ' if self.above else '<= ') + f'{self.bar:g}':>10}  {verdict}"
 
 
-def drawn(patients: int, workers: int, folder: Path) -> tuple[float, float, float]:
-    """The same, kept in a folder; the third is processor seconds of all processes."""
-    seconds, own, children, processor = _run(MAKE, str(patients), str(folder), str(workers))
-    return seconds, max(own, children), processor
+def drawn(old: Build, new: Build, pairs: int, place: Path) -> tuple[list[Row], float]:
+    """Patients a minute and writing, both builds loaded and warm; peak memory of the present one as it goes on.
+
+    And ms of one core that a patient takes the present one.
+    """
+    workers = [Worker(build, place) for build in (old, new)]
+    patients = 48
+    for worker in workers:
+        worker.draw(16, 1)
+    seeds = iter(range(100, 100 + 2 * pairs))
+    found: list[list[Any]] = alternated([lambda w=w: w.draw(patients, next(seeds)) for w in workers], pairs)
+    early, last = found[1][0]["peak"], workers[1].draw(3 * patients, 99)["peak"]
+    for worker in workers:
+        worker.end()
+    each = [
+        statistics.median(1000 * (r["drawing"] + r["writing"]) / patients for r in runs) for runs in found
+    ]
+    write = [statistics.median(1000 * r["writing"] / patients for r in runs) for runs in found]
+    join = [statistics.median(r["joining"] for r in runs) for runs in found]
+    print(
+        f"a patient, ms of one core: {each[1]:.1f} (old {each[0]:.1f}); joining a cohort, s: {join[1]:.2f} "
+        f"(old {join[0]:.2f}); start and load, s: {workers[1].ready:.1f} (old {workers[0].ready:.1f})\n"
+    )
+    rows = [
+        Row("patients a CPU minute, slices alone, times the old build", each[0] / each[1], 1.0, RATE, True),
+        Row("writing a patient, ms, moving and hashing included", write[1], write[0], WRITE),
+        Row("peak memory of the process after 64 patients, MB", early, found[0][0]["peak"], MEMORY),
+        Row(f"peak memory after {64 + 2 * pairs * patients:,} over that", last / early, None, GROWTH),
+    ]
+    return rows, each[1]
 
 
-def _run(program: str, *arguments: str) -> list[float]:
-    """The numbers that a process of its own prints last."""
-    command = [sys.executable, "-c", program, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return [float(word) for word in done.stdout.strip().splitlines()[-1].split()]
+def cohorts(
+    old: Build, new: Build, pairs: int, place: Path, small: int = 1000, large: int = 10_000
+) -> list[Row]:
+    """Whole commands: `small` cohorts by turns, a `large` one once by the present build."""
+
+    def make(build: Build, many: int) -> tuple[float, float]:
+        out = place / f"{build.name}-{many}"
+        shutil.rmtree(out, ignore_errors=True)
+        words = ("generate", "--cohort", "cardio_oncology", "--patients", str(many), "--seed", "7")
+        return build.command(*words, "--workers", "1", "--out", str(out), cwd=place)
+
+    found: list[list[Any]] = alternated([lambda b=b: make(b, small) for b in (old, new)], pairs)
+    took = [statistics.median(seconds for seconds, _ in runs) for runs in found]
+    peaks = [statistics.median(peak for _, peak in runs) for runs in found]
+    _, most = make(new, large)
+    return [
+        Row(
+            f"patients a CPU minute, {small:,} patients from process start, times the old",
+            took[0] / took[1],
+            1.0,
+            RATE,
+            True,
+        ),
+        Row(f"peak memory of the largest process at {small:,} patients, MB", peaks[1], peaks[0], MEMORY),
+        Row(f"peak memory at {large:,} patients over that at {small:,}", most / peaks[1], None, GROWTH),
+    ]
 
 
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds a call took, and what it gave."""
-    began = time.perf_counter()
-    result = work()
-    return time.perf_counter() - began, result
+def demos(old: Build, new: Build, pairs: int, place: Path) -> Row:
+    """Processor seconds of the demo from process start."""
+
+    def demo(build: Build) -> float:
+        out = place / f"{build.name}-demo"
+        shutil.rmtree(out, ignore_errors=True)
+        return build.command("demo", "--out", str(out), cwd=place)[0]
+
+    found: list[list[Any]] = alternated([lambda b=b: demo(b) for b in (old, new)], pairs)
+    return Row(
+        "demo, processor s from process start",
+        statistics.median(found[1]),
+        statistics.median(found[0]),
+        DEMO,
+    )
 
 
-def stages(patients: int) -> list[tuple[str, float, float]]:
-    """(stage, seconds of loading, milliseconds a patient) on one core, in this process."""
-    import torch
+def judged(old: Build, new: Build, pairs: int, place: Path, patients: int, way: str, data: Path) -> list[Row]:
+    """evaluate --quick, or release by the internal policy, of a cohort of each build's own."""
+    key = place / "steward.pem"
+    subprocess.run(
+        ["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(key)], check=True, capture_output=True
+    )
+    for build in (old, new):
+        shutil.rmtree(place / f"{build.name}-judged", ignore_errors=True)
+        words = ("--cohort", "cardio_oncology", "--patients", str(patients), "--seed", "7", "--workers", "1")
+        build.command("generate", *words, "--out", f"{build.name}-judged", cwd=place)
+    words_of: Callable[[Build], tuple[str, ...]] = {
+        "evaluate --quick": lambda b: ("evaluate", f"{b.name}-judged", "--quick", "--out", f"{b.name}-report"),
+        "release internal": lambda b: (
+            "release", f"{b.name}-judged", "--policy", "internal", "--key", str(key), "--reference", str(data),
+        ),
+    }[way]  # fmt: skip
 
-    from polyclinic import Batch, Population, ProfileEncoder, load_modality, seed_for
-    from polyclinic.core.modality import in_order
+    def judge(build: Build) -> float:
+        for left in ("report", "again"):
+            shutil.rmtree(place / f"{build.name}-{left}", ignore_errors=True)
+        words = list(words_of(build))
+        if words[0] == "release":  # a verdict stands: each time a copy that was not judged
+            shutil.copytree(place / words[1], place / f"{build.name}-again")
+            words[1] = f"{build.name}-again"
+        return build.command(*words, cwd=place)[0]
 
+    found: list[list[Any]] = alternated([lambda b=b: judge(b) for b in (old, new)], pairs)
+    before, now = (statistics.median(runs) for runs in found)
+    print(f"{way}, processor s: {now:.1f} (old {before:.1f})\n")
+    return [Row(f"{way} of {patients} patients, over the old build", now / before, 1.0, JUDGED)]
+
+
+def weights(old: Build, new: Build, place: Path) -> list[Row]:
+    """What an installation brings, by the metadata of the packages: the size leaves out what pip compiles."""
+    before, now = old.weight(place), new.weight(place)
+    print(f"{'package':24}{'MB':>8}  asked for by")
+    for name, size, askers in now[:HEAVIEST]:
+        print(f"{name:24}{size / 1e6:8.1f}  {', '.join(askers)}")
+    print()
+    return [
+        Row("installed size, GB", *(sum(size for _, size, _ in all_) / 1e9 for all_ in (now, before)), SIZE),
+        Row("packages that pip installs beside Polyclinic", len(now) - 1, len(before) - 1, PACKAGES),
+    ]
+
+
+def relay(linked: float, place: Path, patients: int = 16) -> Row:
+    """Peers who draw a patient's records one after the other, over the ms of this build: what none of them links."""
+    name = "a relay of peers over a linked patient, times"
+    try:
+        import neurokit2 as nk
+        import torch
+        from diffusers import DDIMScheduler, UNet2DModel
+    except ImportError as error:
+        return Row(name, None, None, PEERS, True, f"{error.name} is not installed")
+    clinosim = shutil.which(os.environ.get("POLYCLINIC_CLINOSIM", ""))
+    if clinosim is None:
+        return Row(name, None, None, PEERS, True, "POLYCLINIC_CLINOSIM names no clinosim")
     torch.set_num_threads(1)
-    rows: list[tuple[str, float, float]] = []
-    load, population = timed(lambda: Population.load("cardio_oncology"))
-    seconds, profiles = timed(lambda: tuple(population.draw(patients, 7)))
-    rows.append(("profiles", load, 1000 * seconds / patients))
-    encoder = ProfileEncoder()
-    seconds, condition = timed(lambda: encoder.encode(profiles))
-    rows.append(("conditions", 0.0, 1000 * seconds / patients))
-    facts: list[dict[str, Any]] = [{} for _ in profiles]
-    for modality in in_order([load_modality(n) for n in ("imaging", "signals", "omics", "records")]):
-        load, generator = timed(lambda m=modality: m.generator(encoder.columns))
-        own = [i for i, p in enumerate(profiles) if modality.indicated(p)]
-        batch = Batch(
-            tuple(profiles[i] for i in own),
-            condition[own],
-            tuple(seed_for(7, profiles[i].patient_id, modality.name) for i in own),
-            tuple(facts[i] for i in own),
-        )
-        seconds, records = timed(lambda g=generator, b=batch: g.sample(b))
-        rows.append((f"{modality.name}: sample", load, 1000 * seconds / len(own)))
-        for i, record in zip(own, records, strict=True):
-            facts[i] = {**facts[i], modality.name: record.facts}
-        with tempfile.TemporaryDirectory() as folder:
+    # the widths of our own network, the smallest that draws X-rays here; it has no upsampler: 64 pixels are its image
+    blocks = ("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"), ("AttnUpBlock2D", "UpBlock2D", "UpBlock2D")
+    net = UNet2DModel(
+        sample_size=64, in_channels=1, out_channels=1, block_out_channels=(64, 96, 128),
+        down_block_types=blocks[0], up_block_types=blocks[1], norm_num_groups=16,
+    ).eval()  # fmt: skip
+    scheduler, began = DDIMScheduler(), time.process_time()
+    scheduler.set_timesteps(50)
+    with torch.inference_mode():
+        x = torch.randn(4, 1, 64, 64)
+        for moment in scheduler.timesteps:
+            x = scheduler.step(net(x, moment).sample, moment, x).prev_sample
+    image = 1000 * spent(began) / 4
+    began = time.process_time()
+    for seed in range(4):
+        nk.ecg_simulate(duration=10, sampling_rate=500, method="multileads", random_state=seed)
+    trace = 1000 * spent(began) / 4
+    out = place / "clinosim"
+    words = ("simulate", "-p", str(10 * patients), "-s", "7", "--country", "US", "--format", "fhir-r4")
+    seconds = Build("clinosim", Path(clinosim), environment()).run(*words, "-o", str(out), cwd=place)[0]
+    people = sum(len(path.read_bytes().splitlines()) for path in out.rglob("Patient.ndjson"))
+    if not people:
+        return Row(name, None, None, PEERS, True, "clinosim wrote no Patient.ndjson")
+    record = 1000 * seconds / people
+    print(
+        f"a patient of peers, ms: X-ray of 64 pixels {image:.0f}, 12-lead ECG {trace:.0f}, record {record:.0f} "
+        f"({people} patients, start-up included); of ours, 256 pixels and written: {linked:.0f}\n"
+    )
+    return Row(name, (image + trace + record) / linked, None, PEERS, True)
 
-            def write(m: Any = modality, r: Any = records, b: Any = batch, f: str = folder) -> None:
-                piece = Path(f) / "piece"
-                piece.mkdir()
-                m.export(r, b.profiles, piece)
-                if m.shared:
-                    (Path(f) / "whole").mkdir()
-                    m.assemble([piece], Path(f) / "whole")
 
-            seconds, _ = timed(write)
-        rows.append((f"{modality.name}: write", 0.0, 1000 * seconds / len(own)))
-    return rows
+def ray(new: Build, place: Path, patients: int, pairs: int) -> list[Row]:
+    """What throughput_ray.py measures, in a process of its own: its cluster of two nodes ends with it."""
+    names = ("Ray on two nodes of one core, over the process pool of two", "Ray, share of files after a kill")
+    if find_spec("ray") is None:
+        bars = zip(names, (RAY, 1.0), strict=True)
+        return [Row(name, None, None, bar, True, "ray is not installed") for name, bar in bars]
+    script = str(Path(__file__).with_name("throughput_ray.py"))
+    said = new.run(script, "--json", "--patients", str(patients), "--pairs", str(pairs), cwd=place)[2]
+    found: dict[str, Any] = json.loads(
+        next(line for line in said.splitlines() if line.startswith('{"local"'))
+    )
+    shares = [over / under for under, over in zip(found["local"], found["ray"], strict=True)]
+    wrong = "" if found["same"] == 2 * len(shares) else "its bytes differ"
+    return [
+        Row(names[0], None if wrong else statistics.median(shares), None, RAY, True, wrong),
+        Row(names[1], found["kept"] / found["files"], None, 1.0, True),
+    ]
+
+
+def _show(rows: list[Row]) -> None:
+    for row in rows:
+        print(row, flush=True)
 
 
 def main() -> int:
-    """Print the tables; 0 if all bars are met."""
+    """Print the table; 0 if all bars are met."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--data", default="../shared/data")
-    parser.add_argument("--quick", action="store_true", help="400 patients in place of 1,000 for memory")
-    quick = parser.parse_args().quick
-    cores = os.cpu_count() or 1
-    print(
-        f"{platform.processor() or platform.machine()}, {cores} cores, Python {platform.python_version()}, seed 7\n"
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="reference of release")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--full-install", action="store_true")
+    parser.add_argument(
+        "--place", type=Path, help="where the old build is made and kept (default: thrown away)"
     )
-    print(f"{'stage (one core, 64 patients)':34}{'load s':>9}{'ms a patient':>14}")
-    for name, load, each in stages(64):
-        print(f"{name:34}{load:9.2f}{each:14.2f}")
-    many = 400 if quick else 1000
-    cohort(1, 1)  # warm the file cache
-    start, _ = cohort(1, 1)
-    small, small_memory = cohort(100, cores)
-    with tempfile.TemporaryDirectory() as place:
-        large, large_memory, processor = drawn(many, cores, Path(place) / "cohort")
-        (judged,) = _run(JUDGE, f"{place}/cohort", f"{place}/report")
-    ratio = large_memory / small_memory
-    print(f"\n{'figure':56}{'value':>10}{'bar':>10}  verdict")
-    verdicts = [
-        ("seconds for 100 patients, loading included", small, SECONDS_BAR),
-        (f"peak memory at {many:,} over that at 100", ratio, MEMORY_BAR),
-        (f"evaluate --quick over generate, {many:,}, processor time", judged / processor, EVALUATE_BAR),
-    ]
-    for name, value, bar in verdicts:
-        print(f"{name:56}{value:10.2f}{bar:10.2f}  {'met' if value <= bar else 'MISSED'}")
-    print(f"{'patients a minute, 100 patients':56}{6000 / small:10.0f}{'':>10}  reported")
-    print(f"{f'patients a minute, {many:,} patients':56}{60 * many / large:10.0f}{'':>10}  reported")
-    print(f"{'seconds of start and load (1 patient)':56}{start:10.2f}{'':>10}  reported")
-    print(f"{'peak memory at 100, largest process, MB':56}{small_memory:10.0f}{'':>10}  reported")
-    print(f"{f'peak memory at {many:,}, largest process, MB':56}{large_memory:10.0f}{'':>10}  reported")
-    return 0 if all(value <= bar for _, value, bar in verdicts) else 1
+    parser.add_argument("--pairs", type=int, help="5; with --quick 2, and 1 of demo and evaluate")
+    parser.add_argument("--only", default="", help="parts, with commas")
+    parser.add_argument("--old", default=OLD, help="the build to compare with")
+    options = parser.parse_args()
+    pairs = options.pairs or (2 if options.quick else 5)
+    whole = 1 if options.quick else pairs
+    many = 32 if options.quick else 100
+    parts: dict[str, Callable[[Build, Build, Path], list[Row]]] = {
+        "slices": lambda old, new, place: drawn(old, new, pairs, place)[0],
+        "cohorts": lambda old, new, place: cohorts(old, new, pairs, place),
+        "demo": lambda old, new, place: [demos(old, new, whole, place)],
+        "weight": weights,
+        "evaluate": lambda old, new, place: judged(
+            old, new, whole, place, many, "evaluate --quick", options.data
+        ),
+        "release": lambda old, new, place: judged(
+            old, new, whole, place, many, "release internal", options.data.resolve()
+        ),
+        "peers": lambda old, new, place: [relay(drawn(old, new, 1, place)[1], place)],
+        "ray": lambda old, new, place: ray(new, place, 96, whole),
+    }
+    usual = [name for name in parts if not (options.quick and name in ("cohorts", "release"))]
+    asked = options.only.split(",") if options.only else usual
+    if strange := [name for name in asked if name not in parts]:
+        parser.error(f"--only {strange[0]}: expected some of {', '.join(parts)}")
+    if "release" in asked and not options.data.is_dir():
+        parser.error(f"--data {options.data}: no such folder; release needs real data to compare with")
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    )
+    print(f"{'figure':64}{'present':>10}{options.old:>12}{'bar':>10}  verdict", flush=True)
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        place = Path(scratch)
+        old, new = (
+            built(options.old, (options.place or place).absolute(), options.full_install),
+            present(),
+        )
+        for name in asked:
+            try:
+                found = parts[name](old, new, place)
+            except RuntimeError as error:  # a command of a build failed: the other figures are still wanted
+                found = [Row(name, None, None, 0.0, why=str(error))]
+            _show(found)
+            rows += found
+    return 0 if all(row.met for row in rows) else 1
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """What a private network could learn in place of the private prior: all of it, its modulation, low-rank adapters.
 
-    python benchmarks/research/images_dpsgd.py [--data DIR] [--quick]
+    python benchmarks/research/images_dpsgd.py [--data DIR] [--quick] [--weights FILE ...]
 
 The private protocol of benchmarks/images.py at epsilon 10, the whole budget on each row: DP-SGD from the public prior
-(and once without it), 64 patients a step, with 1 or 4 draws of noise and time a patient, against the Gaussian prior
-that ships, which needs no training. One seed. Exits 1 when the prior is not the best of a column.
+(and once without it), 64 patients a step, with 1 or 4 draws of noise and time a patient, against the Gaussian
+prior and its maps, which need no training. One seed. Exits 1 when the prior is not the best of a column.
 """
 
 import _benchmarks  # noqa: F401
@@ -18,9 +18,9 @@ from pathlib import Path
 import images_judges as judges
 import images_peers as peers
 import numpy as np
-from images import DELTA, ENCODER, FID_UNIT, PNEUMONIA, Hospital, cnn_auroc, coordinates, drawn, priors
+from images_private import Hospital, Ours
+from images_table import DELTA, ENCODER, FID_UNIT, coordinates, drawn
 
-from polyclinic import PatientProfile
 from polyclinic.core.dp.budget import Budget
 from polyclinic.core.training.weights import find, load
 from polyclinic.eval.metrics.structured import frechet
@@ -43,10 +43,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument(
-        "--quick", action="store_true", help="10 steps and 300 images, in place of 200 and 1,400"
+        "--quick", action="store_true", help="10 steps and 300 images, in place of 200 and 1,000"
+    )
+    parser.add_argument(
+        "--weights", type=Path, nargs="+", default=[], help="judge these alone, as `train imaging` wrote them"
     )
     options = parser.parse_args()
-    steps, size = (10, 300) if options.quick else (200, 1400)
+    steps, size = (10, 300) if options.quick else (200, 1000)
     prior = load(find("imaging_prior"))
     generator = ImageGenerator(prior, ENCODER.columns)
     space = judges.FeatureSpace(find("imaging_features"))
@@ -57,19 +60,22 @@ def main() -> int:
     )
 
     def show(name: str, pixels: peers.Pixels, minutes: float) -> tuple[float, float, float]:
+        nets = [judges.convolutional(pixels, wanted, own.test, k) for k in (0, 1)]
         areas = (
             judges.auroc(judges.logistic(pixels, wanted, own.test), own.truth),
-            cnn_auroc(pixels, wanted, own.test, own.truth),
+            judges.mean_auroc(np.stack(nets), own.truth),
         )
         far = frechet(target, space(pixels)) / FID_UNIT
         print(f"{name:40}{areas[0]:10.3f}{areas[1]:8.3f}{far:9.3f}{minutes:9.1f}", flush=True)
         return *areas, -far
 
     show("real films", own.x[:size], 0.0)
-    profiles = [PatientProfile(str(i), conditions={PNEUMONIA: bool(label)}) for i, label in enumerate(own.y)]
-    scale = generator.net.basis.flatten(1).norm(dim=1).double().numpy()
-    generator.prior = priors(coordinates(generator, own.x), profiles, scale, 0)["epsilon 10"]
-    ours = show("the Gaussian prior that ships", drawn(generator, profiles[:size], 0), 0.0)
+    for path in options.weights:
+        show(path.stem, drawn(ImageGenerator(load(path), ENCODER.columns), own.profiles[:size], 0), 0.0)
+    if options.weights:
+        return 0
+    law = Ours(own, generator, coordinates(generator, own.x), 0)
+    ours = show("the Gaussian prior and its maps", law.images(10.0, own.profiles[:size]), 0.0)
     others = []
     for name, public, kind, draws in WAYS:
         began = time.monotonic()

@@ -25,7 +25,7 @@ from pathlib import Path
 import images_judges as judges
 import images_peers as peers
 import numpy as np
-from images import ENCODER, FID_UNIT, Pixels, coordinates, read
+from images_table import ENCODER, FID_UNIT, Pixels, coordinates, read
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -38,7 +38,7 @@ from polyclinic.modalities.imaging.gaussian_prior import PriorSettings, fit_publ
 from polyclinic.modalities.imaging.generator import EMPHASIS, GUIDANCE, STEPS, ImageGenerator
 from polyclinic.modalities.imaging.histogram_matching import HistogramMatching, fit
 from polyclinic.modalities.imaging.metrics import features
-from polyclinic.modalities.imaging.model import draw
+from polyclinic.modalities.imaging.sampler import draw
 
 STEERED = tuple(read_card(find("imaging")).columns)
 LABELS: dict[str, Callable[[PatientProfile], bool]] = {

@@ -258,6 +258,7 @@ def _patients(card: Card) -> int:
 # trainer of each shipped private weight file, and how often it is run; one that is not here has no audit
 RECIPES: dict[str, tuple[Callable[[Budget, Card], Any], int]] = {
     "imaging_private": (_images, 50),
+    "imaging_private1": (_images, 50),
     "omics_private": (_omics, 20),
     "omics_private1": (_omics, 20),
     "vitals_private": (_vitals, 1),

@@ -23,6 +23,8 @@ from torch.utils.data import TensorDataset
 from polyclinic import PatientProfile
 from polyclinic.conditioning.table import mechanism
 from polyclinic.conditioning.table.junction_tree import JunctionTree
+from polyclinic.core.config import TrainConfig
+from polyclinic.core.config import load as load_config
 from polyclinic.core.dp.budget import Budget, PrivacyPlan, noise_for
 from polyclinic.core.dp.dp_statistics import denoised
 from polyclinic.core.modality import DatasetSource
@@ -53,12 +55,19 @@ def noise_source() -> np.random.Generator:
 # -- images: the law of the coarse picture
 
 
+def _shipped_prior() -> PriorSettings:
+    """As the training YAML of the private X-rays says."""
+    return PriorSettings.model_validate(
+        load_config(TrainConfig, "imaging_private", "train")[0].model["prior"]
+    )
+
+
 @dataclass(frozen=True)
 class CoarseMoments:
     """imaging.coarse.fit_private under a budget. Canary (class, component): an image far out along a component."""
 
     budget: Budget
-    settings: PriorSettings = field(default_factory=lambda: PriorSettings(rank=64, by="J18.9"))
+    settings: PriorSettings = field(default_factory=_shipped_prior)
 
     @cached_property
     def noise(self) -> list[float]:

@@ -1,0 +1,46 @@
+"""Results of images.py that do not change from run to run, kept under the hash of all that they follow from.
+
+The hash is of the code (modalities/imaging, core/dp and the files images*.py of benchmarks), of the weight files that
+are named, of the lists of checksums beside the data, and of the call's own arguments. `--fresh` makes all anew.
+"""
+
+import os
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polyclinic.core.training.weights import find
+
+HERE = Path(__file__).resolve().parent
+CODE = ("modalities/imaging/*.py", "core/dp/*.py", "benchmarks/images*.py")
+WEIGHTS = ("imaging", "imaging_prior", "imaging-skin", "imaging_features")
+
+
+class Cache:
+    """A folder of arrays by hash; `used` counts those that were there."""
+
+    def __init__(self, data: Path, fresh: bool) -> None:
+        self.fresh, self.used, self.made = fresh, 0, 0
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        self.folder = Path(home) / "polyclinic" / "benchmarks"
+        files = [f for pattern in CODE for f in sorted(HERE.parent.glob(pattern))]
+        files += [find(name) for name in WEIGHTS] + sorted((data / "images").glob("*/CHECKSUMS.sha256"))
+        self.state = sha256(b"".join(sha256(file.read_bytes()).digest() for file in files)).hexdigest()
+
+    def __call__(self, make: Callable[[], NDArray[np.float32]], *what: object) -> NDArray[np.float32]:
+        """What make() returns, of this run or of an earlier one with the same code, weights and data."""
+        key = sha256(f"{self.state} {what}".encode()).hexdigest()[:32]
+        path = self.folder / f"{key}.npy"
+        if not self.fresh and path.exists():
+            self.used += 1
+            return np.asarray(np.load(path))
+        self.made += 1
+        found = make()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}.tmp.npy")
+        np.save(part, found)
+        part.replace(path)
+        return found
