@@ -78,7 +78,6 @@ export async function mount(element: HTMLElement): Promise<Unmount> {
   function sort(key: string): void {
     kept.sorting = { column: key, down: kept.sorting.column === key && !kept.sorting.down }
     show()
-    table.element.querySelector<HTMLElement>(`button[data-key="${CSS.escape(key)}"]`)?.focus()
   }
 
   function drawFilters(): void {

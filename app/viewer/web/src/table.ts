@@ -25,6 +25,7 @@ export class VirtualTable {
   private places: number[] = []
   private frame = 0
   private still = 0
+  private held: number | undefined // the place of the row that has the focus, while rows are made anew
 
   constructor(private readonly rowHeight: number, label: string, private readonly sort: (key: string) => void, private readonly open: (place: number) => void) {
     this.table = h('table', { 'aria-label': label }, h('thead', {}, this.head), this.body)
@@ -33,6 +34,7 @@ export class VirtualTable {
 
   setColumns(columns: Column[], sorted: string, down: boolean): void {
     this.columns = columns
+    const focused = this.head.contains(document.activeElement) ? (document.activeElement as HTMLElement).dataset.key : undefined
     this.head.replaceChildren(
       ...columns.map((column) => {
         const here = column.key === sorted
@@ -43,16 +45,20 @@ export class VirtualTable {
         return h('th', { scope: 'col', className: column.className, 'aria-sort': here ? (down ? 'descending' : 'ascending') : undefined }, content)
       }),
     )
+    if (focused !== undefined) this.head.querySelector<HTMLElement>(`button[data-key="${CSS.escape(focused)}"]`)?.focus()
     for (const space of [this.above, this.below]) (space.firstChild as HTMLTableCellElement).colSpan = columns.length
     this.clear()
   }
 
   setPlaces(places: number[]): void {
+    this.clear()
     this.places = places
     this.table.setAttribute('aria-rowcount', String(places.length + 1))
-    this.clear()
     this.element.scrollTop = 0
     this.draw()
+    const row = this.held === undefined ? undefined : this.rows.get(places.indexOf(this.held))
+    row?.querySelector('a')?.focus()
+    this.held = undefined
   }
 
   destroy(): void {
@@ -75,7 +81,10 @@ export class VirtualTable {
   }
 
   private clear(): void {
-    for (const row of this.rows.values()) row.remove()
+    for (const [number, row] of this.rows) {
+      if (row.contains(document.activeElement)) this.held = this.places[number]
+      row.remove()
+    }
     this.rows.clear()
   }
 
