@@ -206,11 +206,28 @@ def test_every_modality_has_the_same_five_files():
 def test_the_way_in_is_light(way_in, most):
     code = f"import sys, atexit; atexit.register(lambda: print('MODULES', *sys.modules)); {way_in}"
     seconds = []
-    for _ in range(3):
+    for _ in range(8):  # what shares the core makes a run dearer, never cheaper
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        if min(seconds) < most:
+            break
     loaded = {name.split(".")[0] for name in done.stdout.split("MODULES")[1].split()}
     assert loaded & HEAVY == set()
     assert min(seconds) < most
+
+
+def test_drawing_loads_neither_the_training_code_nor_the_compiler():
+    code = (
+        "import sys\n"
+        "import polyclinic.modalities.imaging.generator, polyclinic.modalities.signals.model\n"
+        "import polyclinic.modalities.omics.generator, polyclinic.modalities.imaging.features\n"
+        "print(*sys.modules)"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "torch" in loaded
+    unwanted = {"lightning", "pytorch_lightning", "opacus", "monai", "sympy", "torch._dynamo", "matplotlib"}
+    assert unwanted.isdisjoint(loaded)

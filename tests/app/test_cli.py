@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from polyclinic import __version__
-from polyclinic.app import cli
+from polyclinic.app import cli, terminal
 from polyclinic.core import progress
 from polyclinic.core.cohort.cohort import Cohort
 from polyclinic.core.dp.budget import Budget, PrivacyPlan
@@ -476,11 +476,11 @@ def test_a_log_gets_a_line_of_progress_a_minute(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(progress, "SILENT", 0.0)
-    with cli._bar() as show:
+    with terminal.bar() as show:
         show(0, 300)  # not a minute yet
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(progress, "LOG", 0.0)
-    with cli._bar() as show:
+    with terminal.bar() as show:
         for done in (0, 299, 300, 301):
             show(done, 300)
     lines = capsys.readouterr().err.splitlines()

@@ -219,7 +219,7 @@ def test_bytes_depend_neither_on_workers_nor_on_an_interruption(
     with begun.writing():
         worker = pickle.loads(pickle.dumps(Job(begun.folder, 5)))
         assert worker.write(1) == 1  # with nothing but the manifest to go by
-    with pytest.raises(pc.InputError, match=r"there are no weights imaging:skin"):
+    with pytest.raises(pc.InputError, match=r"cannot resume, weights\.imaging:skin is '"):
         draw(place, folder, modalities=names, resume=True, use={"imaging": place / "chest.safetensors"})
     draw(place, folder, modalities=names, resume=True)
     assert tree(folder) == tree(cohort.folder)
@@ -363,7 +363,7 @@ def test_a_folder_of_weights_has_instances_that_are_drawn_where_they_are_named(
         (["--use", "vitals:skin={skin}"], "expected weights of signals, got weights of imaging"),
         (["--use", "imaging:a={skin}", "--use", "imaging:a={chest}"], "given twice"),
         (["--use", "imaging:a={skin}", "--modalities", "imaging"], "no modality drawn here reads"),
-        (["--modalities", "imaging:skin"], "there are no weights imaging:skin; name them"),
+        (["--modalities", "imaging:eye"], "there are no weights imaging:eye; name them"),
         (["--modalities", "records:two"], "records has no weights, so it has no instances"),
         (["--modalities", "lungs:skin"], "modality 'lungs' is not installed"),
     ],
@@ -455,6 +455,11 @@ def test_an_instance_alone_gets_what_it_was_learnt_from_or_else_whatever_there_i
         with pytest.warns(DataWarning, match="reference chest: left out, imaging:skin not being learnt from"):
             both = References.load([place / "chest", place / "skin"]).of(alone)
         other = References.load(place / "chest").of(alone)
+        shipped = References(
+            {}, {"imaging": References.load(place / "chest").others["imaging"]}, frozenset({"chest"})
+        )
+        with pytest.warns(DataWarning, match="reference chest: left out, imaging:skin not being learnt from"):
+            assert shipped.of(alone) == {}  # chest X-rays that the configurations name say nothing of skin
     assert [train.source.name for train, _ in both["imaging:skin"]] == ["skin"]
     assert [train.source.name for train, _ in other["imaging:skin"]] == ["chest"]
     with using({"imaging:a": place / "skin.safetensors", "imaging:b": place / "skin.safetensors"}):

@@ -12,10 +12,12 @@ from PIL import Image
 
 from polyclinic import Batch, PatientProfile, ProfileEncoder, load_modality
 from polyclinic.app.training import Privacy, _weight_file, read_config, shipped_model, train
+from polyclinic.core.dp.ledger import Ledger
 from polyclinic.core.errors import BudgetExceeded, InputError
 from polyclinic.core.remarks import DataWarning
 from polyclinic.core.training import weights
 from polyclinic.core.training.weights import read_card
+from polyclinic.modalities.imaging import private_training
 
 SEX = {"column": "sex"}
 AGE = {"column": "age"}
@@ -183,9 +185,7 @@ def test_new_weights_are_drawn_from(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert record.arrays["image"].shape == (16, 16)
 
 
-def test_histograms_are_matched_to_public_images_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_histograms_are_matched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MODELS, "imaging", {**MODELS["imaging"], "histogram_matching": True})
     made = learn("imaging", tmp_path)
     assert any(name.startswith("finish.") for name in weights.load(made).tensors)
@@ -195,10 +195,24 @@ def test_histograms_are_matched_to_public_images_alone(
     image = load_modality("imaging").generator(encoder.columns).sample(batch)[0].arrays["image"]
     assert image.shape == (16, 16)
     assert image.std() > 0
+
+
+def test_histograms_are_matched_privately_for_a_share_of_the_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MODELS, "imaging", {**MODELS["imaging"], "histogram_matching": True})
+    monkeypatch.setattr(private_training, "DRAWS", 32)
     ledger = tmp_path / "ledger.jsonl"
-    with pytest.raises(InputError, match=r"model\.histogram_matching"):
-        learn("imaging", tmp_path, Privacy(epsilon=8.0, delta=1e-2, ledger=ledger), name="private")
-    assert not ledger.exists()
+    made = learn("imaging", tmp_path, Privacy(epsilon=8.0, delta=1e-2, ledger=ledger), name="private")
+    purposes = [entry.purpose for entry in Ledger(ledger).entries()]
+    assert purposes == ["imaging, spectrum and greys", "imaging, network"]
+    assert Ledger(ledger).spent("made up", 1e-2, "prv") <= 8.0
+    assert any(name.startswith("finish.") for name in weights.load(made).tensors)
+    monkeypatch.setenv("POLYCLINIC_WEIGHTS", str(made.parent))
+    encoder, profile = ProfileEncoder(), PatientProfile("p", age=50.0, sex="F")
+    batch = Batch((profile,), encoder.encode([profile]), (1,))
+    image = load_modality("imaging").generator(encoder.columns).sample(batch)[0].arrays["image"]
+    assert image.std() > 0
 
 
 @pytest.mark.parametrize("precision", [pytest.param("32-true", marks=pytest.mark.slow), "bf16-mixed"])
@@ -324,7 +338,7 @@ def test_without_a_config_the_shipped_model_that_fits_is_taken(
         assert settings.model["kind"] == "vitals"
         assert settings.model["network"]["hours"] == 6  # as the folder says
     if named == "imaging_private":
-        assert settings.model["prior"] == {"rank": 64}  # pneumonia is a field of the shipped set alone
+        assert settings.model["prior"] == {"rank": 128}  # pneumonia is a field of the shipped set alone
     if named == "omics_private":
         assert settings.model["steer"] == ["age", "pam50"]
 

@@ -8,7 +8,7 @@ import pandas as pd
 import yaml
 
 from .bases import ASSAYS, GENES, LEARN, LEDGERS, TABLE, people, population_folder, settings, write
-from .case import Base
+from .case import Base, nothing
 
 COHORT: dict[str, Any] = {
     "name": "ward",
@@ -123,6 +123,11 @@ def learnt_cohort(home: Path) -> None:
             "declare": TABLE["declare"],
         },
     )(home)
+
+
+def inference_folder(home: Path) -> None:
+    """A table that regressions with intervals are made of."""
+    write(home / "data", settings(options={"inference": 0.5}), people(number=400))
 
 
 def weights_folder(home: Path) -> None:
@@ -287,6 +292,14 @@ MADE = (
             "o",
         ),
         ("o",),
+    ),
+    Base("drawing", "options", nothing, (*DRAW, "--modalities", "fake_notes", "--out", "o"), ("o",)),
+    Base(
+        "infer",
+        "weights",
+        inference_folder,
+        ("infer", "w.safetensors", "linear", "heart_rate ~ age + stage=II", "--sets", "3"),
+        prepare=(LEARN,),
     ),
     Base("ledger", "ledger", population_folder, ("ledger", "ledger.jsonl"), prepare=(LEARN,)),
     Base(

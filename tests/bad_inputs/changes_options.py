@@ -60,6 +60,40 @@ PATHS = (
 )
 
 
+# Values that an option takes for nothing that there is; each names the option, or what to do instead.
+DRAWING = {
+    "--device": ("cuda:99", "cuda:-1", "cuda:", "cuda:x", "cuda:0x1", "cpu:1", "CUDA", "mps", "meta", "\u0665"),
+    "--engine": ("Ray", "slurm", "local,ray", "ray:auto", "../local", "x" * 300),
+    "--address": ("nowhere", ":6379", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:99999", "127.0.0.1:" + "9" * 5000,
+                  "127.0.0.1:\u00b2", "x" * 300 + ":1", "a b:1", "ray://127.0.0.1:9", "http://127.0.0.1", "..:1"),
+    "--out": ("s3://bucket/c", "memory://c", "file:///nowhere/c", "gs://bucket/a/b"),
+}  # fmt: skip
+FORMULAS = (
+    "heart_rate", "heart_rate ~", "~ age", "heart_rate ~ age + age", "heart_rate ~ nosuch", "nosuch ~ age",
+    "heart_rate, age ~ sex", "heart_rate ~ sex", "heart_rate ~ stage=III", "heart_rate ~ age=1", "heart_rate ~ age +",
+    "heart_rate ~ heart_rate", "a\x1b[31mb ~ age", "~ ~ ~", "x" * 300 + " ~ age",
+)  # fmt: skip
+
+
+def of_drawing(base: Base) -> Iterator[Change]:
+    """Where a cohort is drawn and what draws it, by DRAWING; an address is that of an engine which has one."""
+    for option, values in DRAWING.items():
+        says = ("push",) if option == "--out" else (option.removeprefix("--"),)
+        more = ("--engine", "ray") if option == "--address" else ()
+        for value in values:
+            argv = (*_leaving_out(base.argv, option), *more, option, value)
+            yield Change(f"{option} {value!r:.30}", REFUSED, nothing, says, argv)
+
+
+def of_formula(base: Base) -> Iterator[Change]:
+    """The kind of regression and its formula, which are the second and third argument of `infer`."""
+    name, table, kind, formula, *rest = base.argv
+    for other in ("Linear", "poisson", "-", "x" * 300, "cox"):
+        yield Change(f"kind {other!r:.20}", REFUSED, nothing, argv=(name, table, other, formula, *rest))
+    for other in FORMULAS:
+        yield Change(f"formula {other!r:.30}", REFUSED, nothing, argv=(name, table, kind, other, *rest))
+
+
 def of_command(base: Base) -> Iterator[Change]:
     """Each option and argument of the base's command by each bad value of its type, and options nobody knows."""
     from polyclinic.app.cli import app

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from math import sqrt
 from random import Random
 
@@ -13,7 +14,7 @@ from .case import Case, Change
 from .changes_files import of_bytes, of_kind, of_text
 from .changes_images import of_dicom, of_png
 from .changes_made import of_chain, of_checkpoint, of_key, of_manifest, of_weights
-from .changes_options import of_command
+from .changes_options import of_command, of_drawing, of_formula
 from .changes_signals import of_edf, of_wfdb
 from .changes_stores import of_fhir, of_matrix, of_zarr
 from .changes_tables import of_parquet, of_patients, of_series
@@ -23,6 +24,7 @@ BASES = {base.name: base for base in (*FOLDERS, *MADE)}
 SETTINGS = "data/dataset.yaml"
 
 
+@cache
 def every_case() -> list[Case]:
     """All of them; names are unique."""
     found: list[Case] = []
@@ -209,8 +211,11 @@ def _changes() -> Iterator[tuple[str, list[Change]]]:
         "compare",
         "journal",
         "ledger",
+        "infer",
     ):
         yield name, list(of_command(BASES[name]))
+    yield "drawing", list(of_drawing(BASES["drawing"]))
+    yield "infer", [*of_formula(BASES["infer"]), *of_weights("w.safetensors")[::4]]
 
 
 def _options(name: str, described: dict[str, object], options: dict[str, object]) -> list[Change]:

@@ -25,8 +25,9 @@ from polyclinic.modalities.imaging.formats.files import frames as pictures
 from polyclinic.modalities.imaging.formats.nifti import slices_of
 from polyclinic.modalities.imaging.frame import Levels, Slices
 from polyclinic.modalities.imaging.gaussian_prior import require_classes
+from polyclinic.modalities.imaging.images import fits_prior
 from polyclinic.modalities.imaging.model import ImageModel, ImageTraining
-from polyclinic.modalities.imaging.training import fits_prior, within
+from polyclinic.modalities.imaging.training import within
 
 PIXELS = np.random.default_rng(0).integers(0, 4096, (16, 16)).astype(np.uint16)
 COMPUTED_RADIOGRAPHY = "1.2.840.10008.5.1.4.1.1.1"

@@ -24,7 +24,7 @@ from polyclinic.core.config import DatasetConfig, parse
 from polyclinic.core.errors import InputError
 from polyclinic.core.fields import SHIPPED
 from polyclinic.core.remarks import DataWarning
-from polyclinic.core.training.weights import read_card
+from polyclinic.core.training.weights import Weights, load, read_card, using
 
 PLUGIN = Path(__file__).parents[1] / "plugin"
 DECLARE: dict[str, Any] = {
@@ -154,14 +154,8 @@ def test_weights_carry_the_declarations_and_give_them_to_cohorts(
     )
     out = tmp_path / "weights" / "delirium.safetensors"
     out.parent.mkdir()
-    train(
-        "signals",
-        stays(tmp_path / "d"),
-        out,
-        Privacy(),
-        config=str(tmp_path / "tiny.yaml"),
-        precision="32-true",
-    )
+    config = str(tmp_path / "tiny.yaml")
+    train("signals", stays(tmp_path / "d"), out, Privacy(), config=config, precision="32-true")
     card = read_card(out)
     assert {"delirium", "delirium?"} <= set(card.columns)
     assert card.declared["delirium"].codes == {"icd10cm": "F05"}
@@ -169,6 +163,13 @@ def test_weights_carry_the_declarations_and_give_them_to_cohorts(
     drawn = Population.load("adults", "delirium: 2 yes, 3 no")  # declared by the weights alone
     assert [p.get("delirium") for p in drawn.draw(5, 0)].count(True) == 2
     assert set(card.columns) <= set(ProfileEncoder.of(drawn.vocabulary, ["delirium"]).columns)
+    weights = load(out)
+    other = card.model_copy(
+        update={"declared": {"delirium": card.declared["delirium"].model_copy(update={"label": "Acute"})}}
+    )
+    Weights(weights.tensors, other).save(tmp_path / "named.safetensors")
+    with using({"vitals": tmp_path / "named.safetensors"}):  # as --use does: before those of the folder
+        assert Population.load("adults", "delirium: 2 yes").vocabulary.field("delirium").label == "Acute"
     again = Population(drawn.config)  # as a worker has it, from the manifest
     assert [p.to_dict() for p in again.draw(5, 0)] == [p.to_dict() for p in drawn.draw(5, 0)]
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyclinic.core.config import read_json, read_yaml
+from polyclinic.core.config import Settings, parse, read_json, read_yaml
 from polyclinic.core.errors import InputError
+from polyclinic.core.registry import load_modality
 
 
 @pytest.mark.parametrize(
@@ -58,3 +59,32 @@ def test_json_that_is_nested_too_deeply_is_a_value_error() -> None:
     for text in ("[" * 200_000, '{"a":' * 100_000, "9" * 5000, "{"):
         with pytest.raises(ValueError, match=r"nested too deeply|digits|Expecting"):
             read_json(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ("edf", ["edf"]), ("edf, wfdb", ["edf", "wfdb"]), (["a, b"], ["a, b"]), ("a, b of c", ["a, b of c"]),
+        ("age in (1, 2)", ["age in (1, 2)"]),
+    ],
+)  # fmt: skip
+def test_one_text_stands_for_a_list_of_one(given: str | list[str], names: list[str]) -> None:
+    class Several(Settings):
+        names: list[str]
+        also: tuple[str, ...] = ()
+
+    found = parse(Several, {"names": given, "also": given}, "x")
+    assert (found.names, found.also) == (names, tuple(names))
+    with pytest.raises(InputError, match=r"names: .*, got ''"):
+        parse(Several, {"names": ""}, "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "formats"),
+    [
+        ("signals", "edf", ("wfdb", "edf")), ("signals", ["edf", "wfdb"], ("edf", "wfdb")),
+        ("imaging", "dicom", ("dicom",)), ("records", "csv", ["csv"]), ("wearable", "fit,xdf", ("fit", "xdf")),
+    ],
+)  # fmt: skip
+def test_the_native_format_is_written_unasked(name: str, given: object, formats: object) -> None:
+    assert load_modality(name, {"formats": given}).options.formats == formats

@@ -168,6 +168,7 @@ REST = {
     "release": ["x", "--policy", "internal", "--key", "x.pem"],
     "evaluate": ["x"],
     "compare": ["x", "y"],
+    "infer": ["x.safetensors", "linear", "a ~ b"],
     "convert": ["x", "--to", "csv"],
     "approve": ["x", "--role", "steward", "--policy", "internal", "--key", "x.pem"],
     "purge": ["x", "--key", "x.pem"],

@@ -76,6 +76,7 @@ REST = {
     "train": ["signals", "--data", "x", "--out", "x.safetensors"],
     "stream": ["--cohort", "icu", "--to", "-"],
     "view": ["x"],
+    "infer": ["x.safetensors", "linear", "a ~ b"],
     "release": ["x", "--policy", "internal", "--key", "x.pem"],
 }
 

@@ -13,6 +13,7 @@ import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
@@ -23,7 +24,7 @@ from polyclinic.core.profile import PatientProfile
 from polyclinic.core.training.weights import digest, find
 from polyclinic.eval import reference
 from polyclinic.eval.metrics import classifier
-from polyclinic.eval.metrics.classifier import auc, c2st, predict_classes
+from polyclinic.eval.metrics.classifier import auc, c2st, forest, predict_classes
 from polyclinic.eval.metrics.distances import distances, frechet, ks, real_baseline, summarise
 from polyclinic.eval.metrics.tstr import task_scores
 from polyclinic.eval.profile import QUICK
@@ -189,6 +190,17 @@ def test_auc_is_the_share_of_won_pairs() -> None:
     assert auc(np.array([1.0, 1.0]), np.array([1.0])) == 0.5
     a, b = (np.random.default_rng(0).integers(0, 9, n).astype(float) for n in (60, 80))
     assert auc(a, b) == pytest.approx(roc_auc_score([1] * 60 + [0] * 80, [*a, *b]), abs=1e-12)
+    assert np.isnan([auc(np.array([1.0, np.nan]), b), auc(a, np.array([np.nan, 1.0]))]).all()
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(40, 3), (90, 17)])
+def test_a_forest_is_that_of_scikit_learn_to_the_last_bit(rows: int, columns: int) -> None:
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        x, judged = rng.standard_normal((rows, columns)).round(1), rng.standard_normal((30, columns))
+        y = np.arange(rows) % 2
+        peer = RandomForestClassifier(classifier.TREES, min_samples_leaf=2, random_state=seed).fit(x, y)
+        assert np.array_equal(forest(x, y, judged, seed), peer.predict_proba(judged)[:, 1])
 
 
 @pytest.mark.parametrize(

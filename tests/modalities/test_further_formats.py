@@ -119,7 +119,6 @@ def test_a_format_that_cannot_join_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("imaging", {"formats": ["raw"]}),
         ("imaging", {"formats": ["dicom", "none"]}),
         ("omics", {"format": "none"}),
     ],

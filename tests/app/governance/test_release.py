@@ -100,6 +100,20 @@ def test_a_file_that_was_added_or_lost_is_found(place, measured, name):
     assert wrong(place) == []
 
 
+def test_a_cohort_never_released_is_one_line(place):
+    folder = place / "c"
+    said = wrong(place)
+    files = len(json.loads((folder / "manifest.json").read_text())["files"])
+    assert said == [
+        f"never certified (polyclinic release does that); its {files} files are as its manifest says"
+    ]
+    (folder / "more.txt").write_text("x")
+    assert wrong(place) == [
+        "never certified (polyclinic release does that); not as its manifest says",
+        "more.txt: not in the manifest",
+    ]
+
+
 def test_a_certificate_of_another_key_is_not_the_stewards(place, measured):
     release(place / "c", context(place, key="stranger.pem"))
     assert wrong(place) == []
@@ -548,7 +562,8 @@ def test_the_command_line(place, measured, monkeypatch, capsys):
     measured[1][:] = [0.6]
     strict = another_policy(place, "strict", gate_two__auc_upper_at_most=0.5)
     terms = ("--policy", place / "lab.yaml", "--key", place / "steward.pem")
-    assert run("verify", place / "c")[0] == 3
+    code, said = run("verify", place / "c")
+    assert (code, said.count("\n"), said.count("certif")) == (3, 1, 1)
     code, said = run("release", place / "c", "--policy", place / strict, "--key", place / "steward.pem")
     assert code == 3
     assert "refused: gate two: fake_notes/note/nearest_record" in said

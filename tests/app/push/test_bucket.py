@@ -166,7 +166,7 @@ def test_a_full_disk_is_one_line(images: Path, tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.skipif(importlib.util.find_spec("s3fs") is not None, reason="s3fs is installed")
 def test_a_library_that_lacks_is_named(images: Path) -> None:
-    with pytest.raises(InputError, match=r"needs s3fs: pip install 'polyclinic\[s3\]'"):
+    with pytest.raises(InputError, match=r"needs s3fs; pip install 'polyclinic\[s3\]'"):
         push(images, "s3://bucket/c", unreleased=True)
 
 

@@ -70,7 +70,7 @@ def address(folder: Path, other: Path) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop is in the way of others: no longer than needed
 def browser() -> Iterator[Any]:
     """Debian's Chromium, which draws WebGL without a graphics card."""
     if not CHROMIUM:

@@ -129,7 +129,7 @@ def many(tmp_path: Path) -> Path:
     ]
     place = tmp_path / "many"
     place.mkdir()
-    (place / "patients.parquet").write_bytes(patients_table.join([patients_table.columns(profiles, {})]))
+    patients_table.write(place / "patients.parquet", lambda: [patients_table.columns(profiles, {})])
     manifest = {
         "format": "polyclinic-cohort", "format_version": 2, "status": "complete", "patients": 10_000, "seed": 0,
         "population": {}, "modalities": {}, "files": {},

@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from polyclinic.core.cohort.labels import stores_of, write_labels
+from polyclinic.core.cohort.labels import Part, stores_of, write_labels
 from polyclinic.core.profile import PatientProfile
 
 PEOPLE = [
@@ -17,7 +17,9 @@ def rows(folder: Path, files: list[str], shared: dict[str, list[str]] | None = N
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
     for top in shared or {}:
         (folder / top).parent.mkdir(parents=True, exist_ok=True)
-    (written,) = write_labels(folder, PEOPLE, ["J18.9"], files, shared or {})
+    have = {"some": [patient for patients in (shared or {}).values() for patient in patients]}
+    parts = [Part(PEOPLE, files, have)]
+    (written,) = write_labels(folder, parts, ["J18.9"], (), dict.fromkeys(shared or {}, "some"))
     head, *found = csv.reader(written.read_text().splitlines())
     assert head == ["patient_id", "file", "J18.9"]
     return [tuple(row) for row in found]

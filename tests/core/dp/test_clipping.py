@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from polyclinic.core.dp.clipping import Clipper
 from polyclinic.core.dp.layers import CACHED, FEW, Products, products
 from polyclinic.core.errors import InputError
-from polyclinic.modalities.imaging.model import ImageDiffusion, ImageModel, ImageTraining
+from polyclinic.modalities.imaging.diffusion import ImageDiffusion
+from polyclinic.modalities.imaging.model import ImageModel, ImageTraining
 
 ROWS = 5
 

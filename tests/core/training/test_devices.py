@@ -2,14 +2,18 @@
 
 from pathlib import Path
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.utils.data import TensorDataset
 from two_ranks import RATE, ROWS, Plane, Told
 
 from polyclinic.core.dp.budget import PrivacyPlan
 from polyclinic.core.dp.dpsgd import PatientSampler
 from polyclinic.core.errors import InputError
+from polyclinic.core.training import trainer
 from polyclinic.core.training.fit import Fit, Outcome
 from polyclinic.core.training.trainer import fit, require_devices
 
@@ -82,7 +86,7 @@ def test_poisson_batches_of_all_processes_together_are_one_of_all_patients(world
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"accelerator": "gpu"}, "--accelerator gpu --devices 1 --precision bf16-mixed: "),
+        ({"accelerator": "gpu"}, "--accelerator gpu --devices 1 --precision auto: "),
         ({"accelerator": "abacus"}, "--accelerator abacus"),
         ({"precision": "7-bit"}, "--precision 7-bit"),
     ],
@@ -93,6 +97,30 @@ def test_what_the_machine_lacks_is_told_before_training(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match=message):
         require_devices(Fit(tmp_path, **asked))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("fast", "precision"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_half_precision_is_for_processors_that_compute_in_it(
+    fast: bool, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    class Recorder(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(1))
+
+        def training_step(self, batch: list[torch.Tensor], index: int) -> torch.Tensor:
+            seen.append(str(self.trainer.precision))
+            return (batch[0] * self.weight).sum()
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+    monkeypatch.setattr(trainer, "half_is_fast", lambda device: fast)
+    data = TensorDataset(torch.ones(4, 1))
+    fit(Recorder(), data, Fit(tmp_path, accelerator="cpu", progress=False), name="x", steps=1, batch_size=2)
+    assert seen == [precision]
 
 
 def test_processes_of_a_scheduler_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

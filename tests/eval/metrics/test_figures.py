@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from polyclinic import ProfileEncoder, load_modality
 from polyclinic.conditioning.dataset.dataset import read_training_set
@@ -88,6 +89,23 @@ def genes(n: int, seed: int) -> Rows:
     return x
 
 
+def pairs(n: int, seed: int) -> Rows:
+    """Images of 8 pixels a side with a bright half, left or right, and its mask."""
+    rng = np.random.default_rng(seed)
+    masks = np.zeros((n, 8, 8))
+    for mask, edge, right in zip(masks, rng.integers(2, 6, n), rng.random(n) < 0.5, strict=True):
+        mask[:, edge:] = right
+        mask[:, :edge] = not right
+    images = 0.3 + 0.4 * masks + 0.1 * rng.normal(size=masks.shape)
+    return np.hstack([images.reshape(n, -1), masks.reshape(n, -1)])
+
+
+def mismatched(rows: Rows) -> Rows:
+    """Each image with the mask of another."""
+    images, masks = np.split(rows, 2, axis=1)
+    return np.hstack([images, np.roll(masks, 7, axis=0)])
+
+
 def collapsed(rows: Rows) -> Rows:
     return rows.mean(0) + 0.1 * rows
 
@@ -109,6 +127,7 @@ HARD: dict[str, tuple[Make, Callable[[Rows], Rows]]] = {
     "density": (cloud, lambda x: 4 * x),
     "recall": (cloud, collapsed),
     "coverage": (cloud, collapsed),
+    "segmenter_dice": (pairs, mismatched),
     "ms_ssim": (pictures, lambda x: x[:1] + 0.01 * x),
     "gene_correlation": (genes, apart),
     "differential_genes": (genes, lambda x: np.roll(x, 1, axis=0)),
@@ -120,6 +139,19 @@ ALL = {metric.name: metric for metric in sound("metrics").values()}
 def group(rows: Rows) -> Group:
     names = tuple(f"c{i}" for i in range(rows.shape[1]))
     return Group(rows, names, np.arange(len(rows)), np.arange(len(rows)) % 2 * 1.0)
+
+
+def test_pairs_as_channels_are_what_monai_makes_of_a_batch() -> None:
+    from monai.metrics.regression import compute_ms_ssim
+
+    images = np.random.default_rng(0).random((12, 64, 64)).astype(np.float32)
+    images += np.linspace(0, 1, 64, dtype=np.float32)
+    random = np.random.default_rng(3)
+    one = random.integers(12, size=30)
+    two = (one + random.integers(1, 12, size=30)) % 12
+    sides = [torch.from_numpy(images[rows])[:, None] for rows in (one, two)]
+    batch = compute_ms_ssim(*sides, 2, kernel_size=7, kernel_sigma=1.0, weights=structured.SCALES)
+    assert structured.ms_ssim(images, 30, 3) == pytest.approx(float(batch.mean()), rel=1e-6)
 
 
 def test_every_figure_has_a_hard_case() -> None:
@@ -378,3 +410,12 @@ def test_welch_is_scipys_and_constant_genes_raise_no_warning() -> None:
     np.testing.assert_array_equal(sign[2:], np.sign(expected.statistic))
     assert p[0] == 1
     assert 0 < p[1] < 1e-6
+
+
+def test_tenths_are_the_same_of_all_columns_at_once_and_of_each_alone() -> None:
+    values = np.random.default_rng(0).standard_normal((37, 9)).round(1)
+    values[:, 3] = 1.0
+    gap = np.vstack([values, np.full((1, 9), np.nan)])  # a value that is not known: column by column
+    for one, other in zip(tabular._tenths(values), tabular._tenths(gap), strict=True):
+        assert np.array_equal(one, other)
+    assert tabular._tenths(values[:5]) == [None] * 9

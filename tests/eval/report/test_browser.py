@@ -98,7 +98,7 @@ def test_a_long_report_is_short_until_it_is_unfolded(opened: Callable[..., Any])
     height = "document.documentElement.scrollHeight"
     assert tab.evaluate(height) < TALLEST
     unfold(tab)
-    assert tab.evaluate(height) > 2 * TALLEST
+    tab.wait_for_function(f"{height} > {2 * TALLEST}", timeout=5000)
 
 
 def test_a_link_from_the_verdict_unfolds_the_section_of_that_view(opened: Callable[..., Any]) -> None:
@@ -123,4 +123,4 @@ def test_paper_has_what_is_folded(opened: Callable[..., Any]) -> None:
     folded = "document.querySelector('#view3').checkVisibility({contentVisibilityAuto: true})"
     assert not tab.evaluate(folded)
     tab.emulate_media(media="print")
-    assert tab.evaluate(folded)
+    tab.wait_for_function(folded, timeout=5000)  # laid out for paper in the next frame

@@ -10,6 +10,7 @@ import pytest
 
 from polyclinic import generate_cohort, open_cohort
 from polyclinic.app import cli
+from polyclinic.core import extras
 from polyclinic.core.capabilities import by_default
 from polyclinic.core.errors import InputError
 from polyclinic.core.registry import sound
@@ -126,7 +127,7 @@ def test_the_command_line_draws_them_where_they_are_named(
 
 
 def test_without_pysam_it_is_refused_before_anything_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"polyclinic\[genotypes\]"):
         Genotypes().generator(())
 

@@ -15,7 +15,8 @@ from polyclinic.core.errors import InputError
 from polyclinic.core.training.fit import Fit
 from polyclinic.core.training.trainer import fit
 from polyclinic.modalities.imaging import adapters
-from polyclinic.modalities.imaging.model import Denoiser, ImageDiffusion, ImageModel, ImageTraining
+from polyclinic.modalities.imaging.diffusion import ImageDiffusion
+from polyclinic.modalities.imaging.model import Denoiser, ImageModel, ImageTraining
 
 SMALL = ImageModel(size=16, patch_size=2, widths=(16, 32), attention=(False, True), head=16, components=0)
 ROWS = 3

@@ -10,17 +10,12 @@ from hypothesis import strategies as st
 
 from polyclinic import Batch, InputError, PatientProfile
 from polyclinic.core.training.weights import Card, Weights
-from polyclinic.modalities.imaging import features, gaussian_prior, generator, training
-from polyclinic.modalities.imaging.model import Denoiser, ImageDiffusion, ImageModel, ImageTraining, draw
-from polyclinic.modalities.imaging.upsampler import (
-    FACTOR,
-    Upsampler,
-    UpsamplerModel,
-    cropped,
-    enlarged,
-    renewed,
-    shrunk,
-)
+from polyclinic.modalities.imaging import features_training, gaussian_prior, generator, private_training
+from polyclinic.modalities.imaging.diffusion import ImageDiffusion
+from polyclinic.modalities.imaging.model import Denoiser, ImageModel, ImageTraining
+from polyclinic.modalities.imaging.sampler import draw
+from polyclinic.modalities.imaging.upsampler import Upsampler, UpsamplerModel, enlarged, shrunk
+from polyclinic.modalities.imaging.upsampler_training import cropped, renewed
 
 SMALL = ImageModel(size=16, patch_size=2, widths=(16, 32), attention=(False, False), head=16, components=8)
 
@@ -57,6 +52,24 @@ def test_without_noise_the_private_prior_has_the_moments_of_its_patients() -> No
     np.testing.assert_allclose(prior.line[1, :, -1], z[1::2].mean(0), atol=0.02)
     np.testing.assert_allclose(prior.root[0] @ prior.root[0].T, np.cov((z - shift[:, None]).T), atol=0.03)
     assert prior.share == pytest.approx([0.5, 0.5])
+
+
+def test_a_class_has_its_own_covariance_where_it_stands_out_of_the_noise() -> None:
+    random = np.random.default_rng(0)
+    ill = np.arange(4000) % 2 == 1
+    z = random.standard_normal((4000, 6)) * np.where(ill[:, None], [0.9, 0.4, 0.4, 0.4, 0.4, 0.4], 0.4)
+    profiles = [PatientProfile(str(i), conditions={"J18.9": bool(c)}) for i, c in enumerate(ill)]
+    settings = gaussian_prior.PriorSettings(rank=6, by="J18.9", mean_norm=3, spread_norm=3)
+    ratios = []
+    for noise in (0.0, 0.5, 500.0):
+        found = gaussian_prior.fit_private(
+            z, profiles, settings, (noise, noise), np.ones(6), 0, np.random.default_rng(1)
+        )
+        variance = (found.root @ found.root.transpose(0, 2, 1)).diagonal(0, 1, 2)
+        ratios.append(variance[1, 0] / variance[0, 0])
+    assert ratios[0] == pytest.approx(0.9**2 / 0.4**2, rel=0.1)
+    assert ratios[1] == pytest.approx(ratios[0], rel=0.2)
+    assert ratios[2] == pytest.approx(1, rel=0.5)
 
 
 def test_much_noise_leaves_nothing_of_the_classes() -> None:
@@ -172,13 +185,14 @@ def test_an_image_is_the_same_alone_and_in_company() -> None:
     np.testing.assert_array_equal(together[2], alone[0])
 
 
-def test_crops_of_fine_and_coarse_images_show_the_same_place() -> None:
-    coarse = torch.randint(0, 256, (6, 1, 8, 8), dtype=torch.uint8)
-    fine = coarse.repeat_interleave(FACTOR, 2).repeat_interleave(FACTOR, 3)
+@pytest.mark.parametrize(("channels", "factor"), [(1, 4), (3, 2), (3, 4)])
+def test_crops_of_fine_and_coarse_images_show_the_same_place(channels: int, factor: int) -> None:
+    coarse = torch.randint(0, 256, (6, channels, 8, 8), dtype=torch.uint8)
+    fine = coarse.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
     for _ in range(10):
-        large, small = cropped(fine, coarse, 4 * FACTOR)
-        assert large.shape == (6, 1, 16, 16)
-        torch.testing.assert_close(shrunk(large), small)
+        large, small = cropped(fine, coarse, 4 * factor)
+        assert large.shape == (6, channels, 4 * factor, 4 * factor)
+        torch.testing.assert_close(shrunk(large, factor), small)
 
 
 def test_films_that_went_through_the_flow_keep_their_leading_components() -> None:
@@ -192,20 +206,47 @@ def test_films_that_went_through_the_flow_keep_their_leading_components() -> Non
 
 def test_the_eight_turns_are_all_different_and_keep_the_pixels() -> None:
     image = torch.rand(1, 1, 5, 5)
-    turned = features.turned(image.expand(8, 1, 5, 5), torch.arange(8))
+    turned = features_training.turned(image.expand(8, 1, 5, 5), torch.arange(8))
     assert len({tuple(t.flatten().tolist()) for t in turned}) == 8
     assert all(sorted(t.flatten().tolist()) == sorted(image.flatten().tolist()) for t in turned)
 
 
-def test_no_line_is_drawn_along_the_edges_of_a_flat_film() -> None:
+@pytest.mark.parametrize("factor", [1, 2])
+def test_a_source_has_the_moments_of_the_images_and_its_coordinates_are_those_that_were_asked_for(
+    factor: int,
+) -> None:
+    random = torch.Generator().manual_seed(0)
+    small = torch.randn(400, 3, 4, 4, generator=random)
+    images = 0.2 * torch.nn.functional.interpolate(small, size=(32, 32), mode="bicubic").clamp(-4, 4)
+    shape = ImageModel(
+        size=32,
+        channels=3,
+        widths=(16, 32),
+        attention=(False, False),
+        head=16,
+        components=48,
+        basis_factor=factor,
+    )
+    net = Denoiser(0, shape)
+    net.fit_source(images)
+    assert net.basis.shape == (48, 3, 32 // factor, 32 // factor)
+    weights = torch.randn(400, 48, generator=random)
+    drawn = net.source(torch.randn(400, 3, 32, 32, generator=random), weights)
+    torch.testing.assert_close(drawn.var(0).mean(), images.var(0).mean(), rtol=0.1, atol=0)
+    torch.testing.assert_close(net.coordinates(drawn)[:, :8], weights[:, :8], rtol=0, atol=0.2)
+
+
+@pytest.mark.parametrize(("channels", "factor"), [(1, 4), (3, 2)])
+def test_no_line_is_drawn_along_the_edges_of_a_flat_film(channels: int, factor: int) -> None:
     torch.manual_seed(0)
-    net = Upsampler(UpsamplerModel(width=8, blocks=1)).eval()
-    flat, quiet = torch.full((1, 1, 12, 12), 0.5), torch.zeros(1, 1, 12, 12)
+    net = Upsampler(UpsamplerModel(width=8, blocks=1, channels=channels, factor=factor)).eval()
+    flat, quiet = torch.full((1, channels, 12, 12), 0.5), torch.zeros(1, 1, 12, 12)
     with torch.no_grad():
         padded, around = net(flat, quiet), enlarged(net, flat, quiet)
-    assert around.shape == padded.shape
+    assert around.shape == padded.shape == (1, channels, 12 * factor, 12 * factor)
     plain, better = (
-        float((fine - fine[..., 20:24, 20:24].tile(12, 12)).abs().max()) for fine in (padded, around)
+        float((fine - fine[..., (tile := slice(5 * factor, 6 * factor)), tile].tile(12, 12)).abs().max())
+        for fine in (padded, around)
     )
     assert better < 0.2 * plain
 
@@ -215,7 +256,7 @@ def test_every_film_of_a_patient_has_its_turn_but_only_one() -> None:
     patients = ["many"] * 66 + [f"one {i}" for i in range(30)]
     seen = set()
     for seed in range(200):
-        rows = training.one_each(patients, np.random.default_rng(seed)).tolist()
+        rows = private_training.one_each(patients, np.random.default_rng(seed)).tolist()
         assert sorted(patients[i] for i in rows) == sorted(set(patients))
         seen |= set(rows)
     assert len([i for i in seen if i < 66]) > 50
@@ -248,9 +289,9 @@ def test_a_prior_is_read_again_as_it_was_released(tmp_path: Path) -> None:
     prior = gaussian_prior.GaussianPrior(
         "J18.9", (False, True), np.array([0.25, 0.75]), random.random((2, 4, 1)), random.random((2, 4, 4))
     )
-    assert training.released(tmp_path / "law.json") is None
-    training.keep(prior, tmp_path / "law.json")
-    again = training.released(tmp_path / "law.json")
+    assert private_training.released(tmp_path / "law.json") is None
+    private_training.keep(prior, tmp_path / "law.json")
+    again = private_training.released(tmp_path / "law.json")
     assert again is not None
     assert again.header() == prior.header()
     for name, array in prior.tensors().items():

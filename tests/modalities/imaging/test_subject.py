@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from polyclinic.core.errors import InputError
 from polyclinic.core.modality import DatasetSource, TrainingSet
 from polyclinic.core.remarks import remarks
 from polyclinic.core.training.weights import find, read_card
@@ -65,7 +66,8 @@ def test_a_folder_states_it_and_the_training_yaml_goes_first(tmp_path: Path) -> 
     [
         ("MR", "BRAIN", {"iod": "MR", "body_part": "BRAIN"}), ("DX", "HAND", {"iod": "CR", "body_part": "HAND"}),
         ("CR", "THORAX", {"iod": "CR", "body_part": "CHEST"}), ("MG", "", {"iod": "MG", "body_part": "BREAST"}),
-        ("OT", "", {}),
+        ("OT", "", {"iod": "SC"}), ("RF", "ABDOMEN", {"iod": "SC", "body_part": "ABDOMEN"}),
+        ("US", "ABDOMEN", {"iod": "US", "body_part": "ABDOMEN"}), ("", "HAND", {"body_part": "HAND"}),
     ],
 )  # fmt: skip
 def test_dicom_tags_say_it(tmp_path: Path, modality: str, part: str, expected: dict[str, str]) -> None:
@@ -80,6 +82,14 @@ def test_dicom_tags_say_it(tmp_path: Path, modality: str, part: str, expected: d
         dataset.Modality, dataset.BodyPartExamined = modality, part
         dataset.save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
     assert Subject.of_data([folder(tmp_path, ("0.dcm", "1.dcm"))]).shows() == expected
+
+
+@pytest.mark.parametrize("kind", ["OT", "RF", "dx", "", 3, ["DX"], {"DX": 1}])
+def test_a_kind_that_nobody_knows_is_one_line(tmp_path: Path, kind: object) -> None:
+    data = folder(tmp_path, shows={"iod": kind, "body_part": "ABDOMEN"})
+    for asked in (lambda: shown([data], Shows(), None), lambda: Subject.of_data([data])):
+        with pytest.raises(InputError, match=r"options\.shows: iod: .*'DX', 'CR', .* or 'SC', got "):
+            asked()
 
 
 def test_a_caption_says_only_what_is_known() -> None:

@@ -24,7 +24,7 @@ from polyclinic.modalities.omics.latent_prior import LatentPrior
 from polyclinic.modalities.omics.marginals import Marginals
 from polyclinic.modalities.omics.model import residue
 from polyclinic.modalities.omics.modules import RNA, members
-from polyclinic.modalities.omics.private import Mechanisms, clipped, learn, shrunk, shrunk_together
+from polyclinic.modalities.omics.private import Mechanisms, clipped, learn
 from polyclinic.modalities.omics.survival import DECADES, LATE, NORM, Survival, fit, fit_sums, rows_of
 from polyclinic.modalities.omics.tumours import Layout, Tumours
 
@@ -295,19 +295,6 @@ def test_the_factors_of_all_patients_have_mean_zero_whatever_their_age() -> None
     mean = factors.centres[subtype] + (age[:, None] - factors.middle) @ factors.line.T
     assert np.abs(mean.mean(0)).max() < 0.15
     assert np.abs(factors.line).max() > 0.5
-
-
-def test_what_goes_together_is_told_from_noise_together() -> None:
-    rng = np.random.default_rng(0)
-    true = rng.normal(size=(4000, 1)) * [[1.0, 0.8, -0.9]]
-    error = np.full(true.shape, 0.8)
-    noisy = true + error * rng.standard_normal(true.shape)
-    each = np.stack([shrunk(noisy[:, k], error[:, k]) for k in range(3)], axis=1)
-    together = shrunk_together(noisy, error)
-    lost, kept = (np.square(found - true).mean() for found in (each, together))
-    assert kept < 0.7 * lost
-    assert np.abs(shrunk_together(error * rng.standard_normal(true.shape), error)).mean() < 0.1
-    assert shrunk_together(true, np.full(true.shape, 1e-3)) == pytest.approx(true, abs=0.01)
 
 
 def test_private_training_charges_all_mechanisms_within_the_budget(folder: Path, tmp_path: Path) -> None:

@@ -254,6 +254,20 @@ def test_read_gives_back_what_was_written(cohort: Path) -> None:
     assert [read[key].facts for key in wanted] == [whole[i].facts for i in (5, 0, 39)]
 
 
+def test_files_that_changed_are_read_again(cohort: Path) -> None:
+    wanted = [PROFILES[0].patient_id]
+    first = Records().read(cohort, wanted)[wanted[0]].facts["resources"]
+    file = cohort / "fhir" / "Patient.ndjson"
+    file.write_text(
+        file.read_text()
+        .replace('"gender":"female"', '"gender":"unknown"')
+        .replace('"gender":"male"', '"gender":"unknown"')
+    )
+    again = Records().read(cohort, wanted)[wanted[0]].facts["resources"]
+    assert [r.get("gender") for r in again] == ["unknown" if "gender" in r else None for r in first]
+    assert first != again
+
+
 def test_missing_and_damaged_files_are_refused(cohort: Path, tmp_path: Path) -> None:
     (cohort / "fhir" / "Condition.ndjson").write_text('{"resourceType": "Cond')
     with pytest.raises(InputError, match=r"Condition\.ndjson, line 1: expected one JSON resource"):

@@ -248,12 +248,15 @@ def test_series_that_cannot_be_are_refused() -> None:
         parse(Shows, {"iod": "MR", "slices": 5}, "model.shows")
 
 
+ENLARGED = {"upsampler": "imaging_upsampler"}  # of grey images
+
+
 @pytest.mark.parametrize(
     ("data", "model", "message"),
     [
         (pictures, {"network": {**NETWORK, "channels": 1}, "shows": SERIES}, "no image lies in a stack"),
         (pictures, {"network": {**NETWORK, "channels": 3}, "shows": {"iod": "DX"}}, "DX holds grey images, got RGB"),
-        (pictures, {"network": {**NETWORK, "channels": 3}, "shows": {"upsampler": "up"}}, "RGB images are not enl"),
+        (pictures, {"network": {**NETWORK, "channels": 3}, "shows": ENLARGED}, "enlarges images of 1 channel"),
         (volumes, {"shows": SERIES, "prior": {"rank": 4}}, "does not know a slice's place"),
         (volumes, {"prior": {"rank": 4, "mixture": 2}}, "a private prior has one normal a class"),
     ],

@@ -280,3 +280,24 @@ def test_rules_and_premature_beats_of_fewer_leads(code: str) -> None:
     record = EcgSampler(weights, encoder.columns).sample(batch)[0]
     assert record.arrays["ecg"].shape == (1, 5000)
     assert record.facts["leads"] == ["II"]
+
+
+def test_a_critic_is_trained_on_leads_of_ones_own_and_kept_only_where_it_helps(tmp_path: Path) -> None:
+    data, told = a_folder(tmp_path, ("MLII",), 128.0), list[str]()
+    with remarks(told.append):
+        weights = train_ecg([data], ProfileEncoder(), {}, {"critic": {"draws": 2}}, Fit(folder=tmp_path))
+    kept = "critic.middle" in weights.tensors
+    assert kept != any(
+        "the critic does not help: a forest separates validation patients" in line for line in told
+    )
+    assert kept == weights.card.kind.endswith("chosen by a critic")
+    assert drawn(weights).arrays["ecg"].shape == (1, 5000)
+
+
+def test_a_critic_of_too_few_patients_is_refused(tmp_path: Path) -> None:
+    data = a_folder(tmp_path, ("MLII",), 128.0, patients=39)
+    with (
+        remarks(lambda text: None),
+        pytest.raises(InputError, match=r"39 patients have an ECG .* expected 40 or more"),
+    ):
+        train_ecg([data], ProfileEncoder(), {}, {"critic": {}}, Fit(folder=tmp_path))

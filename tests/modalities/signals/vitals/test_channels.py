@@ -14,8 +14,8 @@ from polyclinic.core.training.fit import Fit
 from polyclinic.modalities.signals import Signals
 from polyclinic.modalities.signals.channels import VITALS, channels_of
 from polyclinic.modalities.signals.data import read_vitals
-from polyclinic.modalities.signals.vitals.model import VitalsSampler
 from polyclinic.modalities.signals.vitals.quantizer import Lattice, Tokens, to_readings
+from polyclinic.modalities.signals.vitals.sampler import VitalsSampler
 
 ENCODER = ProfileEncoder()
 LABS: dict[str, Any] = {

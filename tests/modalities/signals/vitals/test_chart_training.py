@@ -17,8 +17,9 @@ from polyclinic.core.training.weights import Weights
 from polyclinic.modalities.signals.channels import Channel
 from polyclinic.modalities.signals.vitals.chart_model import tetrachoric
 from polyclinic.modalities.signals.vitals.chart_statistics import FILE, bound_of, release, statistics_plans
-from polyclinic.modalities.signals.vitals.model import VitalsSampler, train_vitals
+from polyclinic.modalities.signals.vitals.model import train_vitals
 from polyclinic.modalities.signals.vitals.quantizer import Lattice
+from polyclinic.modalities.signals.vitals.sampler import VitalsSampler
 from polyclinic.modalities.signals.vitals.stay_features import course, feature_edges, features_of
 
 VOCABULARY = SHIPPED.declare({"septic": {"kind": "flag", "label": "Sepsis"}}, "test")

@@ -28,7 +28,6 @@ from polyclinic.modalities.signals.vitals import network
 from polyclinic.modalities.signals.vitals.baseline_shift import coherent, shifted
 from polyclinic.modalities.signals.vitals.bedside import SECONDS, bedside
 from polyclinic.modalities.signals.vitals.charting import charts
-from polyclinic.modalities.signals.vitals.model import VitalsSampler
 from polyclinic.modalities.signals.vitals.moment_matching import (
     _covariance,
     match_moments,
@@ -37,7 +36,9 @@ from polyclinic.modalities.signals.vitals.moment_matching import (
 )
 from polyclinic.modalities.signals.vitals.network import DRAWS, VitalsModel, VitalsNet
 from polyclinic.modalities.signals.vitals.quantizer import BINS, HIGH, LOW, STEP, Tokens, to_readings
-from polyclinic.modalities.signals.vitals.training import Blur, Stays, VitalsTrainer, VitalsTraining
+from polyclinic.modalities.signals.vitals.sampler import VitalsSampler
+from polyclinic.modalities.signals.vitals.trainer import VitalsTrainer
+from polyclinic.modalities.signals.vitals.training import Blur, Stays, VitalsTraining
 from polyclinic.modalities.signals.vitals.trajectory import Trajectory
 
 ENCODER = ProfileEncoder()
