@@ -89,8 +89,8 @@ class Ours:
         """Drawn by prior, flow and maps."""
         self.generator.prior, self.generator.matching = self.prior(epsilon), None
         blank = [PatientProfile(str(i)) for i in range(private_training.DRAWS)]
-        draws = drawn(self.generator, blank, self.seed + 1000).astype(np.float64)
-        real = self.hospital.x.astype(np.float64)
+        draws = drawn(self.generator, blank, self.seed + 1000)[:, None].astype(np.float64)
+        real = self.hospital.x[:, None].astype(np.float64)
         if epsilon is None:
             self.generator.matching = histogram_matching.fit(draws, real)
         else:

@@ -294,8 +294,8 @@ def matching(data: Path) -> None:
     films = (drawn[:, 0].astype(np.float64) + 1) / 2
     looks: dict[str, Callable[[HistogramMatching], Callable[[Pixels], Pixels]]] = {
         "as drawn": lambda look: lambda film: film,
-        "sharpness alone": lambda look: look.sharpened,
-        "sharpness and greys: ships": lambda look: look,
+        "sharpness alone": lambda look: lambda film: look.sharpened(film[None])[0],
+        "sharpness and greys: ships": lambda look: lambda film: look(film[None])[0],
     }
     print(
         f"\n{'Histogram matching, train rows':50}{'C2ST':>11}{'FID':>9}{'precision':>11}{'recall':>9}",
@@ -307,7 +307,7 @@ def matching(data: Path) -> None:
         held = prdc(target, cloud)
         return [frechet(target, cloud) / FID_UNIT, held.precision, held.recall]
 
-    fitted = [(own, fit(films[own], x[own].astype(np.float64))) for own in (half, ~half)]
+    fitted = [(own, fit(films[own][:, None], x[own][:, None].astype(np.float64))) for own in (half, ~half)]
     for name, look in ({"real films": None} | looks).items():
         rows = []
         for own, maps in fitted:

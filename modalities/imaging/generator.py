@@ -137,8 +137,8 @@ class ImageGenerator:
         drawn = self._planes(batch)
         images, covers = drawn[:, : self.shape.channels], drawn[:, self.shape.channels :]
         if self.matching is not None:
-            matched = [self.matching((image[0].astype(np.float64) + 1) / 2) for image in images]
-            images = np.stack(matched)[:, None].astype(np.float32) * 2 - 1
+            matched = [self.matching((image.astype(np.float64) + 1) / 2) for image in images]
+            images = np.stack(matched).astype(np.float32) * 2 - 1
         if self.upsampler is not None:
             seeds = np.repeat(np.array(batch.seeds, dtype=object), self.shows.slices)
             images = np.stack(

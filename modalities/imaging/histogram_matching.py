@@ -3,7 +3,8 @@
 A network trained by squared error draws images whose sharpness and grey levels vary too little from image to image.
 Two maps correct that. Both are optimal transport between normal distributions of features of an image: the log
 power of its bands, which are then amplified or damped, and the normal scores of its grey quantiles, which give its
-tone curve. Both are functions of the image alone, so they keep its content and add no noise.
+tone curve. Both are functions of the image alone, so they keep its content and add no noise. Colour images are matched
+along three axes (brightness, red against blue, green against both), whose features are mapped together.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from scipy.fft import dctn, idctn
 from scipy.linalg import sqrtm
 from scipy.special import ndtr, ndtri
 
@@ -25,12 +27,16 @@ MOST = 1.5  # log of the largest factor of a band
 TINY = 1e-6
 RIDGE = 1e-3
 STORED = "finish"  # the prefix of its tensors: weights that ship have it
+# Red, green and blue to brightness, red - blue, and green - their mean, in [0, 1] with MIDDLE
+AXES = np.array([[1, 1, 1], [1.5, 0, -1.5], [-0.75, 1.5, -0.75]]) / 3
+BACK = np.linalg.inv(AXES)
+MIDDLE = np.array([0, 0.5, 0.5])[:, None, None]
 
 
 @dataclass(frozen=True)
 class HistogramMatching:
-    """Fitted maps. Of log band powers: `bands` (2, band) means, drawn and real, and `stretch` (band, band); of the
-    quantiles: `tones` (2, tone, knot) distributions, and `turn` (tone, tone) between their normal scores.
+    """Fitted maps. Of log band powers, plane by plane: `bands` (2, band) means, drawn and real, and `stretch` (band,
+    band); of the quantiles: `tones` (2, tone, knot) distributions, and `turn` (tone, tone) between their normal scores.
     """
 
     bands: FloatArray
@@ -39,8 +45,8 @@ class HistogramMatching:
     turn: FloatArray
 
     def __call__(self, image: FloatArray) -> FloatArray:
-        """(y, x) in [0, 1] -> the same image, matched."""
-        return self._toned(self.sharpened(image)).clip(0, 1)
+        """(plane, y, x) in [0, 1], one plane or three -> the same image, matched."""
+        return coloured(self._toned(self.sharpened(along_axes(image))).clip(0, 1)).clip(0, 1)
 
     def tensors(self) -> dict[str, FloatArray]:
         """For a weights file."""
@@ -52,25 +58,31 @@ class HistogramMatching:
         return cls(**{name: np.asarray(array, dtype=np.float64) for name, array in arrays.items()})
 
     def sharpened(self, image: FloatArray) -> FloatArray:
-        """(y, x) -> the same image with the first map alone."""
-        parts = split(image)
-        power = powers(parts)
+        """(plane, y, x) along the axes -> the same with the first map alone."""
+        waves, shares = cosines(image), masks(*image.shape[1:])
+        power = powers(waves)
         drawn, real = self.bands
         wanted = real + self.stretch @ (power - drawn)
-        gain = np.exp((wanted - power).clip(-MOST, MOST))
-        return np.asarray(image + np.tensordot(gain - 1, parts, 1))
+        gain = np.exp((wanted - power).clip(-MOST, MOST)).reshape(len(image), BANDS)
+        return image + np.asarray(
+            idctn(waves * np.tensordot(gain - 1, shares, 1), axes=(1, 2), norm="ortho"), dtype=np.float64
+        )
 
     def _toned(self, image: FloatArray) -> FloatArray:
-        quantiles = np.quantile(image, TONES)
+        found = quantiles(image[None])[0]
         share = np.linspace(0.5 / KNOTS, 1 - 0.5 / KNOTS, KNOTS)
         scores = [
-            ndtri(np.interp(value, knots, share))
-            for value, knots in zip(quantiles, self.tones[0], strict=True)
+            ndtri(np.interp(value, knots, share)) for value, knots in zip(found, self.tones[0], strict=True)
         ]
         places = ndtr(self.turn @ np.array(scores))
         wanted = [np.interp(p, share, knots) for p, knots in zip(places, self.tones[1], strict=True)]
-        rising = np.maximum.accumulate(quantiles + TINY * np.arange(len(quantiles)))
-        return np.asarray(np.interp(image, rising, np.maximum.accumulate(wanted)))
+        out = []
+        for plane, before, after in zip(
+            image, found.reshape(len(image), -1), np.reshape(wanted, (len(image), -1)), strict=True
+        ):
+            rising = np.maximum.accumulate(before + TINY * np.arange(len(before)))
+            out.append(np.interp(plane, rising, np.maximum.accumulate(after)))
+        return np.stack(out)
 
 
 @dataclass(frozen=True)
@@ -87,23 +99,23 @@ class Target:
     @classmethod
     def of(cls, features: FloatArray) -> "Target":
         """Of real images' features (image, feature)."""
-        power, greys = features[:, :BANDS], features[:, BANDS:]
+        power, greys = parted(features)
         knots = np.quantile(greys, np.linspace(0, 1, KNOTS), axis=0).T
         return cls(power.mean(0), np.cov(power.T), knots, np.cov(scores(greys).T))
 
 
 def fit(drawn: FloatArray, real: FloatArray) -> HistogramMatching:
-    """From images (image, y, x) in [0, 1] that a model drew, and real ones of the same profiles."""
+    """From images (image, plane, y, x) in [0, 1] that a model drew, and real ones of the same profiles."""
     return fit_to(drawn, Target.of(features(real)))
 
 
 def fit_to(drawn: FloatArray, target: Target) -> HistogramMatching:
     """From drawn images and what is known of the real ones."""
-    power = features(drawn)[:, :BANDS]
+    power, _ = parted(features(drawn))
     bands = np.stack([power.mean(0), target.power])
     stretch = transport(np.cov(power.T), target.power_covariance)
     untoned = HistogramMatching(bands, stretch, np.empty(0), np.empty(0))
-    greys = quantiles(np.stack([untoned.sharpened(image) for image in drawn]))
+    greys = quantiles(np.stack([untoned.sharpened(along_axes(image)) for image in drawn]))
     own = np.quantile(greys, np.linspace(0, 1, KNOTS), axis=0).T
     own += TINY * np.arange(KNOTS) / KNOTS  # strictly rising, for interpolation
     turn = transport(np.cov(scores(greys).T), target.score_covariance)
@@ -111,14 +123,32 @@ def fit_to(drawn: FloatArray, target: Target) -> HistogramMatching:
 
 
 def features(images: FloatArray) -> FloatArray:
-    """(image, feature): log powers of the bands, then grey quantiles."""
-    power = np.stack([powers(split(image)) for image in images])
-    return np.hstack([power, quantiles(images)])
+    """(image, feature) of images (image, plane, y, x): log powers of the bands of each plane, then grey quantiles."""
+    planes = [along_axes(image) for image in images]
+    power = np.stack([powers(cosines(image)) for image in planes])
+    return np.hstack([power, np.vstack([quantiles(image[None]) for image in planes])])
+
+
+def parted(features: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Log powers (image, band) and grey quantiles (image, tone) of features (image, feature)."""
+    planes = features.shape[-1] // (BANDS + len(TONES))
+    return features[..., : planes * BANDS], features[..., planes * BANDS :]
+
+
+def along_axes(image: FloatArray) -> FloatArray:
+    """(plane, y, x) of red, green and blue in [0, 1] -> planes along AXES in [0, 1]; a grey image as it is."""
+    return image if len(image) == 1 else np.tensordot(AXES, image, 1) + MIDDLE
+
+
+def coloured(image: FloatArray) -> FloatArray:
+    """Inverse of along_axes."""
+    return image if len(image) == 1 else np.tensordot(BACK, image - MIDDLE, 1)
 
 
 def quantiles(images: FloatArray) -> FloatArray:
-    """(image, tone) of images (image, y, x)."""
-    return np.asarray(np.quantile(images.reshape(len(images), -1), TONES, axis=1).T)
+    """(image, tone) of images (image, plane, y, x), plane by plane."""
+    found = np.quantile(images.reshape(*images.shape[:2], -1), TONES, axis=2)
+    return np.asarray(found.transpose(1, 2, 0).reshape(len(images), -1))
 
 
 def scores(greys: FloatArray) -> FloatArray:
@@ -136,20 +166,15 @@ def transport(drawn: FloatArray, real: FloatArray) -> FloatArray:
     return np.asarray(inverse @ sqrtm(root @ (real + ridge) @ root) @ inverse)
 
 
-def split(image: FloatArray) -> FloatArray:
-    """(band, y, x) that add up to the image less its mean; the image is mirrored at its edges."""
-    rows, columns = image.shape
-    around = ((rows // 2, rows // 2), (columns // 2, columns // 2))
-    wide = np.pad(image, around, mode="symmetric")
-    spectrum = np.fft.rfft2(wide)
-    parts = np.fft.irfft2(spectrum * masks(*wide.shape), s=wide.shape)
-    return np.asarray(parts[:, rows // 2 : rows // 2 + rows, columns // 2 : columns // 2 + columns])
+def cosines(image: FloatArray) -> FloatArray:
+    """(plane, frequency, frequency) of (plane, y, x): the spectrum of the image mirrored at its edges."""
+    return np.asarray(dctn(image, axes=(1, 2), norm="ortho"))
 
 
 @lru_cache
 def masks(rows: int, columns: int) -> FloatArray:
     """(band, frequency, frequency) weights: triangles in log frequency from COARSEST to Nyquist, in all 1 but at 0."""
-    frequency = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns))
+    frequency = np.hypot((np.arange(rows) / (2 * rows))[:, None], np.arange(columns) / (2 * columns))
     step = np.log(0.5 / COARSEST) / (BANDS - 1)
     place = np.clip(np.log(np.maximum(frequency, TINY) / COARSEST) / step, 0, BANDS - 1)
     weights = np.clip(1 - np.abs(place - np.arange(BANDS)[:, None, None]), 0, 1)
@@ -157,6 +182,8 @@ def masks(rows: int, columns: int) -> FloatArray:
     return np.asarray(weights)
 
 
-def powers(parts: FloatArray) -> FloatArray:
-    """(band,) log of the standard deviation of each band."""
-    return np.asarray(np.log(parts.std((1, 2)) + TINY))
+def powers(waves: FloatArray) -> FloatArray:
+    """(band,) log of the standard deviation of each band of each plane, of cosines()."""
+    rows, columns = waves.shape[1:]
+    energy = np.einsum("pyx,byx->pb", waves**2, masks(rows, columns) ** 2)
+    return np.asarray(np.log(np.sqrt(energy / (rows * columns)) + TINY).ravel())

@@ -15,7 +15,7 @@ from ...core.cohort.disk import write_atomic
 from ...core.config import read_json
 from ...core.dp.dp_statistics import clip, shrunk, sum_of_squares, symmetric_noise
 from ...core.types import FloatArray
-from .histogram_matching import BANDS, KNOTS, HistogramMatching, Target, features, fit_to
+from .histogram_matching import KNOTS, HistogramMatching, Target, features, fit_to, parted
 
 SHARE = 0.1  # of the budget that the prior and the maps have, as squared signal
 PURPOSE = "imaging, spectrum and greys"
@@ -69,11 +69,13 @@ class Moments:
         values, directions = np.linalg.eigh(own + shrunk(self.covariance - own, self.noise))
         unit = (directions * np.maximum(values, LEAST_VARIANCE)) @ directions.T
         mean, covariance = self.centre + self.spread * self.mean, unit * np.outer(self.spread, self.spread)
-        greys = covariance[BANDS:, BANDS:]
+        power, middle = parted(mean)
+        bands = len(power)
+        greys = covariance[bands:, bands:]
         width = np.sqrt(np.diag(greys))
         places = ndtri((np.arange(KNOTS) + 0.5) / KNOTS)
-        tones = (mean[BANDS:, None] + width[:, None] * places).clip(0, 1)
-        return Target(mean[:BANDS], covariance[:BANDS, :BANDS], tones, greys / np.outer(width, width))
+        tones = (middle[:, None] + width[:, None] * places).clip(0, 1)
+        return Target(power, covariance[:bands, :bands], tones, greys / np.outer(width, width))
 
     def save(self, path: Path) -> None:
         """What was released once is read again when the run is resumed."""
@@ -98,7 +100,10 @@ def kept(vector: FloatArray, noise: float) -> float:
 def fit_private(
     drawn: FloatArray, real: FloatArray, noise: float, path: Path, resume: bool, random: np.random.Generator
 ) -> HistogramMatching:
-    """From images (image, y, x) in [0, 1] that the model drew and of one a patient; a resumed run reads its release."""
+    """From images (image, plane, y, x) in [0, 1] that the model drew and of one a patient.
+
+    A resumed run reads its release.
+    """
     own = features(drawn)
     if resume and path.exists():
         moments = Moments.read(path)

@@ -170,7 +170,7 @@ def matched(weights: Weights, images: Images, noise: float, how: "Fit") -> Weigh
     )
     first = torch.from_numpy(one_each(images.patients, _entropy()))
     maps = private_matching.fit_private(
-        (drawn[:, 0].astype(np.float64) + 1) / 2, images.pixels[first, 0].numpy() / 255.0, noise,
+        (drawn.astype(np.float64) + 1) / 2, images.pixels[first, :1].numpy() / 255.0, noise,
         how.folder / private_matching.FILE, how.resume, _entropy(),
     )  # fmt: skip
     return Weights({**weights.tensors, **halves(histogram_matching.STORED, maps.tensors())}, weights.card)

@@ -112,8 +112,9 @@ def train_flow(
     channels = {} if init is not None or "channels" in settings.network else {"channels": channels_of(data)}
     labels = drawn_labels(data, settings.masks, init)
     shape = parse(ImageModel, {**settings.network, **channels, "masks": len(labels)}, "model.network")
-    if (labels or (shape.channels > 1 and channels)) and settings.histogram_matching:
-        what = "images with masks" if labels else "colour images"
+    private_colour = how.budget is not None and shape.channels > 1 and channels
+    if (labels or private_colour) and settings.histogram_matching:
+        what = "images with masks" if labels else "under a budget, colour images"
         remark(f"imaging: {what} are not matched to histograms (model.histogram_matching)")
         settings = settings.model_copy(update={"histogram_matching": False})
     training = parse(ImageTraining, settings.training, "model.training")
@@ -145,8 +146,10 @@ def train_flow(
         )
     if settings.prior is not None and settings.prior.mixture > 1 and how.budget is not None:
         raise InputError("model.prior.mixture: a private prior has one normal a class; leave it out")
-    if settings.histogram_matching and (shape.channels > 1 or shows.slices > 1):
-        raise InputError("model.histogram_matching: works on grey images of one slice; leave it out")
+    if settings.histogram_matching and shows.slices > 1:
+        raise InputError("model.histogram_matching: works on images of one slice; leave it out")
+    if settings.histogram_matching and how.budget is not None and shape.channels > 1:
+        raise InputError("model.histogram_matching: under a budget works on grey images; leave it out")
     images = Images.read(data, shape.size, shape.channels, len(labels))
     settings.shows.remark_nameless()
     code = select(conditioner.encode(images.profiles), conditioner.columns, wanted)
@@ -227,8 +230,8 @@ def matched(weights: Weights, images: Images, conditioner: Conditioner, seed: in
         people = tuple(images.profiles[i] for i in rows)
         seeds = tuple(seed_for(seed, str(i), "finish") for i in rows)
         drawn.append(generator.draw(Batch(people, conditioner.encode(people), seeds)))
-    synthetic = (np.concatenate(drawn)[:, 0].astype(np.float64) + 1) / 2
-    real = images.pixels[torch.from_numpy(chosen), 0].numpy() / 255.0
+    synthetic = (np.concatenate(drawn).astype(np.float64) + 1) / 2
+    real = images.pixels[torch.from_numpy(chosen), : synthetic.shape[1]].numpy() / 255.0
     maps = halves(histogram_matching.STORED, histogram_matching.fit(synthetic, real).tensors())
     return Weights({**weights.tensors, **maps}, weights.card)
 

@@ -18,7 +18,7 @@ def images(count: int, seed: int, sharpness: float, greys: float) -> NDArray[np.
     smooth = random.normal(size=(count, 4, 4)).repeat(8, axis=1).repeat(8, axis=2)
     grain = random.normal(size=(count, 32, 32)) * np.exp(sharpness * random.normal(size=(count, 1, 1)))
     tones = np.exp(greys * random.normal(size=(count, 1, 1)))
-    return np.asarray((0.5 + 0.1 * tones * smooth + 0.02 * grain).clip(0, 1))
+    return np.asarray((0.5 + 0.1 * tones * smooth + 0.02 * grain).clip(0, 1))[:, None]
 
 
 def spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
