@@ -1,6 +1,9 @@
 """What judges images in benchmarks/images.py: classifiers, the feature net, diversity, copies. No bars here."""
 
+from collections.abc import Sequence
+
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
@@ -8,9 +11,15 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
+from polyclinic import PatientProfile
 from polyclinic.core.device import half_is_fast
+from polyclinic.core.modality import Record, View
+from polyclinic.eval.attacks.membership import AttackData, by_density, by_distance, embed
 from polyclinic.eval.metrics.structured import ms_ssim
+from polyclinic.eval.sample import Sample
 from polyclinic.modalities.imaging.features import FeatureSpace
+from polyclinic.modalities.imaging.generator import levels
+from polyclinic.modalities.imaging.metrics import features
 
 __all__ = ["FeatureSpace", "ms_ssim"]  # evaluate's own, for the benchmarks that judge images
 
@@ -117,3 +126,25 @@ def nearest_rank_correlation(images: Pixels, originals: Pixels) -> NDArray[np.fl
     return np.concatenate(
         [(ranks(images[i : i + 256]) @ theirs.T).max(1) for i in range(0, len(images), 256)]
     )
+
+
+def described(images: Pixels) -> NDArray[np.float64]:
+    """(image, number) of images (image, y, x) or (image, plane, y, x): what evaluate describes images by."""
+    planes = images if images.ndim == 4 else images[:, None]
+    records = [Record({"image": levels(image * 2 - 1)}) for image in planes]
+    return np.asarray(features(records).to_numpy(), dtype=np.float64)
+
+
+Side = tuple[Pixels, Sequence[PatientProfile]]  # images, and whose they are
+
+
+def membership(synthetic: Side, train: Side, test: Side, seed: int) -> float:
+    """The greater AUC of two attacks on patients: nearest record, and density; train rows are the members."""
+    view = View("image", "Images", "imaging", lambda records: pd.DataFrame(), (), lambda *_: "", "")
+
+    def sample(side: Side) -> Sample:
+        table = pd.DataFrame(described(side[0])).rename(columns=str)
+        return Sample(table, table, tuple(side[1]), {}, [])
+
+    embedding = embed(AttackData(view, sample(synthetic), sample(train), sample(test)), seed)
+    return max(auroc(attack(embedding), embedding.member) for attack in (by_distance, by_density))

@@ -17,16 +17,14 @@ from polyclinic import Batch, PatientProfile, ProfileEncoder, seed_for
 from polyclinic.conditioning.dataset.dataset import read_training_set
 from polyclinic.core.config import TrainConfig, load
 from polyclinic.core.fields import SHIPPED
-from polyclinic.core.modality import Record
 from polyclinic.core.training.weights import find
 from polyclinic.core.training.weights import load as load_weights
 from polyclinic.eval.metrics.classifier import cross_fitted
 from polyclinic.eval.metrics.structured import frechet
 from polyclinic.modalities.imaging.data import read_images
-from polyclinic.modalities.imaging.generator import ImageGenerator, levels
-from polyclinic.modalities.imaging.metrics import features
+from polyclinic.modalities.imaging.generator import ImageGenerator
 
-MELANOMA, SIDE, EPOCHS, PROBES = "melanoma", 64, 14, 3
+MELANOMA, SIDE, EPOCHS, PROBES, MEMBERSHIP = "melanoma", 64, 14, 3, 0.55
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)[:, None, None]
 
 
@@ -80,12 +78,6 @@ def planes(space: judges.FeatureSpace, images: Pixels) -> NDArray[np.float64]:
     return np.hstack([space(images[:, plane]) for plane in range(3)])
 
 
-def described(images: Pixels) -> NDArray[np.float64]:
-    """(image, number): what evaluate describes images by."""
-    records = [Record({"image": levels(image * 2 - 1)}) for image in images]
-    return np.asarray(features(records).to_numpy(), dtype=np.float64)
-
-
 def melanoma(profiles: Sequence[PatientProfile]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     """Rows of which it is known, and whether they have it."""
     known = np.flatnonzero([p.get(MELANOMA) is not None for p in profiles])
@@ -133,12 +125,12 @@ def skin(table: Table, data: Path, quick: bool, seed: int, cache: Cache) -> None
     table.add("probe trained on real finds melanoma in synthetic, AUROC", recovered, floor)
     random = np.random.default_rng(seed)
     some = random.permutation(len(owners))[: len(test)]
-    target, features_of_test = planes(space, test), described(test)
+    target, features_of_test = planes(space, test), judges.described(test)
     distance = frechet(target, planes(space, train[some]))
     for name, images, most, limit in (("synthetic", synthetic, 0.80, 3.0), ("moments", gaussian, None, None)):
         table.add(
-            f"told apart by a forest: {name}, AUC", auc_of(features_of_test, described(images[some]), seed),
-            auc_of(features_of_test, described(train[some]), seed), most=most,
+            f"told apart by a forest: {name}, AUC", auc_of(features_of_test, judges.described(images[some]), seed),
+            auc_of(features_of_test, judges.described(train[some]), seed), most=most,
         )  # fmt: skip
         times = frechet(target, planes(space, images[some])) / distance
         table.add(f"FID of {name}, times that of real train rows", times, 1.0, most=limit)
@@ -149,6 +141,8 @@ def skin(table: Table, data: Path, quick: bool, seed: int, cache: Cache) -> None
     )  # fmt: skip
     near = judges.nearest_rank_correlation((synthetic * LUMA).sum(1), (train * LUMA).sum(1))
     table.add("share with rank correlation 0.99 to a training image", float((near >= 0.99).mean()), most=0)
+    told = judges.membership((synthetic, owners), (train, owners), (test, judged), seed)
+    table.add("membership of an image, the greater AUC of two attacks", told, 0.5, most=MEMBERSHIP)
 
 
 def auc_of(real: NDArray[np.float64], synthetic: NDArray[np.float64], seed: int) -> float:

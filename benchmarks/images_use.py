@@ -30,6 +30,7 @@ LABELS: dict[str, Label] = {
     "AP view": lambda p: p.traits.get("chest_view") == "AP",
 }
 FINDINGS = {"effusion": "J90", "cardiomegaly": "I51.7", "pneumonia": "J18.9"}
+MEMBERSHIP = 0.55
 FALSE_ALARMS = 0.02  # of the detector of missing lungs, on train images that it has not seen
 
 
@@ -152,6 +153,10 @@ def use(table: Table, data: Path, quick: bool, seed: int, cache: Cache) -> None:
     table.head(f"X-rays that a CNN takes for ones without lungs, of 1, seed {seed}")
     shares = lungless(train, owners, {"test": test, "synthetic": synthetic})
     table.add("synthetic", shares["synthetic"], shares["test"])
+
+    table.head(f"Membership of cxr_nih's train patients, the greater AUC of two attacks, seed {seed}")
+    told = judges.membership((synthetic, owners), (train, owners), (test, judged), seed)
+    table.add("two attacks on the X-rays alone", told, 0.5, most=MEMBERSHIP)
 
     table.head(f"Told apart by a CNN at 256 pixels from cxr_kermany's test films, AUC, seed {seed}")
     real, people = _large(data)
