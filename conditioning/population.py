@@ -18,7 +18,13 @@ from .case_mix import BODY, TABLE, CaseMix, open_table
 from .design.cohort_config import CohortConfig, parse_counts
 from .design.criteria import ATRIAL, FROM_HEART_RATE, Criteria, Known
 from .design.design import Design, effective_share
-from .design.field_settings import as_learnt, field_settings, require_possible, with_declarations
+from .design.field_settings import (
+    as_learnt,
+    declared_by_weights,
+    field_settings,
+    require_possible,
+    with_declarations,
+)
 from .distributions import PatientBatch
 from .physiology import QUANTITIES, SEVERITY, USED, draw_values
 
@@ -79,9 +85,11 @@ class Population:
             and config.table is None
             and (strange := [n for n in config.counts if n not in known])
         ):
+            meant = known.meant(strange[0], declared_by_weights())
             raise InputError(
-                f"--fields: {strange[0]!r} neither ships nor is declared by weights in force; name them with --use, or "
-                f"declare it in a cohort YAML for --cohort: `declare: {{{strange[0]}: {{kind: flag, label: TEXT}}}}`"
+                f"--fields: {strange[0]!r} neither ships nor is declared by weights in force; {meant}name them with "
+                f"--use, or declare it in a cohort YAML for --cohort: `declare: {{{strange[0]}: {{kind: flag, label: "
+                "TEXT}}`"
             )
         return cls(config, str(path))
 

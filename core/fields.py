@@ -229,12 +229,15 @@ class Vocabulary:
         """The field of that name. Raises InputError that says how to declare it."""
         if name in self.by_name:
             return self.by_name[name]
-        near = get_close_matches(name, self.by_name, n=1, cutoff=0.8)
-        meant = f"did you mean {near[0]!r}? Else " if near and not re.fullmatch(_ICD10CM, name) else ""
         raise InputError(
-            f"{where}: unknown field or code {name!r}; {meant}declare it there: "
+            f"{where}: unknown field or code {name!r}; {self.meant(name)}declare it there: "
             f"`declare: {{{name}: {{kind: flag, label: TEXT}}}}` (or kind: category, or number; docs/how-to/fields.md)"
         )
+
+    def meant(self, name: str, more: Iterable[str] = ()) -> str:
+        """`did you mean 'NAME'? Else ` where a field, or one of `more`, has nearly that name; else nothing."""
+        near = get_close_matches(name, [*self.by_name, *more], n=1, cutoff=0.8)
+        return f"did you mean {near[0]!r}? Else " if near and not re.fullmatch(_ICD10CM, name) else ""
 
     def declare(
         self, declarations: Mapping[str, Declaration | Mapping[str, Any]], where: str

@@ -7,6 +7,7 @@ which weights are found, the folder of the files, and the names of views and of 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,9 +62,12 @@ class Instance:
         if not names:
             raise InputError(f"{self.name}: {self.base} has no weights, so it has no instances")
         first = named(names[0], self.label)
+        there = [name for name in weights.available() if name.startswith(f"{names[0]}-")]
+        near = get_close_matches(stem_of(first), there, n=1, cutoff=0.8)
+        meant = f"did you mean {self.base}:{near[0].removeprefix(f'{names[0]}-')}? Else " if near else ""
         raise InputError(
-            f"{self.name}: there are no weights {first}; name them, `generate --use {first}=FILE`, or put them into "
-            f"the folder of POLYCLINIC_WEIGHTS as {stem_of(first)}.safetensors"
+            f"{self.name}: there are no weights {first}; {meant}name them, `generate --use {first}=FILE`, "
+            f"or put them into the folder of POLYCLINIC_WEIGHTS as {stem_of(first)}.safetensors"
         )
 
     def generator(self, columns: Sequence[str]) -> Generator:

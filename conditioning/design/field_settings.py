@@ -49,6 +49,11 @@ def with_declarations(config: CohortConfig, where: str) -> CohortConfig:
     return config.model_copy(update={"declare": declare})
 
 
+def declared_by_weights() -> list[str]:
+    """Names of fields that weights in force declare."""
+    return sorted({name for path in available().values() for name in read_card(path).declared})
+
+
 def _rank(name: str) -> int:
     """How early weights in force are asked: those of `--use` first, then folder by folder."""
     if name in named():

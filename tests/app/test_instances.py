@@ -364,6 +364,8 @@ def test_a_folder_of_weights_has_instances_that_are_drawn_where_they_are_named(
         (["--use", "imaging:a={skin}", "--use", "imaging:a={chest}"], "given twice"),
         (["--use", "imaging:a={skin}", "--modalities", "imaging"], "no modality drawn here reads"),
         (["--modalities", "imaging:eye"], "there are no weights imaging:eye; name them"),
+        (["--modalities", "imaging:skn"], "weights imaging:skn; did you mean imaging:skin\\? Else name"),
+        (["--modalities", "imaging:skin", "--fields", "melanom: 2 yes"], "did you mean 'melanoma'\\? Else name them"),
         (["--modalities", "records:two"], "records has no weights, so it has no instances"),
         (["--modalities", "lungs:skin"], "modality 'lungs' is not installed"),
     ],
