@@ -73,8 +73,8 @@ class RecordRules:
     ) -> tuple[list[Resource], list[Note]]:
         """A patient's true resources, studies and reports only of the modalities in facts; and the notes."""
         writer = self._written(profile, facts, seed)
-        notes = notes_of(writer, facts, seed)
         declared(writer, fields)
+        notes = notes_of(writer, facts, seed)
         documents(writer, notes)
         complete(writer, facts)
         provenance(writer)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..case import Case, code_of, moment
 from ..codes import codes
-from ..data import PAM50, REPORTS, SUBTYPES, Resource
+from ..data import DECLARED, PAM50, REPORTS, SUBTYPES, Resource
 from .phrases import names
 from .reading import NUMBER, SEXES, read_date, stated, units_of, words_of
 from .reports import FAST, SLOW
@@ -163,9 +163,12 @@ def _condition(span: Span, resource: Resource, case: Case, note: Mapping[str, An
     held = {code_of(r["code"]) for r in case.of("Condition")}
     if span["negated"]:
         return span["code"] not in held and _means(span)
-    return (
-        resource["resourceType"] == "Condition" and code_of(resource["code"]) == span["code"] and _means(span)
-    )
+    if resource["resourceType"] != "Condition" or code_of(resource["code"]) != span.get("code", ""):
+        return False
+    own = f"{case.patient['id']}-{DECLARED}"  # a declared field is called as it was declared
+    if resource["id"].startswith(own):
+        return span["text"].lower() == str(resource["code"]["text"]).lower()
+    return _means(span)
 
 
 def _means(span: Span) -> bool:

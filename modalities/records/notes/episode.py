@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from ....core.modality import Facts
+from ..data import DECLARED, Resource
 from ..simulation.chart import Order, Problem, Reading, Visit
 from .course import SIGNS
 from .note_writer import NoteWriter
@@ -48,6 +49,18 @@ class Episode:
             if p.recorded < start and (p.end is None or p.end > start) and p.name not in _PASSING
         ]
         return sorted(known, key=lambda p: p.onset)
+
+    @cached_property
+    def declared(self) -> list[Resource]:
+        """Conditions of declared fields, which are on record from the index visit on."""
+        if self.visit.start < self.chart.index_visit.start:
+            return []
+        start = f"{self.s.profile.patient_id}-{DECLARED}"
+        return [
+            resource
+            for resource in self.s.writer.resources
+            if resource["resourceType"] == "Condition" and resource["id"].startswith(start)
+        ]
 
     @cached_property
     def new(self) -> list[Problem]:

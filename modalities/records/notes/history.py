@@ -71,6 +71,7 @@ def history(e: Episode) -> Parts:
         day = s.writer.day(problem.onset) or ""
         since = Mention(day[:4], "DATE", reference=mention.reference, value=day)
         items.append(s.usually("history/item", condition=[mention], since=[since]))
+    items += [[s.declared(resource)] for resource in e.declared]
     if items and (s.author.terse or s.author.bullet):
         out = s.author.listed([capital(item) for item in items])
     else:

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 from ....core.fields import ICD10, LOINC, SNOMED
 from ....core.profile import seed_for
 from ..codes import RXNORM, codes
-from ..data import ROUTES
+from ..data import ROUTES, Resource
 from ..formats.fhir import Writer
 from ..simulation.chart import Order, Procedure, Reading, Visit
 from .phrases import Book, Phrase, names, phrases
@@ -151,6 +151,13 @@ class NoteWriter:
         code = self.codes.conditions[name].code
         reference = self.patient if negated else self.reference("Condition", f"condition-{code}")
         return Mention(self.word("conditions", name), "CONDITION", code, ICD10, reference, negated=negated)
+
+    def declared(self, resource: Resource) -> Mention:
+        """A diagnosis of a declared field, in its own words, with the first of its codes."""
+        coding = resource["code"].get("coding", [{}])[0]
+        reference = f"Condition/{resource['id']}"
+        words = resource["code"]["text"]
+        return Mention(words, "CONDITION", coding.get("code"), coding.get("system"), reference)
 
     def lab(self, name: str, reference: str) -> Mention:
         """What was measured."""

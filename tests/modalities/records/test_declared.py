@@ -1,5 +1,6 @@
 """Declared fields in the health record: stated with their codes where the patient has them, and nowhere else."""
 
+import json
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from polyclinic import ProfileEncoder, load_modality
 from polyclinic.conditioning.design.cohort_config import CohortConfig
 from polyclinic.conditioning.population import Population
 from polyclinic.core.config import parse
+from polyclinic.core.modality import Record
 from polyclinic.core.pipeline import Patient, generate
 
 DECLARE = {
@@ -69,6 +71,44 @@ def test_numbers_and_classes_are_observations(patients: list[Patient]) -> None:
         assert found["MMSE"]["valueQuantity"]["value"] == patient.profile.measurements["mmse"]
         assert found["MMSE"]["code"]["coding"][0]["code"] == "72106-8"
         assert found["Dementia rating"]["valueCodeableConcept"] == {"text": patient.profile.traits["cdr"]}
+
+
+def test_notes_of_the_index_visit_and_later_know_them(patients: list[Patient]) -> None:
+    looked_at = 0
+    for patient in patients:
+        facts = patient.records["records"].facts
+        asked = {
+            r["id"]: r["period"]["start"] for r in facts["resources"] if r["resourceType"] == "Encounter"
+        }
+        first = asked[f"{patient.profile.patient_id}-visit"]
+        for note in facts["notes"]:
+            if note["meta"]["kind"] in ("visit-note", "discharge-summary"):
+                later = asked[note["meta"]["encounter"].removeprefix("Encounter/")] >= first
+                said = {
+                    s["reference"]: s["text"] for s in note["spans"] if "-field-" in s.get("reference", "")
+                }
+                on_record = {
+                    f"Condition/{resource['id']}": text
+                    for text, resource in stated(patient, "Condition").items()
+                }
+                assert {k: v.lower() for k, v in said.items()} == (
+                    {k: v.lower() for k, v in on_record.items()} if later else {}
+                )
+                looked_at += bool(said)
+    assert looked_at > 3
+
+
+def test_a_note_that_calls_a_declared_diagnosis_otherwise_is_a_breach(patients: list[Patient]) -> None:
+    records: Any = load_modality("records")
+    patient = next(p for p in patients if "Melanoma" in stated(p, "Condition"))
+    record = patient.records["records"]
+    notes = json.loads(json.dumps(record.facts["notes"]))
+    note = next(n for n in notes if any("-field-" in s.get("reference", "") for s in n["spans"]))
+    span = next(s for s in note["spans"] if "-field-" in s.get("reference", ""))
+    other = "x" * len(span["text"])
+    note["text"] = note["text"][: span["start"]] + other + note["text"][span["end"] :]
+    span["text"] = other
+    assert records.breaches(Record({}, {**record.facts, "notes": notes}))
 
 
 def test_the_record_still_keeps_its_rules(patients: list[Patient]) -> None:
