@@ -1,20 +1,24 @@
 """ECG and vitals compared with real ones, real-vs-real figures, bars and peers.
 
-    python benchmarks/signals.py [--data DIR] [--quick] [--only ecg|vitals|private]
+    python benchmarks/signals.py [--data DIR] [--quick] [--only PART ...] [--seeds SEED ...]
 
 Real test rows judge; the floor puts other real rows (train) where synthetic ones stand. Bars are those of the project's
 plan, set before the models were trained. Exits 1 if one falls short. NeuroKit2 (pip install neurokit2) is needed, as
-delineator and as peer; deepfake-ecg (pip install --no-deps deepfake-ecg) gives a row where it is installed.
+delineator and as peer; deepfake-ecg (pip install --no-deps deepfake-ecg) gives a row where it is installed. Parts stand
+alone: `--only` and `--seeds` measure some of them, and the others later. Each part ends with its processor time.
 """
 
 import argparse
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import signals_ecg
 import signals_vitals
 from signals_ecg import Row
+
+PARTS = ("ecg", "vitals", "private-ecg", "private-vitals")
 
 
 def show(rows: Iterable[Row]) -> int:
@@ -39,16 +43,23 @@ def main() -> int:
     parser.add_argument(
         "--quick", action="store_true", help="ECGs without peers; vitals and private ones of one seed"
     )
-    parser.add_argument("--only", choices=("ecg", "vitals", "private"), default="")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="these parts alone")
+    parser.add_argument("--seeds", nargs="+", type=int, help="in place of 0 and 1")
     options = parser.parse_args()
-    missed, quick = 0, ["--quick"] if options.quick else []
-    if options.only in ("", "ecg"):
-        missed += show(signals_ecg.rows(options.data, (0, 1), peers=not options.quick))
-    if options.only in ("", "vitals"):
-        missed += signals_vitals.main(["--data", str(options.data), *quick])
-    if options.only in ("", "private"):
-        missed += show(signals_ecg.private_rows(options.data, (0, 1), options.quick))
-        missed += signals_vitals.main(["--only", "private", "--data", str(options.data), *quick])
+    missed, seeds = 0, options.seeds or (0, 1)
+    vitals = ["--data", str(options.data), *(["--quick"] if options.quick else [])]
+    if options.seeds:
+        vitals += ["--seeds", *map(str, seeds)]
+    parts: dict[str, Callable[[], int]] = {
+        "ecg": lambda: show(signals_ecg.rows(options.data, seeds, peers=not options.quick)),
+        "vitals": lambda: signals_vitals.main(vitals),
+        "private-ecg": lambda: show(signals_ecg.private_rows(options.data, seeds, options.quick)),
+        "private-vitals": lambda: signals_vitals.main(["--only", "private", *vitals]),
+    }
+    for part in options.only:
+        began = time.process_time()
+        missed += parts[part]()
+        print(f"{part}: {(time.process_time() - began) / 60:.1f} CPU minutes", flush=True)
     print(f"{missed} bars missed")
     return int(missed > 0)
 

@@ -1,6 +1,7 @@
 """How real the hourly vitals are: every bar, with floors and baselines in one run.
 
     python benchmarks/signals_vitals.py [--data DIR] [--quick] [--only ours|refiner|private|speed] [--weights FILE]
+        [--seeds SEED ...]
 
 Real stays are test patients of vitals_icu; as in the literature only stays of 24 hours or more count, and their
 first 24 hours. Synthetic stays get the profiles of train patients (age, sex, sepsis, medians of their own stay), so
@@ -172,10 +173,12 @@ class Arena:
         return Row("sepsis AUROC", name, self.seed, value, floor, bar, True)
 
 
-def rows(data: Path, quick: bool, only: str, weights: dict[str, Weights]) -> Iterator[Row]:
+def rows(
+    data: Path, quick: bool, only: str, weights: dict[str, Weights], seeds: Sequence[int]
+) -> Iterator[Row]:  # fmt: skip
     """All figures of weights by name; those of "ours" against the bars, the others reported."""
     test, train = Cohort.read(data, "test"), Cohort.read(data, "train")
-    for seed in (0,) if quick else (0, 1):
+    for seed in seeds:
         order = np.random.default_rng(seed).permutation(len(train))
         arena = Arena(test, train, order, seed, 1500 if quick else len(test))
         floors, useful = arena.figures(train), sepsis_auroc(test, train, seed)
@@ -306,7 +309,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--only", choices=("ours", "refiner", "private", "speed"), default="ours")
     parser.add_argument("--weights", type=Path, help="a file in place of the shipped weights")
+    parser.add_argument("--seeds", nargs="+", type=int, help="in place of 0 and 1")
     options = parser.parse_args(arguments)
+    seeds = options.seeds or ((0,) if options.quick else (0, 1))
     if options.only == "private":
         weights = {f"epsilon {w.card.epsilon:.3g}": w for w in (load_weights(find(name)) for name in PRIVATE)}
     else:
@@ -320,7 +325,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         train = Cohort.read(options.data, "train")
         made = (row for name, own in weights.items() for row in _speed(name, own, train, options.quick))
     else:
-        made = rows(options.data, options.quick, options.only, weights)
+        made = rows(options.data, options.quick, options.only, weights, seeds)
     missed = 0
     for row in made:
         print(row, flush=True)

@@ -9,19 +9,18 @@ published mean and standard deviation (steps: gamma, sleep: normal). Exits 1 whe
 """
 
 import argparse
-import io
-import resource
+import re
 import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy import signal, stats
+from wearable_readers import read
 
 from polyclinic import (
     Batch,
@@ -42,6 +41,7 @@ from polyclinic.modalities.wearable.options import Options
 from polyclinic.modalities.wearable.pulse import RATE
 
 SEED = 7
+SMALL = 32  # patients, with whose memory that of more is compared
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ def main() -> int:
     )
     options = parser.parse_args()
     if options.grow:
-        print(grow(int(options.grow[0]), int(options.grow[1])))
+        for patients, megabytes in grow(int(options.grow[0]), int(options.grow[1])):
+            print(patients, f"{megabytes:.1f}", flush=True)
         return 0
     number = options.patients // 3 if options.quick else options.patients
     lines = [
@@ -75,7 +76,7 @@ def main() -> int:
         hba1c(number),
         *people(number),
         *cost(options.quick),
-        *readers(),
+        readers(),
     ]
     print("| figure | found | floor | bar | verdict |\n|---|---|---|---|---|")
     for line in lines:
@@ -235,25 +236,28 @@ def cost(quick: bool) -> Iterator[Line]:
         "1000",
         rate >= 1000,
     )
-    pairs = ((32, 3), (96, 3)) if quick else ((32, 30), (1000, 30))
-    small, large = (peak(*pair) for pair in pairs)
-    said = f"{small:.0f} MB at {pairs[0][0]} patients, {large:.0f} MB at {pairs[1][0]}, {pairs[0][1]} days"
+    patients, days = (96, 3) if quick else (1000, 30)
+    peaks = peaks_of(patients, days)
+    said = ", ".join(f"{megabytes:.0f} MB at {count}" for count, megabytes in peaks.items())
+    flat = peaks[patients] <= 1.1 * peaks[SMALL]
     yield Line(
-        "memory as patients are added, all channels, 16 at a time", said, "", "+10 %", large <= 1.1 * small
+        f"memory as patients are added, {days} days, all channels, 16 at a time", said, "", "+10 %", flat
     )
 
 
-def peak(patients: int, days: int) -> float:
-    """MB at most, in a process of its own."""
+def peaks_of(patients: int, days: int) -> dict[int, float]:
+    """MB at most by patients drawn, in a process of its own."""
     asked = [sys.executable, __file__, "--grow", str(patients), str(days)]
-    return float(subprocess.run(asked, check=True, capture_output=True, text=True).stdout)
+    told = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split()
+    return {int(count): float(megabytes) for count, megabytes in zip(told[::2], told[1::2], strict=True)}
 
 
-def grow(patients: int, days: int) -> float:
-    """Draw and write slices of 16 as the engine does; MB at most."""
+def grow(patients: int, days: int) -> Iterator[tuple[int, float]]:
+    """Draw and write slices of 16 as the engine does; patients drawn and MB at most, at SMALL and after each fifth."""
     options = parse(Options, {"days": days, "device": "reference"}, "wearable")
     modality = Wearable(options.model_dump())
     rules, population = modality.generator(()), Population.load("adults")
+    ends = [SMALL, *(patients * k // 5 for k in range(1, 6))]
     with tempfile.TemporaryDirectory() as place:
         for begin in range(0, patients, 16):
             part = tuple(population.patient(i, SEED) for i in range(begin, min(begin + 16, patients)))
@@ -261,51 +265,25 @@ def grow(patients: int, days: int) -> float:
             records = rules.sample(Batch(part, np.zeros((len(part), 0), np.float32), seeds))
             for path in modality.export(records, part, Path(place)):
                 path.unlink()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            for end in ends:
+                if begin < end <= begin + len(part):
+                    yield end, peak()
 
 
-def readers() -> Iterator[Line]:
+def peak() -> float:
+    """MB of this process at most; getrusage() would begin at what the parent had."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1024
+
+
+def readers() -> Line:
     """Each format by its reader; what it says on the way is counted. Readers that are not installed are left out."""
-    import logging
-
-    from polyclinic.modalities.wearable.formats.edf import EdfFormat
-    from polyclinic.modalities.wearable.formats.fit import FitFormat
-    from polyclinic.modalities.wearable.formats.xdf import XdfFormat
-
     (profile,) = Population.load("general_ward").draw(1, seed=SEED)
-    (record,) = draw([profile], days=2, device="watch,patch,cgm,cuff")
-    heard = io.StringIO()
-    logging.basicConfig(stream=heard, level=logging.WARNING)
-    said, opened = 0, []
-    with tempfile.TemporaryDirectory() as place, warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        paths = {
-            made.name: made.write([record], [profile], Path(place))[0]
-            for made in (FitFormat(), XdfFormat(), EdfFormat())
-        }
-        try:
-            from garmin_fit_sdk import Decoder, Stream
-
-            said += len(Decoder(Stream.from_file(str(paths["fit"]))).read()[1])
-            opened.append("FIT")
-        except ImportError:
-            pass
-        try:
-            import pyxdf
-
-            pyxdf.load_xdf(str(paths["xdf"]))
-            opened.append("XDF")
-        except ImportError:
-            pass
-        try:
-            import pyedflib
-
-            pyedflib.EdfReader(str(paths["edf"])).close()
-            opened.append("EDF+")
-        except ImportError:
-            pass
-        said += len(caught) + len(heard.getvalue().splitlines())
-    yield Line(f"what readers say of {', '.join(opened)}", str(said), "0", "0", said == 0 and bool(opened))
+    days, device = 2, "watch,patch,cgm,cuff"
+    (record,) = draw([profile], days=days, device=device)
+    with tempfile.TemporaryDirectory() as place:
+        said, opened = read(record, profile, device, days, Path(place))
+    return Line(f"what readers say of {', '.join(opened)}", str(said), "0", "0", said == 0 and bool(opened))
 
 
 if __name__ == "__main__":

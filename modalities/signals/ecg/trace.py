@@ -91,16 +91,16 @@ def first_samples(
 
 WAVE = {"p": "p", "qrs": "N", "t": "t"}  # WFDB symbols of the peaks of waves
 # where a wave begins and ends: shares of its greatest height, and s by which cardiologists say earlier and later
-LEVELS = {"p": (0.20, 0.20), "qrs": (0.05, 0.05), "t": (0.30, 0.20)}
-EARLIER, LATER = {"p": 0.004, "qrs": 0.006, "t": 0.010}, {"p": 0.003, "qrs": 0.001, "t": 0.019}
+LEVELS = {"p": (0.20, 0.30), "qrs": (0.05, 0.05), "t": (0.30, 0.20)}
+EARLIER, LATER = {"p": 0.000, "qrs": 0.006, "t": 0.002}, {"p": 0.002, "qrs": 0.006, "t": 0.017}
 
 
 def extents(morphology: Morphology) -> dict[str, tuple[float, float, float]]:
     """Onset, peak and end in s from the R peak of P, QRS and T of the noiseless beat; too flat a wave is left out.
 
     A wave begins and ends where it falls under a share of its greatest height over the straight line through its
-    window, all leads together; shares and shifts were set so that times agree in the median with cardiologists'
-    marks in lead II (LUDB, training records).
+    window, all leads together; shares and shifts were set so that times of beats which the model rebuilt from real
+    ones agree in the median with cardiologists' marks of these in lead II (LUDB, training records).
     """
     p_peak, onset, finish, t_peak = morphology.fiducials
     grid = np.arange(KNOTS[0], KNOTS[-1], 0.002)

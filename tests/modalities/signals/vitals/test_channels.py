@@ -10,7 +10,9 @@ import pytest
 from polyclinic import Batch, PatientProfile, ProfileEncoder
 from polyclinic.core.errors import InputError
 from polyclinic.core.modality import DatasetSource, TrainingSet
+from polyclinic.core.remarks import remarks
 from polyclinic.core.training.fit import Fit
+from polyclinic.core.training.weights import Weights
 from polyclinic.modalities.signals import Signals
 from polyclinic.modalities.signals.channels import VITALS, channels_of
 from polyclinic.modalities.signals.data import read_vitals
@@ -105,16 +107,23 @@ def test_a_wide_range_has_few_steps_and_readings_on_its_decimals() -> None:
     assert (np.abs(back - values) < 0.03 * values + 0.2).all()
 
 
+def learnt(data: TrainingSet, place: Path, steps: int) -> Weights:
+    config = {
+        "kind": "vitals", "network": {"hours": 8, "width": 16, "head": 12, "embed": 4, "dropout": 0.0},
+        "training": {"steps": steps, "batch_size": 32, "learning_rate": 1e-2, "ema": 0.9},
+    }  # fmt: skip
+    return Signals().train([data], ENCODER, config, quick(place), None)
+
+
+def quick(place: Path) -> Fit:
+    return Fit(folder=place, accelerator="cpu", precision="32-true", progress=False)
+
+
 def test_another_world_is_learnt_drawn_written_and_read(tmp_path: Path) -> None:
     """Stays of five hours, diastolic pressures of 59, lactate charted in a fifth of the stays."""
     (tmp_path / "data").mkdir()
     data = folder(tmp_path / "data")
-    how = Fit(folder=tmp_path / "run", accelerator="cpu", precision="32-true", progress=False)
-    config = {
-        "kind": "vitals", "network": {"hours": 8, "width": 16, "head": 12, "embed": 4, "dropout": 0.0},
-        "training": {"steps": 150, "batch_size": 32, "learning_rate": 1e-2, "ema": 0.9},
-    }  # fmt: skip
-    weights = Signals().train([data], ENCODER, config, how, None)
+    weights = learnt(data, tmp_path / "run", 150)
     assert weights.card.model["shortest"] == 5
     profiles = tuple(PatientProfile(f"p{i}", age=50.0, measurements={"diastolic": 75.0}) for i in range(64))
     batch = Batch(profiles, ENCODER.encode(profiles), tuple(range(64)))
@@ -132,3 +141,24 @@ def test_another_world_is_learnt_drawn_written_and_read(tmp_path: Path) -> None:
         np.testing.assert_allclose(read.arrays["vitals"], record.arrays["vitals"], atol=0.011)
         assert channels_of(read.facts) == channels_of(record.facts) != VITALS
         assert Signals().column_names("vitals", read) == ("DBP", "Lactate")
+
+
+def test_critics_refine_channels_of_ones_own(tmp_path: Path) -> None:
+    """The refiner is kept where held-out patients say so; else a line says that the prior is."""
+    data, told = folder(tmp_path), list[str]()
+    prior = learnt(data, tmp_path / "prior", 20)
+    config = {
+        "kind": "vitals_gan", "network": {"latent": 4, "width": 8},
+        "training": {
+            "steps": 4, "batch_size": 16, "held_out": 0.7, "draws": 1, "judge_every": 2, "stay_width": 8,
+            "hour_width": 8,
+        },
+    }  # fmt: skip
+    with remarks(told.append):
+        made = Signals().train([data], ENCODER, config, quick(tmp_path / "gan"), prior)
+    refined = made.card.kind == f"{prior.card.kind}, adversarial refiner"
+    assert refined != any("the prior's weights are written" in line for line in told)
+    assert refined == any(name.startswith("refiner.") for name in made.tensors)
+    who = (PatientProfile("p", age=50.0),)
+    (record,) = VitalsSampler(made, ENCODER.columns).sample(Batch(who, ENCODER.encode(who), (1,)))
+    assert [channel.name for channel in channels_of(record.facts)] == ["DBP", "Lactate"]
