@@ -18,7 +18,7 @@ import signals_ecg
 import signals_vitals
 from signals_ecg import Row
 
-PARTS = ("ecg", "vitals", "private-ecg", "private-vitals")
+PARTS = ("ecg", "vitals", "vitals-speed", "private-ecg", "private-vitals")
 
 
 def show(rows: Iterable[Row]) -> int:
@@ -53,6 +53,7 @@ def main() -> int:
     parts: dict[str, Callable[[], int]] = {
         "ecg": lambda: show(signals_ecg.rows(options.data, seeds, peers=not options.quick)),
         "vitals": lambda: signals_vitals.main(vitals),
+        "vitals-speed": lambda: signals_vitals.main(["--only", "speed", *vitals]),
         "private-ecg": lambda: show(signals_ecg.private_rows(options.data, seeds, options.quick)),
         "private-vitals": lambda: signals_vitals.main(["--only", "private", *vitals]),
     }

@@ -9,8 +9,8 @@ that the case mix is the real one, and count where the drawn stay lasts as long.
 synthetic ones. Baselines: a Gaussian copula over all hours and gaps (of train rows), and tsgm's BetaVAE where the
 extra `tsgm` is installed, with tsgm's own metrics. --only private reports the shipped weights that were learnt
 under a budget; a run without --only leaves them out. The same weights with their refiner are reported beside;
---only refiner reports these two alone, without baselines and speed. --quick takes one seed, 1,500 stays a side for
-classifiers, and of private weights 5,000 draws. Exits 1 if a bar is missed.
+--only refiner reports these two alone, without baselines; --only speed their speed. --quick takes one seed, 1,500
+stays a side for classifiers, and of private weights 5,000 draws. Exits 1 if a bar is missed.
 
 Figures: boosting AUC, five folds of gradient boosting on the summary features of `polyclinic evaluate`; GRU
 score, |accuracy - 0.5| of a recurrent classifier on readings and gaps, in three folds so that every stay is judged
@@ -194,7 +194,7 @@ def rows(
             yield arena.sepsis(name, synthetic, useful, sepsis)
             if judged:
                 yield from _follows(synthetic, seed)
-            if judged and only != "refiner":
+            if judged and only == "ours":
                 yield from _blind(own, arena, floors)
                 yield Row("stays under 24 h, share", name, seed, float((synthetic.lengths < HOURS).mean()),
                           float((test.lengths < HOURS).mean()))  # fmt: skip
@@ -202,8 +202,6 @@ def rows(
                 yield from arena.rows("copula", base, floors)
                 yield arena.sepsis("copula", base, useful)
                 yield from _tsgm(arena, synthetic, floors)
-    if only == "ours":
-        yield from _speed("ours", weights["ours"], train, quick)
 
 
 def _follows(synthetic: Cohort, seed: int) -> Iterator[Row]:
