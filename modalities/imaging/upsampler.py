@@ -13,6 +13,9 @@ from torch.nn import functional
 
 from ...core.config import Settings
 
+# A film's frame: from one row to the next, so deep at most, so large a share of the pixels changes by so much
+FRAME, CHANGES, SHARE = 4, 0.2, 0.45
+FADE = 3  # coarse pixels in which detail comes back beside a frame
 MARGIN = 4  # coarse pixels of repeated edge around an image: the zeros that convolutions pad with would show as lines
 
 
@@ -91,11 +94,41 @@ def shrunk(fine: Tensor, factor: int) -> Tensor:
     return functional.avg_pool2d(fine, factor)
 
 
+def unframed(coarse: Tensor) -> tuple[Tensor, Tensor]:
+    """Images (row, channel, y, x) with what lies inside the frames of films repeated over them; (row, 1, y, x) 1, and
+    falling to 0 at a frame.
+
+    Films end in lines and strips of black or white. The network, which has learnt from crops of bodies, would draw
+    dashes and echoes along them.
+    """
+    weight = torch.ones_like(coarse[:, :1])
+    for turns in range(4):
+        side = coarse.rot90(turns, (2, 3))
+        depth = min(FRAME, side.shape[2] - 2)
+        changed = side[:, :, : depth + 1].mean(1).diff(dim=1).abs() > CHANGES
+        edges = (changed.float().mean(2) > SHARE) * torch.arange(1, depth + 1, device=side.device)
+        deep = edges.amax(1)[:, None]
+        place = torch.arange(side.shape[2], device=side.device)[None]
+        kept = torch.where(deep > 0, torch.maximum(place, deep + 1), place)
+        filled = side.gather(2, kept[:, None, :, None].expand_as(side))
+        fading = torch.where(deep > 0, ((place - deep) / FADE).clamp(0, 1), 1.0)[:, None, :, None]
+        coarse = filled.rot90(-turns, (2, 3))
+        weight = weight * fading.expand(-1, -1, -1, side.shape[3]).rot90(-turns, (2, 3))
+    return coarse, weight
+
+
 def enlarged(net: Upsampler, coarse: Tensor, noise: Tensor) -> Tensor:
-    """Images (row, channel, y, x) in [-1, 1], with noise (row, 1, y, x), enlarged; edges are padded first."""
-    around = (MARGIN,) * 4
-    fine = net(
-        functional.pad(coarse, around, mode="replicate"), functional.pad(noise, around, mode="reflect")
-    )
-    beyond = net.factor * MARGIN
-    return fine[:, :, beyond:-beyond, beyond:-beyond]
+    """Images (row, channel, y, x) in [-1, 1], with noise (row, 1, y, x), enlarged; edges are padded first.
+
+    The frame of a film is enlarged without detail.
+    """
+    around, beyond = (MARGIN,) * 4, net.factor * MARGIN
+    middle = (..., slice(beyond, -beyond), slice(beyond, -beyond))
+    body, weight = unframed(coarse)
+    fine = net(functional.pad(body, around, mode="replicate"), functional.pad(noise, around, mode="reflect"))
+    if bool((weight == 1).all()):
+        return fine[middle]
+    wide = functional.pad(coarse, around, mode="replicate")
+    plain = functional.interpolate(wide, scale_factor=net.factor, mode="bicubic", align_corners=False)[middle]
+    share = functional.interpolate(weight, scale_factor=net.factor, mode="bilinear", align_corners=False)
+    return torch.lerp(plain, fine[middle].to(plain.dtype), share)

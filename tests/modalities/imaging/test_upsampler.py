@@ -1,14 +1,21 @@
-"""Training an upsampler: what does not fit is told in one line before anything is learnt."""
+"""Upsamplers: what does not fit is told in one line before anything is learnt; frames of films are not made up."""
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import yaml
 from half_bright import halves
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional
 
 from polyclinic import InputError
 from polyclinic.app.training import Privacy, train
+from polyclinic.modalities.imaging.upsampler import FADE, FRAME, Upsampler, UpsamplerModel, enlarged, unframed
 
 SMALL = {"size": 16, "width": 8, "blocks": 1, "factor": 2}
 
@@ -46,3 +53,48 @@ def test_an_upsampler_of_other_channels_is_refused_before_training(tmp_path: Pat
         InputError, match=r"imaging_skin_upsampler enlarges images of 3 channel\(s\), these have 1"
     ):
         learn(tmp_path, {"kind": "flow", "network": network, "training": {"steps": 1}, "shows": shows})
+
+
+def body(seed: int, channels: int = 1) -> Tensor:
+    """(1, channel, 32, 32) smooth, in [-1, 1], without a frame."""
+    coarse = torch.from_numpy(np.random.default_rng(seed).uniform(-0.5, 0.5, (1, channels, 4, 4))).float()
+    return functional.interpolate(coarse, size=(32, 32), mode="bilinear", align_corners=True)
+
+
+@given(seed=st.integers(0, 2**32 - 1), channels=st.sampled_from([1, 3]))
+def test_images_without_a_frame_stay(seed: int, channels: int) -> None:
+    image = body(seed, channels)
+    filled, weight = unframed(image)
+    assert torch.equal(filled, image)
+    assert bool((weight == 1).all())
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    side=st.integers(0, 3),
+    thick=st.integers(1, FRAME),
+    level=st.sampled_from([-1.0, 1.0]),
+)
+def test_the_network_does_not_see_a_frame_and_its_detail_is_not_drawn_there(
+    seed: int, side: int, thick: int, level: float
+) -> None:
+    film = body(seed)
+    film[:, :, :thick] = level
+    turned = unframed(film.rot90(side, (2, 3)))
+    filled, weight = (part.rot90(-side, (2, 3)) for part in turned)
+    assert bool((weight[:, :, :thick] == 0).all())
+    assert bool((weight[:, :, thick + FADE :] == 1).all())
+    assert torch.equal(filled[:, :, thick + 1 :], film[:, :, thick + 1 :])
+    assert torch.equal(
+        filled[:, :, : thick + 1], film[:, :, thick + 1 : thick + 2].expand(-1, -1, thick + 1, -1)
+    )
+
+
+def test_a_frame_is_enlarged_as_it_is() -> None:
+    film = body(3)
+    film[:, :, -2:] = 1.0
+    net = Upsampler(UpsamplerModel(size=64, factor=2, width=8, blocks=1)).eval()
+    with torch.no_grad():
+        fine = enlarged(net, film, torch.randn(film.shape))
+    assert fine.shape == (1, 1, 64, 64)
+    assert float((fine[:, :, -2:] - 1).abs().max()) < 0.1
