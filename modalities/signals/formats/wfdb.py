@@ -44,7 +44,7 @@ from .wfdb_marks import encoded
 from .wfdb_reading import opened
 
 RHYTHMS = {SINUS: "(N", FIBRILLATION: "(AFIB", FLUTTER: "(AFL"}  # WFDB rhythm marks
-READ = 128  # records that are kept as they were read: 32 MB
+READ, LARGE = 128, 300_000  # records that are kept as they were read, if of no more bytes: 75 MB
 QUALITY = "~"  # WFDB's mark of a change of signal quality; wfdb-python drops a comment mark at sample 0
 OFF, ON = "lead off", "lead on"
 MOST_NOTE = 255  # bytes
@@ -142,6 +142,8 @@ def _as_it_is(place: Path) -> Record | None:
     try:
         seen = tuple(sorted((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in os.scandir(place)))
     except OSError:
+        return _read(place)
+    if sum(size for _, size, _ in seen) > LARGE:  # such as a day at 1 Hz
         return _read(place)
     record = _read_once(place, seen)
     return None if record is None else Record(dict(record.arrays), dict(record.facts))
