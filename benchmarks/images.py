@@ -11,12 +11,14 @@ test rows (images_skin.py).
 """
 
 import argparse
+import statistics
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import clipping
 import images_judges as judges
@@ -27,6 +29,7 @@ from images_skin import skin
 from images_table import ENCODER, FID_UNIT, KID_UNIT, Pixels, Table, drawn, read
 from images_use import use
 from numpy.typing import NDArray
+from throughput_builds import Build, alternated, built, present
 
 from polyclinic import Batch, PatientProfile, load_modality
 from polyclinic.core.training.weights import find
@@ -34,6 +37,22 @@ from polyclinic.core.training.weights import load as load_weights
 from polyclinic.eval.metrics.structured import frechet, kernel_distance, prdc
 from polyclinic.modalities.imaging.generator import ImageGenerator
 
+OLD, FASTER = "6d7c809", 3.0
+# Images a second of processor time, in names that both builds have
+RATE = """
+import sys, time, torch
+torch.set_num_threads(1)
+from polyclinic import Batch, PatientProfile, ProfileEncoder, load_modality
+encoder = ProfileEncoder()
+generator = load_modality("imaging").generator(encoder.columns)
+own = tuple(PatientProfile(str(i), age=60.0, sex="F") for i in range(16))
+batch = Batch(own, encoder.encode(own), tuple(range(16)))
+generator.sample(batch)
+began, done = time.process_time(), 0
+while time.process_time() - began < float(sys.argv[1]):
+    done += len(generator.sample(batch))
+print(done / (time.process_time() - began))
+"""
 IMAGES = 2  # drawn of each profile that steers them
 EPOCHS = 12
 LABELS = {
@@ -132,13 +151,24 @@ def _speed(upsampled: bool, seconds: float) -> float:
     return done / (time.process_time() - began)
 
 
-def speed(table: Table, quick: bool = False) -> None:
-    """Two processes, as the engine draws."""
+def speed(table: Table, quick: bool = False, place: Path | None = None) -> None:
+    """Two processes, as the engine draws; then one process of an old build and one of this by turns."""
     table.head("Speed, two processes of one thread, images a second of processor time")
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         for upsampled, bar in ((False, 40), (True, 8)):
             rates = list(pool.map(_speed, [upsampled] * 2, [8.0 if quick else 30.0] * 2))
             table.add(f"{256 if upsampled else 64} px", sum(rates), None, bar)
+    table.head(f"Images of 256 px a second of processor time, by turns with build {OLD}, medians")
+    with TemporaryDirectory() as own:
+        here, seconds = Path(own), 4.0 if quick else 15.0
+        builds = [built(OLD, place or here, full=False), present()]
+
+        def rate(build: Build) -> float:
+            return float(build.run("-c", RATE, str(seconds), cwd=here)[2].strip().splitlines()[-1])
+
+        turns = alternated([partial(rate, build) for build in builds], 1 if quick else 5)
+        before, now = (statistics.median(float(str(turn)) for turn in own) for own in turns)
+        table.add(f"this build's over the old one's ({now:.1f} over {before:.1f})", now / before, 1.0, FASTER)
 
 
 def cost_of_clipping(table: Table) -> None:
@@ -155,6 +185,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer images, and seed 0 alone unless said")
     parser.add_argument("--seeds", type=int, nargs="+", help="default 0 1")
     parser.add_argument("--only", choices=["p1", "p2", "free", "use", "skin", "speed", "clipping"])
+    parser.add_argument("--place", type=Path, help=f"keeps build {OLD} between runs")
     parser.add_argument("--fresh", action="store_true", help="make anew what earlier runs kept")
     options = parser.parse_args()
     parts = []
@@ -166,7 +197,10 @@ def main() -> int:
         for table in pool.map(work, *zip(*parts, strict=True)) if parts else ():
             print("\n".join(table.lines), flush=True)
             tables.append(table)
-    for name, alone in (("speed", partial(speed, quick=options.quick)), ("clipping", cost_of_clipping)):
+    for name, alone in (
+        ("speed", partial(speed, quick=options.quick, place=options.place)),
+        ("clipping", cost_of_clipping),
+    ):
         if options.only in (None, name):  # not beside others: they measure time
             alone(table := Table(shown=True))
             tables.append(table)

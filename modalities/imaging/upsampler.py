@@ -102,12 +102,14 @@ def unframed(coarse: Tensor) -> tuple[Tensor, Tensor]:
     dashes and echoes along them.
     """
     weight = torch.ones_like(coarse[:, :1])
+    depth = min(FRAME, coarse.shape[2] - 2)
     for turns in range(4):
         side = coarse.rot90(turns, (2, 3))
-        depth = min(FRAME, side.shape[2] - 2)
         changed = side[:, :, : depth + 1].mean(1).diff(dim=1).abs() > CHANGES
-        edges = (changed.float().mean(2) > SHARE) * torch.arange(1, depth + 1, device=side.device)
-        deep = edges.amax(1)[:, None]
+        crossed = changed.sum(2) > SHARE * side.shape[3]
+        if not crossed.any():
+            continue
+        deep = (crossed * torch.arange(1, depth + 1, device=side.device)).amax(1)[:, None]
         place = torch.arange(side.shape[2], device=side.device)[None]
         kept = torch.where(deep > 0, torch.maximum(place, deep + 1), place)
         filled = side.gather(2, kept[:, None, :, None].expand_as(side))
