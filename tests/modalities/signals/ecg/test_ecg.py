@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from polyclinic import ProfileEncoder, load_modality
+from polyclinic import PatientProfile, ProfileEncoder, load_modality
 from polyclinic.core.dp.budget import Budget
 from polyclinic.core.dp.ledger import Ledger
 from polyclinic.core.errors import InputError
@@ -21,6 +21,7 @@ from polyclinic.modalities.signals.ecg.fiducials import COMMON, align, even, loc
 from polyclinic.modalities.signals.ecg.morphology import Morphology, MorphologyModel, MorphologySpace
 from polyclinic.modalities.signals.ecg.private import adapt
 from polyclinic.modalities.signals.ecg.rhythm import Beat
+from polyclinic.modalities.signals.ecg.sampler import EcgSampler
 from polyclinic.modalities.signals.ecg.trace import blocks, extents, first_samples, marks
 from polyclinic.modalities.signals.layout import RATE
 
@@ -181,6 +182,21 @@ def test_marks_are_in_order_and_around_their_peaks() -> None:
     peaks = [n for n, symbol in found if symbol == "N"]
     assert set(peaks) <= {round(beat.at * RATE) for beat in beats}
     assert len(peaks) >= len(beats) - 2
+
+
+def test_drawn_beats_are_as_long_as_cardiologists_mark_them() -> None:
+    """Medians of LUDB's training records: PR 162 ms, QRS 92 ms, P 110 ms."""
+    encoder, sampler = ProfileEncoder(), EcgSampler(load(find("ecg")), ProfileEncoder().columns, "ludb")
+    found = []
+    for i in range(120):
+        profile = PatientProfile(
+            f"p{i}", age=30.0 + i % 50, sex="FM"[i % 2], measurements={"heart_rate": 66.0}
+        )
+        waves = extents(sampler.source(profile, encoder.encode([profile])[0], i).morphology)
+        if "p" in waves:
+            (p, _, end), (onset, _, offset) = waves["p"], waves["qrs"]
+            found.append((onset - p, offset - onset, end - p))
+    np.testing.assert_allclose(np.median(found, axis=0), [0.162, 0.092, 0.110], atol=0.012)
 
 
 def adapted(model: MorphologyModel, folder: Path, epsilon: float, copies: int = 1) -> MorphologyModel:
