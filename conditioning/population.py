@@ -15,7 +15,7 @@ from ..core.profile import PatientProfile, seed_for
 from ..core.registry import vocabulary
 from ..core.training.weights import digest
 from .case_mix import BODY, TABLE, CaseMix, open_table
-from .design.cohort_config import CohortConfig, parse_counts
+from .design.cohort_config import CohortConfig, counted, parse_counts
 from .design.criteria import ATRIAL, FROM_HEART_RATE, Criteria, Known
 from .design.design import Design, effective_share
 from .design.field_settings import (
@@ -91,6 +91,9 @@ class Population:
                 f"--use, or declare it in a cohort YAML for --cohort: `declare: {{{strange[0]}: {{kind: flag, label: "
                 "TEXT}}`"
             )
+        for name, asked in config.counts.items() if counts is not None else ():
+            if name in known:
+                counted(asked, known.field(name), "--fields")
         return cls(config, str(path))
 
     @property
@@ -102,14 +105,14 @@ class Population:
 
     def number(self, asked: int | None) -> int:
         """How many patients to draw: as asked, or what `counts` adds up to. Raises InputError if these differ."""
-        counted = sum(n for counts in self.config.counts.values() for n in counts.values())
-        if not (asked or counted):
+        wanted = sum(n for counts in self.config.counts.values() for n in counts.values())
+        if not (asked or wanted):
             raise InputError("say how many patients: --patients N, or --fields 'FIELD: N CLASS, N CLASS'")
-        if asked is not None and counted and asked != counted:
+        if asked is not None and wanted and asked != wanted:
             raise InputError(
-                f"--patients {asked}: --fields (or `counts` in {self.where}) add up to {counted}; leave it out"
+                f"--patients {asked}: --fields (or `counts` in {self.where}) add up to {wanted}; leave it out"
             )
-        return counted if asked is None else asked
+        return wanted if asked is None else asked
 
     @property
     def effective_share(self) -> float:

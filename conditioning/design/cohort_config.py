@@ -104,7 +104,11 @@ def parse_counts(text: str) -> dict[str, dict[str, int]]:
     for part in rest.split(","):
         number, _, value = part.strip().partition(" ")
         value = class_of(value)
-        if not (colon and name.strip() and number.isdigit() and value) or value in found:
+        if value in found:
+            raise InputError(
+                f"--fields: {name.strip()}: {value} is named twice in {text!r}; add the two numbers up"
+            )
+        if not (colon and name.strip() and number.isdigit() and value):
             raise InputError(
                 f"--fields: expected `FIELD: N CLASS, N CLASS`, as 'melanoma: 300 yes, 300 no', got {text!r}"
             )
@@ -123,7 +127,7 @@ def counted(counts: dict[str, int], known: Field, where: str) -> dict[Value, int
     if strange := [name for name in counts if name not in values]:
         raise InputError(f"{where}: {known.name}: expected one of {', '.join(values)}, got {strange[0]!r}")
     if not sum(counts.values()):
-        raise InputError(f"{where}: {known.name}: asks for no patients")
+        raise InputError(f"{where}: {known.name}: asks for no patients; expected a number above 0")
     return {values[name]: number for name, number in counts.items() if number}
 
 

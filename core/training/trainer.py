@@ -142,7 +142,7 @@ def fit(
         steps = taken
     if taken < steps:
         charged = "; the budget is charged for all that were planned" if plan is not None else ""
-        finish = "; --resume with the same --checkpoints finishes them" if resumable else ""
+        finish = "; the same command with --resume --overwrite finishes them" if resumable else ""
         remark(f"{name}: ended by --max-minutes after {taken:,} of {steps:,} planned steps{charged}{finish}")
     if plan is not None:  # the losses of real patients were seen by nobody but the operator
         end_run(how.folder)

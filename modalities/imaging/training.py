@@ -171,7 +171,8 @@ def train_flow(
     elif settings.prior is not None:
         raise InputError(
             "a private prior is one of public components: start from public weights of such images, "
-            "with --init (imaging_prior is the shipped one, of chest X-rays)"
+            "with --init (imaging_prior is the shipped one, of chest X-rays); without any, say "
+            "--config imaging_cosine, which fits images of anything"
         )
     restrict(module.net, training.trainable, training.rank)
     checked = None if settings.prior_mismatch == "ignore" else init

@@ -341,12 +341,24 @@ def test_counts_are_exact_and_mixed(counts: str, asked: dict[Any, int], fields: 
         drawn.number(whole + 1)
 
 
-@pytest.mark.parametrize(
-    "text", ["melanoma", "melanoma: yes", "melanoma: 3", "melanoma: 3 yes, 4 yes", ": 3 yes"]
-)
+@pytest.mark.parametrize("text", ["melanoma", "melanoma: yes", "melanoma: 3", "melanoma: -3 yes", ": 3 yes"])
 def test_counts_that_cannot_be_read(text: str) -> None:
     with pytest.raises(InputError, match="expected `FIELD: N CLASS, N CLASS`"):
         parse_counts(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sex: 3 F, 4 F", "--fields: sex: F is named twice"),
+        ("sex: 3 woman", "--fields: sex: expected one of F, M.*, got 'woman'"),
+        ("sex: 0 F, 0 M", "--fields: sex: asks for no patients"),
+        ("age: 2 yes", "--fields: age is a number"),
+    ],
+)
+def test_counts_that_cannot_be_are_of_the_option_and_of_no_file(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=f"^{message}"):
+        Population.load("adults", text)
 
 
 def test_labels_lie_beside_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,12 +108,13 @@ def observations(record: Record, profile: PatientProfile) -> Iterator[Json]:
         span = {"start": iso(night[0].begins), "end": iso(night[-1].ends)}
         yield _number(subject, f"sleep-{number}", SLEPT, round(slept, 2), span, "")
     span = {"start": iso(begins), "end": iso(ends)}
-    for key, named, fact in (
-        ("resting", RESTING, "resting_heart_rate"),
-        ("mean-glucose", MEAN_GLUCOSE, "mean_glucose"),
-    ):
-        if fact in record.facts:
-            yield _number(subject, f"{key}-month", named, record.facts[fact], span, "")
+    if "resting_heart_rate" in record.facts:
+        yield _number(subject, "resting-month", RESTING, record.facts["resting_heart_rate"], span, "")
+    for (device, name), own in found.items():
+        if name == "glucose" and len(own.values):
+            yield _number(
+                subject, "mean-glucose-month", MEAN_GLUCOSE, round(float(own.values.mean()), 1), span, device
+            )
 
 
 def _sampled(own: Series, midnight: int, at: AnyArray, values: AnyArray) -> Json:

@@ -133,8 +133,9 @@ def takeout(record: Record, profile: PatientProfile) -> Iterator[tuple[str, list
 
 def _log(number: int, day: str, night: Sequence[Any]) -> Json:
     seconds = {name: sum(s.ends - s.begins for s in night if s.stage == name) // 1000 for name in FITBIT}
-    asleep = sum(value for name, value in seconds.items() if name != "wake") // 60
-    total = (night[-1].ends - night[0].begins) // 60_000
+    minutes = {name: int(value) // 60 for name, value in seconds.items()}
+    asleep = sum(value for name, value in minutes.items() if name != "wake")
+    total = sum(minutes.values())  # when the watch was worn
     levels = [
         {"dateTime": _iso(s.begins), "level": FITBIT[s.stage], "seconds": (s.ends - s.begins) // 1000}
         for s in night
@@ -142,15 +143,15 @@ def _log(number: int, day: str, night: Sequence[Any]) -> Json:
     summary = {
         FITBIT[name]: {
             "count": sum(s.stage == name for s in night),
-            "minutes": int(value) // 60,
+            "minutes": value,
             "thirtyDayAvgMinutes": 0,
         }
-        for name, value in seconds.items()
+        for name, value in minutes.items()
     }
     return {
         "logId": number, "dateOfSleep": day, "startTime": _iso(night[0].begins), "endTime": _iso(night[-1].ends),
-        "duration": night[-1].ends - night[0].begins, "minutesToFallAsleep": 0, "minutesAsleep": int(asleep),
-        "minutesAwake": int(total - asleep), "minutesAfterWakeup": 0, "timeInBed": int(total),
+        "duration": night[-1].ends - night[0].begins, "minutesToFallAsleep": 0, "minutesAsleep": asleep,
+        "minutesAwake": minutes["wake"], "minutesAfterWakeup": 0, "timeInBed": total,
         "efficiency": int(np.rint(100 * asleep / max(total, 1))), "type": "stages", "infoCode": 0,
         "levels": {"summary": summary, "data": levels, "shortData": []}, "mainSleep": True,
     }  # fmt: skip

@@ -152,6 +152,10 @@ def test_fhir_observations_are_valid(record: Record, folder: Path) -> None:
     assert [np.nan if v == "E" else float(v) for v in glucose["data"].split()] == pytest.approx(
         told.tolist(), nan_ok=True
     )
+    mean = next(row for row in rows if row["code"]["coding"][0]["code"] == "97507-8")["valueQuantity"][
+        "value"
+    ]
+    assert mean == pytest.approx(np.nanmean(record.arrays["cgm/glucose"]), abs=0.06)  # of what was read
 
 
 def test_edf_is_read(record: Record, folder: Path) -> None:
@@ -200,6 +204,11 @@ def test_health_connect_and_fitbit_json(record: Record, folder: Path) -> None:
     read = fitout.BasicSleepInfo(source).get_data(first, last)  # which adds a row after the last day
     assert read["minutesAsleep"][: len(logs)] == [log["minutesAsleep"] for log in logs]
     assert max(read["minutesAwake"][: len(logs)]) < 200
+    for log in logs:
+        minutes = {name: stage["minutes"] for name, stage in log["levels"]["summary"].items()}
+        assert log["minutesAwake"] == minutes.pop("wake")
+        assert log["minutesAsleep"] == sum(minutes.values())
+        assert log["timeInBed"] == log["minutesAsleep"] + log["minutesAwake"]
 
 
 @pytest.mark.parametrize("days", [1, 3, 7])
