@@ -20,8 +20,12 @@ def modalities() -> None:
         if name in broken:
             rows.append([name, f"cannot be used: {broken[name]}", "", package_of(point)])
             continue
-        used = [w if w in there else f"{w} (missing)" for w in found[name].weights()]
+        asked = found[name].weights()
+        used = [w if w in there else f"{w} (missing)" for w in asked]
         rows.append([name, found[name].indication, ", ".join(used) or "none needed", package_of(point)])
+        for other in sorted(w for w in there if asked and w.startswith(f"{asked[0]}-")):
+            second = f"{name}:{other.removeprefix(f'{asked[0]}-')}"  # a second set, on weights of its own
+            rows.append([second, f"where asked for (--modalities ...,{second})", other, package_of(point)])
     table(["modality", "who has a record", "weights", "package"], rows)
 
 

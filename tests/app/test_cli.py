@@ -426,6 +426,7 @@ def test_modalities_and_weights_are_listed(run):
     assert code == 0
     assert "fake_notes  every patient has a note" in " ".join(out.split("   "))
     assert "polyclinic-fakes 1.0" in out
+    assert re.search(r"imaging:skin +where asked for .* imaging-skin ", out)
     assert run("weights")[0] == 0
 
 
