@@ -3,6 +3,7 @@
     python benchmarks/scale.py --quick               # up to 10,000 patients; under 5 minutes
     python benchmarks/scale.py [--state FILE]        # up to 100,000 with files, a million of simulated slices
     python benchmarks/scale.py --drawn 100000        # records and tumours of so many, in place of 10,000
+    python benchmarks/scale.py --only planned        # some of measured, listing, planned, drawn
 
 Each size is a process of its own. `measured` patients have nine files of a few bytes and a row in the table of people;
 slices are written, finished and verified by the cohort's own code. `planned` ones have all but the files: their slices
@@ -244,6 +245,7 @@ def main() -> int:
     parser.add_argument("--state", type=Path, help="a file where sizes that are done are noted")
     parser.add_argument("--place", type=Path, help="a folder for the cohorts (default: a temporary one)")
     parser.add_argument("--drawn", type=int, default=10_000, help="patients of the shipped models at most")
+    parser.add_argument("--only", default="", help="some of measured, listing, planned, drawn, with commas")
     asked = parser.parse_args()
     works: list[tuple[Callable[[int, Path], dict[str, float]], tuple[int, ...], bool]] = [
         (measured, (100, 1_000, 10_000) if asked.quick else (100, 1_000, 10_000, 100_000), True),
@@ -251,10 +253,14 @@ def main() -> int:
         (planned, (1_000, 10_000) if asked.quick else (10_000, 100_000, 1_000_000), True),
         (drawn, (64, 192) if asked.quick else (128, 1_000, asked.drawn), not asked.quick),
     ]
+    names = [work.__name__ for work, _, _ in works]
+    wanted = asked.only.split(",") if asked.only else names
+    if strange := [name for name in wanted if name not in names]:
+        parser.error(f"--only {strange[0]}: expected some of {', '.join(names)}")
     wrong = []
     with tempfile.TemporaryDirectory(dir=asked.place) as folder:
         sizes = Sizes(Path(folder), asked.state)
-        for work, numbers, sloped in works:
+        for work, numbers, sloped in [one for one in works if one[0].__name__ in wanted]:
             found = {number: sizes.of(work, number) for number in numbers}
             wrong += judged(found, work.__name__, sloped)
     print(f"missed: {', '.join(wrong)}" if wrong else "all met")

@@ -3,7 +3,8 @@
 import csv
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from posixpath import splitext
 from typing import Any, NamedTuple
 
 from ..profile import PatientProfile, Value
@@ -37,7 +38,7 @@ def write_labels(
     """
     named: dict[str, list[str]] = {}  # part of a path -> files of all that have it
     for path in joined:
-        for folder_name in PurePosixPath(path).parts[1:-1]:
+        for folder_name in path.split("/")[1:-1]:
             named.setdefault(folder_name, []).append(path)
     written: dict[str, Path] = {}
     with ExitStack() as open_files:
@@ -47,14 +48,15 @@ def write_labels(
             rows: dict[str, list[tuple[str, str]]] = {}
             own = [path for name in known for path in named.get(name, ())]
             for path in _records([*part.files, *own]):
-                top, *inner = PurePosixPath(path).parts
+                top, *inner = path.split("/")
                 if owner := next((part for part in inner[:-1] if part in known), None):
                     rows.setdefault(top, []).append((owner, "/".join(inner)))
             for store, modality in (shared or {}).items():
-                top, *inner = PurePosixPath(store).parts
+                top, *inner = store.split("/")
                 if has := part.have.get(modality):
                     rows.setdefault(top, []).extend((name, "/".join(inner)) for name in has)
             order = {patient: place for place, patient in enumerate(known)}
+            told = {name: [_text(own.get(field)) for field in fields] for name, own in known.items()}
             for top, listed in rows.items():
                 if top not in tables:
                     written[top] = folder / top / NAME
@@ -62,7 +64,7 @@ def write_labels(
                     tables[top] = csv.writer(file, lineterminator="\n")
                     tables[top].writerow(["patient_id", "file", *fields])
                 tables[top].writerows(
-                    [patient, file, *(_text(known[patient].get(name)) for name in fields)]
+                    [patient, file, *told[patient]]
                     for patient, file in sorted(listed, key=lambda r: (order[r[0]], r[1]))
                 )
     return list(written.values())
@@ -88,12 +90,12 @@ def stores_of(paths: Iterable[str]) -> list[str]:
 
 def _records(files: Collection[str]) -> list[str]:
     """One file of each record, by path: the header where a record has one, else the first."""
-    found: dict[PurePosixPath, PurePosixPath] = {}
-    for path in sorted(map(PurePosixPath, files)):
-        record = path.with_suffix("")
-        if record not in found or path.suffix == HEADER:
+    found: dict[str, str] = {}
+    for path in sorted(files, key=lambda path: path.split("/")):
+        record, suffix = splitext(path)
+        if record not in found or suffix == HEADER:
             found[record] = path
-    return [str(path) for path in found.values()]
+    return list(found.values())
 
 
 def _text(value: Value | None) -> str:
