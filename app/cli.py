@@ -256,11 +256,26 @@ def evaluate(
         bool, typer.Option("--quick", help="Look at 40 patients only, leave out the slowest figures.")
     ] = False,
     overwrite: Overwrite = False,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            help="Your private key: sign the figures, so that `release` by it, on these data, takes them."
+        ),
+    ] = None,
+    ledger: Annotated[
+        list[Path] | None, typer.Option(help="With --key: a ledger of the weights; may be repeated.")
+    ] = None,
 ) -> None:
     """Score a cohort against real data and write a report."""
     from .references import parse
 
-    _evaluate(cohort, parse(reference or []), out, quick, overwrite)
+    given = parse(reference or [])
+    if key is not None:
+        _measure(cohort, key, given, out, ledger or [], quick)
+    elif ledger:
+        raise InputError("--ledger: expected beside --key; figures that are not signed are noted nowhere")
+    else:
+        _evaluate(cohort, given, out, quick, overwrite)
 
 
 @app.command()
@@ -357,6 +372,18 @@ def _evaluate(
     from .api import evaluate
 
     _show(evaluate(cohort, reference, out, quick=quick, overwrite=overwrite))
+
+
+def _measure(
+    cohort: Path, key: Path, reference: "Given | None", out: Path, ledgers: list[Path], quick: bool
+) -> None:
+    from .governance.measuring import measure
+    from .results import Evaluation
+
+    if quick or out.resolve() != cohort.resolve():
+        wrong = "--quick" if quick else f"--out {out}"
+        raise InputError(f"{wrong}: with --key expected all figures, in the cohort's folder: --out {cohort}")
+    _show(Evaluation(*measure(cohort, key, reference, ledgers, _say)))
 
 
 def _show(found: "Evaluation") -> None:

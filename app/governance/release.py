@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ... import __version__
 from ...core.cohort import quarantine
 from ...core.cohort.cohort import MANIFEST, Cohort
 from ...core.cohort.disk import part_of, write_atomic
-from ...core.cohort.journal import APPROVED, EVALUATED, JUDGED, PURGED, RESAMPLED, Event, Journal
+from ...core.cohort.journal import APPROVED, JUDGED, RESAMPLED, Event, Journal
 from ...core.cohort.signing import Signer
 from ...core.cohort.watermark import Mark
 from ...core.config import load
-from ...core.dp.ledger import Ledger
-from ...core.errors import InputError, Refused, listed
+from ...core.errors import InputError
 from ...core.training.weights import digest, using
 from ...eval.gate import judge
 from ...eval.policy import Policy
@@ -25,9 +23,9 @@ from ..engines.generation import begun_on, header, run
 from ..engines.job import chosen_of, population_of
 from ..engines.use import recorded
 from ..references import Given, References
-from . import certificate, croissant
+from . import certificate, croissant, measuring
 from .certificate import CERTIFICATE, CROISSANT, DATASHEET, ENVELOPE, SCORES, cards_of, fingerprint
-from .verification import OURS, read_watermark, untracked_files
+from .verification import OURS, read_watermark
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ class ReleaseContext:
         events = journal.events()
         for name in OURS:  # what a release that was killed left half-written
             part_of(folder / name).unlink(missing_ok=True)
-        _require_whole(cohort, events)
+        measuring.require_whole(cohort, events)
         for event in events:
             if (
                 event.of(JUDGED, subject)
@@ -97,7 +95,7 @@ class ReleaseContext:
             ):
                 self._complete(cohort, events, event)
                 return _outcome(folder, event.details, already_decided=True)
-        scores = self._scores(cohort, events, subject, progress)
+        scores = measuring.scores(cohort, self.signer, self.reference, self.ledgers, progress)
         cards = cards_of(cohort)
         verdict = judge(
             self.policy, cohort.manifest, scores, cards, self._approvals(journal.events(), subject)
@@ -160,60 +158,11 @@ class ReleaseContext:
     @property
     def reference_summary(self) -> dict[str, Any]:
         """Which real data a cohort is held against: their names, and a hash of who is in them."""
-        if self.reference is None:
-            return {"kind": "shipped", "sha256": None, "data": []}
-        rows = [
-            {
-                "modality": name,
-                "name": s.source.name,
-                "licence": s.source.licence,
-                "split": s.split,
-                "rows": len(s),
-            }
-            for name, pairs in sorted(self.reference.all().items())
-            for pair in pairs
-            for s in pair
-        ]
-        who = [s.records for _, pairs in sorted(self.reference.all().items()) for pair in pairs for s in pair]
-        return {"kind": "folder", "sha256": fingerprint({"sets": rows, "records": who}), "data": rows}
+        return measuring.summary(self.reference)
 
     def note_access(self, purpose: str) -> None:
         """Put down in the ledgers that real people whom they know were looked at, which no budget is charged for."""
-        known = {} if self.reference is None else self.reference.all()
-        sets = [s for pairs in known.values() for pair in pairs for s in pair]
-        for book in (Ledger(path) for path in self.ledgers):
-            for population in dict.fromkeys(entry.population for entry in book.entries()):
-                own = [s for s in sets if s.source.name in population.split("+")]
-                if own:
-                    people = {p.patient_id for s in own for p in s.profiles}
-                    book.note(population, purpose, len(people))
-
-    def _scores(
-        self, cohort: Cohort, events: Sequence[Event], subject: str, progress: Callable[[str], None]
-    ) -> dict[str, Any]:
-        """scores.json as it is if this key signed that it is of this manifest and these data; else measured now."""
-        from ...eval.report.report import evaluate
-
-        path, details = (
-            cohort.folder / SCORES,
-            {"reference": self.reference_summary["sha256"], "version": __version__},
-        )
-        if path.exists():
-            wanted = {"scores_sha256": digest(path), **details}
-            if any(
-                e.of(EVALUATED, subject) and e.by == self.signer.public and e.details == wanted
-                for e in events
-            ):
-                return read_scores(path)
-        self.note_access(f"scores of cohort {cohort.folder.name} ({subject[:12]}) on real rows")
-        # no picture of a real record may leave with the cohort
-        chosen = chosen_of(cohort)
-        real = None if self.reference is None else self.reference.of(chosen)
-        scores = evaluate(cohort, chosen, real, cohort.folder, show_real=False, progress=progress)
-        Journal(cohort.folder).append(
-            EVALUATED, subject, self.signer, {"scores_sha256": digest(path), **details}
-        )
-        return scores
+        measuring.note_access(self.reference, self.ledgers, purpose)
 
     def _approvals(self, events: Sequence[Event], subject: str) -> dict[str, set[str]]:
         """Keys that approved in each role this cohort under this policy; the signer approves as the steward."""
@@ -309,17 +258,6 @@ def _resampled(
         "resampled": {name: draw for name, draw in resampled.items() if draw},
     }
     return Cohort.resume(out, settings)
-
-
-def _require_whole(cohort: Cohort, events: Sequence[Event]) -> None:
-    """Raises Refused unless the folder holds what was drawn, all of it, and nothing else."""
-    folder = cohort.folder
-    if any(event.event == PURGED for event in events):
-        raise Refused(f"{folder}: was purged; draw it again")
-    if not events and any((folder / name).exists() for name in (CERTIFICATE, quarantine.QUARANTINE)):
-        raise Refused(f"{folder}: has been judged before, and its journal is gone; draw it again elsewhere")
-    if problems := [*cohort.verify(), *untracked_files(cohort)]:
-        raise Refused(f"{folder}: not as it was drawn: {listed(problems, 5)}")
 
 
 def _write_artifacts(cohort: Cohort, body: Mapping[str, Any], details: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ import yaml
 from polyclinic.app import cli
 from polyclinic.app.engines import generation as engine
 from polyclinic.app.governance import certificate, retention, verification
+from polyclinic.app.governance.measuring import measure
 from polyclinic.app.governance.release import ReleaseContext, release
 from polyclinic.app.references import References
 from polyclinic.app.stream.ward import WardRequest, ward_of_cohort
@@ -295,6 +296,56 @@ def test_scores_are_measured_once_for_one_key_and_reference(place, measured):
     assert calls == ["c"]
     release(place / "c", context(place, key="stranger.pem"))
     assert calls == ["c", "c"]
+
+
+def test_what_evaluate_measured_and_signed_a_release_takes(place, measured, monkeypatch):
+    calls, _ = measured
+    monkeypatch.setattr(cli, "_show", lambda found: None)  # the fake figures are no whole scores.json
+    words = ("evaluate", place / "c", "--out", place / "c")
+
+    def run(*more):
+        monkeypatch.setattr(sys, "argv", ["polyclinic", *map(str, (*words, *more))])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code
+
+    assert run("--key", place / "steward.pem") == 0
+    assert run("--key", place / "steward.pem") == 0  # and again
+    assert release(place / "c", context(place)).passed
+    assert calls == ["c"]
+    release(place / "c", context(place, key="stranger.pem"))  # another's signature is not taken
+    assert calls == ["c", "c"]
+    (place / "c" / "scores.json").write_text("{}")  # nor figures that were changed
+    other = another_policy(place, "other", gate_two__auc_upper_at_most=0.69)
+    assert release(place / "c", context(place, other)).passed
+    assert calls == ["c", "c", "c"]
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--key", "steward.pem", "--quick"), "--quick: with --key expected all figures"),
+        (("--key", "steward.pem", "--out", "elsewhere"), "--out elsewhere: with --key expected all figures"),
+        (("--ledger", "ledger.jsonl"), "--ledger: expected beside --key"),
+        (("--key", "steward.pem", "--ledger", "none.jsonl"), "none.jsonl"),
+    ],
+)
+def test_what_does_not_fit_a_signed_evaluation_is_one_line(place, measured, monkeypatch, capsys, more, says):
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(sys, "argv", ["polyclinic", "evaluate", "c", "--out", "c", *more])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = "".join(capsys.readouterr()).strip()
+    assert (ended.value.code, said.count("\n"), says in said) == (2, 0, True)
+    assert measured[0] == []
+
+
+def test_files_that_were_changed_are_not_measured(place, measured):
+    changed = next(p for p in (place / "c").rglob("*") if p.is_file() and p.name not in ("manifest.json",))
+    changed.write_bytes(changed.read_bytes() + b"x")
+    with pytest.raises(Refused, match="not as it was drawn"):
+        measure(place / "c", place / "steward.pem")
+    assert measured[0] == []
 
 
 # -- approvals
