@@ -163,7 +163,9 @@ def one_each(patients: IntArray, size: int, rng: np.random.Generator) -> IntArra
 def resample(patients: IntArray, rng: np.random.Generator) -> IntArray:
     """Places of all rows of patients drawn with replacement: one bootstrap draw of patients."""
     order = np.argsort(patients, kind="stable")
-    ends = np.cumsum(np.bincount(patients))
-    starts = ends - np.bincount(patients)
-    drawn = rng.integers(len(ends), size=len(ends))
-    return np.concatenate([order[starts[p] : ends[p]] for p in drawn])
+    rows = np.bincount(patients)
+    starts = np.cumsum(rows) - rows
+    drawn = rng.integers(len(rows), size=len(rows))
+    many = rows[drawn]
+    first = np.cumsum(many) - many  # of each patient drawn, among all places given
+    return order[np.repeat(starts[drawn] - first, many) + np.arange(many.sum())]

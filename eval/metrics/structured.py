@@ -51,12 +51,17 @@ def _known(values: FloatArray) -> FloatArray:
 
 
 def kaplan_meier(rows: FloatArray, at: FloatArray) -> FloatArray:
-    """Share without the event after each of the times `at`; rows are (time, event)."""
-    from scipy.stats import CensoredData, ecdf
+    """Share without the event after each of the times `at`; rows are (time, event).
 
-    event = rows[:, 1] == 1
-    data = CensoredData(uncensored=rows[event, 0], right=rows[~event, 0])
-    return np.asarray(ecdf(data).sf.evaluate(at))
+    The bits of scipy.stats.ecdf, which takes seven times as long for the rows of a bootstrap.
+    """
+    times, place, counts = np.unique(rows[:, 0], return_inverse=True, return_counts=True)
+    ended = np.bincount(place, rows[:, 1] == 1, minlength=len(times))
+    gone = np.cumsum(counts)
+    watched = len(rows) - gone + counts
+    whole = ended.sum() == len(rows)  # nobody was lost: the share of those whose time is longer
+    share = 1 - gone / len(rows) if whole else np.cumprod((watched - ended) / watched)
+    return np.concatenate([[1.0], share])[np.searchsorted(times, at, side="right")]
 
 
 # -- series

@@ -39,13 +39,23 @@ def wasserstein(real: Group) -> Judge:
 
 
 def _quantiles(values: FloatArray) -> FloatArray:
-    """(GRID, column) of the known values of each column; NaN where there are fewer than 10."""
+    """(GRID, column) of the known values of each column; NaN where there are fewer than 10.
+
+    The bits of numpy.quantile of each column, which takes seven times as long where values are unknown.
+    """
     known = np.isfinite(values)
     if known.all():
         return np.asarray(np.quantile(values, GRID, axis=0))
+    counts = known.sum(0)
+    enough = counts >= KNOWN
     out = np.full((len(GRID), values.shape[1]), np.nan)
-    for j in np.flatnonzero(known.sum(0) >= KNOWN):
-        out[:, j] = np.quantile(values[known[:, j], j], GRID)
+    if enough.any():
+        ranked = np.sort(np.where(known, values, np.nan)[:, enough], axis=0)  # unknown ones come last
+        place = GRID[:, None] * (counts[enough] - 1)
+        before = np.floor(place).astype(np.intp)
+        low, high = (np.take_along_axis(ranked, at, axis=0) for at in (before, before + 1))
+        part, gap = place - before, high - low
+        out[:, enough] = np.where(part >= 0.5, high - gap * (1 - part), low + gap * part)
     return out
 
 
