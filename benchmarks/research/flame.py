@@ -77,8 +77,8 @@ def main() -> None:
     drawn(top, 0.0, 0, WIDE / top.seen, boxes)
     height = (max(depth for _, depth, _, _ in boxes) + 1) * TALL
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" style="background:white" viewBox="0 0 {WIDE} {height}" font-family="sans-serif" '
-        'font-size="10">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {height}" style="background:white" '
+        'font-family="sans-serif" font-size="10">'
     ]
     for left, depth, wide, name in boxes:
         colour = next((c for part, c in COLOURS.items() if f"({part}" in name), OTHER)
