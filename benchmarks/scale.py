@@ -72,9 +72,7 @@ def patient(place: int) -> Patient:
 
 def measured(patients: int, folder: Path) -> dict[str, float]:
     """Processor seconds of each phase, sizes, and peak memory, in this process."""
-    if patients > 16:  # what is loaded once is no cost of a patient
-        measured(16, folder.with_name(f"{folder.name}.first"))
-        shutil.rmtree(folder.with_name(f"{folder.name}.first"))
+    _loaded(measured, patients, folder)
     found, noted = _phases()
     cohort = Cohort.create(folder, _header(patients))
     with cohort.writing():
@@ -94,6 +92,7 @@ def measured(patients: int, folder: Path) -> dict[str, float]:
 
 def planned(patients: int, folder: Path) -> dict[str, float]:
     """The same without the files: slices say that they are done, and what they would have written."""
+    _loaded(planned, patients, folder)
     found, noted = _phases()
     cohort = Cohort.create(folder, _header(patients))
     for top in TOPS:  # labels go there
@@ -114,6 +113,14 @@ def planned(patients: int, folder: Path) -> dict[str, float]:
     assert sum(1 for _ in Cohort.open(folder).profiles()) == patients
     noted("profiles")
     return _with_sizes(found, cohort)
+
+
+def _loaded(work: Callable[[int, Path], object], patients: int, folder: Path) -> None:
+    """Do the work for one slice first: what is loaded once is no cost of a patient."""
+    first = folder.with_name(f"{folder.name}.first")
+    if patients > 16:
+        work(16, first)
+        shutil.rmtree(first)
 
 
 def _header(patients: int) -> dict[str, Any]:
