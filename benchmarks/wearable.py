@@ -259,7 +259,7 @@ def grow(patients: int, days: int) -> Iterator[tuple[int, float]]:
     options = parse(Options, {"days": days, "device": "reference"}, "wearable")
     modality = Wearable(options.model_dump())
     rules, population = modality.generator(()), Population.load("adults")
-    ends = [SMALL, *(patients * k // 5 for k in range(1, 6))]
+    ends = {SMALL, *(patients * k // 5 for k in range(1, 6))}
     with tempfile.TemporaryDirectory() as place:
         for begin in range(0, patients, 16):
             part = tuple(population.patient(i, SEED) for i in range(begin, min(begin + 16, patients)))
@@ -267,7 +267,7 @@ def grow(patients: int, days: int) -> Iterator[tuple[int, float]]:
             records = rules.sample(Batch(part, np.zeros((len(part), 0), np.float32), seeds))
             for path in modality.export(records, part, Path(place)):
                 path.unlink()
-            for end in ends:
+            for end in sorted(ends):
                 if begin < end <= begin + len(part):
                     yield end, peak()
 
