@@ -25,7 +25,7 @@ MEAN_SHARE = 0.5  # of the budget, as squared signal
 COUNT_WEIGHT = 0.3  # of a patient's count, relative to a mean vector of length 1
 SHRINK = 0.05  # of a public covariance towards its diagonal
 LEAST_VARIANCE = 0.02  # of the public images' in that direction
-CROWDED = 0.5  # edge of a shared covariance's noise, in public variances, from which on classes have no own covariance
+CROWDED = 0.5  # edge of the noise on the sum of classes' covariances, in public variances, from which on they have no own
 
 
 class PriorSettings(Settings):
@@ -194,7 +194,8 @@ def fit_private(
     counts = counts * np.hypot(1, COUNT_WEIGHT)
 
     bound = settings.spread_norm * np.sqrt(k)
-    edge = bound**2 * noise[1] * np.sqrt(2 * k) / counts.sum()
+    # what classes' covariances add up to has the noise of all of them
+    edge = bound**2 * noise[1] * np.sqrt(k * len(values)) / counts.sum()
     parts = [place == i for i in range(len(values))] if edge < CROWDED else [place >= 0]
     held = counts if len(parts) > 1 else counts.sum(keepdims=True)
     squares = [

@@ -21,6 +21,7 @@ MEAN_NORM, SPREAD_NORM = (
     1.0,
     1.1,
 )  # in sqrt(scores), the usual length of a public vector: where vectors are clipped
+FIELDS_NORM = 1.3  # the same, of residuals that slopes are learnt from: who is cut there is most unlike the others
 LEAST_VARIED = 0.02  # variance of a field's column, of which less is not told from none
 LEAST, MOST = 0.3, 3.0  # of a score's public spread
 FARTHEST = 2.0  # public spreads that a hospital's mean may be off
@@ -79,8 +80,9 @@ def adapt(
     slopes = np.zeros((len(fresh), size))
     values = np.asarray(code[first][:, list(fresh)], dtype=np.float64)
     if fresh:
-        slopes, usual = _slopes(residuals / bound, values, mean / bound, noise["fields"], random)
-        slopes = np.clip(slopes * bound, -FARTHEST, FARTHEST)
+        reach = FIELDS_NORM * np.sqrt(size)
+        slopes, usual = _slopes((residuals - mean) / reach, values, noise["fields"], random)
+        slopes = np.clip(slopes * reach, -FARTHEST, FARTHEST)
         mean = mean - usual @ slopes
     residuals = residuals - values @ slopes
     bound = SPREAD_NORM * np.sqrt(size)
@@ -101,13 +103,14 @@ def adapt(
 
 
 def _slopes(
-    residuals: FloatArray, values: FloatArray, mean: FloatArray, noise: float, random: np.random.Generator
+    residuals: FloatArray, values: FloatArray, noise: float, random: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
     """(column, score) least-squares slopes of the residuals on the fields' values, and the (column,) mean of these.
 
     One noised sum a patient: residuals (patient, score) times values (patient, column), and the first two moments of
-    the values, each clipped. `mean` (score,) is that of the residuals, already paid for. What noise and chance alone
-    would come to is taken off each slope (James and Stein 1961).
+    the values, each clipped. Residuals have a mean near zero, since the released one was taken off, and a usual length of
+    1 / FIELDS_NORM. What noise and chance alone would come to is taken off each slope's squared
+    length.
     """
     count, columns = values.shape
     size, reach = residuals.shape[1], np.sqrt(columns)
@@ -123,8 +126,9 @@ def _slopes(
     varied, axes = np.linalg.eigh((second + second.T) / 2)
     varied = np.maximum(varied, LEAST_VARIED + reach * error / MOMENTS)
     inverse = (axes / varied) @ axes.T
-    slopes = inverse @ (reach * cross.reshape(columns, size) - np.outer(usual, mean))
-    chance = np.diag(inverse) / count  # residuals have the length 1 or so
+    slopes = inverse @ (reach * cross.reshape(columns, size))
+    chance = np.diag(inverse) / count / FIELDS_NORM**2
     alone = np.square(error) * np.square(inverse).sum(1) * size + chance
     found = np.square(slopes).sum(1)
-    return slopes * np.maximum(0, 1 - alone / np.maximum(found, 1e-12))[:, None], usual
+    # the length is that of a slope without them, since it is what sets drawn patients with the field apart
+    return slopes * np.sqrt(np.maximum(0, 1 - alone / np.maximum(found, 1e-12)))[:, None], usual
