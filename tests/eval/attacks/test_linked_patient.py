@@ -56,7 +56,11 @@ def test_parts_of_a_budget_cost_the_whole(own: Any) -> None:
 def test_what_needs_most_gets_most(own: Any) -> None:
     flat, steep = [0.01] * 4, [0.4, 0.2, 0.1, 0.05]
     found = own.split.least({"a": flat, "b": steep, "c": flat})
-    assert found == {"a": 0.3, "b": 0.4, "c": 0.3}  # beyond the largest share that was tried nothing is gained
+    assert found == {
+        "a": 0.3,
+        "b": 0.4,
+        "c": 0.3,
+    }  # beyond the largest share that was tried nothing is gained
     assert len(list(own.split.parts(6, 3))) == 10
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polyclinic import Batch, InputError, PatientProfile
+from polyclinic.core.fields import Field, Vocabulary
 from polyclinic.core.training.weights import Card, Weights
 from polyclinic.modalities.imaging import features_training, gaussian_prior, generator, private_training
 from polyclinic.modalities.imaging.diffusion import ImageDiffusion
@@ -70,6 +71,24 @@ def test_a_class_has_its_own_covariance_where_it_stands_out_of_the_noise() -> No
     assert ratios[0] == pytest.approx(0.9**2 / 0.4**2, rel=0.1)
     assert ratios[1] == pytest.approx(ratios[0], rel=0.2)
     assert ratios[2] == pytest.approx(1, rel=0.5)
+
+
+def test_many_classes_share_a_covariance_where_their_noise_adds_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise that two classes' own covariances bear is too much for nine: their sum has the noise of all."""
+    z = 0.4 * np.random.default_rng(0).standard_normal((4000, 6))
+    kept = gaussian_prior.PriorSettings(rank=6, by="kind", mean_norm=3, spread_norm=1)
+    released = []
+    summed = gaussian_prior.sum_of_squares
+    monkeypatch.setattr(gaussian_prior, "sum_of_squares", lambda rows: released.append(0) or summed(rows))
+    for classes, covariances in ((2, 2), (9, 1)):
+        released.clear()
+        known = Vocabulary(
+            [Field("kind", "Kind", "category", classes=tuple(f"c{i}" for i in range(classes)))]
+        )
+        profiles = [PatientProfile(str(i), traits={"kind": f"c{i % classes}"}) for i in range(4000)]
+        random = np.random.default_rng(1)
+        gaussian_prior.fit_private(z, profiles, kept, (1.0, 60.0), np.ones(6), 0, random, known)
+        assert len(released) == covariances
 
 
 def test_much_noise_leaves_nothing_of_the_classes() -> None:

@@ -19,7 +19,7 @@ from polyclinic.modalities.signals.ecg import noise as noises
 from polyclinic.modalities.signals.ecg.beats import KNOTS, decompose, placing
 from polyclinic.modalities.signals.ecg.fiducials import COMMON, align, even, locate, ordered, unalign
 from polyclinic.modalities.signals.ecg.morphology import Morphology, MorphologyModel, MorphologySpace
-from polyclinic.modalities.signals.ecg.private import adapt
+from polyclinic.modalities.signals.ecg.private import FIELDS_NORM, _slopes, adapt
 from polyclinic.modalities.signals.ecg.rhythm import Beat
 from polyclinic.modalities.signals.ecg.sampler import EcgSampler
 from polyclinic.modalities.signals.ecg.trace import blocks, extents, first_samples, marks
@@ -262,3 +262,16 @@ def test_a_field_that_the_public_model_does_not_know_is_learnt_for_a_share_of_th
     assert [entry.purpose for entry in Ledger(tmp_path / "ledger.jsonl").entries()][-1].startswith(
         "signals, ecg fields"
     )
+
+
+def test_slopes_of_a_new_field_are_as_long_as_they_are_where_chance_is_large() -> None:
+    """Of many scores, chance alone makes slopes longer; the length without it sets drawn patients apart."""
+    rng = np.random.default_rng(16)
+    true = np.full(100, 0.1)  # about as long as chance in 100 patients
+    lengths = []
+    for _ in range(20):
+        flag = np.where(rng.random(100) < 0.5, 1.0, -1.0)
+        residuals = rng.standard_normal((100, 100)) + flag[:, None] * true
+        found, _ = _slopes(residuals / (10 * FIELDS_NORM), flag[:, None], 1e-6, rng)
+        lengths.append(np.square(10 * FIELDS_NORM * found).sum())
+    assert np.mean(lengths) == pytest.approx(np.square(true).sum(), rel=0.25)
