@@ -21,7 +21,7 @@ MEAN_NORM, SPREAD_NORM = (
     1.0,
     1.1,
 )  # in sqrt(scores), the usual length of a public vector: where vectors are clipped
-FIELDS_NORM = 1.3  # the same, of residuals that slopes are learnt from: who is cut there is most unlike the others
+FIELDS_NORM = 1.3  # the same, of residuals that slopes are learnt from: fewer are cut
 LEAST_VARIED = 0.02  # variance of a field's column, of which less is not told from none
 LEAST, MOST = 0.3, 3.0  # of a score's public spread
 FARTHEST = 2.0  # public spreads that a hospital's mean may be off
