@@ -108,9 +108,8 @@ def _slopes(
     """(column, score) least-squares slopes of the residuals on the fields' values, and the (column,) mean of these.
 
     One noised sum a patient: residuals (patient, score) times values (patient, column), and the first two moments of
-    the values, each clipped. Residuals have a mean near zero, since the released one was taken off, and a usual length of
-    1 / FIELDS_NORM. What noise and chance alone would come to is taken off each slope's squared
-    length.
+    the values, each clipped. Residuals have a mean near zero, since the released one was taken off, and a usual length
+    of 1 / FIELDS_NORM. What noise and chance alone would come to is taken off each slope's squared length.
     """
     count, columns = values.shape
     size, reach = residuals.shape[1], np.sqrt(columns)
