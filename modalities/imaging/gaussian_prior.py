@@ -25,7 +25,7 @@ MEAN_SHARE = 0.5  # of the budget, as squared signal
 COUNT_WEIGHT = 0.3  # of a patient's count, relative to a mean vector of length 1
 SHRINK = 0.05  # of a public covariance towards its diagonal
 LEAST_VARIANCE = 0.02  # of the public images' in that direction
-CROWDED = 0.5  # edge of the noise on the sum of classes' covariances, in public variances; above, they share one
+CROWDED = 0.5  # edge of noise on all classes' covariances together, above which they share one
 
 
 class PriorSettings(Settings):
