@@ -261,14 +261,21 @@ def main() -> int:
     )
     parser.add_argument("--pairs", type=int, help="5; with --quick 2, and 1 of demo and evaluate")
     parser.add_argument("--only", default="", help="parts, with commas")
+    parser.add_argument(
+        "--patients",
+        type=int,
+        nargs="+",
+        help="of cohorts, 1000 10000; the first is that of evaluate and release",
+    )
     parser.add_argument("--old", default=OLD, help="the build to compare with")
     options = parser.parse_args()
     pairs = options.pairs or (2 if options.quick else 5)
     whole = 1 if options.quick else pairs
-    many = 32 if options.quick else 100
+    many = options.patients[0] if options.patients else 32 if options.quick else 100
+    sizes = options.patients if options.patients and len(options.patients) > 1 else (1000, 10_000)
     parts: dict[str, Callable[[Build, Build, Path], list[Row]]] = {
         "slices": lambda old, new, place: drawn(old, new, pairs, place)[0],
-        "cohorts": lambda old, new, place: cohorts(old, new, pairs, place),
+        "cohorts": lambda old, new, place: cohorts(old, new, pairs, place, *sizes),
         "demo": lambda old, new, place: [demos(old, new, whole, place)],
         "weight": weights,
         "evaluate": lambda old, new, place: judged(
