@@ -98,3 +98,14 @@ def test_a_frame_is_enlarged_as_it_is() -> None:
         fine = enlarged(net, film, torch.randn(film.shape))
     assert fine.shape == (1, 1, 64, 64)
     assert float((fine[:, :, -2:] - 1).abs().max()) < 0.1
+
+
+def test_a_framed_companion_changes_no_bit_of_an_image() -> None:
+    film, plain, noise = body(3), body(4), torch.randn(2, 1, 32, 32)
+    film[:, :, -2:] = 1.0
+    net = Upsampler(UpsamplerModel(size=64, factor=2, width=8, blocks=1)).eval()
+    with torch.no_grad():
+        beside_film, beside_plain = (
+            enlarged(net, torch.cat([plain, other]), noise)[0] for other in (film, plain)
+        )
+    assert torch.equal(beside_film, beside_plain)
