@@ -22,7 +22,9 @@ class FewStepsTraining(AdversarialTraining):
 
     `evaluations` of the network draw an image. `from_prior` is the share of rows whose coarse image is drawn by the
     Gaussian prior, where there is one; the others have their own. `faithful` weighs the squared error of the coarse
-    image, in standard deviations, against what critics say. `held_out` is the share of patients that judge.
+    image, in standard deviations, against what critics say. `held_out` is the share of patients that judge. `kept` are
+    numbers of components that a source may share with its image, one drawn for each batch: those of the Gaussian prior
+    unless others are named. Coarse images of another number than the prior's are always the row's own.
     """
 
     batch_size: int = Field(default=16, ge=2)
@@ -38,6 +40,7 @@ class FewStepsTraining(AdversarialTraining):
     faithful: float = Field(default=0.2, ge=0)
     hide: float = Field(default=0.15, ge=0, lt=1)
     held_out: float = Field(default=0.15, gt=0, lt=1)
+    kept: tuple[int, ...] | None = Field(default=None, min_length=1)
     widths: tuple[int, ...] = (64, 128, 192)
     detail_width: int = Field(default=24, ge=4)
     statistics_width: int = Field(default=128, ge=8)
@@ -57,10 +60,11 @@ class ImageGame(nn.Module):
     centre: Tensor
     spread: Tensor
 
-    def __init__(self, net: Denoiser, settings: FewStepsTraining, kept: int, pixels: Tensor) -> None:
-        """`pixels` are 8-bit images that scale what critics see."""
+    def __init__(self, net: Denoiser, settings: FewStepsTraining, rank: int, pixels: Tensor) -> None:
+        """`rank` is the Gaussian prior's, 0 without one; `pixels` are 8-bit images that scale what critics see."""
         super().__init__()
-        self.generator, self.settings, self.kept = net, settings, kept
+        self.generator, self.settings = net, settings
+        self.kept = settings.kept or (rank,)
         planes, size = pixels.shape[1:3]
         fold = 2 if size >= 32 else 1
         side = min(COARSE, size)
@@ -88,21 +92,22 @@ class ImageGame(nn.Module):
         images, condition, drawn = batch
         x = scaled(images)
         net = self.generator
+        kept = self.kept[int(torch.randint(len(self.kept), ()))]
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            coarse = net.coordinates(x)[:, : self.kept]
-            if drawn.shape[1]:
+            coarse = net.coordinates(x)[:, :kept]
+            if drawn.shape[1] and drawn.shape[2] == kept:
                 chosen = drawn[torch.arange(len(x)), torch.randint(drawn.shape[1], (len(x),))].float()
                 by_prior = torch.rand(len(x), 1, device=x.device) < self.settings.from_prior
                 coarse = torch.where(by_prior & chosen.isfinite(), chosen, coarse)
             weights = torch.randn(len(x), len(net.basis), device=x.device)
-            weights[:, : self.kept] = coarse
+            weights[:, :kept] = coarse
             source = net.source(torch.randn_like(x), weights)
         evaluations = self.settings.evaluations
         last = int(torch.randint(evaluations, ()))
         place = source
         for step, time in enumerate(times(evaluations)[: last + 1]):
             with torch.set_grad_enabled(step == last and torch.is_grad_enabled()):
-                image = jumped(generator, place, time, condition, self.kept)
+                image = jumped(generator, place, time, condition, kept)
             place = torch.lerp(image, source, time - 1 / evaluations)
         return image, coarse
 
@@ -123,5 +128,5 @@ class ImageGame(nn.Module):
         if not coarse.shape[1]:
             return images.new_zeros(())
         with torch.autocast(images.device.type, enabled=False):
-            found = self.generator.coordinates(images.float())[:, : self.kept]
+            found = self.generator.coordinates(images.float())[:, : coarse.shape[1]]
         return self.settings.faithful * (found - coarse).square().mean()

@@ -24,7 +24,7 @@ from .few_steps import FewStepsTraining, ImageGame
 from .gaussian_prior import GaussianPrior
 from .generator import STEPS, ImageGenerator, levels
 from .images import Images, fits_prior
-from .model import EVALUATIONS, Denoiser, network_tensors, require_flow
+from .model import EVALUATIONS, FROM, Denoiser, network_tensors, require_flow
 from .sampler import draw
 
 DRAWS = 4  # coarse images of the prior a row
@@ -81,11 +81,13 @@ def train(
     coarse = _coarse(generator.prior, images, code, how.seed)
     torch.manual_seed(how.seed)
     judge = Judge(images, code, coarse, held_out, generator, how.seed)
+    rank = coarse.shape[2]
+    _require_kept(settings, rank, shape.components)
     few = init.card.model.get(EVALUATIONS)
     before, _ = judge(generator.net, few or STEPS, jumps=few is not None)
     net = Denoiser(len(init.card.columns), shape)  # the generator's is made ready to draw, not to learn
     restore(net, Weights(network_tensors(init), init.card))
-    game = ImageGame(net.train(), settings, coarse.shape[2], images.pixels)
+    game = ImageGame(net.train(), settings, rank, images.pixels)
 
     def judged(net: nn.Module) -> float:
         assert isinstance(net, Denoiser)
@@ -107,7 +109,7 @@ def train(
             f"few_steps: held-out images are separated with AUC {before:.3f} from those of --init in {few or STEPS} "
             f"evaluations, and with {after:.3f} from those of {settings.evaluations}; keep the former to draw as before"
         )
-    model = {**init.card.model, EVALUATIONS: settings.evaluations}
+    model = {**init.card.model, EVALUATIONS: settings.evaluations, FROM: sorted(set(game.kept))}
     card = Card(**{
         **init.card.model_dump(), "model": model, "steps": outcome.steps, "planned_steps": outcome.planned,
         "seconds": round(outcome.seconds), "data": _together(images.used("public"), init.card),
@@ -118,6 +120,21 @@ def train(
         name: t for name, t in init.tensors.items() if not name.startswith(f"{histogram_matching.STORED}.")
     }
     return Weights({**kept, **learnt}, card), images
+
+
+def _require_kept(settings: FewStepsTraining, rank: int, components: int) -> None:
+    """Raise InputError unless numbers of shared components are there, and the prior's is one of them."""
+    kept = settings.kept or (rank,)
+    if not all(0 <= number <= components for number in kept):
+        raise InputError(
+            f"model.training.kept: {list(kept)}, expected numbers of components from 0 to {components}, "
+            "which --init has"
+        )
+    if rank not in kept:
+        raise InputError(
+            f"model.training.kept: {list(kept)}, expected {rank} among them: images are drawn from so many components "
+            "of a coarse image"
+        )
 
 
 def _together(used: Sequence[Any], card: Card) -> list[Any]:

@@ -22,6 +22,7 @@ from .unet import UNet2DModel
 FLOW = "flow-matching U-Net"  # in the card
 GROUPS = 16  # of channels that are normalised together
 EVALUATIONS = "evaluations"  # in the card of a network of few steps: how many draw an image
+FROM = "evaluations_from"  # there too: numbers of leading components that it has learnt to start with
 RENAMED = {"fold": "patch_size"}  # keys of cards that ship -> fields of ImageModel
 
 
@@ -150,7 +151,7 @@ def network_of(card: Card) -> ImageModel:
         **{
             k: v
             for k, v in shape.items()
-            if k not in (gaussian_prior.STORED, "shows", MASK_LABELS, EVALUATIONS)
+            if k not in (gaussian_prior.STORED, "shows", MASK_LABELS, EVALUATIONS, FROM)
         }
     )
 

@@ -38,6 +38,7 @@ from .mask_training import drawn_labels, require_masks_fit
 from .model import (
     EVALUATIONS,
     FLOW,
+    FROM,
     Denoiser,
     ImageModel,
     ImageTraining,
@@ -127,6 +128,7 @@ def train_flow(
                 f"--init {init.card.name}: draws in few evaluations and is no flow to train further; start from the "
                 "flow that it was made of, or learn the prior alone (model.training: {steps: 0})"
             )
+        require_learnt(settings, init.card)
         if settings.prior_mismatch != "ignore":
             prior_check.require_alike(data, init.card, settings.prior_mismatch)
     shows = settings.shows
@@ -186,7 +188,7 @@ def train_flow(
     before = [] if init is None else [d for d in init.card.data if d not in used]
     model = {**shape.model_dump(), "shows": settings.shows.model_dump(), MASK_LABELS: facts_of(labels)}
     if init is not None and EVALUATIONS in init.card.model:
-        model[EVALUATIONS] = init.card.model[EVALUATIONS]
+        model |= {name: init.card.model[name] for name in (EVALUATIONS, FROM) if name in init.card.model}
     if prior is not None:
         model[STORED] = prior.header()
     card = Card(
@@ -201,6 +203,22 @@ def train_flow(
     if learnt.matching is not None:
         return private_training.matched(weights, images, learnt.matching, how)
     return matched(weights, images, conditioner, how.seed) if settings.histogram_matching else weights
+
+
+def require_learnt(settings: Config, card: Card) -> None:
+    """Raise InputError where a network of few evaluations has not learnt to start with so many components.
+
+    A flow has learnt many numbers, and the way between them; critics taught some alone.
+    """
+    if EVALUATIONS not in card.model or settings.prior is None:
+        return
+    own = card.model.get(STORED, {}).get("rank", 0)
+    learnt = card.model.get(FROM, [own])
+    if settings.prior.rank not in learnt:
+        raise InputError(
+            f"model.prior.rank: {settings.prior.rank}, but --init {card.name} has learnt to draw in few evaluations "
+            f"from {' or '.join(map(str, learnt))} coarse components; set the rank to that, or start from other weights"
+        )
 
 
 def within(shape: ImageModel, training: ImageTraining, images: int) -> tuple[ImageModel, ImageTraining]:

@@ -83,7 +83,7 @@ def columns() -> Sequence[str]:
 def test_the_card_says_how_many_evaluations_and_how_well(made: dict[str, Path]) -> None:
     flow, few = (load(made[name]).card for name in ("flow", "few"))
     assert few.kind == flow.kind
-    assert few.model["evaluations"] == 2
+    assert (few.model["evaluations"], few.model["evaluations_from"]) == (2, [8])
     assert few.columns == flow.columns
     assert {one.name for one in few.data} == {"made up"}
     assert not torch.equal(*(load(made[name]).tensors["unet.conv_in.weight"] for name in ("flow", "few")))
@@ -159,6 +159,13 @@ def test_what_is_asked_of_few_steps_and_cannot_be_is_refused(made: dict[str, Pat
             config=few,
             init=str(made["flow"]),
         )
+    for kept, said in (
+        ([8, 13], "expected numbers of components from 0 to 12"),
+        ([12], "expected 8 among them"),
+    ):
+        wrong = config(tmp_path, kind="few_steps", training={"kept": kept})
+        with pytest.raises(InputError, match=rf"model.training.kept: .*{said}"):
+            train("imaging", made["data"], out, Privacy(), config=wrong, init=str(made["flow"]))
     bad = config(tmp_path, kind="few_steps", training={"held_out": 0.01})
     with pytest.raises(InputError, match="images are held out to judge, expected 40 or more"):
         train("imaging", made["data"], out, Privacy(), config=bad, init=str(made["flow"]))
@@ -182,6 +189,20 @@ def test_coarse_images_are_the_prior_s_where_it_drew_some_and_else_the_row_s_own
     own = table.generator.coordinates(rows[0].float() / 127.5 - 1)[:16, :8]
     torch.testing.assert_close(coarse[:16], own)
     assert float(table.cost(table.drawn(table.generator, rows), rows).detach()) > 0
+
+
+def test_a_batch_shares_one_of_the_numbers_of_components_that_are_asked_for() -> None:
+    table, rows = game(FewStepsTraining(kept=(8, 12), from_prior=1, widths=(16,), detail_width=4))
+    own = table.generator.coordinates(rows[0].float() / 127.5 - 1)
+    seen = set()
+    for _ in range(24):
+        _, coarse = table.drawn(table.generator, rows)
+        seen.add(coarse.shape[1])
+        if coarse.shape[1] == 12:  # more than the prior draws: all are the row's own
+            torch.testing.assert_close(coarse, own)
+        else:
+            assert (coarse[16:] == 3).all()
+    assert seen == {8, 12}
 
 
 def test_only_the_last_evaluation_learns() -> None:

@@ -28,9 +28,9 @@ def test_a_private_prior_keeps_the_number_of_evaluations(tmp_path: Path) -> None
     known = {"name": "made up", "licence": "CC0", "split": None, "test_share": 0, "options": options}
     (data / "dataset.yaml").write_text(yaml.safe_dump(known))
 
-    def config(**model: object) -> str:
+    def config(rank: int = 4, **model: object) -> str:
         path = tmp_path / "config.yaml"
-        model |= {"network": NETWORK, "prior": {"rank": 4}}
+        model |= {"network": NETWORK, "prior": {"rank": rank}}
         path.write_text(yaml.safe_dump({"modality": "imaging", "name": "imaging", "model": model}))
         return str(path)
 
@@ -42,6 +42,9 @@ def test_a_private_prior_keeps_the_number_of_evaluations(tmp_path: Path) -> None
     budget = Privacy(8, 1e-3, tmp_path / "ledger.jsonl")
     with pytest.raises(InputError, match="is no flow to train further"):
         train("imaging", data, out, budget, config=config(training={"steps": 3}), init=str(few))
+    wider = config(rank=6, training={"steps": 0}, prior_mismatch="ignore")
+    with pytest.raises(InputError, match="has learnt to draw in few evaluations from 4 coarse components"):
+        train("imaging", data, out, budget, config=wider, init=str(few))
     assert not (tmp_path / "ledger.jsonl").exists()
     private = config(training={"steps": 0}, prior_mismatch="ignore")
     train("imaging", data, out, budget, config=private, init=str(few))
