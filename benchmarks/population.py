@@ -15,7 +15,6 @@ were set beforehand. Exits 1 if one falls short.
 """
 
 import argparse
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +27,7 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 from population_designs import joint, judged, rare
+from population_peers import asked
 
 from polyclinic.app.training import Privacy, train
 from polyclinic.conditioning.table.cells import encode
@@ -230,13 +230,8 @@ def peers(
         if python is None:
             print(f"{title:34}not run: its environment was not given")
             continue
-        with tempfile.TemporaryDirectory() as folder:
-            given, drawn = Path(folder) / "in.npz", Path(folder) / "out.npz"
-            np.savez_compressed(given, codes=real, sizes=sizes, epsilon=EPSILON, delta=DELTA, rows=len(real))
-            script = HERE / "population_peers.py"
-            subprocess.run([python, "-W", "ignore", script, method, given, drawn], check=True)
-            out = np.load(drawn)
-            measured(title, out["codes"], held, names, sizes, float(out["seconds"]))
+        drawn, seconds = asked(python, method, real, sizes, (EPSILON, DELTA), len(real))
+        measured(title, drawn, held, names, sizes, seconds)
 
 
 def ours(

@@ -1,19 +1,33 @@
 """Peers of the table model, each run by the interpreter of its own environment:
 
-    python population_peers.py mst|privbayes|dpmm_mst IN.npz OUT.npz
+    python population_peers.py mst|privbayes|dpmm_mst|dpmm_aim IN.npz OUT.npz
 
 IN holds codes (patient, column), sizes, epsilon, delta and rows; OUT gets the rows drawn and the seconds of fit and
-draw. mst needs private-pgm 2 (`pip install private-pgm`; pulls in jax), the other two need dpmm. mst is McKenna,
+draw. mst needs private-pgm 2 (`pip install private-pgm`; pulls in jax), the others need dpmm. mst is McKenna,
 Miklau and Sheldon 2021, written here on that library's inference, which brings no mechanism of its own.
 """
 
+import subprocess
 import sys
+import tempfile
 import time
 from functools import partial
 from itertools import combinations
 from math import log, sqrt
+from pathlib import Path
 
 import numpy as np
+
+
+def asked(python, method, codes, sizes, budget, rows):
+    """Rows (row, column) that a peer draws, run by that interpreter, and its seconds by the clock."""
+    with tempfile.TemporaryDirectory() as folder:
+        given, drawn = Path(folder) / "in.npz", Path(folder) / "out.npz"
+        epsilon, delta = budget
+        np.savez_compressed(given, codes=codes, sizes=sizes, epsilon=epsilon, delta=delta, rows=rows)
+        subprocess.run([python, "-W", "ignore", __file__, method, given, drawn], check=True)
+        out = np.load(drawn)
+        return out["codes"], float(out["seconds"])
 
 
 def rho_of(epsilon, delta):
@@ -90,12 +104,13 @@ def mst(codes, sizes, epsilon, delta, rows):
 def dpmm(codes, sizes, epsilon, delta, rows, method):
     """A model of dpmm, its defaults; the sizes of the columns are public."""
     import pandas as pd
+    from dpmm.models.aim import AIMGM
     from dpmm.models.mst import MSTGM
     from dpmm.models.priv_bayes import PrivBayesGM
 
     table = pd.DataFrame(codes, columns=[f"c{k}" for k in range(len(sizes))])
     domain = {name: int(size) for name, size in zip(table.columns, sizes, strict=True)}
-    kind = {"privbayes": PrivBayesGM, "dpmm_mst": MSTGM}[method]
+    kind = {"privbayes": PrivBayesGM, "dpmm_mst": MSTGM, "dpmm_aim": AIMGM}[method]
     model = kind(epsilon=epsilon, delta=delta, domain=domain, n_jobs=1)
     model.fit(table)
     return model.generate(n_records=rows)[table.columns].to_numpy(dtype=np.int64)

@@ -20,7 +20,6 @@ beforehand. Exits 1 if one falls short.
 """
 
 import argparse
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,6 +32,7 @@ import pandas as pd
 import yaml
 from population import coded as codes_of
 from population import patients
+from population_peers import asked as asked_peer
 from private_inference_cases import ANALYSES, SUBGROUPS, Analysis, coded
 from private_inference_trial import trial
 from scipy.stats import t as student
@@ -153,13 +153,10 @@ def learnt(stays: pd.DataFrame, config: DatasetConfig, folder: Path) -> Path:
     return out
 
 
-def peer(python: str, stays: pd.DataFrame, config: DatasetConfig, folder: Path) -> pd.DataFrame:
+def peer(python: str, stays: pd.DataFrame, config: DatasetConfig) -> pd.DataFrame:
     """Rows of dpmm's MST, decoded; numbers lie evenly in their bins."""
     codes, _, sizes = codes_of(stays, config)
-    given, out = folder / "in.npz", folder / "out.npz"
-    np.savez_compressed(given, codes=codes, sizes=sizes, epsilon=EPSILON, delta=DELTA, rows=len(codes))
-    subprocess.run([python, "-W", "ignore", HERE / "population_peers.py", "dpmm_mst", given, out], check=True)
-    drawn = np.load(out)["codes"]
+    drawn, _ = asked_peer(python, "dpmm_mst", codes, sizes, (EPSILON, DELTA), len(codes))
     options = parse(TableOptions, dict(config.options), "options")
     columns = columns_of(config.fields, options.columns, "benchmark")
     places = np.random.default_rng(0).random(drawn.shape)
@@ -194,7 +191,7 @@ def associations(options: argparse.Namespace, folder: Path) -> int:
     rows = coded(plain.sample(len(real["train"]), 1))
     shown("table model without inference, naive", answered([rows], many=False), train_rows, test)
     if options.dpmm:
-        rows = coded(peer(options.dpmm, one_each["train"], config, folder))
+        rows = coded(peer(options.dpmm, one_each["train"], config))
         shown("MST of dpmm, naive", answered([rows], many=False), train_rows, test)
     else:
         print(f"{'MST of dpmm':44}not run: its environment was not given")

@@ -1,13 +1,14 @@
 """Private tumours that keep their biology: epsilon 10 and 1, with floor, bars and private peers in the same run.
 
-    python benchmarks/private_omics.py [--data DIR] [--quick] [--only NAME]
+    python benchmarks/private_omics.py [--data DIR] [--quick] [--only NAME] [--dpmm PYTHON]
 
 Data: tcga_brca, learnt from train rows, judged on test rows; synthetic patients get the subtype, age and stage of the
 train rows. "epsilon E" are trained here from the start, once a seed, at delta 1e-4; "weights E" are the ones that
 ship, drawn from with the same seeds. The floor is real train rows in place of synthetic ones; chance for membership.
 Peers, of RNA alone, take all features' marginals as public knowledge, which ours pay for: "copula E" releases class
-means and second moments of normal scores, "DP-SGD CVAE 10" trains a CVAE (left out by --quick). Bars were set
-beforehand; --quick takes one seed, the rest three. Exits 1 if a bar is missed.
+means and second moments of normal scores, "MST E" and "AIM E" are dpmm's, over PAM50 and public module scores
+(private_omics_tables.py; --dpmm names their interpreter), "DP-SGD CVAE 10" trains a CVAE (left out by --quick). Bars
+were set beforehand; --quick takes one seed, the rest three. Exits 1 if a bar is missed.
 """
 
 import argparse
@@ -15,12 +16,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from omics import DELTA, Real, drawn, privately
 from omics_baselines import NormalScores, dp_moments, plain_cvae
 from omics_measures import Cohort, genes, logistic, mean, membership
+from private_omics_tables import ModuleTable
 
 from polyclinic import load_modality
 from polyclinic.core.dp.budget import Budget
@@ -46,8 +49,8 @@ def subtypes(synthetic: Cohort, test: Cohort) -> dict[str, float]:
     return {"PAM50 accuracy, LR": float(right.mean()), "PAM50 macro recall, LR": float(np.mean(each))}
 
 
-def arms(real: Real, folder: Path, quick: bool) -> dict[str, Callable[[int], Cohort]]:
-    """What is compared: a name, and a cohort for a seed."""
+def arms(real: Real, folder: Path, quick: bool, dpmm: str | None) -> dict[str, Callable[[int], Cohort]]:
+    """What is compared: a name, and a cohort for a seed. dpmm: the interpreter of its environment."""
     rna, kind = NormalScores(real.train.assays["rna"], 0), real.train.subtype
 
     def copula(epsilon: float) -> Callable[[int], Cohort]:
@@ -64,6 +67,12 @@ def arms(real: Real, folder: Path, quick: bool) -> dict[str, Callable[[int], Coh
         "copula 10": copula(10.0),
         "copula 1": copula(1.0),
     }
+    if dpmm is not None:
+        table = ModuleTable(real, rna, dpmm)
+        for name, method in (("MST", "dpmm_mst"), ("AIM", "dpmm_aim")):
+            found |= {
+                f"{name} {epsilon:g}": partial(table.cohort, method, epsilon) for epsilon in (10.0, 1.0)
+            }
     return found if quick else found | {"DP-SGD CVAE 10": cvae}
 
 
@@ -106,6 +115,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--quick", action="store_true", help="one seed, no CVAE")
     parser.add_argument("--only", default="", help="arms whose name contains this")
+    parser.add_argument("--dpmm", help="Python of an environment with dpmm")
     options = parser.parse_args()
     load_modality("omics")
     seeds, began = ((0,) if options.quick else (0, 1, 2)), time.process_time()
@@ -115,7 +125,7 @@ def main() -> int:
     print(f"{people}, delta {DELTA:g}, {len(seeds)} seed{'s' * (len(seeds) > 1)}")
     missed = 0
     with tempfile.TemporaryDirectory() as folder:
-        for name, draw in arms(real, Path(folder), options.quick).items():
+        for name, draw in arms(real, Path(folder), options.quick, options.dpmm).items():
             if options.only in name:
                 missed += show(name, measured(draw, real, seeds), floor)
     print(f"\n{missed} bars missed" if missed else "\nno bar missed", end="")
