@@ -6,7 +6,7 @@ Everything after the release (shrinking, roots) is post-processing.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +14,7 @@ from pydantic import Field
 
 from ...core.condition import conditional_normal
 from ...core.config import Settings
+from ...core.critic import PROPOSALS, Critic
 from ...core.dp.dp_statistics import clip, denoised, shrunk, sum_of_squares, symmetric_noise
 from ...core.errors import InputError
 from ...core.fields import SHIPPED, Vocabulary
@@ -33,7 +34,9 @@ class PriorSettings(Settings):
 
     `by` names a field: each of its values has a separate prior. `mixture` is the number of normals in a prior.
     More than one normal needs public images; fewer are fitted if one would have less than 2 `rank` images.
-    `temperature` scales the distance from a normal's mean: a lower one is more precise and less varied.
+    `temperature` scales the distance from a normal's mean: a lower one is more precise and less varied. With `critic`
+    a network that learnt to tell the coarse images from the prior's draws chooses among draws (prior_critic.py); it
+    needs public images.
     `mean_norm` and `spread_norm` clip a patient's vector before and after centring, in units of sqrt(rank). That is
     the length of a public image; a new hospital's images lie off the public centre.
     """
@@ -43,6 +46,7 @@ class PriorSettings(Settings):
     by: str | None = None
     mixture: int = Field(default=1, ge=1)
     temperature: float = Field(default=1.0, gt=0)
+    critic: bool = False
     mean_norm: float = 1.5
     spread_norm: float = 0.65
 
@@ -52,7 +56,7 @@ class GaussianPrior:
     """z = line[i] @ [code, 1] + root[i] @ N(0, I), of the first len(z) components; i is a normal of the class.
 
     values (normal,) are the classes that the normals belong to; share (normal,), line (normal, rank, column + 1),
-    root (normal, rank, rank).
+    root (normal, rank, rank). `critic`, if there is one, chooses among PROPOSALS draws by their components and code.
     """
 
     by: str | None
@@ -60,6 +64,7 @@ class GaussianPrior:
     share: FloatArray
     line: FloatArray
     root: FloatArray
+    critic: Critic | None = None
 
     @property
     def rank(self) -> int:
@@ -68,6 +73,16 @@ class GaussianPrior:
 
     def draw(self, profile: PatientProfile, code: Float32Array, random: np.random.Generator) -> Float32Array:
         """(rank,) coordinates. An unknown class, and one of the normals of a class, are drawn by their shares."""
+        if self.critic is None:
+            return self.proposed(profile, code, random)
+        rows = np.stack([self.proposed(profile, code, random) for _ in range(PROPOSALS)])
+        seen = np.hstack([rows, np.tile(code, (PROPOSALS, 1))])
+        return np.asarray(rows[self.critic.choose(random, seen)])
+
+    def proposed(
+        self, profile: PatientProfile, code: Float32Array, random: np.random.Generator
+    ) -> Float32Array:
+        """draw() without the critic."""
         value = None if self.by is None else profile.get(self.by)
         rows = [i for i, known in enumerate(self.values) if known == value] or list(range(len(self.values)))
         row = rows[0]
@@ -78,7 +93,12 @@ class GaussianPrior:
 
     def tensors(self) -> dict[str, FloatArray]:
         """Arrays by name, for a weight file."""
-        return {name: getattr(self, name) for name in ("share", "line", "root")}
+        own = {name: getattr(self, name) for name in ("share", "line", "root")}
+        return own if self.critic is None else {**own, **self.critic.arrays()}
+
+    def chosen_by(self, critic: Critic | None) -> "GaussianPrior":
+        """The same with that critic."""
+        return replace(self, critic=critic)
 
     def header(self) -> dict[str, Any]:
         """What the card must say in addition to the arrays."""
@@ -88,7 +108,8 @@ class GaussianPrior:
     def restore(cls, header: Mapping[str, Any], arrays: Mapping[str, FloatArray]) -> "GaussianPrior":
         """From header() and tensors(); shares in half precision are made to sum to 1 again."""
         share = arrays["share"] / arrays["share"].sum()
-        return cls(header["by"], tuple(header["values"]), share, arrays["line"], arrays["root"])
+        critic = Critic.of_arrays(arrays)
+        return cls(header["by"], tuple(header["values"]), share, arrays["line"], arrays["root"], critic)
 
 
 def classes_of(

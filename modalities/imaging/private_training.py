@@ -3,8 +3,8 @@
 import json
 import math
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +52,7 @@ DRAWS = 256  # of the model, for the side of the maps that costs nothing
 @dataclass(frozen=True)
 class Learnt:
     """Prior, network's outcome, what the card says of the cost, how far the prior's draws are, and the noise
-    multiplier of spectrum and greys.
+    multiplier of spectrum and greys; figures of the prior's critic.
     """
 
     prior: GaussianPrior | None
@@ -60,6 +60,7 @@ class Learnt:
     spent: dict[str, Any]
     distance: Distance | None = None
     matching: float | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 def declared_by(images: Images) -> Vocabulary:

@@ -22,6 +22,7 @@ from . import (
     few_steps_training,
     histogram_matching,
     prior_check,
+    prior_critic,
     private_training,
     stack,
     upsampler_training,
@@ -148,6 +149,10 @@ def train_flow(
         )
     if settings.prior is not None and settings.prior.mixture > 1 and how.budget is not None:
         raise InputError("model.prior.mixture: a private prior has one normal a class; leave it out")
+    if settings.prior is not None and settings.prior.critic and how.budget is not None:
+        raise InputError(
+            "model.prior.critic: it learns from public images alone; leave it out under a budget"
+        )
     if settings.histogram_matching and shows.slices > 1:
         raise InputError("model.histogram_matching: works on images of one slice; leave it out")
     if settings.histogram_matching and how.budget is not None and shape.channels > 1:
@@ -194,7 +199,8 @@ def train_flow(
     card = Card(
         name="imaging", modality="imaging", kind=FLOW, data=used + before,
         steps=outcome.steps, planned_steps=outcome.planned, seconds=round(outcome.seconds), columns=wanted, model=model,
-        figures=figures(training_loss=outcome.loss, **(distance.figures() if distance else {})), **learnt.spent,
+        figures=figures(training_loss=outcome.loss, **(distance.figures() if distance else {}), **learnt.figures),
+        **learnt.spent,
     )  # fmt: skip
     tensors = {name: tensor.half() for name, tensor in module.net.state_dict().items()}
     if prior is not None:
@@ -272,13 +278,22 @@ def _public(
         module, examples, how, name="imaging", steps=training.steps, batch_size=training.batch_size,
         ema=training.ema,
     )  # fmt: skip
-    prior = None
+    prior, found = None, dict[str, float]()
     if settings.prior is not None:
         chosen = fits_prior(images)
         z = coordinates(module.net, images.laid()[torch.from_numpy(chosen)])
         profiles = [p for p, taken in zip(images.profiles, chosen, strict=True) if taken]
         prior = fit_public(z, code[chosen], profiles, settings.prior, declared_by(images))
-    return Learnt(prior, outcome, {"privacy": "public"}, distance)
+        if settings.prior.critic:
+            critic, found = prior_critic.train(prior, z, code[chosen], profiles, how.seed)
+            if critic is None:
+                seen = (
+                    ", ".join(f"{name} {value:g}" for name, value in found.items())
+                    or "too few images to judge"
+                )
+                remark(f"model.prior.critic: it does not help ({seen}); the prior draws alone")
+            prior = prior.chosen_by(critic)
+    return Learnt(prior, outcome, {"privacy": "public"}, distance, figures=found)
 
 
 def start(net: Denoiser, init: Weights, columns: Sequence[str]) -> None:

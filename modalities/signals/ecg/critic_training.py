@@ -8,12 +8,12 @@ import numpy as np
 from pydantic import Field
 
 from ....core.config import Settings
+from ....core.critic import Critic
 from ....core.modality import Conditioner, Record
 from ....core.profile import PatientProfile, seed_for
 from ....core.training.weights import Weights
 from ....core.types import BoolArray, FloatArray, IntArray
 from ..metrics import ecg_features
-from .critic import Critic
 from .sampler import EcgSampler
 
 if TYPE_CHECKING:

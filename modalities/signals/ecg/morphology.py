@@ -8,8 +8,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.special import ndtr, ndtri
 
+from ....core.critic import PROPOSALS, Critic
 from ....core.types import Float32Array, FloatArray
-from .critic import PROPOSALS, Critic
 from .fiducials import TIMES, align, at_knots, even, locate, ordered, unalign
 from .noise import BANDS, TEXTURE, NoiseModel
 

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from polyclinic import Batch, PatientProfile, ProfileEncoder
+from polyclinic.core.critic import Critic
 from polyclinic.core.training.weights import Weights, find, load
 from polyclinic.modalities.signals.ecg import critic_training
-from polyclinic.modalities.signals.ecg.critic import Critic
 from polyclinic.modalities.signals.ecg.critic_training import CriticTraining, Traces, _Drawn, train_critic
 from polyclinic.modalities.signals.ecg.sampler import EcgSampler
 

@@ -1,4 +1,4 @@
-"""The critic that chooses among proposed morphologies: how it is kept, and how it scores."""
+"""A critic that chooses among what a prior proposes: how it scores, and how it is kept in a weight file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ....core.types import Float32Array, FloatArray
+from .types import Float32Array, FloatArray
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-PROPOSALS = 8  # morphologies of which one is drawn
+PREFIX = "critic."  # of the names of its tensors
+PROPOSALS = 8  # of which one is drawn
 
 
 @dataclass(frozen=True)
 class Critic:
-    """From a morphology's scores to the log ratio of real to proposed ones, up to a constant: a line, or a network.
+    """From scores of a proposal to the log ratio of real to proposed ones, up to a constant: a line, or a network.
 
     `layers` are the weight (output, input) and bias (output,) of each; `middle` and `spread` (score,) are the scale
     of its inputs.
@@ -38,25 +39,33 @@ class Critic:
         """A row of (row, score), in proportion to the ratio (sampling importance resampling, Rubin 1988)."""
         return int((self(scores) + random.gumbel(size=len(scores))).argmax())
 
+    def arrays(self) -> dict[str, Float32Array]:
+        """By name, for a weight file; `of_arrays` reads them."""
+        out = {"middle": self.middle, "spread": self.spread}
+        for i, (weight, bias) in enumerate(self.layers):
+            out |= {f"{i}.weight": weight, f"{i}.bias": bias}
+        return {f"{PREFIX}{name}": value.astype(np.float32) for name, value in out.items()}
+
     def tensors(self) -> dict[str, "Tensor"]:
-        """For a weight file; `of` reads them."""
+        """The same as tensors; `of` reads them."""
         from torch import from_numpy
 
-        arrays = {"middle": self.middle, "spread": self.spread}
-        for i, (weight, bias) in enumerate(self.layers):
-            arrays |= {f"{i}.weight": weight, f"{i}.bias": bias}
-        return {
-            f"critic.{name}": from_numpy(value.astype(np.float32)).contiguous()
-            for name, value in arrays.items()
-        }
+        return {name: from_numpy(value).contiguous() for name, value in self.arrays().items()}
 
     @classmethod
     def of(cls, tensors: Mapping[str, "Tensor"]) -> "Critic | None":
         """From the tensors of a weight file; None if it has none."""
+        return cls.of_arrays(
+            {name: t.float().numpy() for name, t in tensors.items() if name.startswith(PREFIX)}
+        )
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, FloatArray]) -> "Critic | None":
+        """From arrays() among others; None if they are not there."""
         own = {
-            name.removeprefix("critic."): t.float().numpy()
-            for name, t in tensors.items()
-            if name.startswith("critic.")
+            name.removeprefix(PREFIX): value.astype(np.float32)
+            for name, value in arrays.items()
+            if name.startswith(PREFIX)
         }
         if not own:
             return None
