@@ -20,6 +20,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import images_judges as judges
@@ -34,10 +35,13 @@ from polyclinic import Batch, PatientProfile, Record, seed_for
 from polyclinic.core.condition import select
 from polyclinic.core.training.weights import find, load, read_card
 from polyclinic.eval.metrics.structured import frechet, prdc
+from polyclinic.modalities.imaging import prior_critic
 from polyclinic.modalities.imaging.gaussian_prior import PriorSettings, fit_public
 from polyclinic.modalities.imaging.generator import EMPHASIS, GUIDANCE, STEPS, ImageGenerator
 from polyclinic.modalities.imaging.histogram_matching import HistogramMatching, fit
 from polyclinic.modalities.imaging.metrics import features
+from polyclinic.modalities.imaging.model import Denoiser
+from polyclinic.modalities.imaging.private_training import coarse_images
 from polyclinic.modalities.imaging.sampler import draw
 
 STEERED = tuple(read_card(find("imaging")).columns)
@@ -63,12 +67,15 @@ class Try:
     network: float = 1.0  # factor of both in what the network is told
     spread: float = 1.0
     draws: int = 1  # films of each profile
+    critic: bool = False  # chooses among draws of the prior
     real: bool = False  # coarse pictures of held-back films in place of a prior's
 
     @property
     def prior(self) -> PriorSettings:
         """What the prior is fitted by."""
-        return PriorSettings(rank=self.kept, by=self.by, mixture=self.mixture, temperature=self.temperature)
+        return PriorSettings(
+            rank=self.kept, by=self.by, mixture=self.mixture, temperature=self.temperature, critic=self.critic
+        )
 
 
 PLAIN = Try("plain")
@@ -91,6 +98,7 @@ STEERING = (
     Try("guidance 3, twice the network calls", guidance=3.0),
 )
 FREE = Try("as shipped: mixture of 16, temperature 0.9", mixture=16, temperature=0.9)
+CHOSEN = Try("the same, chosen by a critic", mixture=16, temperature=0.9, critic=True)
 COOLER = tuple(Try(f"mixture of 16, temperature {t}", mixture=16, temperature=t) for t in (0.9, 0.85, 0.8))
 STEERED_LAWS = (
     Try("sex and view times 1.5, temperature 1", sex=1.5, view=1.5),
@@ -115,10 +123,17 @@ def halves(profiles: Sequence[PatientProfile]) -> NDArray[np.bool_]:
 
 
 def coarse_of(
-    how: Try, z: NDArray[np.float64], code: NDArray[np.float32], own: Sequence[PatientProfile], count: int
-) -> NDArray[np.float32]:
-    """(count, kept) coarse pictures: of each of these profiles, then of each again, by the prior of their films z."""
+    how: Try, z: NDArray[np.float64], code: NDArray[np.float32], own: Sequence[PatientProfile], count: int,
+    net: Denoiser | None = None,
+) -> NDArray[np.float32]:  # fmt: skip
+    """(count, kept) coarse pictures: of each of these profiles, then of each again, by the prior of their films z.
+
+    A critic judges pictures of the net's components.
+    """
     prior = fit_public(z, code, own, how.prior)
+    if how.critic:
+        assert net is not None
+        prior = prior.chosen_by(prior_critic.train(prior, z, code, own, 0, partial(coarse_images, net))[0])
     factor = {"sex": how.sex, "chest_view": how.view}
     columns = STEERED if code.shape[1] else ()
     stressed = code * np.array([factor.get(c.split("=")[0], 1.0) for c in columns], dtype=np.float32)
@@ -154,8 +169,9 @@ def priors(data: Path) -> None:
     target, natural = space(real), judges.ms_ssim(real, 1000, 0)
     heads = "".join(f"{name:>11}" for name in ("FID", "precision", "recall", "MS-SSIM"))
     print(f"\n{'Coarse pictures, free, train rows':50}{heads}", flush=True)
-    for how in (None, *(Try(f"mixture of {n}", mixture=n) for n in (1, 8, 16, 32)), *COOLER):
-        images = pictures(z[1000:2000] if how is None else coarse_of(how, z[1000:], none, blank, 1000))
+    for how in (None, *(Try(f"mixture of {n}", mixture=n) for n in (1, 8, 16, 32)), *COOLER, CHOSEN):
+        drawn = z[1000:2000] if how is None else coarse_of(how, z[1000:], none, blank, 1000, prior.net)
+        images = pictures(drawn)
         cloud, alike = space(images), judges.ms_ssim(images, 1000, 0) / natural
         held = prdc(target, cloud)
         name = "real films" if how is None else how.name

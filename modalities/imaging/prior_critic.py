@@ -4,7 +4,7 @@ Real images do not fill the normal distributions that are fitted to them. The lo
 classifier comes to, weighs draws (sampling importance resampling, Rubin 1988): what it chooses is nearer to real.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -12,27 +12,34 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ...core.critic import Critic
+from ...core.modality import Record
 from ...core.profile import PatientProfile
 from ...core.training.weights import figures
 from ...core.types import BoolArray, Float32Array, FloatArray, IntArray
 from .gaussian_prior import GaussianPrior
+from .generator import levels
+from .metrics import features
 
+Pictures = Callable[
+    [FloatArray | Float32Array], Float32Array
+]  # (row, component) -> (row, channel, y, x) in [-1, 1]
 DRAWS = 8  # of the prior for each image, among which the network learns
 HELD_OUT = 8  # one in so many patients judges
-LEAST = 40  # images that judge
+LEAST, MOST = 40, 800  # images that judge
 WIDTH, DROPOUT, DECAY, RATE, BATCH = 256, 0.2, 0.1, 1e-3, 256
 STEPS, EVERY, PATIENCE = 4000, 100, 8  # at most; between judgements; judgements without a better one
 ROUNDS = 3  # choices that are judged
 
 
 def train(
-    prior: GaussianPrior, z: FloatArray, code: Float32Array, profiles: Sequence[PatientProfile], seed: int
-) -> tuple[Critic | None, dict[str, float]]:
+    prior: GaussianPrior, z: FloatArray, code: Float32Array, profiles: Sequence[PatientProfile], seed: int,
+    pictures: Pictures,
+) -> tuple[Critic | None, dict[str, float]]:  # fmt: skip
     """The critic, or None where it does not help, and the AUCs that say so.
 
-    z (row, component) are images of these profiles, code (row, column) what the prior knows of them. One in HELD_OUT
-    patients judges: when the network stops, and whether a forest tells their images from those that it chooses less
-    surely than from draws as they come.
+    z (row, component) are images of these profiles, code (row, column) what the prior knows of them; `pictures` shows
+    components as coarse images. One in HELD_OUT patients judges: when the network stops, and whether a forest (features
+    of evaluate) tells their coarse images from those that it chooses less surely than from draws as they come.
     """
     z = z[:, : prior.rank]
     patients = sorted({profile.patient_id for profile in profiles})
@@ -45,12 +52,13 @@ def train(
     drawn = _drawn(prior, code, profiles, random)
     critic = _learnt(z, drawn, code, held, seed)
     before, after = [], []
+    own = np.flatnonzero(held)[:MOST]
+    real = _features(pictures(z[own]))
     for k in range(ROUNDS):
-        own = np.flatnonzero(held)
         plain = drawn[random.integers(DRAWS, size=len(own)), own]
         chosen = _chosen(critic, drawn[:, own], code[own], random)
-        before.append(_auc(z[held], plain, seed + k))
-        after.append(_auc(z[held], chosen, seed + k))
+        before.append(_auc(real, _features(pictures(plain)), seed + k))
+        after.append(_auc(real, _features(pictures(chosen)), seed + k))
     found = figures(prior_auc=float(np.mean(before)), prior_auc_chosen=float(np.mean(after)))
     return (critic if np.mean(after) < np.mean(before) else None), found
 
@@ -129,8 +137,15 @@ def _chosen(
     return np.asarray(drawn[places, np.arange(len(code))])
 
 
-def _auc(real: FloatArray, drawn: Float32Array, seed: int) -> float:
-    """AUC of a forest that separates coarse images, five folds."""
+def _features(images: Float32Array) -> FloatArray:
+    """(image, feature) of (image, channel, y, x) in [-1, 1]."""
+    return np.asarray(
+        features([Record({"image": levels(image)}) for image in images]).to_numpy(), dtype=np.float64
+    )
+
+
+def _auc(real: FloatArray, drawn: FloatArray, seed: int) -> float:
+    """AUC of a forest that separates the features of real and drawn images, five folds."""
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import StratifiedKFold, cross_val_predict

@@ -203,6 +203,18 @@ def one_each(patients: Sequence[str], random: np.random.Generator) -> IntArray:
     return np.asarray(order[first])
 
 
+def coarse_images(net: Denoiser, z: FloatArray | Float32Array) -> Float32Array:
+    """(row, channel, y, x) in [-1, 1] of leading components z (row, component), with nothing drawn on them."""
+    out = []
+    with torch.no_grad():
+        for rows in torch.from_numpy(z).float().split(256):
+            weights = torch.zeros(len(rows), len(net.basis))
+            weights[:, : rows.shape[1]] = rows
+            images = net.source(torch.zeros(len(rows), *net.mean.shape), weights)
+            out.append(images[:, : net.channels].clamp(-1, 1).numpy())
+    return np.concatenate(out)
+
+
 def coordinates(net: Denoiser, pixels: Tensor) -> FloatArray:
     """(row, component) of 8-bit images."""
     with torch.no_grad():

@@ -1,6 +1,7 @@
 """Train the flow and its Gaussian prior, publicly or under a budget; hand the public networks to their files."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,7 +50,7 @@ from .model import (
     scaled,
     shows_of,
 )
-from .private_training import Learnt, coordinates, declared_by
+from .private_training import Learnt, coarse_images, coordinates, declared_by
 from .subject import Subject
 from .training_config import Config
 
@@ -285,7 +286,9 @@ def _public(
         profiles = [p for p, taken in zip(images.profiles, chosen, strict=True) if taken]
         prior = fit_public(z, code[chosen], profiles, settings.prior, declared_by(images))
         if settings.prior.critic:
-            critic, found = prior_critic.train(prior, z, code[chosen], profiles, how.seed)
+            critic, found = prior_critic.train(
+                prior, z, code[chosen], profiles, how.seed, partial(coarse_images, module.net)
+            )
             if critic is None:
                 seen = (
                     ", ".join(f"{name} {value:g}" for name, value in found.items())

@@ -203,7 +203,7 @@ def image(writer: Writer, facts: Facts) -> None:
     found = [SHIPPED.field(code, "imaging findings") for code in facts.get("findings", ())]
     said = f" Findings: {'; '.join(known.label for known in found) or 'none of those assessed'}."
     if not found and str(facts.get("body_part", "CHEST")) != "CHEST":
-        said = " No finding reported."
+        said = " Not assessed for findings."  # nobody says what it shows; its note says the same
     more: dict[str, Any] = {
         "imagingStudy": [{"reference": f"ImagingStudy/{study['id']}"}],
         **identifiers(known),

@@ -13,7 +13,7 @@ from polyclinic import PatientProfile
 from polyclinic.app.training import Privacy, train
 from polyclinic.core.errors import InputError
 from polyclinic.core.training.weights import halves, load
-from polyclinic.core.types import FloatArray
+from polyclinic.core.types import Float32Array, FloatArray
 from polyclinic.modalities.imaging import prior_critic
 from polyclinic.modalities.imaging.gaussian_prior import STORED, GaussianPrior, PriorSettings, fit_public
 
@@ -33,6 +33,13 @@ def prior_of(z: FloatArray, code: np.ndarray, people: list[PatientProfile]) -> G
     return fit_public(z, code, people, PriorSettings(rank=3))
 
 
+def pictures(z: FloatArray | Float32Array) -> Float32Array:
+    """A blob of 16 x 16 pixels whose place and brightness are the components."""
+    y, x = np.mgrid[:16, :16] / 4 - 2
+    near = np.exp(-((x - z[:, 0, None, None] / 2) ** 2 + (y - z[:, 1, None, None] / 2) ** 2))
+    return np.clip(near * (1.5 + 0.1 * z[:, 2, None, None]) - 1, -1, 1).astype(np.float32)[:, None]
+
+
 def radii(prior: GaussianPrior, code: np.ndarray) -> FloatArray:
     random, who = np.random.default_rng(5), PatientProfile("x")
     return np.array([np.hypot(*prior.draw(who, row, random)[:2]) for row in code])
@@ -41,7 +48,7 @@ def radii(prior: GaussianPrior, code: np.ndarray) -> FloatArray:
 def test_what_it_chooses_is_nearer_to_real() -> None:
     z, code, people = ring(1200, 0)
     prior = prior_of(z, code, people)
-    critic, found = prior_critic.train(prior, z, code, people, 0)
+    critic, found = prior_critic.train(prior, z, code, people, 0, pictures)
     assert critic is not None
     assert found["prior_auc_chosen"] < found["prior_auc"] - 0.05
     real, others, _ = ring(400, 1)
@@ -62,16 +69,16 @@ def test_it_is_left_out_where_the_prior_is_right_or_patients_are_few() -> None:
     z, code = random.standard_normal((800, 3)), np.zeros((800, 0), dtype=np.float32)
     people = [PatientProfile(f"P{i}") for i in range(800)]
     prior = prior_of(z, code, people)
-    critic, found = prior_critic.train(prior, z, code, people, 0)
+    critic, found = prior_critic.train(prior, z, code, people, 0, pictures)
     assert critic is None or found["prior_auc_chosen"] < found["prior_auc"]
     assert found["prior_auc"] < 0.6
-    assert prior_critic.train(prior, z[:60], code[:60], people[:60], 0) == (None, {})
+    assert prior_critic.train(prior, z[:60], code[:60], people[:60], 0, pictures) == (None, {})
 
 
 def test_a_weight_file_keeps_it() -> None:
     z, code, people = ring(600, 0)
     plain = prior_of(z, code, people)
-    prior = plain.chosen_by(prior_critic.train(plain, z, code, people, 0)[0])
+    prior = plain.chosen_by(prior_critic.train(plain, z, code, people, 0, pictures)[0])
     stored = {
         name.removeprefix(f"{STORED}."): t.double().numpy()
         for name, t in halves(STORED, prior.tensors()).items()

@@ -409,7 +409,7 @@ def test_an_image_of_another_part_is_no_chest_x_ray(
     (study,) = resources(record, "ImagingStudy")
     (report,) = (r for r in resources(record, "DiagnosticReport") if "imagingStudy" in r)
     assert study["series"][0].get("bodySite") == site
-    assert (study["description"], report["conclusion"]) == (title, f"{title}. No finding reported.")
+    assert (study["description"], report["conclusion"]) == (title, f"{title}. Not assessed for findings.")
     assert report["code"]["coding"][0]["code"] == "18748-4"
     assert "conclusionCode" not in report
     (note,) = (n for n in record.facts["notes"] if n["meta"]["kind"] == "imaging")
