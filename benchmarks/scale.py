@@ -265,6 +265,8 @@ def main() -> int:
     if strange := [name for name in wanted if name not in names]:
         parser.error(f"--only {strange[0]}: expected some of {', '.join(names)}")
     wrong = []
+    if asked.place is not None:
+        asked.place.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=asked.place) as folder:
         sizes = Sizes(Path(folder), asked.state)
         for work, numbers, sloped in [one for one in works if one[0].__name__ in wanted]:

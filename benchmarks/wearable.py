@@ -34,6 +34,7 @@ from polyclinic import (
     seed_for,
 )
 from polyclinic.core.config import parse
+from polyclinic.core.memory import give_back
 from polyclinic.core.study import Study
 from polyclinic.modalities.wearable import Wearable
 from polyclinic.modalities.wearable.figures import figures
@@ -261,12 +262,17 @@ def grow(patients: int, days: int) -> Iterator[tuple[int, float]]:
     rules, population = modality.generator(()), Population.load("adults")
     ends = {SMALL, *(patients * k // 5 for k in range(1, 6))}
     with tempfile.TemporaryDirectory() as place:
-        for begin in range(0, patients, 16):
-            part = tuple(population.patient(i, SEED) for i in range(begin, min(begin + 16, patients)))
+
+        def write(part: tuple[PatientProfile, ...]) -> None:
             seeds = tuple(seed_for(SEED, one.patient_id, "wearable") for one in part)
             records = rules.sample(Batch(part, np.zeros((len(part), 0), np.float32), seeds))
             for path in modality.export(records, part, Path(place)):
                 path.unlink()
+
+        for begin in range(0, patients, 16):
+            part = tuple(population.patient(i, SEED) for i in range(begin, min(begin + 16, patients)))
+            write(part)  # no slice is held while the next is drawn
+            give_back()
             for end in sorted(ends):
                 if begin < end <= begin + len(part):
                     yield end, peak()
