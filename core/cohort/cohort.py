@@ -240,8 +240,8 @@ class Cohort:
                     shutil.rmtree(place, ignore_errors=True)
                     place.mkdir(parents=True)
                     modality.assemble(pieces, place)
-                    made = self._moved(place)
-                    joined |= made
+                    give_back()
+                    joined |= (made := self._moved(place))
                     if not modality.shared:
                         continue
                     own = f"{stem_of(modality.name)}/" if ":" in modality.name else ""

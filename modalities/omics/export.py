@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ...core.memory import give_back
 from . import log1p, ontology
 from .annotation import (
     CLASSES,
@@ -97,14 +98,18 @@ class _Store(NamedTuple):
 def _new(store: Path, columns: "Columns") -> Iterator[_Store]:
     """A new store, zarr or HDF5 by its name. `columns` are those of the cohort's other stores."""
     if store.suffix == ".zarr":
-        held = Held(store, columns)
-        yield _Store(held.root, held.spill, held.write_obs)
-        held.finish()
+        import zarr
+
+        with zarr.config.set({"async.concurrency": 1}):  # every chunk packed at once is in memory twice
+            held = Held(store, columns)
+            yield _Store(held.root, held.spill, held.write_obs)
+            held.finish()
     else:
         import h5py
 
         with h5py.File(store, "w") as file:
             yield _Store(file, lambda: None, None)
+    give_back()
 
 
 def _write_anndata(
@@ -126,9 +131,10 @@ def _write_anndata(
     layout = create(group, obs, var, uns, layers, store.write_obs)
     group.attrs.update({"synthetic": True, "statement": SYNTHETIC, "assay": name})
     for column, layer in ((VALUES, None), *(((COUNTS, COUNTS),) if assay.counted else ())):
-        blocks = assay.blocks(column, layout.shard[0])
+        told = log1p.shifted if shifts and layer is None else np.asarray
+        blocks = assay.blocks(column, layout.shard[0], told)
         for rows, block in zip(layout.ranges(), blocks, strict=True):
-            write_rows(group, rows.start, log1p.shifted(block) if shifts and layer is None else block, layer)
+            write_rows(group, rows.start, block, layer)
             store.spill()
 
 

@@ -6,7 +6,7 @@ in obs.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,21 +39,28 @@ class AssayPieces:
     ids: Sequence[str]
     counted: bool
 
-    def blocks(self, column: str, rows: int) -> Iterator[AnyArray]:
-        """(patient, feature) values of a column in order, `rows` patients at a time (fewer in the last block)."""
-        held: list[AnyArray] = []
-        count = 0
+    def blocks(
+        self, column: str, rows: int, told: Callable[[AnyArray], AnyArray] = np.asarray
+    ) -> Iterator[AnyArray]:
+        """(patient, feature) values of a column in order, `rows` patients at a time (fewer in the last block).
+
+        `told` turns the values of some patients into those wanted. In memory are one block, which is filled anew
+        each time, and one piece.
+        """
+        block, filled = np.empty((0, len(self.var))), 0
         for file in self.files:
-            waiting = _matrix(file, column, len(self.var))
+            waiting = told(_matrix(file, column, len(self.var)))
+            if not len(block):
+                block = np.empty((min(rows, len(self.rows)), len(self.var)), dtype=waiting.dtype)
             while len(waiting):
-                taken, waiting = waiting[: rows - count], waiting[rows - count :]
-                held.append(taken)
-                count += len(taken)
-                if count == rows:
-                    yield np.concatenate(held)
-                    held, count = [], 0
-        if held:
-            yield np.concatenate(held)
+                taken, waiting = waiting[: len(block) - filled], waiting[len(block) - filled :]
+                block[filled : filled + len(taken)] = taken
+                filled += len(taken)
+                if filled == len(block):
+                    yield block
+                    filled = 0
+        if filled:
+            yield block[:filled]
 
 
 def write(records: Sequence[Record], profiles: Sequence[PatientProfile], folder: Path) -> list[Path]:
@@ -160,5 +167,5 @@ def _read(path: Path, mapped: bool = False) -> "pa.Table":
 
 
 def _matrix(path: Path, column: str, features: int) -> AnyArray:
-    values = _read(path)[column].combine_chunks().flatten()
+    values = _read(path, mapped=True)[column].combine_chunks().flatten()
     return values.to_numpy().reshape(-1, features)
