@@ -237,12 +237,12 @@ def pictures(data: Path, how: Profile) -> Iterator[Release]:
         found = signals.of_prior(prior, both.z, profiles)
         return {LIKELIHOOD: found[:, :1], SEVERAL: found}
 
-    yield flow(both.images.pixels[: how.images], how.flow)
     pool = np.ones(len(profiles), dtype=bool)
     for budget in (None, Budget(10.0, 1e-4), Budget(1.0, 1e-4)):
         yield Release(
             f"X-rays, coarse prior, {words(budget)}", pool, partial(learn, budget=budget), read, budget
         )
+    yield flow(both.images.pixels[: how.images], how.flow)
 
 
 SMALL = ImageModel(size=32, patch_size=4, widths=(32, 32), attention=(False, False), components=64)

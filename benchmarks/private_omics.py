@@ -7,8 +7,9 @@ train rows. "epsilon E" are trained here from the start, once a seed, at delta 1
 ship, drawn from with the same seeds. The floor is real train rows in place of synthetic ones; chance for membership.
 Peers, of RNA alone, take all features' marginals as public knowledge, which ours pay for: "copula E" releases class
 means and second moments of normal scores, "MST E" and "AIM E" are dpmm's, over PAM50 and public module scores
-(private_omics_tables.py; --dpmm names their interpreter), "DP-SGD CVAE 10" trains a CVAE (left out by --quick). Bars
-were set beforehand; --quick takes one seed, the rest three. Exits 1 if a bar is missed.
+(private_omics_tables.py; --dpmm names their interpreter), "exact table" is that table without privacy, "DP-SGD CVAE
+10" trains a CVAE (left out by --quick). Bars were set beforehand; --quick takes one seed, the rest three. Exits 1 if
+a bar is missed.
 """
 
 import argparse
@@ -69,6 +70,7 @@ def arms(real: Real, folder: Path, quick: bool, dpmm: str | None) -> dict[str, C
     }
     if dpmm is not None:
         table = ModuleTable(real, rna, dpmm)
+        found["exact table"] = partial(table.cohort, "exact", np.inf)
         for name, method in (("MST", "dpmm_mst"), ("AIM", "dpmm_aim")):
             found |= {
                 f"{name} {epsilon:g}": partial(table.cohort, method, epsilon) for epsilon in (10.0, 1.0)
