@@ -203,6 +203,15 @@ def train_flow(
         figures=figures(training_loss=outcome.loss, **(distance.figures() if distance else {}), **learnt.figures),
         **learnt.spent,
     )  # fmt: skip
+    if (
+        init is not None and how.budget is None and not training.steps
+    ):  # the network is as it was, and how it was learnt
+        card = card.model_copy(
+            update={
+                "steps": init.card.steps, "planned_steps": init.card.planned_steps, "seconds": init.card.seconds,
+                "figures": {**init.card.figures, **card.figures},
+            }
+        )  # fmt: skip
     tensors = {name: tensor.half() for name, tensor in module.net.state_dict().items()}
     if prior is not None:
         tensors |= halves(STORED, prior.tensors())

@@ -114,6 +114,13 @@ def test_the_command_trains_it_and_refuses_it_under_a_budget(tmp_path: Path) -> 
     made = load(out)
     assert made.card.figures["prior_auc_chosen"] < made.card.figures["prior_auc"]
     assert any(name.startswith(f"{STORED}.critic.") for name in made.tensors)
+    model["training"] = {"steps": 0, "kept": [4]}  # the prior again: the network's card stays
+    config.write_text(yaml.safe_dump({"modality": "imaging", "name": "imaging", "model": model}))
+    train("imaging", data, other, Privacy(), config=str(config), init=str(out))
+    again = load(other).card
+    assert (again.steps, again.planned_steps) == (made.card.steps, made.card.planned_steps) == (2, 2)
+    assert again.figures["training_loss"] == made.card.figures["training_loss"]
+    other.unlink()
     budget = Privacy(8, 1e-3, tmp_path / "ledger.jsonl")
     with pytest.raises(InputError, match=r"model.prior.critic: it learns from public images alone"):
         train("imaging", data, other, budget, config=str(config), init=str(out))
