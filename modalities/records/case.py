@@ -3,13 +3,15 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from ...core.modality import Facts
 from .codes import codes
 from .data import Resource
 from .simulation.chart import INDEX
+
+NESTED = (dict, list)
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Violation:
         return f"{self.rule}: {self.resource}: {self.says}"
 
 
+@lru_cache(maxsize=4096)  # of one patient: the rules ask for each many times
 def moment(text: str) -> datetime:
     """A FHIR date or dateTime as a moment in UTC; a date is its midnight."""
     if len(text) == 10:
@@ -42,13 +45,10 @@ def _collect(value: Any, found: list[dict[str, Any]]) -> None:
     if isinstance(value, dict):
         if "reference" in value or "system" in value:
             found.append(value)
-        for part in value.values():
-            if isinstance(part, dict | list):
-                _collect(part, found)
-    else:
-        for part in value:
-            if isinstance(part, dict | list):
-                _collect(part, found)
+        value = value.values()
+    for part in value:
+        if isinstance(part, NESTED):
+            _collect(part, found)
 
 
 class Case:
@@ -77,6 +77,11 @@ class Case:
         return found
 
     @cached_property
+    def dates(self) -> list[tuple[Resource, list[tuple[str, datetime]]]]:
+        """Each resource, in order, with its clinical dates and their elements' names."""
+        return [(resource, list(moments(resource))) for resource in self.resources]
+
+    @cached_property
     def patient(self) -> Resource:
         """The Patient."""
         return next(self.of("Patient"))
@@ -99,13 +104,13 @@ class Case:
     @cached_property
     def problems(self) -> dict[str, Resource]:
         """Conditions by their name in the list."""
-        known = {entry.code: name for name, entry in codes().conditions.items()}
+        known = codes().by_code["conditions"]
         return {known[c]: r for r in self.of("Condition") if (c := code_of(r["code"])) in known}
 
     @cached_property
     def orders(self) -> list[tuple[str, Resource, datetime, datetime | None]]:
         """Prescriptions with a calendar: drug, resource, from, until."""
-        known = {entry.code: name for name, entry in codes().drugs.items()}
+        known = codes().by_code["drugs"]
         found = []
         for resource in self.of("MedicationRequest"):
             name = known.get(code_of(resource["medicationCodeableConcept"]))
@@ -118,8 +123,8 @@ class Case:
     @cached_property
     def readings(self) -> list[tuple[str, Resource, datetime | None, float | str | None]]:
         """Observations and parts of panels, by name: resource, when, number or answer."""
-        known = {entry.code: name for name, entry in codes().observations.items()}
-        answers = {entry.code: name for name, entry in codes().answers.items()}
+        known = codes().by_code["observations"]
+        answers = codes().by_code["answers"]
         found = []
         for resource in self.of("Observation"):
             at = moment(resource["effectiveDateTime"]) if "effectiveDateTime" in resource else None

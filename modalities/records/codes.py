@@ -3,8 +3,8 @@
 The lists are configs/codes/*.yaml; courses call an entry by its name (`heart_failure`), files by its code.
 """
 
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, fields
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -103,6 +103,14 @@ class Codes:
     drugs: dict[str, Drug]
     procedures: dict[str, Act]
     answers: dict[str, Entry]
+
+    @cached_property
+    def by_code(self) -> dict[str, dict[str, str]]:
+        """Of each list, by its name: the name of every code."""
+        return {
+            one.name: {entry.code: name for name, entry in getattr(self, one.name).items()}
+            for one in fields(self)
+        }
 
     def displays(self) -> dict[tuple[str, str], str]:
         """(system, code) -> display of every entry."""

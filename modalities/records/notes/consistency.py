@@ -192,7 +192,7 @@ def _finding(span: Span, resource: Resource, case: Case, note: Mapping[str, Any]
 
 def _shows(span: Span, resource: Resource, case: Case) -> bool:
     """Whether a reading shows the sign."""
-    known = {entry.code: name for name, entry in codes().observations.items()}
+    known = codes().by_code["observations"]
     if known.get(code_of(resource["code"])) == "ecg_heart_rate":
         rate = round(resource["valueQuantity"]["value"])
         return rate > FAST if span["text"].lower() == "tachycardia" else rate < SLOW

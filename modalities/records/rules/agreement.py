@@ -116,7 +116,7 @@ def devices_are_accounted_for(case: Case) -> Found:
 
 def interpretations_follow_from_ranges(case: Case) -> Found:
     """A value is called low, normal or high by the reference range beside it, which is that of the list."""
-    known = {entry.code: name for name, entry in codes().observations.items()}
+    known = codes().by_code["observations"]
     sex = {"female": "F", "male": "M"}.get(case.patient.get("gender", ""))
     for resource in case.of("Observation"):
         for part in [resource, *resource.get("component", ())]:

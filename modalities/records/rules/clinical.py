@@ -26,7 +26,7 @@ def check(resources: Sequence[Resource], facts: Mapping[str, Facts] | None = Non
 
 def drugs_have_an_indication(case: Case) -> Found:
     """A prescription names a condition on record that the drug treats."""
-    by_code = {entry.code: name for name, entry in codes().drugs.items()}
+    by_code = codes().by_code["drugs"]
     names = {Case.name(resource): name for name, resource in case.problems.items()}
     for resource in case.of("MedicationRequest"):
         drug = codes().drugs.get(by_code.get(code_of(resource["medicationCodeableConcept"]), ""))
@@ -130,7 +130,7 @@ def kidney_stage_matches_egfr(case: Case) -> Found:
     problem = case.problems.get("kidney_disease")
     for stage in (problem or {}).get("stage", ()):
         assert problem is not None
-        said = {entry.code: name for name, entry in codes().answers.items()}.get(code_of(stage["summary"]))
+        said = codes().by_code["answers"].get(code_of(stage["summary"]))
         basis = case.by_name.get(stage["assessment"][0]["reference"], {})
         value = basis.get("valueQuantity", {}).get("value")
         if value is None or kidney_stage(value) != said:

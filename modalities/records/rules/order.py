@@ -4,7 +4,7 @@ import math
 from datetime import timedelta
 from itertools import pairwise
 
-from ..case import Case, index_day, moment, moments
+from ..case import Case, index_day, moment
 from ..simulation.outcome import Outcome
 from ..simulation.patient_simulation import FOLLOW_UP
 from .form import Found
@@ -15,8 +15,8 @@ _A_MOMENT = 2 / 1440  # days; times are whole minutes
 
 def nothing_before_birth(case: Case) -> Found:
     """No date lies before the day of birth."""
-    for resource in case.resources:
-        for name, at in moments(resource):
+    for resource, dates in case.dates:
+        for name, at in dates:
             if case.born is not None and at < case.born:
                 yield Case.name(resource), f"{name} {at:%Y-%m-%d} is before birth"
 
@@ -25,8 +25,8 @@ def nothing_after_death(case: Case) -> Found:
     """No date lies after death, and no prescription runs on."""
     if case.died is None:
         return
-    for resource in case.resources:
-        for name, at in moments(resource):
+    for resource, dates in case.dates:
+        for name, at in dates:
             if at > case.died:
                 yield Case.name(resource), f"{name} {at:%Y-%m-%d} is after death"
     for _, resource, _, until in case.orders:
@@ -52,12 +52,12 @@ def visits_end_after_they_start(case: Case) -> Found:
 
 def events_lie_in_their_visit(case: Case) -> Found:
     """What was done at a visit was done while it ran; a day without a time may be any time of that day."""
-    for resource in case.resources:
+    for resource, dates in case.dates:
         visit = case.by_name.get((resource.get("encounter") or {}).get("reference", ""))
         if visit is None or "period" not in visit:
             continue
         start, end = moment(visit["period"]["start"]), moment(visit["period"]["end"])
-        for name, at in moments(resource):
+        for name, at in dates:
             if name in ("onsetDateTime", "abatementDateTime"):
                 continue
             if not start - _DAY * (len(resource.get(name, "")) == 10) <= at <= end:

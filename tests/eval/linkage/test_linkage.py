@@ -25,6 +25,7 @@ from polyclinic.eval.linkage.label_recovery import (
     SEX,
     at_spread,
     concordance,
+    concordances,
     predict_numbers,
     recover_labels,
 )
@@ -255,6 +256,20 @@ def test_concordance_is_one_in_order_and_half_by_guessing() -> None:
     assert concordance(truth, truth**3) == 1
     assert concordance(truth, -truth) == 0
     assert concordance(truth, np.zeros(50)) == 0.5
+
+
+@pytest.mark.parametrize(("rows", "decimals"), [(2, 3), (5, -1), (40, 3), (300, -1)])
+def test_concordances_of_draws_are_scipys_bit_for_bit(rows: int, decimals: int) -> None:
+    from scipy.stats import kendalltau
+
+    rng = np.random.default_rng(rows)
+    truth = np.round(rng.normal(50, 15, rows), decimals)  # with ties, or almost none
+    said = np.round(truth + rng.normal(0, 20, rows), decimals)
+    draws = [rng.integers(0, rows, rows) for _ in range(30)]
+    tau = np.array([kendalltau(truth[own], said[own]).statistic for own in draws])
+    np.testing.assert_array_equal(
+        concordances(truth, said, draws), np.where(np.isnan(tau), 0.5, (1 + tau) / 2)
+    )
 
 
 def test_a_narrower_cohort_is_expected_to_show_less() -> None:
