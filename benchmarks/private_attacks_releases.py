@@ -119,9 +119,9 @@ def tumours(data: Path, how: Profile) -> Iterator[Release]:
         return {LIKELIHOOD: found[:, :1], SEVERAL: found}
 
     for budget, name in (
-        (None, "omics"),
         (Budget(10.0, 1e-4), "omics_private"),
         (Budget(1.0, 1e-4), "omics_private1"),
+        (None, "omics"),
     ):
         yield Release(
             f"tumours, {words(budget)}", pool, partial(learn, budget=budget), read, budget,
