@@ -27,7 +27,7 @@ class Critic:
     middle: Float32Array
     spread: Float32Array
 
-    def __call__(self, scores: FloatArray) -> FloatArray:
+    def __call__(self, scores: FloatArray | Float32Array) -> FloatArray:
         """(row,) log ratio of (row, score)."""
         x = ((scores - self.middle) / self.spread).astype(np.float32)
         for weight, bias in self.layers[:-1]:
@@ -35,22 +35,22 @@ class Critic:
         weight, bias = self.layers[-1]
         return np.asarray((x @ weight.T + bias)[:, 0], dtype=np.float64)
 
-    def choose(self, random: np.random.Generator, scores: FloatArray) -> int:
+    def choose(self, random: np.random.Generator, scores: FloatArray | Float32Array) -> int:
         """A row of (row, score), in proportion to the ratio (sampling importance resampling, Rubin 1988)."""
         return int((self(scores) + random.gumbel(size=len(scores))).argmax())
 
-    def arrays(self) -> dict[str, Float32Array]:
+    def arrays(self) -> dict[str, FloatArray]:
         """By name, for a weight file; `of_arrays` reads them."""
         out = {"middle": self.middle, "spread": self.spread}
         for i, (weight, bias) in enumerate(self.layers):
             out |= {f"{i}.weight": weight, f"{i}.bias": bias}
-        return {f"{PREFIX}{name}": value.astype(np.float32) for name, value in out.items()}
+        return {f"{PREFIX}{name}": value.astype(np.float64) for name, value in out.items()}
 
     def tensors(self) -> dict[str, "Tensor"]:
         """The same as tensors; `of` reads them."""
         from torch import from_numpy
 
-        return {name: from_numpy(value).contiguous() for name, value in self.arrays().items()}
+        return {name: from_numpy(value).float().contiguous() for name, value in self.arrays().items()}
 
     @classmethod
     def of(cls, tensors: Mapping[str, "Tensor"]) -> "Critic | None":

@@ -207,7 +207,8 @@ def coarse_images(net: Denoiser, z: FloatArray | Float32Array) -> Float32Array:
     """(row, channel, y, x) in [-1, 1] of leading components z (row, component), with nothing drawn on them."""
     out = []
     with torch.no_grad():
-        for rows in torch.from_numpy(z).float().split(256):
+        for begin in range(0, len(z), 256):
+            rows = torch.from_numpy(z[begin : begin + 256]).float()
             weights = torch.zeros(len(rows), len(net.basis))
             weights[:, : rows.shape[1]] = rows
             images = net.source(torch.zeros(len(rows), *net.mean.shape), weights)
