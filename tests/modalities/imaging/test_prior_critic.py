@@ -20,6 +20,13 @@ from polyclinic.modalities.imaging.gaussian_prior import STORED, GaussianPrior, 
 COLUMNS = 1
 
 
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough for three components."""
+    monkeypatch.setattr(prior_critic, "STEPS", 600)
+    monkeypatch.setattr(prior_critic, "ROUNDS", 2)
+
+
 def ring(rows: int, seed: int) -> tuple[FloatArray, np.ndarray, list[PatientProfile]]:
     """Coarse images on a ring, of which a normal distribution fills the middle; the code says which half."""
     random = np.random.default_rng(seed)
