@@ -165,7 +165,7 @@ def generate(
             help="With --engine ray: HOST:PORT of the cluster's head, auto, or local; else $RAY_ADDRESS."
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Patients drawn together; above 16, a slice, it is 16.")] = 16,
+    batch_size: Annotated[int, typer.Option(help="Patients drawn together; 16 at most, a slice.")] = 16,
     resume: Annotated[bool, typer.Option("--resume", help="Complete an unfinished cohort there.")] = False,
     watermark_key: WatermarkKey = None,
 ) -> None:
