@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,6 +88,17 @@ print(json.dumps([[name, size, sorted(askers[name] - {""})] for name, size in si
 """
 
 
+# Parts of a package may be links, where a working tree is installed
+COMPILE = """
+import compileall, pathlib, polyclinic
+for part in pathlib.Path(polyclinic.__path__[0]).iterdir():
+    if part.is_dir():
+        compileall.compile_dir(part.resolve(), quiet=2)
+    elif part.suffix == ".py":
+        compileall.compile_file(part, quiet=2)
+"""
+
+
 @dataclass(frozen=True)
 class Build:
     """A name, the Python that runs it, and its environment variables."""
@@ -166,10 +178,13 @@ def environment() -> dict[str, str]:
 
 
 def present() -> Build:
-    """The build that runs this script."""
-    return Build(
+    """The build that runs this script, compiled to bytecode, as pip compiles the old one: else each start would."""
+    build = Build(
         "present", Path(sys.executable), {**environment(), "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     )
+    with tempfile.TemporaryDirectory() as place:
+        build.run("-c", COMPILE, cwd=Path(place))
+    return build
 
 
 def built(commit: str, place: Path, full: bool) -> Build:
