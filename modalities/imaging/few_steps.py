@@ -40,7 +40,7 @@ class FewStepsTraining(AdversarialTraining):
     faithful: float = Field(default=0.2, ge=0)
     hide: float = Field(default=0.15, ge=0, lt=1)
     held_out: float = Field(default=0.15, gt=0, lt=1)
-    kept: tuple[int, ...] | None = Field(default=None, min_length=1)
+    kept: tuple[int, ...] | None = None
     widths: tuple[int, ...] = (64, 128, 192)
     detail_width: int = Field(default=24, ge=4)
     statistics_width: int = Field(default=128, ge=8)
@@ -64,7 +64,7 @@ class ImageGame(nn.Module):
         """`rank` is the Gaussian prior's, 0 without one; `pixels` are 8-bit images that scale what critics see."""
         super().__init__()
         self.generator, self.settings = net, settings
-        self.kept = settings.kept or (rank,)
+        self.kept = (rank,) if settings.kept is None else settings.kept
         planes, size = pixels.shape[1:3]
         fold = 2 if size >= 32 else 1
         side = min(COARSE, size)

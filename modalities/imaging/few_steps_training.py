@@ -124,7 +124,7 @@ def train(
 
 def _require_kept(settings: FewStepsTraining, rank: int, components: int) -> None:
     """Raise InputError unless numbers of shared components are there, and the prior's is one of them."""
-    kept = settings.kept or (rank,)
+    kept = (rank,) if settings.kept is None else settings.kept
     if not all(0 <= number <= components for number in kept):
         raise InputError(
             f"model.training.kept: {list(kept)}, expected numbers of components from 0 to {components}, "

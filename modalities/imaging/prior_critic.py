@@ -4,7 +4,9 @@ Real images do not fill the normal distributions that are fitted to them. The lo
 classifier comes to, weighs draws (sampling importance resampling, Rubin 1988): what it chooses is nearer to real.
 """
 
-from collections.abc import Callable, Sequence
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -33,13 +35,14 @@ ROUNDS = 3  # choices that are judged
 
 def train(
     prior: GaussianPrior, z: FloatArray, code: Float32Array, profiles: Sequence[PatientProfile], seed: int,
-    pictures: Pictures,
+    pictures: Pictures, minutes: float | None = None,
 ) -> tuple[Critic | None, dict[str, float]]:  # fmt: skip
     """The critic, or None where it does not help, and the AUCs that say so.
 
     z (row, component) are images of these profiles, code (row, column) what the prior knows of them; `pictures` shows
     components as coarse images. One in HELD_OUT patients judges: when the network stops, and whether a forest (features
-    of evaluate) tells their coarse images from those that it chooses less surely than from draws as they come.
+    of evaluate) tells their coarse images from those that it chooses less surely than from draws as they come. The
+    network learns for so many minutes at most.
     """
     z = z[:, : prior.rank]
     patients = sorted({profile.patient_id for profile in profiles})
@@ -50,7 +53,7 @@ def train(
         return None, {}
     random = np.random.default_rng([seed, 1])
     drawn = _drawn(prior, code, profiles, random)
-    critic = _learnt(z, drawn, code, held, seed)
+    critic = _learnt(z, drawn, code, held, seed, minutes)
     before, after = [], []
     own = np.flatnonzero(held)[:MOST]
     real = _features(pictures(z[own]))
@@ -61,6 +64,14 @@ def train(
         after.append(_auc(real, _features(pictures(chosen)), seed + k))
     found = figures(prior_auc=float(np.mean(before)), prior_auc_chosen=float(np.mean(after)))
     return (critic if np.mean(after) < np.mean(before) else None), found
+
+
+def missed(found: Mapping[str, float]) -> str:
+    """Why train() left the critic out."""
+    if not found:
+        return f"too few patients, of whom one in {HELD_OUT} judges, which takes {LEAST} images"
+    before, after = found["prior_auc"], found["prior_auc_chosen"]
+    return f"it does not help (AUC of a forest {before:.3f} against draws, {after:.3f} against its choice)"
 
 
 def _drawn(
@@ -77,8 +88,11 @@ def _drawn(
     )
 
 
-def _learnt(z: FloatArray, drawn: Float32Array, code: Float32Array, held: BoolArray, seed: int) -> Critic:
+def _learnt(
+    z: FloatArray, drawn: Float32Array, code: Float32Array, held: BoolArray, seed: int, minutes: float | None
+) -> Critic:
     """The network with the least loss on held-out rows."""
+    until = math.inf if minutes is None else time.monotonic() + 60 * minutes
     torch.manual_seed(seed)
     seen = np.hstack([z, code])[~held]
     middle, spread = seen.mean(0).astype(np.float32), seen.std(0).astype(np.float32)
@@ -114,7 +128,7 @@ def _learnt(z: FloatArray, drawn: Float32Array, code: Float32Array, held: BoolAr
             since += 1
             if now < best:
                 best, since, kept = now, 0, _layers(net)
-            if since > PATIENCE:
+            if since > PATIENCE or time.monotonic() > until:
                 break
     return Critic(kept, middle, spread)
 

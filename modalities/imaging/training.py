@@ -121,6 +121,10 @@ def train_flow(
         remark(f"imaging: {what} are not matched to histograms (model.histogram_matching)")
         settings = settings.model_copy(update={"histogram_matching": False})
     training = parse(ImageTraining, settings.training, "model.training")
+    if not training.kept or not all(0 <= number <= shape.components for number in training.kept):
+        raise InputError(
+            f"model.training.kept: {list(training.kept)}, expected numbers of components from 0 to {shape.components}"
+        )
     wanted = columns_of(conditioner.columns, [name for part in data for name in part.fields])
     if init is not None:
         wanted = [c for c in conditioner.columns if c in {*wanted, *init.card.columns}]
@@ -171,6 +175,9 @@ def train_flow(
     torch.manual_seed(how.seed)
     if init is None and how.budget is None:
         shape, training = within(shape, training, len(images.pixels))
+        if settings.prior is not None and settings.prior.rank > shape.components:
+            most = shape.components
+            remark(f"model.prior.rank: {settings.prior.rank} of {most} components; the prior has {most}")
     module = ImageDiffusion(wanted, shape, training)
     if init is not None:
         start(module.net, init, wanted)
@@ -203,9 +210,10 @@ def train_flow(
         figures=figures(training_loss=outcome.loss, **(distance.figures() if distance else {}), **learnt.figures),
         **learnt.spent,
     )  # fmt: skip
-    if (
-        init is not None and how.budget is None and not training.steps
-    ):  # the network is as it was, and how it was learnt
+    if init is not None and how.budget is None and not training.steps:
+        remark(
+            f"imaging: the network is that of --init {init.card.name}, with the steps and the time that it took"
+        )
         card = card.model_copy(
             update={
                 "steps": init.card.steps, "planned_steps": init.card.planned_steps, "seconds": init.card.seconds,
@@ -295,15 +303,12 @@ def _public(
         profiles = [p for p, taken in zip(images.profiles, chosen, strict=True) if taken]
         prior = fit_public(z, code[chosen], profiles, settings.prior, declared_by(images))
         if settings.prior.critic:
+            shown = partial(coarse_images, module.net)
             critic, found = prior_critic.train(
-                prior, z, code[chosen], profiles, how.seed, partial(coarse_images, module.net)
+                prior, z, code[chosen], profiles, how.seed, shown, how.max_minutes
             )
             if critic is None:
-                seen = (
-                    ", ".join(f"{name} {value:g}" for name, value in found.items())
-                    or "too few images to judge"
-                )
-                remark(f"model.prior.critic: it does not help ({seen}); the prior draws alone")
+                remark(f"model.prior.critic: {prior_critic.missed(found)}; the prior draws alone")
             prior = prior.chosen_by(critic)
     return Learnt(prior, outcome, {"privacy": "public"}, distance, figures=found)
 

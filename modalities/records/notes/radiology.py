@@ -73,6 +73,10 @@ def _shows_chest(facts: Facts) -> bool:
     return str(facts.get("body_part", "CHEST")) == "CHEST"
 
 
+def _unassessed(facts: Facts) -> str:
+    return f"impression/{'unassessed' if _shows_chest(facts) else 'elsewhere'}"
+
+
 def _absent(s: NoteWriter, facts: Facts) -> list[str]:
     """Findings of a chest that were sought and are not there."""
     if not _shows_chest(facts):
@@ -109,7 +113,7 @@ def _findings(s: NoteWriter, facts: Facts, report: str, bedside: Part) -> Parts:
         denied.remove("J90")
     said += _denied(s, denied, report)
     if not said:
-        said = [s.say("impression/unassessed")]
+        said = [s.say(_unassessed(facts))]
     return s.sentences(said)
 
 
@@ -129,7 +133,7 @@ def _impression(s: NoteWriter, facts: Facts, report: str) -> Parts:
     present = list(facts.get("findings", ()))
     if not present:
         if len(_absent(s, facts)) < len(CHEST_FINDINGS):
-            return s.say("impression/unassessed")
+            return s.say(_unassessed(facts))
         return s.say("impression/normal", Mention("", "NORMAL", reference=report, negated=True))
     items: list[Parts] = [
         [_finding(s, code, report)._replace(surface=s.pick(s.book[f"nouns/{code}"]).text)] for code in present

@@ -162,10 +162,17 @@ def test_what_is_asked_of_few_steps_and_cannot_be_is_refused(made: dict[str, Pat
     for kept, said in (
         ([8, 13], "expected numbers of components from 0 to 12"),
         ([12], "expected 8 among them"),
+        ([], "expected 8 among them"),
     ):
         wrong = config(tmp_path, kind="few_steps", training={"kept": kept})
         with pytest.raises(InputError, match=rf"model.training.kept: .*{said}"):
             train("imaging", made["data"], out, Privacy(), config=wrong, init=str(made["flow"]))
+    for kept in ([], [0, 13]):
+        wrong = config(tmp_path, kind="flow", network=NETWORK, training={"steps": 1, "kept": kept})
+        with pytest.raises(
+            InputError, match=r"model.training.kept: .*expected numbers of components from 0 to 12"
+        ):
+            train("imaging", made["data"], out, Privacy(), config=wrong)
     bad = config(tmp_path, kind="few_steps", training={"held_out": 0.01})
     with pytest.raises(InputError, match="images are held out to judge, expected 40 or more"):
         train("imaging", made["data"], out, Privacy(), config=bad, init=str(made["flow"]))

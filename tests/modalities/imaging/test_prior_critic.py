@@ -80,6 +80,10 @@ def test_it_is_left_out_where_the_prior_is_right_or_patients_are_few() -> None:
     assert critic is None or found["prior_auc_chosen"] < found["prior_auc"]
     assert found["prior_auc"] < 0.6
     assert prior_critic.train(prior, z[:60], code[:60], people[:60], 0, pictures) == (None, {})
+    assert "one in 8 judges, which takes 40 images" in prior_critic.missed({})
+    some = ring(600, 0)
+    ended, _ = prior_critic.train(prior_of(*some), *some, 0, pictures, minutes=0)  # at its first judgement
+    assert ended is None or len(ended.layers) == 3
 
 
 def test_a_weight_file_keeps_it() -> None:

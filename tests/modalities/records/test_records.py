@@ -413,6 +413,7 @@ def test_an_image_of_another_part_is_no_chest_x_ray(
     assert report["code"]["coding"][0]["code"] == "18748-4"
     assert "conclusionCode" not in report
     (note,) = (n for n in record.facts["notes"] if n["meta"]["kind"] == "imaging")
+    assert "reported" not in note["text"]
     for words in (note["text"], json.dumps(study), json.dumps(report | {"presentedForm": None})):
         assert not re.search("chest|thora|lung|film|cardio|effusion", words, re.IGNORECASE)
     assert list(contradictions(note, Case(record.facts["resources"]))) == []
