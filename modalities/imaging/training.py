@@ -211,9 +211,6 @@ def train_flow(
         **learnt.spent,
     )  # fmt: skip
     if init is not None and how.budget is None and not training.steps:
-        remark(
-            f"imaging: the network is that of --init {init.card.name}, with the steps and the time that it took"
-        )
         card = card.model_copy(
             update={
                 "steps": init.card.steps, "planned_steps": init.card.planned_steps, "seconds": init.card.seconds,
