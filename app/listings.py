@@ -29,10 +29,22 @@ def modalities() -> None:
     table(["modality", "who has a record", "weights", "package"], rows)
 
 
-def show_weights() -> None:
+def show_weights(
+    file: Annotated[
+        Path | None, typer.Argument(help="A weight file, or a name of the list: its whole card, as JSON.")
+    ] = None,
+) -> None:
     """The weight files in force: what each was trained on and at which privacy cost."""
     from ..core.training import weights
 
+    if file is not None:
+        named = weights.available().get(str(file))
+        typer.echo(
+            weights.read_card(named if named is not None and not file.exists() else file).model_dump_json(
+                indent=2
+            )
+        )
+        return
     rows = []
     for name, path in weights.available().items():
         card = weights.read_card(path)

@@ -278,6 +278,8 @@ BAD = {
         "options: expected `modality: NAME`",
     ),
     "no ledger": (lambda h: ["ledger", h / "l.jsonl"], r"l\.jsonl: no such ledger"),
+    "card of nothing": (lambda h: ["weights", h / "w.safetensors"], r"w\.safetensors: no such file"),
+    "card of no weights": (lambda h: ["weights", broken_ledger(h)[1]], "not a Polyclinic weight file"),
     "changed ledger": (broken_ledger, "line 1: the chain is broken"),
     # files that real modalities refuse
     "image missing": (lambda h: training(h, modality="imaging"), r"a\.png: no such file"),
@@ -367,6 +369,8 @@ def test_train_saves_weights_whose_card_tells_from_what(tmp_path, run):
     assert (card.name, card.steps, card.model, card.version) == ("first", 5, {"width": 3}, __version__)
     assert [(d.name, d.rows, d.patients) for d in card.data] == [("mine", 1, 1)]
     assert not (tmp_path / "w.checkpoints").exists()
+    code, out, _ = run("weights", tmp_path / "w.safetensors")
+    assert (code, json.loads(out)) == (0, json.loads(card.model_dump_json()))
     kept = tmp_path / "kept"
     assert run(*argv, "--overwrite", "--seed", 6, "--checkpoints", kept)[0] == 0
     assert weights.read_card(tmp_path / "w.safetensors").steps == 6
