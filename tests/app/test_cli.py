@@ -14,6 +14,7 @@ import pytest
 
 from polyclinic import __version__
 from polyclinic.app import cli, terminal
+from polyclinic.app.results import Evaluation
 from polyclinic.core import progress
 from polyclinic.core.cohort.cohort import Cohort
 from polyclinic.core.dp.budget import Budget, PrivacyPlan
@@ -493,6 +494,27 @@ def test_a_log_gets_a_line_of_progress_a_minute(
         "drew 0 of 300 patients",
         *(f"drew {done} of 300 patients, 0 s left" for done in (299, 300, 301)),
     ]
+
+
+def test_a_view_without_figures_says_why(capsys, tmp_path):
+    def view(title, value):
+        score = {
+            "value": value,
+            "reason": "the cohort has 4 such records, 10 are needed" if value is None else "",
+        }
+        return {
+            "title": title,
+            "verdicts": {name: "" for name in ("distance", "c2st", "tstr")},
+            "scores": [score],
+        }
+
+    found = Evaluation(
+        {"views": [view("Image", None), view("ECG", 0.1)], "linkage": {}}, tmp_path / "report.html"
+    )
+    cli._show(found)
+    said = capsys.readouterr()
+    assert "Image: not measured: the cohort has 4 such records, 10 are needed" in said.out + said.err
+    assert "ECG: not" not in said.out + said.err
 
 
 # -- a cohort that lost files
