@@ -389,9 +389,9 @@ def _measure(
 def _show(found: "Evaluation") -> None:
     views = found.scores["views"]
     table(["", "distance", "C2ST", "TSTR"], [[view["title"], *view["verdicts"].values()] for view in views])
-    for view in views:
-        if all(score["value"] is None for score in view["scores"]):
-            say(f"{view['title']}: not measured: {view['scores'][0]['reason']}")
+    for own in views:
+        if all(score["value"] is None for score in own["scores"]):
+            say(f"{own['title']}: not measured: {own['scores'][0]['reason']}")
     if linked := found.scores["linkage"].get("in_words"):
         say(f"linkage: {linked}")
     say(f"report: {found.report}")
