@@ -38,12 +38,8 @@ def show_weights(
     from ..core.training import weights
 
     if file is not None:
-        named = weights.available().get(str(file))
-        typer.echo(
-            weights.read_card(named if named is not None and not file.exists() else file).model_dump_json(
-                indent=2
-            )
-        )
+        path = file if file.exists() else weights.available().get(str(file), file)
+        typer.echo(weights.read_card(path).model_dump_json(indent=2))
         return
     rows = []
     for name, path in weights.available().items():

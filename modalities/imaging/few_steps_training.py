@@ -11,24 +11,26 @@ from torch.utils.data import Subset
 from ...core.condition import FieldDropout, select
 from ...core.config import parse
 from ...core.errors import InputError
-from ...core.modality import Conditioner, Record, TrainingSet
+from ...core.modality import Conditioner, TrainingSet
 from ...core.profile import seed_for
 from ...core.remarks import remark
 from ...core.training.adversarial import Adversarial
 from ...core.training.fit import Fit
 from ...core.training.trainer import fit
 from ...core.training.weights import Card, Weights, figures, restore
-from ...core.types import BoolArray, Float32Array, FloatArray
+from ...core.types import BoolArray, Float32Array
 from . import histogram_matching
 from .few_steps import FewStepsTraining, ImageGame
 from .gaussian_prior import GaussianPrior
-from .generator import STEPS, ImageGenerator, levels
+from .generator import STEPS, ImageGenerator
 from .images import Images, fits_prior
+from .judging import described, scored
 from .model import EVALUATIONS, FROM, Denoiser, network_tensors, require_flow
 from .sampler import draw
 
 DRAWS = 4  # coarse images of the prior a row
 FEWEST, MOST = 40, 400  # held-out images that judge
+TREES = 300
 
 
 class ImageAdversarial(Adversarial):
@@ -185,27 +187,15 @@ class Judge:
         self.coarse = coarse[rows, 0].float().nan_to_num().numpy() if coarse.shape[2] else None
         self.seeds = [seed_for(seed, str(row), "judge") for row in rows]
         pixels = images.pixels[rows, : self.shape.channels].numpy()
-        self.real = self._features(pixels.astype(np.float32) / 127.5 - 1)
+        self.real = described(pixels.astype(np.float32) / 127.5 - 1)
 
     def __call__(self, net: Denoiser, evaluations: int, jumps: bool) -> tuple[float, float]:
         """The AUC of what a network draws, and the gap between mean scores of real and drawn images.
 
         The gap still moves where the AUC has come to 1.
         """
-        from sklearn.ensemble import RandomForestClassifier
         from sklearn.metrics import roc_auc_score
-        from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
         drawn = draw(net, self.code, self.seeds, self.shape, self.coarse, evaluations, jumps=jumps)
-        x = np.concatenate([self.real, self._features(drawn[:, : self.shape.channels])])
-        y = np.repeat([1, 0], len(self.real))
-        folds = StratifiedKFold(5, shuffle=True, random_state=self.seed)
-        model = RandomForestClassifier(300, min_samples_leaf=2, random_state=self.seed)
-        scores = cross_val_predict(model, x, y, cv=folds, method="predict_proba")[:, 1]
+        y, scores = scored(self.real, described(drawn[:, : self.shape.channels]), self.seed, TREES)
         return float(roc_auc_score(y, scores)), float(scores[y == 1].mean() - scores[y == 0].mean())
-
-    def _features(self, images: Float32Array) -> FloatArray:
-        from .metrics import features
-
-        records = [Record({"image": levels(image)}) for image in images]
-        return np.asarray(features(records).to_numpy(), dtype=np.float64)

@@ -14,13 +14,11 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ...core.critic import Critic
-from ...core.modality import Record
 from ...core.profile import PatientProfile
 from ...core.training.weights import figures
 from ...core.types import BoolArray, Float32Array, FloatArray, IntArray
 from .gaussian_prior import GaussianPrior
-from .generator import levels
-from .metrics import features
+from .judging import described, scored
 
 Pictures = Callable[
     [FloatArray | Float32Array], Float32Array
@@ -30,7 +28,7 @@ HELD_OUT = 8  # one in so many patients judges
 LEAST, MOST = 40, 800  # images that judge
 WIDTH, DROPOUT, DECAY, RATE, BATCH = 256, 0.2, 0.1, 1e-3, 256
 STEPS, EVERY, PATIENCE = 4000, 100, 8  # at most; between judgements; judgements without a better one
-ROUNDS = 3  # choices that are judged
+ROUNDS, TREES = 3, 200  # choices that are judged, and by how many trees
 
 
 def train(
@@ -56,12 +54,12 @@ def train(
     critic = _learnt(z, drawn, code, held, seed, minutes)
     before, after = [], []
     own = np.flatnonzero(held)[:MOST]
-    real = _features(pictures(z[own]))
+    real = described(pictures(z[own]))
     for k in range(ROUNDS):
         plain = drawn[random.integers(DRAWS, size=len(own)), own]
         chosen = _chosen(critic, drawn[:, own], code[own], random)
-        before.append(_auc(real, _features(pictures(plain)), seed + k))
-        after.append(_auc(real, _features(pictures(chosen)), seed + k))
+        before.append(_auc(real, pictures(plain), seed + k))
+        after.append(_auc(real, pictures(chosen), seed + k))
     found = figures(prior_auc=float(np.mean(before)), prior_auc_chosen=float(np.mean(after)))
     return (critic if np.mean(after) < np.mean(before) else None), found
 
@@ -151,22 +149,8 @@ def _chosen(
     return np.asarray(drawn[places, np.arange(len(code))])
 
 
-def _features(images: Float32Array) -> FloatArray:
-    """(image, feature) of (image, channel, y, x) in [-1, 1]."""
-    return np.asarray(
-        features([Record({"image": levels(image)}) for image in images]).to_numpy(), dtype=np.float64
-    )
-
-
-def _auc(real: FloatArray, drawn: FloatArray, seed: int) -> float:
-    """AUC of a forest that separates the features of real and drawn images, five folds."""
-    from sklearn.ensemble import RandomForestClassifier
+def _auc(real: FloatArray, images: Float32Array, seed: int) -> float:
+    """With which the forest tells drawn images from the features of real ones."""
     from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-    rows, label = np.concatenate([real, drawn]), np.repeat([1, 0], [len(real), len(drawn)])
-    forest = RandomForestClassifier(200, min_samples_leaf=2, random_state=seed)
-    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
-    return float(
-        roc_auc_score(label, cross_val_predict(forest, rows, label, cv=folds, method="predict_proba")[:, 1])
-    )
+    return float(roc_auc_score(*scored(real, described(images), seed, TREES)))

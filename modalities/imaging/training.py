@@ -57,6 +57,8 @@ from .training_config import Config
 if TYPE_CHECKING:
     from ...core.training.fit import Fit
 
+LOSS = "training_loss"  # in the card: of the network, whatever prior is put on it
+
 
 def train(
     data: Sequence[TrainingSet],
@@ -207,14 +209,14 @@ def train_flow(
     card = Card(
         name="imaging", modality="imaging", kind=FLOW, data=used + before,
         steps=outcome.steps, planned_steps=outcome.planned, seconds=round(outcome.seconds), columns=wanted, model=model,
-        figures=figures(training_loss=outcome.loss, **(distance.figures() if distance else {}), **learnt.figures),
+        figures=figures(**{LOSS: outcome.loss}, **(distance.figures() if distance else {}), **learnt.figures),
         **learnt.spent,
     )  # fmt: skip
     if init is not None and how.budget is None and not training.steps:
         card = card.model_copy(
             update={
                 "steps": init.card.steps, "planned_steps": init.card.planned_steps, "seconds": init.card.seconds,
-                "figures": {**init.card.figures, **card.figures},
+                "figures": {name: v for name, v in init.card.figures.items() if name == LOSS} | card.figures,
             }
         )  # fmt: skip
     tensors = {name: tensor.half() for name, tensor in module.net.state_dict().items()}

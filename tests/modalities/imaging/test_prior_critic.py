@@ -131,7 +131,15 @@ def test_the_command_trains_it_and_refuses_it_under_a_budget(tmp_path: Path) -> 
     again = load(other).card
     assert (again.steps, again.planned_steps) == (made.card.steps, made.card.planned_steps) == (2, 2)
     assert again.figures["training_loss"] == made.card.figures["training_loss"]
+    model["prior"] = {"rank": 4}  # another prior, without what the card said of the critic
+    config.write_text(yaml.safe_dump({"modality": "imaging", "name": "imaging", "model": model}))
+    train("imaging", data, other, Privacy(), config=str(config), init=str(out), overwrite=True)
+    plain = load(other)
+    assert set(plain.card.figures) & {"prior_auc", "prior_auc_chosen", "training_loss"} == {"training_loss"}
+    assert not any(name.startswith(f"{STORED}.critic.") for name in plain.tensors)
     other.unlink()
+    model["prior"] = {"rank": 4, "critic": True}
+    config.write_text(yaml.safe_dump({"modality": "imaging", "name": "imaging", "model": model}))
     budget = Privacy(8, 1e-3, tmp_path / "ledger.jsonl")
     with pytest.raises(InputError, match=r"model.prior.critic: it learns from public images alone"):
         train("imaging", data, other, budget, config=str(config), init=str(out))
