@@ -98,7 +98,10 @@ STEERING = (
     Try("guidance 3, twice the network calls", guidance=3.0),
 )
 FREE = Try("as shipped: mixture of 16, temperature 0.9", mixture=16, temperature=0.9)
-CHOSEN = Try("the same, chosen by a critic", mixture=16, temperature=0.9, critic=True)
+CHOSEN = (
+    Try("mixture of 16, temperature 0.9, critic", mixture=16, temperature=0.9, critic=True),
+    Try("mixture of 16, critic: ships", mixture=16, critic=True),
+)
 COOLER = tuple(Try(f"mixture of 16, temperature {t}", mixture=16, temperature=t) for t in (0.9, 0.85, 0.8))
 STEERED_LAWS = (
     Try("sex and view times 1.5, temperature 1", sex=1.5, view=1.5),
@@ -169,7 +172,7 @@ def priors(data: Path) -> None:
     target, natural = space(real), judges.ms_ssim(real, 1000, 0)
     heads = "".join(f"{name:>11}" for name in ("FID", "precision", "recall", "MS-SSIM"))
     print(f"\n{'Coarse pictures, free, train rows':50}{heads}", flush=True)
-    for how in (None, *(Try(f"mixture of {n}", mixture=n) for n in (1, 8, 16, 32)), *COOLER, CHOSEN):
+    for how in (None, *(Try(f"mixture of {n}", mixture=n) for n in (1, 8, 16, 32)), *COOLER, *CHOSEN):
         drawn = z[1000:2000] if how is None else coarse_of(how, z[1000:], none, blank, 1000, prior.net)
         images = pictures(drawn)
         cloud, alike = space(images), judges.ms_ssim(images, 1000, 0) / natural
