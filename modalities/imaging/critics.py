@@ -29,37 +29,50 @@ class WholeCritic(nn.Module):
         self.code = nn.Linear(columns, widths[-1]) if columns else None
 
     def forward(self, view: Tensor) -> Tensor:
-        count = self.pixels[0] * self.pixels[1] * self.pixels[2]
-        image, code = view[:, :count].reshape(-1, *self.pixels), view[:, count:].detach()
+        image, code = _parted(view, self.pixels)
         folded = functional.pixel_unshuffle(image, self.fold)
         x = self.first(folded.contiguous(memory_format=torch.channels_last))
         for block in self.blocks:
             x = block(x)
-        x = functional.leaky_relu(self.last(x.flatten(1)), 0.2)
-        score = self.score(x)[:, 0]
-        if self.code is None:
-            return score
-        return score + (x * self.code(code)).sum(1) / x.shape[1] ** 0.5
+        return _scored(self, functional.leaky_relu(self.last(x.flatten(1)), 0.2), code)
 
 
 class DetailCritic(nn.Module):
-    """Scores (row,) of detail (row, plane, y, x): the mean over places, each of which sees some 20 pixels a side."""
+    """Scores (row,) of detail with its profile's code, flattened side by side: (row, plane * y * x + column).
 
-    def __init__(self, planes: int, width: int) -> None:
+    The mean over places, each of which sees some 20 pixels a side; the code meets the mean of what they find.
+    """
+
+    def __init__(self, planes: int, size: int, columns: int, width: int) -> None:
         super().__init__()
+        self.pixels = (planes, size, size)
         widths = [planes, width, 2 * width, 4 * width, 4 * width]
         strides = (1, 2, 2, 1)
         self.layers = nn.ModuleList(
             nn.Conv2d(a, b, 3, stride=stride, padding=1)
             for (a, b), stride in zip(pairwise(widths), strides, strict=True)
         )
-        self.score = nn.Conv2d(widths[-1], 1, 1)
+        self.score = nn.Linear(widths[-1], 1)
+        self.code = nn.Linear(columns, widths[-1]) if columns else None
 
     def forward(self, view: Tensor) -> Tensor:
-        x = view.contiguous(memory_format=torch.channels_last)
+        x, code = _parted(view, self.pixels)
+        x = x.contiguous(memory_format=torch.channels_last)
         for layer in self.layers:
             x = functional.leaky_relu(layer(x), 0.2)
-        return self.score(x).mean((1, 2, 3))
+        return _scored(self, x.mean((2, 3)), code)
+
+
+def _parted(view: Tensor, pixels: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    """The image and the code that lie side by side; no gradient reaches the code."""
+    count = pixels[0] * pixels[1] * pixels[2]
+    return view[:, :count].reshape(-1, *pixels), view[:, count:].detach()
+
+
+def _scored(critic: WholeCritic | DetailCritic, found: Tensor, code: Tensor) -> Tensor:
+    """Scores (row,) of what a critic found (row, number), by itself and with the code."""
+    score = critic.score(found)[:, 0]
+    return score if critic.code is None else score + (found * critic.code(code)).sum(1) / found.shape[1] ** 0.5
 
 
 class StatisticsCritic(nn.Sequential):

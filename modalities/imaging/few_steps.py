@@ -66,7 +66,7 @@ class ImageGame(nn.Module):
         self.generator, self.settings = net, settings
         self.kept = (rank,) if settings.kept is None else settings.kept
         planes, size = pixels.shape[1:3]
-        fold = 2 if size >= 32 else 1
+        fold = 4 if size >= 128 else 2 if size >= 32 else 1
         side = min(COARSE, size)
         real = scaled(pixels[torch.randperm(len(pixels))[:1000]])
         found = statistics(real)
@@ -74,7 +74,7 @@ class ImageGame(nn.Module):
             [
                 WholeCritic(planes, size, net.columns, fitting(settings.widths, size // fold), fold),
                 WholeCritic(planes, side, net.columns, fitting(settings.widths, side), 1),
-                DetailCritic(planes, settings.detail_width),
+                DetailCritic(planes, size, net.columns, settings.detail_width),
                 StatisticsCritic(found.shape[1] + net.columns, settings.statistics_width),
             ]
         )
@@ -118,7 +118,7 @@ class ImageGame(nn.Module):
         return [
             torch.cat([images.flatten(1), condition], dim=1),
             torch.cat([small.flatten(1), condition], dim=1),
-            detail(sample[0]) / self.fine,
+            torch.cat([(detail(sample[0]) / self.fine).flatten(1), condition], dim=1),
             torch.cat([(statistics(sample[0]) - self.centre) / self.spread, condition], dim=1),
         ]
 

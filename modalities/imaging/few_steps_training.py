@@ -97,8 +97,7 @@ def train(
 
     module = ImageAdversarial(game, settings, judged, init.card.columns)
     tensors = images.examples(torch.from_numpy(code), coarse)
-    often = np.array([int(part.options.get("repeat", 1)) for part in images.parts])[images.origin]
-    rows = np.repeat(np.arange(len(often)), np.where(held_out, 0, often))
+    rows = np.repeat(np.arange(len(images.profiles)), np.where(held_out, 0, images.often))
     outcome = fit(
         module, Subset(tensors, rows.tolist()), how, name="few_steps", steps=settings.steps,
         batch_size=settings.batch_size, ema=None,

@@ -1,5 +1,6 @@
 """The training images of all data sets in memory, and the card of a public network that learnt from them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 from ...core.config import Settings
 from ...core.modality import TrainingSet
-from ...core.profile import PatientProfile
+from ...core.profile import PatientProfile, Value
 from ...core.training.fit import Outcome
 from ...core.training.weights import Card, DataUsed, Weights, figures
 from ...core.types import BoolArray, FloatArray, IntArray
@@ -53,6 +54,17 @@ class Images:
         """(row,) in how many ways it might lie, by the option `symmetry` of its set."""
         return np.array([ways_of(options_of(part).symmetry) for part in self.parts])[self.origin]
 
+    @property
+    def often(self) -> IntArray:
+        """(row,) how many times training shows it in one round, by the options `repeat` and `balance` of its set."""
+        out = np.zeros(len(self.profiles), dtype=np.int64)
+        for i, part in enumerate(self.parts):
+            options, rows = options_of(part), np.flatnonzero(self.origin == i)
+            out[rows] = options.repeat
+            if options.balance is not None:
+                out[rows] *= balanced([self.profiles[row].get(options.balance) for row in rows])
+        return out
+
     def examples(self, *others: Tensor) -> Dataset[tuple[Tensor, ...]]:
         """Rows of pixels and others, for training; each time an image lies in one of its ways at random."""
         if self.ways.max(initial=1) > 1:
@@ -92,6 +104,13 @@ class Images:
         )  # fmt: skip
         tensors = {k: v.half() if v.is_floating_point() else v for k, v in net.state_dict().items()}
         return Weights(tensors, card)
+
+
+def balanced(values: Sequence[Value | None]) -> IntArray:
+    """(row,) how many times each row counts so that all known values come up alike often, to whole numbers."""
+    counts = Counter(value for value in values if value is not None)
+    most = max(counts.values(), default=1)
+    return np.array([1 if value is None else round(most / counts[value]) for value in values], dtype=np.int64)
 
 
 def fits_prior(images: Images) -> BoolArray:

@@ -287,7 +287,7 @@ def _public(
     if checked is not None:
         distance = prior_check.public_distance(checked, images.pixels[:, : module.net.channels])
         distance.judge(checked.card.name, "warn")
-    often = np.array([int(part.options.get("repeat", 1)) for part in images.parts])[images.origin]
+    often = images.often
     examples = images.examples(torch.from_numpy(code))
     if often.max() > 1:
         examples = Subset(examples, np.repeat(np.arange(len(often)), often).tolist())
