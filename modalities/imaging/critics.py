@@ -72,7 +72,9 @@ def _parted(view: Tensor, pixels: tuple[int, int, int]) -> tuple[Tensor, Tensor]
 def _scored(critic: WholeCritic | DetailCritic, found: Tensor, code: Tensor) -> Tensor:
     """Scores (row,) of what a critic found (row, number), by itself and with the code."""
     score = critic.score(found)[:, 0]
-    return score if critic.code is None else score + (found * critic.code(code)).sum(1) / found.shape[1] ** 0.5
+    return (
+        score if critic.code is None else score + (found * critic.code(code)).sum(1) / found.shape[1] ** 0.5
+    )
 
 
 class StatisticsCritic(nn.Sequential):

@@ -43,11 +43,12 @@ class Options(Settings):
 
     How files are read: `window` or `percentiles` (black and white, in place of those of the files), `plane` of
     NIfTI volumes, `slices` of each file, `burned_in` text, `burned_in_list` (where files that show some are listed),
-    `exclude` (a list of files to leave out). Archives: `npz`, `drop` and `hold_out`. What the
-    set is for: `modality`, `reference`, `size`, `repeat`, `balance` (a
-    condition or category whose values public training shows alike often), `prior` (whether the Gaussian prior is fitted to it). `shows`
-    is what the images are of, see model.Shows. `symmetry` says how such images might as well lie:
-    mirrored (`mirror`), also upside down (`rectangle`), or also turned (`square`); training shows them so at random.
+    `exclude` (a list of files to leave out). Archives: `npz`, `drop` and `hold_out`. What the set is for: `modality`,
+    `reference`, `size`, `repeat`, `balance` (a condition or category whose values public training shows alike often),
+    `prior` (whether the Gaussian prior is fitted to it). `shows` is what the images are of, see model.Shows. `symmetry`
+    says how such images might as well lie: mirrored (`mirror`), also upside down (`rectangle`), or also turned
+    (`square`); training shows them so at random. `enlarge` names public weights of an upsampler that draws images
+    finer which are smaller than the network's.
     """
 
     window: Window | None = None
@@ -67,6 +68,7 @@ class Options(Settings):
     balance: str | None = None
     prior: bool = False
     symmetry: Symmetry = "none"
+    enlarge: str | None = None
     shows: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("burned_in_list")

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
 from ...core.condition import FieldDropout, select
-from ...core.config import parse
+from ...core.config import Settings, parse
 from ...core.errors import InputError
 from ...core.modality import Conditioner, TrainingSet
 from ...core.profile import seed_for
@@ -23,14 +24,21 @@ from . import histogram_matching
 from .few_steps import FewStepsTraining, ImageGame
 from .gaussian_prior import GaussianPrior
 from .generator import STEPS, ImageGenerator
+from .growing import grown
 from .images import Images, fits_prior
 from .judging import described, scored
-from .model import EVALUATIONS, FROM, Denoiser, network_tensors, require_flow
+from .model import EVALUATIONS, FROM, Denoiser, Shows, network_tensors, require_flow
 from .sampler import draw
 
 DRAWS = 4  # coarse images of the prior a row
 FEWEST, MOST = 40, 400  # held-out images that judge
 TREES = 300
+
+
+class Grown(Settings):
+    """The network of the second training: its flow's, or one that grows to this size."""
+
+    size: int | None = Field(default=None, ge=1)
 
 
 class ImageAdversarial(Adversarial):
@@ -57,11 +65,14 @@ def train(
     training: Mapping[str, Any],
     how: Fit,
     init: Weights | None,
+    network: Mapping[str, Any],
+    shows: Shows,
 ) -> tuple[Weights, Images]:
     """The flow `init` with a network that draws in few evaluations, without histogram matching; the images learnt from.
 
     Sets with `prior: true` get coarse images of the Gaussian prior, as generation does; all do where none says so.
-    Raises InputError.
+    `network` may ask for a larger size, to which the flow grows; what `shows` says replaces what its card does. Raises
+    InputError.
     """
     settings = parse(FewStepsTraining, dict(training), "model.training")
     if how.budget is not None:
@@ -76,8 +87,12 @@ def train(
         raise InputError(
             f"--init {init.card.name}: a model of series is not taught to draw in few steps; use its flow"
         )
+    size = parse(Grown, network, "model.network").size or generator.shape.size
+    images = Images.read(data, size, generator.shape.channels, generator.shape.masks)
+    if size != generator.shape.size:
+        init = grown(init, size, images.pixels)
+        generator = ImageGenerator(init, conditioner.columns)
     shape = generator.shape
-    images = Images.read(data, shape.size, shape.channels, shape.masks)
     code = select(conditioner.encode(images.profiles), conditioner.columns, init.card.columns)
     held_out = _held_out(images, settings.held_out, how.seed)
     coarse = _coarse(generator.prior, images, code, how.seed)
@@ -110,7 +125,10 @@ def train(
             f"few_steps: held-out images are separated with AUC {before:.3f} from those of --init in {few or STEPS} "
             f"evaluations, and with {after:.3f} from those of {settings.evaluations}; keep the former to draw as before"
         )
-    model = {**init.card.model, EVALUATIONS: settings.evaluations, FROM: sorted(set(game.kept))}
+    shown = {**init.card.model.get("shows", {}), **shows.model_dump(exclude_unset=True)}
+    model = {
+        **init.card.model, EVALUATIONS: settings.evaluations, FROM: sorted(set(game.kept)), "shows": shown,
+    }  # fmt: skip
     card = Card(**{
         **init.card.model_dump(), "model": model, "steps": outcome.steps, "planned_steps": outcome.planned,
         "seconds": round(outcome.seconds), "data": _together(images.used("public"), init.card),
@@ -181,7 +199,8 @@ class Judge:
     ) -> None:  # fmt: skip
         by_prior = held_out & coarse.isfinite().all(dim=(1, 2)).numpy()
         rows = np.flatnonzero(by_prior if by_prior.sum() >= FEWEST else held_out)
-        rows = np.random.default_rng(seed).permutation(rows)[:MOST]
+        often = images.often[rows] / images.often[rows].sum()
+        rows = np.random.default_rng(seed).choice(rows, min(MOST, len(rows)), replace=False, p=often)
         self.shape, self.seed, self.code = generator.shape, seed, code[rows]
         self.coarse = coarse[rows, 0].float().nan_to_num().numpy() if coarse.shape[2] else None
         self.seeds = [seed_for(seed, str(row), "judge") for row in rows]

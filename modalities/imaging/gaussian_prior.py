@@ -5,12 +5,13 @@ A private prior costs two one-shot Gaussian mechanisms: first class means, then 
 Everything after the release (shrinking, roots) is post-processing.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, PositiveInt, model_validator
 
 from ...core.condition import conditional_normal
 from ...core.config import Settings
@@ -32,7 +33,8 @@ CROWDED = 0.5  # edge of noise on all classes' covariances together, above which
 class PriorSettings(Settings):
     """How the prior is fitted. `rank` is the number of components.
 
-    `by` names a field: each of its values has a separate prior. `mixture` is the number of normals in a prior.
+    `by` names a field: each of its values has a separate prior; of a number, each part between `bounds` has one, which
+    hold what is above. `mixture` is the number of normals in a prior, of all or of each.
     More than one normal needs public images; fewer are fitted if one would have less than 2 `rank` images.
     `temperature` scales the distance from a normal's mean: a lower one is more precise and less varied. With `critic`
     a network that learnt to tell the coarse images from the prior's draws chooses among draws (prior_critic.py); it
@@ -44,19 +46,38 @@ class PriorSettings(Settings):
     renamed: ClassVar[Mapping[str, str]] = {"kept": "rank"}
     rank: int = 64
     by: str | None = None
-    mixture: int = Field(default=1, ge=1)
+    bounds: tuple[float, ...] = ()
+    mixture: PositiveInt | tuple[PositiveInt, ...] = 1
     temperature: float = Field(default=1.0, gt=0)
     critic: bool = False
     mean_norm: float = 1.5
     spread_norm: float = 0.65
+
+    @model_validator(mode="after")
+    def _fits(self) -> "PriorSettings":
+        if self.bounds and (self.by is None or list(self.bounds) != sorted(set(self.bounds))):
+            raise ValueError("bounds must rise, and `by` must name their number")
+        return self
+
+    def normals(self, classes: int) -> tuple[int, ...]:
+        """How many each class has. Raises InputError where another number of classes is said."""
+        if isinstance(self.mixture, int):
+            return (self.mixture,) * classes
+        if len(self.mixture) != classes:
+            raise InputError(
+                f"model.prior.mixture: {list(self.mixture)}, expected one number for each of {classes} classes (model."
+                "prior.by), or one for all"
+            )
+        return self.mixture
 
 
 @dataclass(frozen=True)
 class GaussianPrior:
     """z = line[i] @ [code, 1] + root[i] @ N(0, I), of the first len(z) components; i is a normal of the class.
 
-    values (normal,) are the classes that the normals belong to; share (normal,), line (normal, rank, column + 1),
-    root (normal, rank, rank). `critic`, if there is one, chooses among PROPOSALS draws by their components and code.
+    values (normal,) are the classes that the normals belong to, of a number the places of parts between `bounds`; share
+    (normal,), line (normal, rank, column + 1), root (normal, rank, rank). `critic`, if there is one, chooses among
+    PROPOSALS draws by their components and code.
     """
 
     by: str | None
@@ -65,6 +86,7 @@ class GaussianPrior:
     line: FloatArray
     root: FloatArray
     critic: Critic | None = None
+    bounds: tuple[float, ...] = ()
 
     @property
     def rank(self) -> int:
@@ -83,7 +105,7 @@ class GaussianPrior:
         self, profile: PatientProfile, code: Float32Array, random: np.random.Generator
     ) -> Float32Array:
         """draw() without the critic."""
-        value = None if self.by is None else profile.get(self.by)
+        value = class_of(profile, self.by, self.bounds)
         rows = [i for i, known in enumerate(self.values) if known == value] or list(range(len(self.values)))
         row = rows[0]
         if len(rows) > 1:
@@ -102,38 +124,57 @@ class GaussianPrior:
 
     def header(self) -> dict[str, Any]:
         """What the card must say in addition to the arrays."""
-        return {"by": self.by, "values": list(self.values), "rank": self.rank}
+        parts = {"bounds": list(self.bounds)} if self.bounds else {}
+        return {"by": self.by, "values": list(self.values), "rank": self.rank, **parts}
 
     @classmethod
     def restore(cls, header: Mapping[str, Any], arrays: Mapping[str, FloatArray]) -> "GaussianPrior":
         """From header() and tensors(); shares in half precision are made to sum to 1 again."""
         share = arrays["share"] / arrays["share"].sum()
         critic = Critic.of_arrays(arrays)
-        return cls(header["by"], tuple(header["values"]), share, arrays["line"], arrays["root"], critic)
+        bounds = tuple(header.get("bounds", ()))
+        return cls(
+            header["by"], tuple(header["values"]), share, arrays["line"], arrays["root"], critic, bounds
+        )
+
+
+def class_of(profile: PatientProfile, by: str | None, bounds: Sequence[float]) -> Value | None:
+    """The value of the field, or the place of its part between bounds; None if unknown."""
+    value = None if by is None else profile.get(by)
+    return bisect_right(bounds, value) if bounds and isinstance(value, (int, float)) else value
 
 
 def classes_of(
-    by: str | None, profiles: Sequence[PatientProfile], vocabulary: Vocabulary = SHIPPED
-) -> tuple[tuple[Value | None, ...], IntArray]:
+    by: str | None, profiles: Sequence[PatientProfile], vocabulary: Vocabulary = SHIPPED,
+    bounds: Sequence[float] = (),
+) -> tuple[tuple[Value | None, ...], IntArray]:  # fmt: skip
     """Values of the field, from public knowledge (the vocabulary), and each profile's place, -1 if unknown.
 
-    Raises InputError when the field has no list of values.
+    Of a number they are the places of its parts between `bounds`. Raises InputError when the field has no list of
+    values, nor bounds.
     """
     if by is None:
         return (None,), np.zeros(len(profiles), dtype=np.int64)
     known = vocabulary.field(by, "model.prior.by")
-    if known.kind == "number":
-        raise InputError(f"model.prior.by: {by} is a number; expected a condition or a category")
+    if known.kind == "number" and not bounds:
+        raise InputError(
+            f"model.prior.by: {by} is a number; expected model.prior.bounds with it, or a condition or a category"
+        )
+    if known.kind != "number" and bounds:
+        raise InputError(f"model.prior.bounds: {by} is no number; leave them out")
     values: tuple[Value | None, ...] = (False, True) if known.kind == "flag" else tuple(known.classes)
+    if bounds:
+        values = tuple(range(len(bounds) + 1))
     place = {value: i for i, value in enumerate(values)}
-    return values, np.array([place.get(profile.get(by), -1) for profile in profiles])
+    return values, np.array([place.get(class_of(profile, by, bounds), -1) for profile in profiles])
 
 
 def require_classes(
-    by: str | None, profiles: Sequence[PatientProfile], vocabulary: Vocabulary = SHIPPED
-) -> None:
+    by: str | None, profiles: Sequence[PatientProfile], vocabulary: Vocabulary = SHIPPED,
+    bounds: Sequence[float] = (),
+) -> None:  # fmt: skip
     """Raises InputError where nobody is known to be of some class: its mean would be noise alone."""
-    values, place = classes_of(by, profiles, vocabulary)
+    values, place = classes_of(by, profiles, vocabulary, bounds)
     if empty := [str(value) for i, value in enumerate(values) if not (place == i).any()]:
         raise InputError(
             f"model.prior.by: no training patient is known to have {by} = {', '.join(empty)}: that class would be "
@@ -143,28 +184,33 @@ def require_classes(
 
 def fit_public(
     z: FloatArray, code: Float32Array, profiles: Sequence[PatientProfile], settings: PriorSettings,
-    vocabulary: Vocabulary = SHIPPED,
+    vocabulary: Vocabulary = SHIPPED, often: IntArray | None = None,
 ) -> GaussianPrior:  # fmt: skip
-    """From public images: z (row, component), code (row, column). A class without rows has the prior of all."""
-    values, place = classes_of(settings.by, profiles, vocabulary)
+    """From public images: z (row, component), code (row, column). A class without rows has the prior of all.
+
+    `often` (row,) is how many times each row counts in the shares of classes, once unless said.
+    """
+    values, place = classes_of(settings.by, profiles, vocabulary, settings.bounds)
+    often = np.ones(len(z), dtype=np.int64) if often is None else often
     z = z[:, : settings.rank]
     classes: list[Value | None] = []
     share, lines, roots = [], [], []
-    for i, value in enumerate(values):
+    for i, (value, most) in enumerate(zip(values, settings.normals(len(values)), strict=True)):
         count = int(np.count_nonzero(place == i))
         rows = place == i if count > 2 * settings.rank else np.ones(len(z), dtype=bool)
         line, root = conditional_normal(code[rows], z[rows], ridge=10.0, shrink=SHRINK)
         normals = [(1.0, np.zeros(len(root)), root)]
-        if (number := min(settings.mixture, int(rows.sum()) // (2 * settings.rank))) > 1:
+        if (number := min(most, int(rows.sum()) // (2 * settings.rank))) > 1:
             normals = mixture(z[rows] - code[rows] @ line[:, :-1].T - line[:, -1], number)
         for weight, mean, spread in normals:
             classes.append(value)
-            share.append(max(1, count) * weight)
+            share.append(max(1, int(often[place == i].sum())) * weight)
             lines.append(np.column_stack([line[:, :-1], line[:, -1] + mean]))
             roots.append(settings.temperature * spread)
     return GaussianPrior(
-        settings.by, tuple(classes), np.array(share) / sum(share), np.stack(lines), np.stack(roots)
-    )
+        settings.by, tuple(classes), np.array(share) / sum(share), np.stack(lines), np.stack(roots),
+        bounds=settings.bounds,
+    )  # fmt: skip
 
 
 def mixture(rows: FloatArray, number: int) -> list[tuple[float, FloatArray, FloatArray]]:
@@ -202,7 +248,7 @@ def fit_private(
     a class is that of all, and of how it differs as much as stands out of the noise; under much noise it is that of
     all. Rows of unknown class are left out.
     """
-    values, place = classes_of(settings.by, profiles, vocabulary)
+    values, place = classes_of(settings.by, profiles, vocabulary, settings.bounds)
     k, known = settings.rank, place >= 0
     weight = np.sqrt(scale[:k])
     weight /= np.sqrt(np.mean(weight**2))
@@ -227,7 +273,9 @@ def fit_private(
     spreads = spreads if len(parts) > 1 else spreads * len(values)
     roots = [settings.temperature * root_of(spread / np.outer(weight, weight)) for spread in spreads]
     line = np.concatenate([np.zeros((len(values), k, columns)), (means / weight)[:, :, None]], axis=2)
-    return GaussianPrior(settings.by, values, counts / counts.sum(), line, np.stack(roots))
+    return GaussianPrior(
+        settings.by, values, counts / counts.sum(), line, np.stack(roots), bounds=settings.bounds
+    )
 
 
 def class_covariances(squares: FloatArray, counts: FloatArray, noise: float) -> list[FloatArray]:

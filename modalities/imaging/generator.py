@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from ...core.condition import field_of, select
-from ...core.config import parse
 from ...core.device import half_is_fast
 from ...core.errors import InputError
 from ...core.extras import need
@@ -32,7 +31,7 @@ from .metrics import WORDS
 from .model import EVALUATIONS, Denoiser, ImageModel, network_of, network_tensors, shows_of
 from .sampler import draw
 from .subject import Subject
-from .upsampler import Upsampler, UpsamplerModel, enlarged
+from .upsampler import enlarged, restored
 
 STEPS, GUIDANCE = 8, 1.0
 AT_ONCE = 4  # images that are enlarged together: a seventh faster than one, and more are slower
@@ -84,15 +83,12 @@ class ImageGenerator:
         self.matching = HistogramMatching.restore(maps) if maps else None
         self.upsampler, self.finer = None, ""
         if upsampler is not None:
-            self.upsampler = Upsampler(
-                parse(UpsamplerModel, upsampler.card.model, f"weights {upsampler.card.name}: model")
-            )
+            self.upsampler = restored(upsampler)
             if self.upsampler.channels != self.shape.channels:
                 raise InputError(
                     f"weights {upsampler.card.name}: enlarge images of {self.upsampler.channels} channel(s), "
                     f"{weights.card.name} draws {self.shape.channels}; name others in model.shows.upsampler"
                 )
-            restore(self.upsampler, upsampler)
             ready(self.upsampler)
             self.finer = f", enlarged {self.upsampler.factor} times by weights {upsampler.card.name}"
         self.by = "a diffusion model" if self.cosine is None else "a model of cosine coefficients"

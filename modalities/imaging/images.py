@@ -6,17 +6,24 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from ...core.config import Settings
+from ...core.device import half_is_fast
+from ...core.errors import InputError
 from ...core.modality import TrainingSet
 from ...core.profile import PatientProfile, Value
 from ...core.training.fit import Outcome
-from ...core.training.weights import Card, DataUsed, Weights, figures
+from ...core.training.weights import Card, DataUsed, Weights, figures, find, load
 from ...core.types import BoolArray, FloatArray, IntArray
 from .data import options_of, read_slices, to_unit
+from .model import scaled
 from .symmetry import Turned, ways_of
+from .upsampler import enlarged, restored, shrunk
+
+AT_ONCE = 16  # images that are enlarged together
 
 
 @dataclass(frozen=True)
@@ -35,9 +42,9 @@ class Images:
     @classmethod
     def read(cls, data: Sequence[TrainingSet], size: int, channels: int, labels: int = 0) -> "Images":
         """All rows of all sets, with `labels` those that have a mask. Raises InputError."""
-        read = [read_slices(part, size, channels, labels) for part in data]
+        read = [_read(part, size, channels, labels) for part in data]
         return cls(
-            torch.from_numpy(np.concatenate([to_unit(pixels) for pixels, _, _ in read])),
+            torch.from_numpy(np.concatenate([pixels for pixels, _, _ in read])),
             tuple(profile for _, profiles, _ in read for profile in profiles),
             np.concatenate([places for _, _, places in read]),
             np.repeat(np.arange(len(read)), [len(profiles) for _, profiles, _ in read]),
@@ -104,6 +111,36 @@ class Images:
         )  # fmt: skip
         tensors = {k: v.half() if v.is_floating_point() else v for k, v in net.state_dict().items()}
         return Weights(tensors, card)
+
+
+def _read(
+    part: TrainingSet, size: int, channels: int, labels: int
+) -> tuple[NDArray[np.uint8], list[PatientProfile], FloatArray]:
+    """Of a set, 8-bit images, profiles and places; finer by an upsampler where its options name one."""
+    name = options_of(part).enlarge
+    if name is None:
+        pixels, profiles, places = read_slices(part, size, channels, labels)
+        return to_unit(pixels), profiles, places
+    if labels:
+        raise InputError(f"{part.source.name}: options.enlarge: masks are not enlarged; leave it out")
+    net = restored(load(find(name)))
+    if net.channels != channels or net.size % size or net.size // net.factor >= size:
+        raise InputError(
+            f"{part.source.name}: options.enlarge: {name} draws images of {net.size} pixels and {net.channels} "
+            f"channel(s) from such of {net.size // net.factor}; expected a network of a size between them "
+            f"(model.network), got {size} and {channels}"
+        )
+    pixels, profiles, places = read_slices(part, net.size // net.factor, channels)
+    finer = []
+    for start in range(0, len(pixels), AT_ONCE):
+        coarse = scaled(torch.from_numpy(to_unit(pixels[start : start + AT_ONCE])))
+        with (
+            torch.inference_mode(),
+            torch.autocast("cpu", torch.bfloat16, enabled=half_is_fast(coarse.device)),
+        ):
+            drawn = shrunk(enlarged(net, coarse, torch.randn_like(coarse[:, :1])).float(), net.size // size)
+        finer.append(((drawn.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy())
+    return np.concatenate(finer), profiles, places
 
 
 def balanced(values: Sequence[Value | None]) -> IntArray:

@@ -33,7 +33,8 @@ class ImageModel(Settings):
 
     The flow's source distribution is a Gaussian fitted by PCA to public images, with `components` principal
     components: the network only has to learn what is not normal. 0 starts from white noise. The components are
-    those of images `basis_factor` times smaller, which keeps the weights of large images small.
+    those of images `basis_factor` times smaller, which keeps the weights of large images small. With `bands` what they
+    leave has one standard deviation at their size, and another in what is finer: a network that grew has.
     """
 
     renamed: ClassVar[Mapping[str, str]] = RENAMED
@@ -47,6 +48,7 @@ class ImageModel(Settings):
     components: int = 192
     basis_factor: Literal[1, 2, 4] = 1
     masks: int = Field(default=0, ge=0)
+    bands: bool = False
 
     @property
     def planes(self) -> int:
@@ -207,6 +209,8 @@ class Denoiser(nn.Module):
         coarse = (shape.planes, shape.size // shape.basis_factor, shape.size // shape.basis_factor)
         self.register_buffer("basis", torch.zeros(shape.components, *coarse))  # scaled by standard deviation
         self.register_buffer("rest", torch.ones(()))  # standard deviation of what the basis leaves
+        if shape.bands:
+            self.register_buffer("finer", torch.ones(()))  # the same beyond the size of the basis
         folded = shape.planes * shape.patch_size**2
         width = 4 * shape.widths[0]  # the embedding width of the U-Net
         self.condition = nn.Sequential(nn.Linear(columns + 1, width), nn.SiLU(), nn.Linear(width, width))
@@ -261,7 +265,11 @@ class Denoiser(nn.Module):
             coarse = functional.interpolate(
                 coarse, scale_factor=self.factor, mode="bicubic", align_corners=False
             )
-        return self.mean + self.rest * white + coarse
+        finer = getattr(self, "finer", None)
+        if finer is None:
+            return self.mean + self.rest * white + coarse
+        blocks, rest = in_bands(white, self.factor)
+        return self.mean + self.factor * self.rest * blocks + finer * rest + coarse
 
     def forward(self, x: Tensor, time: Tensor, condition: Tensor, kept: Tensor) -> Tensor:
         share = kept[:, None] / max(1, len(self.basis))
@@ -269,6 +277,13 @@ class Denoiser(nn.Module):
         folded = functional.pixel_unshuffle(x, self.patch_size).contiguous(memory_format=torch.channels_last)
         out = self.unet(folded, 1000 * time, class_labels=code).sample
         return functional.pixel_shuffle(out.contiguous(), self.patch_size)
+
+
+def in_bands(images: Tensor, factor: int) -> tuple[Tensor, Tensor]:
+    """Means of blocks of `factor` x `factor` pixels, each repeated over its block, and what is finer."""
+    blocks = functional.avg_pool2d(images, factor)
+    blocks = blocks.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+    return blocks, images - blocks
 
 
 def scaled(images: Tensor) -> Tensor:

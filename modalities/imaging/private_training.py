@@ -101,7 +101,7 @@ def learn(
     budget = how.budget
     assert budget is not None
     if settings.prior is not None:
-        require_classes(settings.prior.by, images.profiles, declared_by(images))
+        require_classes(settings.prior.by, images.profiles, declared_by(images), settings.prior.bounds)
     first = one_each(images.patients, _entropy())
     plans: dict[str, PrivacyPlan] = {}
     apart = noise_for(budget, [prior_check.SHARE, 1 - prior_check.SHARE])[0]

@@ -83,7 +83,9 @@ def train(
     if settings.kind == "flow":
         return train_flow(data, conditioner, settings, how, init)
     if settings.kind == "few_steps":
-        weights, images = few_steps_training.train(data, conditioner, settings.training, how, init)
+        weights, images = few_steps_training.train(
+            data, conditioner, settings.training, how, init, settings.network, settings.shows
+        )
         return matched(weights, images, conditioner, how.seed) if settings.histogram_matching else weights
     if how.budget is not None:
         raise InputError(f"the {settings.kind} network learns from public data alone: say --public")
@@ -136,7 +138,7 @@ def train_flow(
                 f"--init {init.card.name}: draws in few evaluations and is no flow to train further; start from the "
                 "flow that it was made of, or learn the prior alone (model.training: {steps: 0})"
             )
-        require_learnt(settings, init.card)
+        require_learnt(settings, init)
         if settings.prior_mismatch != "ignore":
             prior_check.require_alike(data, init.card, settings.prior_mismatch)
     shows = settings.shows
@@ -154,7 +156,7 @@ def train_flow(
         raise InputError(
             "model.prior: a private prior does not know a slice's place; leave it out, or shows.slices"
         )
-    if settings.prior is not None and settings.prior.mixture > 1 and how.budget is not None:
+    if settings.prior is not None and settings.prior.mixture != 1 and how.budget is not None:
         raise InputError("model.prior.mixture: a private prior has one normal a class; leave it out")
     if settings.prior is not None and settings.prior.critic and how.budget is not None:
         raise InputError(
@@ -228,15 +230,16 @@ def train_flow(
     return matched(weights, images, conditioner, how.seed) if settings.histogram_matching else weights
 
 
-def require_learnt(settings: Config, card: Card) -> None:
+def require_learnt(settings: Config, init: Weights) -> None:
     """Raise InputError where a network of few evaluations has not learnt to start with so many components.
 
     A flow has learnt many numbers, and the way between them; critics taught some alone.
     """
+    card = init.card
     if EVALUATIONS not in card.model or settings.prior is None:
         return
-    own = card.model.get(STORED, {}).get("rank", 0)
-    learnt = card.model.get(FROM, [own])
+    root = init.tensors.get(f"{STORED}.root")  # cards of earlier weights do not say the rank
+    learnt = card.model.get(FROM, [0 if root is None else root.shape[-1]])
     if settings.prior.rank not in learnt:
         raise InputError(
             f"model.prior.rank: {settings.prior.rank}, but --init {card.name} has learnt to draw in few evaluations "
@@ -300,7 +303,9 @@ def _public(
         chosen = fits_prior(images)
         z = coordinates(module.net, images.laid()[torch.from_numpy(chosen)])
         profiles = [p for p, taken in zip(images.profiles, chosen, strict=True) if taken]
-        prior = fit_public(z, code[chosen], profiles, settings.prior, declared_by(images))
+        prior = fit_public(
+            z, code[chosen], profiles, settings.prior, declared_by(images), often=often[chosen]
+        )
         if settings.prior.critic:
             shown = partial(coarse_images, module.net)
             critic, found = prior_critic.train(

@@ -11,7 +11,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...core.config import Settings
+from ...core.config import Settings, parse
+from ...core.training.weights import Weights, restore
 
 # A film's frame: from one row to the next, so deep at most, so large a share of the pixels changes by so much
 FRAME, CHANGES, SHARE = 4, 0.2, 0.45
@@ -53,7 +54,7 @@ class Upsampler(nn.Module):
 
     def __init__(self, shape: UpsamplerModel) -> None:
         super().__init__()
-        w, self.channels, self.factor = shape.width, shape.channels, shape.factor
+        w, self.channels, self.factor, self.size = shape.width, shape.channels, shape.factor, shape.size
         self.stem = nn.Conv2d(shape.channels + 1, w, 3, padding=1)
         self.body = nn.Sequential(*[_Block(w) for _ in range(shape.blocks)])
         self.up = nn.Sequential(
@@ -79,6 +80,13 @@ class Upsampler(nn.Module):
         detail = functional.pixel_shuffle(detail, 2)
         smooth = functional.interpolate(coarse, scale_factor=self.factor, mode="bicubic", align_corners=False)
         return smooth + detail
+
+
+def restored(weights: Weights) -> Upsampler:
+    """The network of a weight file. Raises InputError."""
+    net = Upsampler(parse(UpsamplerModel, weights.card.model, f"weights {weights.card.name}: model"))
+    restore(net, weights)
+    return net
 
 
 def unshuffled(kernel: Tensor) -> Tensor:
