@@ -62,7 +62,7 @@ def _smooth(images: Tensor, times: int) -> Tensor:
 
 def _repeated(kernel: Tensor, patch: int, times: int, axis: int) -> Tensor:
     """Numbers for each pixel of a patch, those of plane after plane, for the pixels of a patch `times` as large."""
-    planes = kernel.unflatten(axis, (-1, patch, patch))
+    planes = kernel.reshape(*kernel.shape[:axis], -1, patch, patch, *kernel.shape[axis + 1 :])
     for side in (1, 2):
         planes = planes.repeat_interleave(times, axis + side)
     return planes.flatten(axis, axis + 2)

@@ -69,7 +69,14 @@ class Images:
             options, rows = options_of(part), np.flatnonzero(self.origin == i)
             out[rows] = options.repeat
             if options.balance is not None:
-                out[rows] *= balanced([self.profiles[row].get(options.balance) for row in rows])
+                field = part.vocabulary.field(options.balance, f"{part.source.name}: options.balance")
+                values = [self.profiles[row].get(field.name) for row in rows]
+                if field.kind == "number" or len(set(values) - {None}) < 2:
+                    raise InputError(
+                        f"{part.source.name}: options.balance: {field.name}: expected a condition or category of which "
+                        "two values are known; choose another, or leave it out"
+                    )
+                out[rows] *= balanced(values)
         return out
 
     def examples(self, *others: Tensor) -> Dataset[tuple[Tensor, ...]]:

@@ -10,7 +10,7 @@ from torch.utils.data import Subset
 
 from ...core.condition import columns_of, select
 from ...core.config import parse
-from ...core.errors import InputError
+from ...core.errors import InputError, listed
 from ...core.modality import Batch, Conditioner, TrainingSet
 from ...core.profile import seed_for
 from ...core.remarks import remark
@@ -71,6 +71,8 @@ def train(
     settings = parse(Config, dict(config), "model")
     if init is None and "prior_mismatch" in config:
         raise InputError("model.prior_mismatch: there is no prior without --init; leave it out")
+    if how.budget is not None or settings.kind not in ("flow", "few_steps"):
+        _require_as_they_come(data)
     if settings.kind in ("flow", "cosine"):
         settings = settings.model_copy(update={"shows": shown(data, settings.shows, init)})
     if settings.kind == "cosine":
@@ -94,6 +96,14 @@ def train(
     if init is not None:
         raise InputError("the feature net learns from scratch: leave out --init")
     return features_training.train(data, settings.network, settings.training, how)
+
+
+def _require_as_they_come(data: Sequence[TrainingSet]) -> None:
+    """Raise InputError where a set is to be shown in other shares than its own."""
+    if named := [part.source.name for part in data if options_of(part).balance is not None]:
+        raise InputError(
+            f"{listed(named)}: options.balance works in public training of kind flow and few_steps; leave it out"
+        )
 
 
 def shown(data: Sequence[TrainingSet], wanted: Shows, init: Weights | None) -> Shows:

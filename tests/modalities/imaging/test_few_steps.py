@@ -223,10 +223,17 @@ def test_only_the_last_evaluation_learns() -> None:
         assert image.requires_grad
 
 
-def test_no_gradient_reaches_the_code_of_a_profile() -> None:
-    critic = WholeCritic(1, SIDE, 3, fitting((16, 32, 64), SIDE // 2), 2)
+@pytest.mark.parametrize(
+    "critic",
+    [WholeCritic(1, SIDE, 3, fitting((16, 32, 64), SIDE // 2), 2), DetailCritic(1, SIDE, 3, 4)],
+    ids=["whole", "detail"],
+)
+def test_critics_know_the_code_of_a_profile_and_no_gradient_reaches_it(critic: nn.Module) -> None:
     view = torch.randn(4, SIDE * SIDE + 3, requires_grad=True)
-    (slope,) = torch.autograd.grad(critic(view).sum(), view)
+    scores = critic(view)
+    other = torch.cat([view[:, :-3], view[:, -3:] + 1], dim=1)
+    assert float((critic(other) - scores).detach().abs().min()) > 0
+    (slope,) = torch.autograd.grad(scores.sum(), view)
     assert float(slope[:, : SIDE * SIDE].abs().max()) > 0
     assert float(slope[:, SIDE * SIDE :].abs().max()) == 0
 
@@ -235,7 +242,7 @@ def test_no_gradient_reaches_the_code_of_a_profile() -> None:
 def test_critics_take_images_of_any_side(side: int) -> None:
     widths = fitting((16, 32, 64), side)
     assert WholeCritic(2, side, 0, widths, 1)(torch.randn(3, 2 * side * side)).shape == (3,)
-    assert DetailCritic(2, 4)(torch.randn(3, 2, side, side)).shape == (3,)
+    assert DetailCritic(2, side, 0, 4)(torch.randn(3, 2 * side * side)).shape == (3,)
 
 
 def test_a_flat_image_has_no_detail_and_stays_flat_where_it_is_not_covered() -> None:

@@ -114,8 +114,10 @@ def test_a_covariance_of_noise_alone_is_left_with_its_diagonal() -> None:
     assert np.abs(cleaned[off]).max() < 0.2 * np.abs(noise[off]).max()
 
 
-def test_a_number_cannot_part_the_prior() -> None:
-    with pytest.raises(InputError, match="age is a number; expected a condition or a category"):
+def test_a_number_without_bounds_cannot_part_the_prior() -> None:
+    with pytest.raises(
+        InputError, match=r"age is a number; expected model.prior.bounds with it, or a condition"
+    ):
         gaussian_prior.classes_of("age", [])
 
 
