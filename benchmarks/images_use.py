@@ -11,7 +11,7 @@ from pathlib import Path
 import images_judges as judges
 import numpy as np
 from images_cache import Cache
-from images_table import ENCODER, Pixels, Table, drawn, read
+from images_table import ENCODER, Pixels, Table, drawn, read, shrunk
 from masks import lungs
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, gaussian_filter, zoom
@@ -30,7 +30,7 @@ LABELS: dict[str, Label] = {
     "AP view": lambda p: p.traits.get("chest_view") == "AP",
 }
 FINDINGS = {"effusion": "J90", "cardiomegaly": "I51.7", "pneumonia": "J18.9"}
-MEMBERSHIP = 0.55
+MEMBERSHIP, LARGE = 0.55, 256
 FALSE_ALARMS = 0.02  # of the detector of missing lungs, on train images that it has not seen
 
 
@@ -160,21 +160,26 @@ def use(table: Table, data: Path, quick: bool, seed: int, cache: Cache) -> None:
 
     table.head(f"Told apart by a CNN at 256 pixels from cxr_kermany's test films, AUC, seed {seed}")
     real, people = _large(data)
-    small = real.reshape(len(real), 64, 4, 64, 4).mean((2, 4))
-    finer = ImageGenerator(weights, ENCODER.columns, load_weights(find("imaging_upsampler")))
+    finer = ImageGenerator(
+        weights, ENCODER.columns, load_weights(find(weights.card.model["shows"]["upsampler"]))
+    )
+    small = shrunk(real, finer.shape.size)
     again = (finer.enlarged(small[:, None] * 2 - 1, range(seed, seed + len(small)))[:, 0] + 1) / 2
-    table.add("the same films shrunk to 64 pixels and enlarged", apart(real, again.astype(np.float32), seed))
+    table.add(
+        f"the same films shrunk to {finer.shape.size} pixels and enlarged",
+        apart(real, again.astype(np.float32), seed),
+    )
     table.add(
         "X-rays drawn for their age and finding",
-        apart(real, drawn(finer, people, seed), seed),
+        apart(real, drawn(finer, people, seed, LARGE), seed),
         0.5,
         most=0.85,
     )
 
 
 def _large(data: Path) -> tuple[Pixels, list[PatientProfile]]:
-    """cxr_kermany's test films at 256 x 256 in [0, 1]."""
+    """cxr_kermany's test films at LARGE x LARGE in [0, 1]."""
     settings, _ = load(TrainConfig, "imaging", "train")
     chosen = next(d for d in settings.datasets if d.name == "cxr_kermany")
-    pixels, people = read_images(read_training_set(chosen, data, "test"), 256)
+    pixels, people = read_images(read_training_set(chosen, data, "test"), LARGE)
     return (pixels[:, 0] / 4095).astype(np.float32), people

@@ -1,6 +1,6 @@
 """The second training of a flow, in which critics teach its network to draw in a few evaluations."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,17 +18,19 @@ from ...core.remarks import remark
 from ...core.training.adversarial import Adversarial
 from ...core.training.fit import Fit
 from ...core.training.trainer import fit
-from ...core.training.weights import Card, Weights, figures, restore
+from ...core.training.weights import Card, Weights, figures, halves, restore
 from ...core.types import BoolArray, Float32Array
 from . import histogram_matching
 from .few_steps import FewStepsTraining, ImageGame
-from .gaussian_prior import GaussianPrior
+from .gaussian_prior import STORED, GaussianPrior, PriorSettings, fit_public
 from .generator import STEPS, ImageGenerator
 from .growing import grown
 from .images import Images, fits_prior
 from .judging import described, scored
-from .model import EVALUATIONS, FROM, Denoiser, Shows, network_tensors, require_flow
+from .model import EVALUATIONS, FROM, Denoiser, network_tensors, require_flow
+from .private_training import coordinates, declared_by
 from .sampler import draw
+from .training_config import Config
 
 DRAWS = 4  # coarse images of the prior a row
 FEWEST, MOST = 40, 400  # held-out images that judge
@@ -62,19 +64,17 @@ class ImageAdversarial(Adversarial):
 def train(
     data: Sequence[TrainingSet],
     conditioner: Conditioner,
-    training: Mapping[str, Any],
+    config: Config,
     how: Fit,
     init: Weights | None,
-    network: Mapping[str, Any],
-    shows: Shows,
 ) -> tuple[Weights, Images]:
     """The flow `init` with a network that draws in few evaluations, without histogram matching; the images learnt from.
 
     Sets with `prior: true` get coarse images of the Gaussian prior, as generation does; all do where none says so.
-    `network` may ask for a larger size, to which the flow grows; what `shows` says replaces what its card does. Raises
-    InputError.
+    config's `network` may ask for a larger size, to which the flow grows; a `prior` there is fitted anew and replaces
+    the flow's, and what `shows` says what its card does. Raises InputError.
     """
-    settings = parse(FewStepsTraining, dict(training), "model.training")
+    settings = parse(FewStepsTraining, config.training, "model.training")
     if how.budget is not None:
         raise InputError(
             "model.kind: few_steps learns from public images alone; say --public, or train kind flow under the budget"
@@ -87,13 +87,16 @@ def train(
         raise InputError(
             f"--init {init.card.name}: a model of series is not taught to draw in few steps; use its flow"
         )
-    size = parse(Grown, network, "model.network").size or generator.shape.size
+    size = parse(Grown, config.network, "model.network").size or generator.shape.size
     images = Images.read(data, size, generator.shape.channels, generator.shape.masks)
     if size != generator.shape.size:
         init = grown(init, size, images.pixels)
         generator = ImageGenerator(init, conditioner.columns)
     shape = generator.shape
     code = select(conditioner.encode(images.profiles), conditioner.columns, init.card.columns)
+    if config.prior is not None:
+        init = _with_prior(init, generator, images, code, config.prior)
+        generator = ImageGenerator(init, conditioner.columns)
     held_out = _held_out(images, settings.held_out, how.seed)
     coarse = _coarse(generator.prior, images, code, how.seed)
     torch.manual_seed(how.seed)
@@ -125,7 +128,7 @@ def train(
             f"few_steps: held-out images are separated with AUC {before:.3f} from those of --init in {few or STEPS} "
             f"evaluations, and with {after:.3f} from those of {settings.evaluations}; keep the former to draw as before"
         )
-    shown = {**init.card.model.get("shows", {}), **shows.model_dump(exclude_unset=True)}
+    shown = {**init.card.model.get("shows", {}), **config.shows.model_dump(exclude_unset=True)}
     model = {
         **init.card.model, EVALUATIONS: settings.evaluations, FROM: sorted(set(game.kept)), "shows": shown,
     }  # fmt: skip
@@ -139,6 +142,24 @@ def train(
         name: t for name, t in init.tensors.items() if not name.startswith(f"{histogram_matching.STORED}.")
     }
     return Weights({**kept, **learnt}, card), images
+
+
+def _with_prior(
+    init: Weights, generator: ImageGenerator, images: Images, code: Float32Array, settings: PriorSettings
+) -> Weights:
+    """The flow with a Gaussian prior of the sets that it is fitted to. Raises InputError."""
+    if settings.rank > generator.shape.components or settings.critic:
+        raise InputError(
+            f"model.prior: expected a rank up to {generator.shape.components} (--init {init.card.name}), and no critic, "
+            "in a training of few steps"
+        )
+    chosen = fits_prior(images)
+    z = coordinates(generator.net, images.laid()[torch.from_numpy(chosen)])
+    profiles = [profile for profile, taken in zip(images.profiles, chosen, strict=True) if taken]
+    prior = fit_public(z, code[chosen], profiles, settings, declared_by(images), images.often[chosen])
+    others = {name: t for name, t in init.tensors.items() if not name.startswith(f"{STORED}.")}
+    card = init.card.model_copy(update={"model": {**init.card.model, STORED: prior.header()}})
+    return Weights({**others, **halves(STORED, prior.tensors())}, card)
 
 
 def _require_kept(settings: FewStepsTraining, rank: int, components: int) -> None:

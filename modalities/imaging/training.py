@@ -85,9 +85,7 @@ def train(
     if settings.kind == "flow":
         return train_flow(data, conditioner, settings, how, init)
     if settings.kind == "few_steps":
-        weights, images = few_steps_training.train(
-            data, conditioner, settings.training, how, init, settings.network, settings.shows
-        )
+        weights, images = few_steps_training.train(data, conditioner, settings, how, init)
         return matched(weights, images, conditioner, how.seed) if settings.histogram_matching else weights
     if how.budget is not None:
         raise InputError(f"the {settings.kind} network learns from public data alone: say --public")

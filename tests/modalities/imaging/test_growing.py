@@ -78,12 +78,19 @@ def test_the_second_training_grows_the_network_and_says_what_enlarges_its_images
         "steps": 2, "judge_every": 1, "widths": [16], "detail_width": 4, "held_out": 0.3, "batch_size": 4,
     }  # fmt: skip
     few = config(
-        tmp_path, kind="few_steps", network={"size": LARGE}, training=training, shows={"body_part": "LEG"}
+        tmp_path,
+        kind="few_steps",
+        network={"size": LARGE},
+        training=training,
+        shows={"body_part": "LEG"},
+        prior={"rank": 8, "by": "age", "bounds": [50]},
     )
     train("imaging", data, tmp_path / "a.safetensors", Privacy(), config=few, init=str(path))
     made = load(tmp_path / "a.safetensors")
     assert (made.card.model["size"], made.card.model["patch_size"]) == (LARGE, 4)
     assert made.card.model["shows"]["body_part"] == "LEG"
+    assert made.card.model["law"]["bounds"] == [50]
+    assert made.tensors["law.root"].shape == (2, 8, 8)
     assert ImageGenerator(made, columns()).draw(batch(2)).shape == (2, 1, LARGE, LARGE)
     finer = discs(tmp_path / "finer", 75)
     stated = yaml.safe_load((finer / "dataset.yaml").read_text())
@@ -100,6 +107,10 @@ def test_the_second_training_grows_the_network_and_says_what_enlarges_its_images
     train("imaging", finer, tmp_path / "c.safetensors", Privacy(), config=few, init=str(path))
     with pytest.raises(InputError, match=rf"options.enlarge: finer draws images of {LARGE} pixels"):
         Images.read([part], SIDE, 1)
+    for prior in ({"rank": 13}, {"rank": 8, "critic": True}):
+        wrong = config(tmp_path, kind="few_steps", training=training, prior=prior)
+        with pytest.raises(InputError, match=r"model.prior: expected a rank up to 12 .*, and no critic"):
+            train("imaging", data, tmp_path / "d", Privacy(), config=wrong, init=str(path))
     again = config(tmp_path, kind="few_steps", network={"size": 2 * LARGE}, training=training)
     with pytest.raises(InputError, match="has not grown before"):
         train(
