@@ -150,7 +150,7 @@ def _with_prior(
     """The flow with a Gaussian prior of the sets that it is fitted to. Raises InputError."""
     if settings.rank > generator.shape.components or settings.critic:
         raise InputError(
-            f"model.prior: expected a rank up to {generator.shape.components} (--init {init.card.name}), and no critic, "
+            f"model.prior: expected a rank up to {generator.shape.components}, which --init has, and no critic, "
             "in a training of few steps"
         )
     chosen = fits_prior(images)
