@@ -45,9 +45,7 @@ class ImageDiffusion(pl.LightningModule):
         t = time[:, None, None, None]
         velocity = self.net((1 - t) * x + t * source, time, self.hide(condition), kept)
         error = velocity.float() - (source - x)
-        fine = error - functional.avg_pool2d(error, 5, stride=1, padding=2, count_include_pad=False)
-        weight = self.training_settings.fine
-        losses = error.square().mean(dim=(1, 2, 3)) + weight * fine.square().mean(dim=(1, 2, 3))
+        losses = weighted(error, self.training_settings.fine)
         return losses.view(-1, self.multiplicity).mean(1)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
@@ -62,3 +60,9 @@ class ImageDiffusion(pl.LightningModule):
             for part, factor in ((self.net.unet, 1.0), (self.net.condition, 3.0))
         ]
         return torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=0.01, betas=(0.9, 0.99))
+
+
+def weighted(error: Tensor, weight: float) -> Tensor:
+    """(row,) mean square of errors (row, plane, y, x); that of fine detail, of little energy, counts so much more."""
+    fine = error - functional.avg_pool2d(error, 5, stride=1, padding=2, count_include_pad=False)
+    return error.square().mean(dim=(1, 2, 3)) + weight * fine.square().mean(dim=(1, 2, 3))

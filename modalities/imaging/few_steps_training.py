@@ -18,16 +18,16 @@ from ...core.remarks import remark
 from ...core.training.adversarial import Adversarial
 from ...core.training.fit import Fit
 from ...core.training.trainer import fit
-from ...core.training.weights import Card, Weights, figures, halves, restore
-from ...core.types import BoolArray, Float32Array
+from ...core.training.weights import Card, Weights, available, figures, halves, load, restore
+from ...core.types import BoolArray, Float32Array, IntArray
 from . import histogram_matching
 from .few_steps import FewStepsTraining, ImageGame
 from .gaussian_prior import STORED, GaussianPrior, PriorSettings, fit_public
 from .generator import STEPS, ImageGenerator
-from .growing import grown
+from .growing import FOLLOWING, LESSONS, Following, grown, lessons
 from .images import Images, fits_prior
 from .judging import described, scored
-from .model import EVALUATIONS, FROM, Denoiser, network_tensors, require_flow
+from .model import EVALUATIONS, FROM, Denoiser, ImageTraining, network_tensors, require_flow, shows_of
 from .private_training import coordinates, declared_by
 from .sampler import draw
 from .training_config import Config
@@ -89,8 +89,10 @@ def train(
         )
     size = parse(Grown, config.network, "model.network").size or generator.shape.size
     images = Images.read(data, size, generator.shape.channels, generator.shape.masks)
+    small = None
     if size != generator.shape.size:
-        init = grown(init, size, images.pixels)
+        small = ImageGenerator(init, conditioner.columns, _upsampler(init.card))
+        init = grown(init, size)
         generator = ImageGenerator(init, conditioner.columns)
     shape = generator.shape
     code = select(conditioner.encode(images.profiles), conditioner.columns, init.card.columns)
@@ -103,10 +105,14 @@ def train(
     judge = Judge(images, code, coarse, held_out, generator, how.seed)
     rank = coarse.shape[2]
     _require_kept(settings, rank, shape.components)
-    few = init.card.model.get(EVALUATIONS)
-    before, _ = judge(generator.net, few or STEPS, jumps=few is not None)
     net = Denoiser(len(init.card.columns), shape)  # the generator's is made ready to draw, not to learn
     restore(net, Weights(network_tensors(init), init.card))
+    rows = np.repeat(np.arange(len(images.profiles)), np.where(held_out, 0, images.often))
+    few, first = init.card.model.get(EVALUATIONS), generator.net
+    if small is not None:
+        _follow(net, small, images, code, coarse, rows, settings, how)
+        few, first = settings.evaluations, net.eval()
+    before, _ = judge(first, few or STEPS, jumps=few is not None)
     game = ImageGame(net.train(), settings, rank, images.pixels)
 
     def judged(net: nn.Module) -> float:
@@ -115,7 +121,6 @@ def train(
 
     module = ImageAdversarial(game, settings, judged, init.card.columns)
     tensors = images.examples(torch.from_numpy(code), coarse)
-    rows = np.repeat(np.arange(len(images.profiles)), np.where(held_out, 0, images.often))
     outcome = fit(
         module, Subset(tensors, rows.tolist()), how, name="few_steps", steps=settings.steps,
         batch_size=settings.batch_size, ema=None,
@@ -142,6 +147,24 @@ def train(
         name: t for name, t in init.tensors.items() if not name.startswith(f"{histogram_matching.STORED}.")
     }
     return Weights({**kept, **learnt}, card), images
+
+
+def _upsampler(card: Card) -> Weights | None:
+    """Of the images that these weights draw, where there is one."""
+    there = available().get(shows_of(card).upsampler or "")
+    return None if there is None else load(there)
+
+
+def _follow(
+    net: Denoiser, small: ImageGenerator, images: Images, code: Float32Array, coarse: Tensor, rows: IntArray,
+    settings: FewStepsTraining, how: Fit,
+) -> None:  # fmt: skip
+    """Teach a grown network to draw what the small one does."""
+    own = np.random.default_rng(how.seed).choice(rows, LESSONS).tolist()
+    wanted = coarse[:, 0] if coarse.shape[1] else coarse.new_zeros(len(code), 0)
+    lesson = lessons(small, images.pixels, torch.from_numpy(code), wanted, own)
+    following = Following(net.train(), settings.evaluations, wanted.shape[1], ImageTraining().fine)
+    fit(following, lesson, how, name="growing", steps=FOLLOWING, batch_size=settings.batch_size, ema=None)
 
 
 def _with_prior(

@@ -1,63 +1,65 @@
-"""Grow a flow: the same network draws images twice or four times as large, and learns what is finer afterwards.
+"""Grow a flow: the same network draws images twice or four times as large.
 
 Patches grow with the images, so that an evaluation costs what it did. At first the grown network sees the means of
-blocks of pixels and moves all pixels of a block alike (Karras et al. 2018 let a network grow so, by layers).
+blocks of pixels and moves all pixels of a block alike (Karras et al. 2018 let a network grow so, by layers). Then it
+follows the small one: it learns to draw what that draws from the same source, enlarged by its upsampler.
 """
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import lightning.pytorch as pl
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.data import TensorDataset
 
 from ...core.errors import InputError
 from ...core.training.weights import Weights
 from . import gaussian_prior
-from .model import ImageModel, in_bands, network_of, network_tensors, scaled
+from .diffusion import weighted
+from .generator import STEPS, ImageGenerator
+from .model import EVALUATIONS, Denoiser, ImageModel, network_of, network_tensors, scaled
+from .sampler import ROWS, ended, jumped, times
+
+LESSONS, FOLLOWING = 3200, 400  # images of the small network, and steps in which the grown one follows it
+RATE = 4e-4
 
 
-def grown(weights: Weights, size: int, pixels: Tensor) -> Weights:
+def grown(weights: Weights, size: int) -> Weights:
     """The flow and its prior at a larger size, without histogram matching.
 
-    `pixels` are public 8-bit images (row, plane, y, x) of that size, which say how much is finer. Raises InputError
-    unless the size is twice or four times that of the weights, whose source has at most four times fewer pixels a side.
+    Raises InputError unless the size is twice or four times that of the weights, whose source has at most four times
+    fewer pixels a side.
     """
     shape = network_of(weights.card)
-    times, left = divmod(size, shape.size)
-    factor = times * shape.basis_factor
-    if left or times not in (2, 4) or factor > 4 or shape.bands or not shape.components:
+    more, left = divmod(size, shape.size)
+    factor = more * shape.basis_factor
+    if left or more not in (2, 4) or factor > 4 or shape.blocks or not shape.components:
         raise InputError(
             f"model.network.size: a network of {shape.size} x {shape.size} pixels (--init {weights.card.name}) cannot "
             f"grow to {size}; expected twice or four times its size, at most four times that of its components, and a "
             "network that has not grown before"
         )
     larger = ImageModel(**{
-        **shape.model_dump(), "size": size, "patch_size": times * shape.patch_size, "basis_factor": factor,
-        "bands": True,
+        **shape.model_dump(), "size": size, "patch_size": more * shape.patch_size, "basis_factor": factor,
+        "blocks": True,
     })  # fmt: skip
     tensors = {name: tensor.float() for name, tensor in network_tensors(weights).items()}
     first, last = "unet.conv_in.weight", "unet.conv_out"
-    tensors["mean"] = _smooth(tensors["mean"], times)
-    tensors["finer"] = finer_than(pixels, factor)
-    tensors[first] = _repeated(tensors[first], shape.patch_size, times, 1) / times**2
+    tensors["mean"] = larger_by(tensors["mean"][None], more)[0]
+    tensors[first] = _repeated(tensors[first], shape.patch_size, more, 1) / more**2
     for name in (f"{last}.weight", f"{last}.bias"):
-        tensors[name] = _repeated(tensors[name], shape.patch_size, times, 0)
-    others = {
-        name: tensor
-        for name, tensor in weights.tensors.items()
-        if name.startswith(f"{gaussian_prior.STORED}.")
-    }
+        tensors[name] = _repeated(tensors[name], shape.patch_size, more, 0)
+    prior = f"{gaussian_prior.STORED}."
+    others = {name: tensor for name, tensor in weights.tensors.items() if name.startswith(prior)}
     card = weights.card.model_copy(update={"model": {**weights.card.model, **larger.model_dump()}})
     return Weights({**{name: tensor.half() for name, tensor in tensors.items()}, **others}, card)
 
 
-def finer_than(pixels: Tensor, factor: int) -> Tensor:
-    """Standard deviation () of what is finer than blocks of `factor` x `factor` pixels, of 8-bit images as [-1, 1]."""
-    some = scaled(pixels[torch.randperm(len(pixels))[:500]])
-    return in_bands(some, factor)[1].square().mean().sqrt()
-
-
-def _smooth(images: Tensor, times: int) -> Tensor:
-    """(plane, y, x) enlarged."""
-    return functional.interpolate(images[None], scale_factor=times, mode="bicubic", align_corners=False)[0]
+def larger_by(images: Tensor, times: int) -> Tensor:
+    """(row, plane, y, x) enlarged without new detail."""
+    return functional.interpolate(images, scale_factor=times, mode="bicubic", align_corners=False)
 
 
 def _repeated(kernel: Tensor, patch: int, times: int, axis: int) -> Tensor:
@@ -66,3 +68,73 @@ def _repeated(kernel: Tensor, patch: int, times: int, axis: int) -> Tensor:
     for side in (1, 2):
         planes = planes.repeat_interleave(times, axis + side)
     return planes.flatten(axis, axis + 2)
+
+
+def lessons(
+    small: ImageGenerator, pixels: Tensor, code: Tensor, coarse: Tensor, rows: Sequence[int]
+) -> TensorDataset:
+    """What the small network draws for rows of training images, at the size of these, and what of.
+
+    Of (white noise (row, plane, y, x), components (row, component), code (row, column), image (row, plane, y, x)
+    uint8). `coarse` (row, component) are the leading components; where they are NaN they are those of the row's own
+    image in `pixels` (row, plane, y, x) uint8.
+    """
+    parts = zip(*_drawn(small, pixels, code, coarse, rows), strict=True)
+    return TensorDataset(*(torch.cat(part) for part in parts))
+
+
+@torch.inference_mode()
+def _drawn(
+    small: ImageGenerator, pixels: Tensor, code: Tensor, coarse: Tensor, rows: Sequence[int]
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    shape, net = small.shape, small.net
+    size, kept = pixels.shape[2], coarse.shape[1]
+    few = small.card.model.get(EVALUATIONS)
+    for begin in range(0, len(rows), ROWS):
+        own = torch.tensor(rows[begin : begin + ROWS])
+        images = functional.avg_pool2d(scaled(pixels[own]), size // shape.size)
+        weights = torch.randn(len(own), shape.components)
+        weights[:, :kept] = torch.where(
+            coarse[own].isfinite(), coarse[own].float(), net.coordinates(images)[:, :kept]
+        )
+        white = torch.randn(len(own), shape.planes, shape.size, shape.size)
+        drawn = ended(net, net.source(white, weights), code[own], kept, few or STEPS, few is not None).clamp(
+            -1, 1
+        )
+        side = 0 if small.upsampler is None or shape.masks else small.upsampler.factor * shape.size
+        if side and side % size == 0:
+            seeds = torch.randint(2**31, (len(own),)).tolist()
+            finer = torch.from_numpy(small.enlarged(drawn.numpy(), seeds))
+            finer = functional.avg_pool2d(finer, side // size)
+        else:
+            finer = larger_by(drawn, size // shape.size)
+        yield (
+            white.half(),
+            weights.half(),
+            code[own],
+            ((finer.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8),
+        )
+
+
+class Following(pl.LightningModule):
+    """The grown network learns what each of its jumps should lead to. Batches are of lessons()."""
+
+    def __init__(self, net: Denoiser, evaluations: int, kept: int, fine: float) -> None:
+        super().__init__()
+        self.net, self.evaluations, self.kept, self.fine = net, evaluations, kept, fine
+
+    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
+        white, weights, code, wanted = batch
+        with torch.autocast(white.device.type, enabled=False):
+            source = self.net.source(white.float(), weights.float())
+        image = scaled(wanted)
+        place, loss = source, torch.zeros((), device=image.device)
+        for time in times(self.evaluations):
+            drawn = jumped(self.net, place, time, code, self.kept)
+            loss = loss + weighted(drawn - image, self.fine).mean() / self.evaluations
+            place = torch.lerp(drawn.detach(), source, time - 1 / self.evaluations)
+        self.log("loss", loss)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.AdamW(self.net.parameters(), lr=RATE, weight_decay=0.01, betas=(0.9, 0.99))

@@ -33,8 +33,8 @@ class ImageModel(Settings):
 
     The flow's source distribution is a Gaussian fitted by PCA to public images, with `components` principal
     components: the network only has to learn what is not normal. 0 starts from white noise. The components are
-    those of images `basis_factor` times smaller, which keeps the weights of large images small. With `bands` what they
-    leave has one standard deviation at their size, and another in what is finer: a network that grew has.
+    those of images `basis_factor` times smaller, which keeps the weights of large images small. With `blocks` so is the
+    white noise: a network that grew starts without anything finer.
     """
 
     renamed: ClassVar[Mapping[str, str]] = RENAMED
@@ -48,7 +48,7 @@ class ImageModel(Settings):
     components: int = 192
     basis_factor: Literal[1, 2, 4] = 1
     masks: int = Field(default=0, ge=0)
-    bands: bool = False
+    blocks: bool = False
 
     @property
     def planes(self) -> int:
@@ -203,14 +203,12 @@ class Denoiser(nn.Module):
     def __init__(self, columns: int, shape: ImageModel) -> None:
         super().__init__()
         self.patch_size, self.columns, self.channels = shape.patch_size, columns, shape.channels
-        self.factor = shape.basis_factor
+        self.factor, self.blocks = shape.basis_factor, shape.blocks
         pixels = (shape.planes, shape.size, shape.size)
         self.register_buffer("mean", torch.zeros(pixels))
         coarse = (shape.planes, shape.size // shape.basis_factor, shape.size // shape.basis_factor)
         self.register_buffer("basis", torch.zeros(shape.components, *coarse))  # scaled by standard deviation
         self.register_buffer("rest", torch.ones(()))  # standard deviation of what the basis leaves
-        if shape.bands:
-            self.register_buffer("finer", torch.ones(()))  # the same beyond the size of the basis
         folded = shape.planes * shape.patch_size**2
         width = 4 * shape.widths[0]  # the embedding width of the U-Net
         self.condition = nn.Sequential(nn.Linear(columns + 1, width), nn.SiLU(), nn.Linear(width, width))
@@ -259,17 +257,20 @@ class Denoiser(nn.Module):
         return (x if self.factor == 1 else functional.avg_pool2d(x, self.factor)).flatten(1)
 
     def source(self, white: Tensor, weights: Tensor) -> Tensor:
-        """Starting points (row, channel, y, x) from white noise of that shape and (row, component)."""
+        """Starting points (row, channel, y, x) from white noise and (row, component).
+
+        The noise has that shape, or the size of the basis where the source has blocks.
+        """
         coarse = torch.tensordot(weights, self.basis, dims=1)
         if self.factor > 1:
             coarse = functional.interpolate(
                 coarse, scale_factor=self.factor, mode="bicubic", align_corners=False
             )
-        finer = getattr(self, "finer", None)
-        if finer is None:
-            return self.mean + self.rest * white + coarse
-        blocks, rest = in_bands(white, self.factor)
-        return self.mean + self.factor * self.rest * blocks + finer * rest + coarse
+        if self.blocks:
+            if white.shape[2] > self.basis.shape[2]:
+                white = self.factor * functional.avg_pool2d(white, self.factor)
+            white = white.repeat_interleave(self.factor, 2).repeat_interleave(self.factor, 3)
+        return self.mean + self.rest * white + coarse
 
     def forward(self, x: Tensor, time: Tensor, condition: Tensor, kept: Tensor) -> Tensor:
         share = kept[:, None] / max(1, len(self.basis))
@@ -277,13 +278,6 @@ class Denoiser(nn.Module):
         folded = functional.pixel_unshuffle(x, self.patch_size).contiguous(memory_format=torch.channels_last)
         out = self.unet(folded, 1000 * time, class_labels=code).sample
         return functional.pixel_shuffle(out.contiguous(), self.patch_size)
-
-
-def in_bands(images: Tensor, factor: int) -> tuple[Tensor, Tensor]:
-    """Means of blocks of `factor` x `factor` pixels, each repeated over its block, and what is finer."""
-    blocks = functional.avg_pool2d(images, factor)
-    blocks = blocks.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
-    return blocks, images - blocks
 
 
 def scaled(images: Tensor) -> Tensor:

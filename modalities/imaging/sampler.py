@@ -58,13 +58,19 @@ def draw(
         code[: len(wanted)] = torch.from_numpy(condition[start : start + ROWS])
         x = net.source(white.to(device), weights.to(device))
         code = code.to(device)
-        if jumps:
-            with torch.autocast(device.type, torch.bfloat16, enabled=half_is_fast(device)):
-                x = few_steps(net, x, code, kept, steps)
-        else:
-            x = _solve(net, x, code, kept, steps, guidance)
+        x = ended(net, x, code, kept, steps, jumps, guidance)
         out.append(x[: len(wanted)].clamp(-1, 1).cpu().numpy())
     return np.concatenate(out)
+
+
+def ended(
+    net: Denoiser, source: Tensor, code: Tensor, kept: int, steps: int, jumps: bool, guidance: float = 1.0
+) -> Tensor:
+    """The images (row, plane, y, x) that a source of that shape leads to, along the flow or in jumps."""
+    if not jumps:
+        return _solve(net, source, code, kept, steps, guidance)
+    with torch.autocast(source.device.type, torch.bfloat16, enabled=half_is_fast(source.device)):
+        return few_steps(net, source, code, kept, steps)
 
 
 def _solve(net: Denoiser, x: Tensor, code: Tensor, kept: int, steps: int, guidance: float) -> Tensor:

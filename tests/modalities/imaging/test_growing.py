@@ -17,9 +17,9 @@ from polyclinic.core.training.weights import Weights, load
 from polyclinic.modalities.imaging import gaussian_prior
 from polyclinic.modalities.imaging.data import read_images
 from polyclinic.modalities.imaging.generator import ImageGenerator
-from polyclinic.modalities.imaging.growing import grown
+from polyclinic.modalities.imaging.growing import Following, grown, lessons
 from polyclinic.modalities.imaging.images import Images, balanced
-from polyclinic.modalities.imaging.model import Denoiser, in_bands, network_of, network_tensors
+from polyclinic.modalities.imaging.model import Denoiser, network_of, network_tensors
 
 from .test_few_steps import NETWORK, SIDE, batch, columns, config, discs
 
@@ -36,6 +36,11 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return place / "flow.safetensors", data
 
 
+def blocks(images: torch.Tensor) -> torch.Tensor:
+    """Each pixel twice as large."""
+    return images.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
 def restored(weights: Weights) -> Denoiser:
     net = Denoiser(len(weights.card.columns), network_of(weights.card)).eval()
     net.load_state_dict({name: tensor.float() for name, tensor in network_tensors(weights).items()})
@@ -45,22 +50,54 @@ def restored(weights: Weights) -> Denoiser:
 @torch.no_grad()
 def test_a_grown_network_moves_blocks_as_it_moved_pixels(flow: tuple[Path, Path]) -> None:
     small = load(flow[0])
-    pixels = torch.randint(0, 256, (40, 1, LARGE, LARGE), dtype=torch.uint8)
-    large = grown(small, LARGE, pixels)
-    assert (large.card.model["size"], large.card.model["bands"]) == (LARGE, True)
+    large = grown(small, LARGE)
+    assert (large.card.model["size"], large.card.model["blocks"]) == (LARGE, True)
     before, after = restored(small), restored(large)
     code, time, kept = torch.zeros(3, before.columns), torch.full((3,), 0.7), torch.full((3,), 8.0)
     x = torch.randn(3, 1, SIDE, SIDE)
-    blocks = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    moved = before(x, time, code, kept).repeat_interleave(2, 2).repeat_interleave(2, 3)
-    torch.testing.assert_close(after(blocks, time, code, kept), moved, atol=1e-4, rtol=1e-3)
-    some = (pixels.float() / 127.5 - 1) - (pixels.float() / 127.5 - 1).mean(0)
-    weights = torch.randn(4, 12)
-    source = after.source(torch.randn(4, 1, LARGE, LARGE), weights)
-    torch.testing.assert_close(after.coordinates(source)[:, :4], weights[:, :4], atol=0.5, rtol=0.3)
-    assert float(
-        in_bands(source - after.source(torch.zeros_like(source), weights), 2)[1].std()
-    ) == pytest.approx(float(in_bands(some, 2)[1].std()), rel=0.2)
+    moved = before(x, time, code, kept)
+    torch.testing.assert_close(after(blocks(x), time, code, kept), blocks(moved), atol=1e-4, rtol=1e-3)
+
+
+@torch.no_grad()
+def test_the_source_of_a_grown_network_is_the_small_one_s_without_anything_finer(
+    flow: tuple[Path, Path],
+) -> None:
+    small = load(flow[0])
+    before, after = restored(small), restored(grown(small, LARGE))
+    white, weights = torch.randn(300, 1, SIDE, SIDE), torch.randn(300, 12)
+    plain = after.source(torch.zeros(300, 1, LARGE, LARGE), weights)
+    source = after.source(white, weights)
+    torch.testing.assert_close(source - plain, blocks(before.rest * white), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        functional.avg_pool2d(source, 2), before.source(white, weights), atol=0.15, rtol=0.1
+    )
+    large = after.source(torch.randn(300, 1, LARGE, LARGE), weights) - plain
+    assert float(large.std()) == pytest.approx(float(before.rest), rel=0.02)
+    torch.testing.assert_close(blocks(functional.avg_pool2d(large, 2)), large, atol=1e-5, rtol=1e-4)
+
+
+def test_a_grown_network_learns_to_draw_what_the_small_one_draws(flow: tuple[Path, Path]) -> None:
+    weights = load(flow[0])
+    small = ImageGenerator(weights, columns())
+    pixels = torch.randint(0, 256, (64, 1, LARGE, LARGE), dtype=torch.uint8)
+    code = torch.zeros(64, len(weights.card.columns))
+    lesson = lessons(small, pixels, code, torch.full((64, 8), torch.nan), list(range(64)))
+    white, own, _, wanted = lesson.tensors
+    assert (white.shape, wanted.shape) == ((64, 1, SIDE, SIDE), (64, 1, LARGE, LARGE))
+    images = functional.avg_pool2d(pixels.float() / 127.5 - 1, 2)
+    torch.testing.assert_close(own[:, :8].float(), small.net.coordinates(images)[:, :8], atol=0.01, rtol=0.01)
+    module = Following(restored(grown(weights, LARGE)).train(), 2, 8, 10.0)
+    optimizer = module.configure_optimizers()
+    module.log = lambda *_: None  # type: ignore[method-assign]
+    lost = []
+    for _ in range(20):
+        loss = module.training_step(lesson.tensors, 0)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        lost.append(float(loss.detach()))
+    assert lost[-1] < 0.8 * lost[0]
 
 
 def test_the_second_training_grows_the_network_and_says_what_enlarges_its_images(
@@ -68,6 +105,8 @@ def test_the_second_training_grows_the_network_and_says_what_enlarges_its_images
 ) -> None:
     """Once with images of their own, once with those of an upsampler; both in the commands of a user."""
     path, data = flow
+    monkeypatch.setattr("polyclinic.modalities.imaging.few_steps_training.LESSONS", 32)
+    monkeypatch.setattr("polyclinic.modalities.imaging.few_steps_training.FOLLOWING", 2)
     upsampler = tmp_path / "finer.safetensors"
     how = config(
         tmp_path, kind="upsampler", network={"size": LARGE, "width": 4, "blocks": 1, "factor": 2},
@@ -126,7 +165,7 @@ def test_the_second_training_grows_the_network_and_says_what_enlarges_its_images
 @pytest.mark.parametrize("size", [SIDE + 4, 8 * SIDE, SIDE // 2])
 def test_a_size_that_a_network_cannot_grow_to_is_refused(flow: tuple[Path, Path], size: int) -> None:
     with pytest.raises(InputError, match=f"cannot grow to {size}; expected twice or four times its size"):
-        grown(load(flow[0]), size, torch.zeros(2, 1, size, size, dtype=torch.uint8))
+        grown(load(flow[0]), size)
 
 
 def test_values_are_balanced_to_whole_numbers_and_unknown_ones_count_once() -> None:
