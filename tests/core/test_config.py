@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import Field
 
 from polyclinic.core.config import Settings, parse, read_json, read_yaml
 from polyclinic.core.errors import InputError
@@ -88,3 +89,39 @@ def test_one_text_stands_for_a_list_of_one(given: str | list[str], names: list[s
 )  # fmt: skip
 def test_the_native_format_is_written_unasked(name: str, given: object, formats: object) -> None:
     assert load_modality(name, {"formats": given}).options.formats == formats
+
+
+class Every(Settings):
+    """A setting of each kind."""
+
+    a: tuple[int, ...] = ()
+    b: int = Field(default=1, ge=1)
+    c: float = 0
+    d: bool = False
+    e: str = ""
+    f: dict[str, int] = Field(default_factory=dict)
+    g: int | tuple[int, ...] = 1
+    h: tuple[int, int] = (0, 0)
+    interval: int = 0
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"a": 5}, "a: expected a list, got 5"),
+        ({"b": "x"}, "b: expected a whole number, got 'x'"),
+        ({"b": 1.5}, "b: expected a whole number, got 1.5"),
+        ({"b": 0}, "b: expected a number of 1 or more, got 0"),
+        ({"c": "x"}, "c: expected a number, got 'x'"),
+        ({"d": 7}, "d: expected true or false, got 7"),
+        ({"e": 5}, "e: expected text, got 5"),
+        ({"f": 5}, "f: expected a mapping, got 5"),
+        ({"g": "x"}, "g: expected a whole number, got 'x'"),
+        ({"h": [1, 2, 3]}, "h: expected at most 2 values, got [1, 2, 3]"),
+        ({"interval": "x"}, "interval: expected a whole number, got 'x'"),
+    ],
+)
+def test_a_wrong_setting_is_told_in_the_words_of_yaml(values: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError) as told:
+        parse(Every, values, "here")
+    assert str(told.value) == f"here: {said}"

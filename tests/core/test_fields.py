@@ -85,7 +85,7 @@ def test_a_declaration_survives_a_card(name: str) -> None:
         ({"x y": {"kind": "flag"}}, "not a name for a field"),
         ({"has_x": {"kind": "flag"}}, "not a name for a field"),
         ({"patient_id": {"kind": "flag"}}, "not a name for a field"),
-        ({"x": {"kind": "flags"}}, "here: declare.x: kind: Input should be 'flag', 'category' or 'number'"),
+        ({"x": {"kind": "flags"}}, "here: declare.x: kind: expected 'flag', 'category' or 'number'"),
         ({"x": {"kind": "flag", "lable": "X"}}, "unknown key 'lable'; the nearest known one is 'label'"),
         ({"x": {"kind": "flag", "unit": "mm"}}, "unit belongs to a number, this is a flag"),
         ({"x": {"kind": "number", "classes": ["a", "b"]}}, "classes belongs to a category"),

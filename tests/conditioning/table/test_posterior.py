@@ -134,6 +134,6 @@ def test_a_table_without_moments_is_refused(tmp_path):
 @pytest.mark.parametrize("share", [0, 1, -0.5, {}])
 def test_a_share_that_cannot_be_is_told_before_anything_is_charged(tmp_path, share):
     ledger = tmp_path / "ledger.jsonl"
-    with pytest.raises(InputError, match="options: inference: Input should be"):
+    with pytest.raises(InputError, match="options: inference: expected"):
         learnt(tmp_path, Privacy(3.0, 1e-5, ledger, 3.0), inference=share)
     assert not ledger.exists()

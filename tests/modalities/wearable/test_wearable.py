@@ -159,7 +159,7 @@ def test_devices_fail_as_their_presets_say() -> None:
             "expected some of the presets watch, ring, patch, cgm, cuff, reference, got 'pager'",
         ),
         ({"device": "watch,watch"}, "expected a preset, and each once"),
-        ({"days": 46}, "less than or equal to 45"),
+        ({"days": 46}, "of at most 45"),
         ({"formats": "tcx"}, "got 'tcx'"),
     ],
 )
