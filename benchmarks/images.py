@@ -54,7 +54,7 @@ while time.process_time() - began < float(sys.argv[1]):
 print(done / (time.process_time() - began))
 """
 IMAGES = 2  # drawn of each profile that steers them
-EPOCHS = 12
+EPOCHS, PROBES = 12, (0, 1)
 LABELS = {
     "sex": (lambda p: p.sex == "F", 0.81, 0.90),
     "AP view": (lambda p: p.traits.get("chest_view") == "AP", 0.98, 0.97),
@@ -75,7 +75,15 @@ def steered(table: Table, data: Path, quick: bool, seed: int, cache: Cache) -> N
     for name, (label, tstr_bar, recovery_bar) in LABELS.items():
         y, truth = (np.array([label(p) for p in group]) for group in (owners, judged))
         asked, both = np.tile(y, IMAGES), np.concatenate([test, synthetic])
-        probe = cache(partial(probes, train, y, both), "P2 probe", name, seed)
+        probe = np.stack(
+            [
+                judges.scores(
+                    cache.of_real(partial(judges.learnt, train, y, k, EPOCHS), "cxr_nih", name, k, EPOCHS),
+                    both,
+                )
+                for k in PROBES
+            ]
+        )
         real = judges.mean_auroc(probe[:, : len(test)], truth)
         own = probes(synthetic, asked, test)
         table.add(
@@ -101,8 +109,8 @@ def steered(table: Table, data: Path, quick: bool, seed: int, cache: Cache) -> N
 
 
 def probes(x: Pixels, y: NDArray[np.bool_], on: Pixels) -> NDArray[np.float64]:
-    """(2, image) scores of two small CNNs."""
-    return np.stack([judges.convolutional(x, y, on, seed, EPOCHS) for seed in (0, 1)])
+    """(probe, image) scores of small CNNs."""
+    return np.stack([judges.convolutional(x, y, on, seed, EPOCHS) for seed in PROBES])
 
 
 def free(table: Table, data: Path, quick: bool, seed: int, cache: Cache) -> None:

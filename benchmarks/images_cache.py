@@ -1,11 +1,12 @@
 """Results of images.py that do not change from run to run, kept under the hash of all that they follow from.
 
 The hash is of the code (modalities/imaging, core/dp and the files images*.py of benchmarks), of the weight files that
-are named, of the lists of checksums beside the data, and of the call's own arguments. `--fresh` makes all anew.
+are named, of the lists of checksums beside the data, and of the call's own arguments. What real images alone taught
+(of_real) outlives weights and generators: its hash is of the code that reads and judges. `--fresh` makes all anew.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from polyclinic.core.training.weights import find
 
 HERE = Path(__file__).resolve().parent
 CODE = ("modalities/imaging/*.py", "core/dp/*.py", "benchmarks/images*.py")
+READS = (
+    "modalities/imaging/data.py", "modalities/imaging/frame.py", "modalities/imaging/formats/files.py",
+    "benchmarks/images_judges.py", "benchmarks/images_table.py", "benchmarks/images_use.py", "benchmarks/masks.py",
+)  # fmt: skip
 WEIGHTS = ("imaging", "imaging_prior", "imaging-skin", "imaging_features")
 
 
@@ -26,13 +31,21 @@ class Cache:
         self.fresh, self.used, self.made = fresh, 0, 0
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         self.folder = Path(home) / "polyclinic" / "benchmarks"
-        files = [f for pattern in CODE for f in sorted(HERE.parent.glob(pattern))]
-        files += [find(name) for name in WEIGHTS] + sorted((data / "images").glob("*/CHECKSUMS.sha256"))
-        self.state = sha256(b"".join(sha256(file.read_bytes()).digest() for file in files)).hexdigest()
+        sums = sorted((data / "images").glob("*/CHECKSUMS.sha256"))
+        code = [f for pattern in CODE for f in sorted(HERE.parent.glob(pattern))]
+        self.state = _hash([*code, *(find(name) for name in WEIGHTS), *sums])
+        self.reading = _hash([*(HERE.parent / name for name in READS), *sums])
 
     def __call__(self, make: Callable[[], NDArray[np.float32]], *what: object) -> NDArray[np.float32]:
         """What make() returns, of this run or of an earlier one with the same code, weights and data."""
-        key = sha256(f"{self.state} {what}".encode()).hexdigest()[:32]
+        return self._kept(make, f"{self.state} {what}")
+
+    def of_real(self, make: Callable[[], NDArray[np.float32]], *what: object) -> NDArray[np.float32]:
+        """The same of what follows from real images alone, whatever the weights are."""
+        return self._kept(make, f"{self.reading} {what}")
+
+    def _kept(self, make: Callable[[], NDArray[np.float32]], of: str) -> NDArray[np.float32]:
+        key = sha256(of.encode()).hexdigest()[:32]
         path = self.folder / f"{key}.npy"
         if not self.fresh and path.exists():
             self.used += 1
@@ -44,3 +57,8 @@ class Cache:
         np.save(part, found)
         part.replace(path)
         return found
+
+
+def _hash(files: Sequence[Path]) -> str:
+    """Of what is in them."""
+    return sha256(b"".join(sha256(file.read_bytes()).digest() for file in files)).hexdigest()

@@ -59,8 +59,15 @@ def convolutional(
 
     Images may have planes of colour, (image, plane, y, x).
     """
+    return scores(learnt(x, y, seed, epochs), test)
+
+
+def learnt(
+    x: Pixels, y: NDArray[np.floating] | Labels, seed: int = 0, epochs: int = EPOCHS
+) -> NDArray[np.float32]:
+    """The numbers of convolutional()'s CNN, for scores()."""
     torch.manual_seed(seed)
-    x, test = (part if part.ndim == 4 else part[:, None] for part in (x, test))
+    x = x if x.ndim == 4 else x[:, None]
     net = SmallCnn(x.shape[1])
     images, wanted = torch.from_numpy(x) * 2 - 1, torch.from_numpy(np.asarray(y, dtype=np.float32))
     batches = [b for _ in range(epochs) for b in torch.randperm(len(x)).split(64) if len(b) > 1]
@@ -75,9 +82,16 @@ def convolutional(
         loss.backward()
         optimizer.step()
         schedule.step()
-    net.eval()
+    return nn.utils.parameters_to_vector(net.parameters()).detach().numpy()
+
+
+def scores(numbers: NDArray[np.float32], images: Pixels) -> NDArray[np.float64]:
+    """(image,) of learnt()'s CNN."""
+    images = images if images.ndim == 4 else images[:, None]
+    net = SmallCnn(images.shape[1]).eval()
+    nn.utils.vector_to_parameters(torch.from_numpy(numbers), net.parameters())
     with torch.no_grad():
-        return net(torch.from_numpy(test) * 2 - 1)[:, 0].double().numpy()
+        return net(torch.from_numpy(images) * 2 - 1)[:, 0].double().numpy()
 
 
 def auroc(scores: NDArray[np.floating], truth: Labels) -> float:

@@ -5,6 +5,7 @@ All at 64 x 64 pixels in colour, to which drawn and real images are brought alik
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import images_judges as judges
@@ -110,9 +111,11 @@ def skin(table: Table, data: Path, quick: bool, seed: int, cache: Cache) -> None
     rows, asked = melanoma(owners)
     judged_rows, truth = melanoma(judged)
     held = test[judged_rows]
-    real = cache(
-        lambda: probed(train[rows], asked, np.concatenate([held, synthetic[rows]])), "skin probe", seed
-    )
+    judged_by = [
+        cache.of_real(partial(judges.learnt, train[rows], asked, k, EPOCHS), "isic2017", SIDE, k, EPOCHS)
+        for k in range(PROBES)
+    ]
+    real = np.stack([judges.scores(probe, np.concatenate([held, synthetic[rows]])) for probe in judged_by])
     floor = judges.mean_auroc(real[:, : len(held)], truth)
     for name, images, bar in (("synthetic", synthetic, 0.95), ("moments", gaussian, None)):
         own = cache(lambda images=images: probed(images[rows], asked, held), "skin own", name, seed)  # type: ignore[misc]

@@ -6,6 +6,7 @@ same with their lungs filled in. At 256 pixels: a CNN separates enlarged images 
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import images_judges as judges
@@ -54,7 +55,7 @@ def degraded(images: Pixels, random: np.random.Generator) -> Pixels:
 
 def gains(
     train: Pixels, owners: Sequence[PatientProfile], test: Pixels, judged: Sequence[PatientProfile],
-    synthetic: Pixels, asked: Sequence[PatientProfile], patients: Sequence[int], seeds: Sequence[int],
+    synthetic: Pixels, asked: Sequence[PatientProfile], patients: Sequence[int], seeds: Sequence[int], cache: Cache,
 ) -> dict[tuple[int, str, str], tuple[float, float]]:  # fmt: skip
     """(real patients, label, films) -> mean over seeds of the AUROC of real alone, and of what synthetic X-rays add."""
     ids = np.array([p.patient_id for p in owners])
@@ -71,7 +72,10 @@ def gains(
                 epochs = max(12, 6000 // len(rows))  # as many steps for few images as for many
                 both = np.concatenate([train[rows], synthetic])
                 stacked = np.concatenate(list(films.values()))
-                alone = judges.convolutional(train[rows], own, stacked, seed, epochs)
+                probe = cache.of_real(
+                    partial(judges.learnt, train[rows], own, seed, epochs), "few", number, name, seed, epochs
+                )
+                alone = judges.scores(probe, stacked)
                 helped = judges.convolutional(both, np.concatenate([own, more]), stacked, seed, 12)
                 for place, kind in enumerate(films):
                     part = slice(place * len(test), (place + 1) * len(test))
@@ -95,7 +99,9 @@ def without_lungs(image: NDArray[np.float64]) -> NDArray[np.float64] | None:
     return filled
 
 
-def lungless(train: Pixels, owners: Sequence[PatientProfile], others: dict[str, Pixels]) -> dict[str, float]:
+def lungless(
+    train: Pixels, owners: Sequence[PatientProfile], others: dict[str, Pixels], cache: Cache
+) -> dict[str, float]:
     """The share of others' images that a CNN takes for X-rays without lungs, at FALSE_ALARMS on held-back ones."""
     ids = np.array([p.patient_id for p in owners])
     names = np.random.default_rng(0).permutation(np.unique(ids))
@@ -105,7 +111,8 @@ def lungless(train: Pixels, owners: Sequence[PatientProfile], others: dict[str, 
     x = np.concatenate([train[taught], fake])
     y = np.repeat([0.0, 1.0], [int(taught.sum()), len(fake)])
     sides = [train[~taught], *others.values()]
-    scores = judges.convolutional(x, y, np.concatenate(sides), 0, 12)
+    detector = cache.of_real(lambda: judges.learnt(x, y, 0, 12), "no lungs")
+    scores = judges.scores(detector, np.concatenate(sides))
     parts = np.split(scores, np.cumsum([len(side) for side in sides])[:-1])
     limit = np.quantile(parts[0], 1 - FALSE_ALARMS)
     return {name: float((part > limit).mean()) for name, part in zip(others, parts[1:], strict=True)}
@@ -132,7 +139,8 @@ def use(table: Table, data: Path, quick: bool, seed: int, cache: Cache) -> None:
     )
     for name, code in FINDINGS.items():
         y, truth = (np.array([bool(p.has(code)) for p in group]) for group in (owners, judged))
-        scores = judges.convolutional(train, y, np.concatenate([test, synthetic]), seed, 12)
+        probe = cache.of_real(lambda y=y: judges.learnt(train, y, seed, 12), "cxr_nih", name, seed, 12)  # type: ignore[misc]
+        scores = judges.scores(probe, np.concatenate([test, synthetic]))
         real = judges.auroc(scores[: len(test)], truth)
         table.add(
             f"{name}, AUROC ({truth.sum()} of {len(truth)} test)",
@@ -145,13 +153,13 @@ def use(table: Table, data: Path, quick: bool, seed: int, cache: Cache) -> None:
         f"What {len(owners)} synthetic X-rays add to the AUROC of few real ones (floor: real alone), seed {seed}"
     )
     patients = (50, 211) if quick else (50, 100, 211)
-    found = gains(train, owners, test, judged, synthetic, owners, patients, range(2 if quick else 5))
+    found = gains(train, owners, test, judged, synthetic, owners, patients, range(2 if quick else 5), cache)
     for (number, name, films), (alone, gain) in found.items():
         bar = 0.01 if number == 50 and films == "test" else -0.005
         table.add(f"{number} patients, {name}, {films} films: gain", gain, alone, bar)
 
     table.head(f"X-rays that a CNN takes for ones without lungs, of 1, seed {seed}")
-    shares = lungless(train, owners, {"test": test, "synthetic": synthetic})
+    shares = lungless(train, owners, {"test": test, "synthetic": synthetic}, cache)
     table.add("synthetic", shares["synthetic"], shares["test"])
 
     table.head(f"Membership of cxr_nih's train patients, the greater AUC of two attacks, seed {seed}")
