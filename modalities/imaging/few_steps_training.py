@@ -20,15 +20,14 @@ from ...core.training.fit import Fit
 from ...core.training.trainer import fit
 from ...core.training.weights import Card, Weights, available, figures, halves, load, restore
 from ...core.types import BoolArray, Float32Array, IntArray
-from . import histogram_matching
+from . import histogram_matching, public_prior
 from .few_steps import FewStepsTraining, ImageGame
-from .gaussian_prior import STORED, GaussianPrior, PriorSettings, fit_public
+from .gaussian_prior import STORED, GaussianPrior, PriorSettings
 from .generator import STEPS, ImageGenerator
 from .growing import FOLLOWING, LESSONS, Following, grown, lessons
 from .images import Images, fits_prior
 from .judging import described, scored
 from .model import EVALUATIONS, FROM, Denoiser, ImageTraining, network_tensors, require_flow, shows_of
-from .private_training import coordinates, declared_by
 from .sampler import draw
 from .training_config import Config
 
@@ -97,7 +96,7 @@ def train(
     shape = generator.shape
     code = select(conditioner.encode(images.profiles), conditioner.columns, init.card.columns)
     if config.prior is not None:
-        init = _with_prior(init, generator, images, code, config.prior)
+        init = _with_prior(init, generator, images, code, config.prior, how)
         generator = ImageGenerator(init, conditioner.columns)
     held_out = _held_out(images, settings.held_out, how.seed)
     coarse = _coarse(generator.prior, images, code, how.seed)
@@ -168,20 +167,27 @@ def _follow(
 
 
 def _with_prior(
-    init: Weights, generator: ImageGenerator, images: Images, code: Float32Array, settings: PriorSettings
+    init: Weights,
+    generator: ImageGenerator,
+    images: Images,
+    code: Float32Array,
+    settings: PriorSettings,
+    how: Fit,
 ) -> Weights:
     """The flow with a Gaussian prior of the sets that it is fitted to. Raises InputError."""
-    if settings.rank > generator.shape.components or settings.critic:
+    if settings.rank > generator.shape.components:
         raise InputError(
-            f"model.prior: expected a rank up to {generator.shape.components}, which --init has, and no critic, "
-            "in a training of few steps"
+            f"model.prior.rank: {settings.rank}, expected {generator.shape.components} or fewer, which --init "
+            f"{init.card.name} has"
         )
-    chosen = fits_prior(images)
-    z = coordinates(generator.net, images.laid()[torch.from_numpy(chosen)])
-    profiles = [profile for profile, taken in zip(images.profiles, chosen, strict=True) if taken]
-    prior = fit_public(z, code[chosen], profiles, settings, declared_by(images), images.often[chosen])
+    prior, found = public_prior.fitted(generator.net, images, code, settings, how)
     others = {name: t for name, t in init.tensors.items() if not name.startswith(f"{STORED}.")}
-    card = init.card.model_copy(update={"model": {**init.card.model, STORED: prior.header()}})
+    card = init.card.model_copy(
+        update={
+            "model": {**init.card.model, STORED: prior.header()},
+            "figures": {**init.card.figures, **figures(**found)},
+        }
+    )
     return Weights({**others, **halves(STORED, prior.tensors())}, card)
 
 

@@ -1,7 +1,6 @@
 """Train the flow and its Gaussian prior, publicly or under a budget; hand the public networks to their files."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,8 +22,8 @@ from . import (
     few_steps_training,
     histogram_matching,
     prior_check,
-    prior_critic,
     private_training,
+    public_prior,
     stack,
     upsampler_training,
 )
@@ -32,7 +31,7 @@ from .adapters import merge, restrict
 from .data import channels_of, options_of
 from .diffusion import ImageDiffusion
 from .formats.kinds import KINDS, check_kind
-from .gaussian_prior import STORED, fit_public
+from .gaussian_prior import STORED
 from .generator import ImageGenerator
 from .images import Images, fits_prior
 from .mask_labels import MASK_LABELS, facts_of
@@ -50,7 +49,7 @@ from .model import (
     scaled,
     shows_of,
 )
-from .private_training import Learnt, coarse_images, coordinates, declared_by
+from .private_training import Learnt
 from .subject import Subject
 from .training_config import Config
 
@@ -308,20 +307,7 @@ def _public(
     )  # fmt: skip
     prior, found = None, dict[str, float]()
     if settings.prior is not None:
-        chosen = fits_prior(images)
-        z = coordinates(module.net, images.laid()[torch.from_numpy(chosen)])
-        profiles = [p for p, taken in zip(images.profiles, chosen, strict=True) if taken]
-        prior = fit_public(
-            z, code[chosen], profiles, settings.prior, declared_by(images), often=often[chosen]
-        )
-        if settings.prior.critic:
-            shown = partial(coarse_images, module.net)
-            critic, found = prior_critic.train(
-                prior, z, code[chosen], profiles, how.seed, shown, how.max_minutes
-            )
-            if critic is None:
-                remark(f"model.prior.critic: {prior_critic.missed(found)}; the prior draws alone")
-            prior = prior.chosen_by(critic)
+        prior, found = public_prior.fitted(module.net, images, code, settings.prior, how)
     return Learnt(prior, outcome, {"privacy": "public"}, distance, figures=found)
 
 
