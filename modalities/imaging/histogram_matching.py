@@ -22,6 +22,8 @@ BANDS = 8
 COARSEST = 1 / 64  # cycles a pixel
 # Quantiles of an image
 TONES = np.array([0, 0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.96, 0.995, 1])
+MEDIAN = 6  # place among them
+STEEPEST = 1.7  # slope of a tone curve of colour, and one over the least
 KNOTS = 129  # of the distribution of a quantile over images
 MOST = 1.5  # log of the largest factor of a band
 TINY = 1e-6
@@ -80,8 +82,11 @@ class HistogramMatching:
         for plane, before, after in zip(
             image, found.reshape(len(image), -1), np.reshape(wanted, (len(image), -1)), strict=True
         ):
-            rising = np.maximum.accumulate(before + TINY * np.arange(len(before)))
-            out.append(np.interp(plane, rising, np.maximum.accumulate(after)))
+            rising, curve = (
+                np.maximum.accumulate(before + TINY * np.arange(len(before))),
+                np.maximum.accumulate(after),
+            )
+            out.append(np.interp(plane, rising, curve if len(image) == 1 else gentle(rising, curve)))
         return np.stack(out)
 
 
@@ -133,6 +138,16 @@ def parted(features: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Log powers (image, band) and grey quantiles (image, tone) of features (image, feature)."""
     planes = features.shape[-1] // (BANDS + len(TONES))
     return features[..., : planes * BANDS], features[..., planes * BANDS :]
+
+
+def gentle(before: FloatArray, after: FloatArray) -> FloatArray:
+    """A tone curve (tone,) of colour without cliffs and plateaus, on which even skin would break into flat patches.
+
+    No part of it is STEEPEST times steeper or flatter than none; the median stays where the curve has it.
+    """
+    steps = np.diff(before)
+    curve = np.concatenate([[0.0], np.cumsum(np.diff(after).clip(steps / STEEPEST, steps * STEEPEST))])
+    return np.asarray(curve - curve[MEDIAN] + after[MEDIAN])
 
 
 def along_axes(image: FloatArray) -> FloatArray:

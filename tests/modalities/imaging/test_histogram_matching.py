@@ -103,3 +103,18 @@ def test_half_precision_is_enough() -> None:
     }
     again = histogram_matching.HistogramMatching.restore(halves)
     assert max(np.abs(again(image) - FITTED(image)).max() for image in FRESH[:20]) < 0.01
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=14, max_size=14), st.lists(st.floats(0, 1), min_size=14, max_size=14)
+)
+def test_tone_curves_of_colour_have_neither_cliffs_nor_plateaus(
+    before: list[float], after: list[float]
+) -> None:
+    rising, wanted = np.sort(before), np.sort(after)
+    curve = histogram_matching.gentle(rising, wanted)
+    steps, most = np.diff(rising), histogram_matching.STEEPEST
+    assert (np.diff(curve) <= steps * most + 1e-12).all()
+    assert (np.diff(curve) >= steps / most - 1e-12).all()
+    assert curve[histogram_matching.MEDIAN] == pytest.approx(wanted[histogram_matching.MEDIAN])
+    np.testing.assert_allclose(histogram_matching.gentle(rising, rising), rising, atol=1e-12)
