@@ -71,6 +71,13 @@ class Options(Settings):
     enlarge: str | None = None
     shows: dict[str, Any] = Field(default_factory=dict)
 
+    @field_validator("percentiles")
+    @classmethod
+    def _rise(cls, percentiles: tuple[float, float] | None) -> tuple[float, float] | None:
+        if percentiles is not None and percentiles[0] >= percentiles[1]:
+            raise ValueError(f"expected two numbers that rise, black first, got {list(percentiles)}")
+        return percentiles
+
     @field_validator("burned_in_list")
     @classmethod
     def _plain_name(cls, path: Path) -> Path:

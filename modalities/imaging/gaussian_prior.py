@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator
 
 from ...core.condition import conditional_normal
 from ...core.config import Settings
@@ -20,6 +20,7 @@ from ...core.dp.dp_statistics import clip, denoised, shrunk, sum_of_squares, sym
 from ...core.errors import InputError
 from ...core.fields import SHIPPED, Vocabulary
 from ...core.profile import PatientProfile, Value
+from ...core.remarks import remark
 from ...core.types import Float32Array, FloatArray, IntArray
 
 STORED = "law"  # the prefix of its tensors and its key in the card: weights that ship have it
@@ -53,11 +54,17 @@ class PriorSettings(Settings):
     mean_norm: float = 1.5
     spread_norm: float = 0.65
 
-    @model_validator(mode="after")
-    def _fits(self) -> "PriorSettings":
-        if self.bounds and (self.by is None or list(self.bounds) != sorted(set(self.bounds))):
-            raise ValueError("bounds must rise, and `by` must name their number")
-        return self
+    @field_validator("bounds")
+    @classmethod
+    def _rise(cls, bounds: tuple[float, ...]) -> tuple[float, ...]:
+        if list(bounds) != sorted(set(bounds)):
+            raise ValueError(f"expected numbers that rise, got {list(bounds)}")
+        return bounds
+
+    def require_sound(self, vocabulary: Vocabulary = SHIPPED) -> None:
+        """Raises InputError where classes or normals do not fit, before anything is learnt."""
+        values, _ = classes_of(self.by, [], vocabulary, self.bounds)
+        self.normals(len(values))
 
     def normals(self, classes: int) -> tuple[int, ...]:
         """How many each class has. Raises InputError where another number of classes is said."""
@@ -154,6 +161,10 @@ def classes_of(
     values, nor bounds.
     """
     if by is None:
+        if bounds:
+            raise InputError(
+                "model.prior.bounds: of which number? Name it in model.prior.by, or leave them out"
+            )
         return (None,), np.zeros(len(profiles), dtype=np.int64)
     known = vocabulary.field(by, "model.prior.by")
     if known.kind == "number" and not bounds:
@@ -197,6 +208,9 @@ def fit_public(
     share, lines, roots = [], [], []
     for i, (value, most) in enumerate(zip(values, settings.normals(len(values)), strict=True)):
         count = int(np.count_nonzero(place == i))
+        if settings.bounds and not count:
+            part = f"part {i + 1} of {len(values)}"
+            remark(f"model.prior.bounds: nobody's {settings.by} is in {part}; it has the prior of all")
         rows = place == i if count > 2 * settings.rank else np.ones(len(z), dtype=bool)
         line, root = conditional_normal(code[rows], z[rows], ridge=10.0, shrink=SHRINK)
         normals = [(1.0, np.zeros(len(root)), root)]

@@ -10,6 +10,7 @@ from torch.utils.data import Subset
 from ...core.condition import columns_of, select
 from ...core.config import parse
 from ...core.errors import InputError, listed
+from ...core.fields import SHIPPED
 from ...core.modality import Batch, Conditioner, TrainingSet
 from ...core.profile import seed_for
 from ...core.remarks import remark
@@ -72,6 +73,11 @@ def train(
         raise InputError("model.prior_mismatch: there is no prior without --init; leave it out")
     if how.budget is not None or settings.kind not in ("flow", "few_steps"):
         _require_as_they_come(data)
+    if settings.prior is not None:
+        settings.prior.require_sound(
+            SHIPPED.settle(field for part in data for field in part.vocabulary.declared)
+        )
+    _require_upsampler(settings.shows)
     if settings.kind in ("flow", "cosine"):
         settings = settings.model_copy(update={"shows": shown(data, settings.shows, init)})
     if settings.kind == "cosine":
@@ -93,6 +99,17 @@ def train(
     if init is not None:
         raise InputError("the feature net learns from scratch: leave out --init")
     return features_training.train(data, settings.network, settings.training, how)
+
+
+def _require_upsampler(shows: Shows) -> None:
+    """Raise InputError where the images are to be enlarged by weights that are not there."""
+    name = shows.upsampler
+    if name is not None and name not in available():
+        enlarge = ", ".join(sorted(own for own in available() if "upsampler" in own))
+        raise InputError(
+            f"model.shows.upsampler: no weights {name!r}; there are {enlarge}; train it first (kind: upsampler) and "
+            "put its file into a folder that POLYCLINIC_WEIGHTS names, or leave it out"
+        )
 
 
 def _require_as_they_come(data: Sequence[TrainingSet]) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from polyclinic.core.config import Settings, parse, read_json, read_yaml
+from polyclinic.core.config import FieldMap, Settings, parse, read_json, read_yaml
 from polyclinic.core.errors import InputError
 from polyclinic.core.registry import load_modality
 
@@ -125,3 +125,8 @@ def test_a_wrong_setting_is_told_in_the_words_of_yaml(values: dict[str, object],
     with pytest.raises(InputError) as told:
         parse(Every, values, "here")
     assert str(told.value) == f"here: {said}"
+
+
+def test_a_pattern_that_is_none_is_told() -> None:
+    with pytest.raises(InputError, match=r"here: pattern: expected a regular expression, got '\('"):
+        parse(FieldMap, {"column": "findings", "pattern": "("}, "here")

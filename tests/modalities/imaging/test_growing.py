@@ -13,6 +13,7 @@ from polyclinic import InputError, PatientProfile
 from polyclinic.app.training import Privacy, train
 from polyclinic.conditioning.dataset.dataset import read_training_set
 from polyclinic.core.config import DatasetConfig, parse
+from polyclinic.core.remarks import DataWarning
 from polyclinic.core.training.weights import Weights, load
 from polyclinic.modalities.imaging import gaussian_prior
 from polyclinic.modalities.imaging.data import read_images
@@ -100,6 +101,7 @@ def test_a_grown_network_learns_to_draw_what_the_small_one_draws(flow: tuple[Pat
     assert lost[-1] < 0.8 * lost[0]
 
 
+@pytest.mark.filterwarnings("ignore:model.prior.bounds. nobody's age")
 def test_the_second_training_grows_the_network_and_says_what_enlarges_its_images(
     flow: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,8 +243,45 @@ def test_bounds_and_mixtures_that_do_not_fit_are_refused(settings: dict[str, obj
             np.zeros((4, 3)), np.zeros((4, 0), np.float32), rows,
             gaussian_prior.PriorSettings.model_validate({"rank": 3, **settings}),
         )  # fmt: skip
-    for bounds in ([6, 6], [7, 6]):
-        with pytest.raises(ValueError, match="bounds must rise"):
-            gaussian_prior.PriorSettings.model_validate({"by": "age", "bounds": bounds})
-    with pytest.raises(ValueError, match="`by` must name their number"):
-        gaussian_prior.PriorSettings(bounds=(6,))
+
+
+@pytest.mark.parametrize(
+    ("prior", "said"),
+    [
+        ({"bounds": [6, 6]}, r"model: prior.bounds: expected numbers that rise, got \[6.0, 6.0\]"),
+        ({"bounds": [6]}, "model.prior.bounds: of which number"),
+        ({"by": "nope"}, "nope"),
+        ({"by": "age"}, "age is a number"),
+        ({"by": "sex", "bounds": [6]}, "sex is no number"),
+        ({"mixture": [2, 1]}, "expected one number for each of 1 classes"),
+        ({"by": "age", "bounds": [6], "mixture": [2, 1, 1]}, "expected one number for each of 2 classes"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["flow", "few_steps"])
+def test_a_prior_that_cannot_be_is_refused_before_anything_is_learnt(
+    flow: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, prior: dict[str, object],
+    said: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("lightning.pytorch.Trainer.fit", lambda *_, **__: pytest.fail("it learns"))
+    network = {"network": NETWORK} if kind == "flow" else {}
+    how = config(tmp_path, kind=kind, prior={"rank": 4, **prior}, **network)
+    with pytest.raises(InputError, match=said):
+        train("imaging", flow[1], tmp_path / "out.safetensors", Privacy(), config=how, init=str(flow[0]))
+
+
+def test_images_are_not_to_be_enlarged_by_weights_that_are_not_there(
+    flow: tuple[Path, Path], tmp_path: Path
+) -> None:
+    how = config(tmp_path, kind="flow", network=NETWORK, shows={"upsampler": "nope"})
+    with pytest.raises(
+        InputError, match=r"model.shows.upsampler: no weights 'nope'; there are imaging_skin_upsampler"
+    ):
+        train("imaging", flow[1], tmp_path / "out.safetensors", Privacy(), config=how)
+
+
+def test_a_part_of_which_nobody_is_has_the_prior_of_all_and_that_is_told() -> None:
+    settings = gaussian_prior.PriorSettings(rank=2, by="age", bounds=(500,))
+    rows = people([1.0, 2.0, 7.0, 8.0, 9.0, 10.0])
+    with pytest.warns(DataWarning, match="nobody's age is in part 2 of 2; it has the prior of all"):
+        prior = gaussian_prior.fit_public(np.zeros((6, 2)), np.zeros((6, 0), np.float32), rows, settings)
+    np.testing.assert_array_equal(prior.root[0], prior.root[1])
