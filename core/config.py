@@ -334,8 +334,10 @@ def parse(model: type[S], values: Any, where: str) -> S:
         raise InputError(f"{where}: {key or 'settings'}: {said}{got}") from None
 
 
-# What Pydantic names in a place where one of several types is allowed
-ALTERNATIVE = re.compile(r"(int|float|str|bool|none)$|(tuple|list|dict|literal|constrained|function)[\[-]")
+# What Pydantic names in a place where one of several types is allowed, or of a key
+ALTERNATIVE = re.compile(
+    r"(int|float|str|bool|none|\[key\])$|(tuple|list|dict|literal|constrained|function)[\[-]"
+)
 EXPECTED = {
     "tuple": "a list", "list": "a list", "int": "a whole number", "float": "a number", "bool": "true or false",
     "string": "text", "dict": "a mapping", "model": "a mapping of settings", "path": "a path",

@@ -103,6 +103,7 @@ class Every(Settings):
     g: int | tuple[int, ...] = 1
     h: tuple[int, int] = (0, 0)
     interval: int = 0
+    keys: dict[int, str] = Field(default_factory=dict)
 
 
 @pytest.mark.parametrize(
@@ -118,6 +119,7 @@ class Every(Settings):
         ({"f": 5}, "f: expected a mapping, got 5"),
         ({"g": "x"}, "g: expected a whole number, got 'x'"),
         ({"h": [1, 2, 3]}, "h: expected at most 2 values, got [1, 2, 3]"),
+        ({"keys": {"a": "lung"}}, "keys.a: expected a whole number, got 'a'"),
         ({"interval": "x"}, "interval: expected a whole number, got 'x'"),
     ],
 )
