@@ -146,7 +146,7 @@ def test_each_private_trainer_stays_under_its_claim(trainer: Any, runs: int) -> 
     ("trainer", "runs"),
     [
         (trainers.CoarseMoments(Budget(10.0, 1e-5)), 20),
-        (trainers.OmicsMoments(Budget(10.0, 1e-5), detail=True), 20),
+        (trainers.OmicsMoments(Budget(10.0, 1e-5), detail=True), 60),
         (trainers.MorphologyMoments(Budget(10.0, 1e-5)), 10),
     ],
     ids=["imaging", "omics", "hearts"],
