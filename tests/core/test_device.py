@@ -27,6 +27,7 @@ from polyclinic.core.training.weights import find, load
 from polyclinic.modalities.imaging import generator as images
 from polyclinic.modalities.imaging import inference, sampler
 from polyclinic.modalities.imaging import model as flow
+from polyclinic.modalities.imaging import upsampler as finer
 from polyclinic.modalities.omics import generator as tumours
 from polyclinic.modalities.omics.vae import Decoder
 from polyclinic.modalities.signals.vitals import charting
@@ -44,7 +45,7 @@ def vitals(columns: Sequence[str]) -> Generator:
 
 # the networks of the shipped weights; ECGs and records have none
 NETWORKS: dict[str, tuple[Callable[[Sequence[str]], Generator], tuple[type[nn.Module], ...]]] = {
-    "imaging": (load_modality("imaging").generator, (flow.Denoiser, images.Upsampler)),
+    "imaging": (load_modality("imaging").generator, (flow.Denoiser, finer.Upsampler)),
     "omics": (load_modality("omics").generator, (Decoder,)),
     "vitals": (vitals, (Recurrence,)),
 }
@@ -78,7 +79,7 @@ def test_a_network_draws_on_another_device_what_it_draws_on_the_cpu(
         for part in net.modules():
             places[type(part)] = str(next(part.parameters(), torch.zeros(1)).device)
 
-    for module in (images, tumours, charts):
+    for module in (images, finer, tumours, charts):
         monkeypatch.setattr(module, "restore", noted)
     with elsewhere():
         after = drawn(name, PLACE)
