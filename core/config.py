@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 
 from .errors import InputError
 from .remarks import remark
+from .wrong_settings import place, plainly
 from .yaml_file import read_yaml as read_yaml
 
 MOST_LABELS = 32  # of masks: each is a channel of the model
@@ -319,7 +319,7 @@ def parse(model: type[S], values: Any, where: str) -> S:
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"] if not ALTERNATIVE.match(str(part)))
+        key = place(first)
         if first["type"] == "extra_forbidden":
             owner = _model_at(model, first["loc"][:-1])
             near = get_close_matches(str(first["loc"][-1]), owner.model_fields, n=1, cutoff=0.0)
@@ -329,43 +329,9 @@ def parse(model: type[S], values: Any, where: str) -> S:
             ) from None
         if not key and first["type"] == "value_error":  # of the whole, whose values nobody wants to read
             raise InputError(f"{where}: {first['ctx']['error']}") from None
-        said = str(first["ctx"]["error"]) if first["type"] == "value_error" else _plainly(first)
+        said = str(first["ctx"]["error"]) if first["type"] == "value_error" else plainly(first)
         got = "" if ", got " in said else f", got {first['input']!r}"
         raise InputError(f"{where}: {key or 'settings'}: {said}{got}") from None
-
-
-# What Pydantic names in a place where one of several types is allowed, or of a key
-ALTERNATIVE = re.compile(
-    r"(int|float|str|bool|none|\[key\])$|(tuple|list|dict|literal|constrained|function)[\[-]"
-)
-EXPECTED = {
-    "tuple": "a list", "list": "a list", "int": "a whole number", "float": "a number", "bool": "true or false",
-    "string": "text", "dict": "a mapping", "model": "a mapping of settings", "path": "a path",
-}  # fmt: skip
-
-BOUNDS = {
-    "greater_than_equal": ("of {} or more", "ge"), "greater_than": ("above {}", "gt"),
-    "less_than_equal": ("of at most {}", "le"), "less_than": ("below {}", "lt"),
-}  # fmt: skip
-
-
-def _plainly(error: ErrorDetails) -> str:
-    """What Pydantic says, in the words of YAML in place of Python's."""
-    kind, said = error["type"], error["msg"]
-    if kind == "missing":
-        return "expected a value"
-    if kind in ("too_long", "too_short"):
-        limits = error["ctx"]
-        most = kind == "too_long"
-        return f"expected {'at most' if most else 'at least'} {limits['max_length' if most else 'min_length']} values"
-    for start, expected in EXPECTED.items():
-        if kind in (f"{start}_type", f"{start}_parsing", f"{start}_from_float"):
-            return f"expected {expected}"
-    if kind in BOUNDS:
-        words, name = BOUNDS[kind]
-        bound = error["ctx"][name]
-        return f"expected a number {words.format(f'{bound:g}' if isinstance(bound, (int, float)) else bound)}"
-    return said.replace("Input should be ", "expected ")
 
 
 def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:

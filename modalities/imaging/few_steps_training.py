@@ -30,6 +30,7 @@ from .judging import described, scored
 from .model import EVALUATIONS, FROM, Denoiser, ImageTraining, network_tensors, require_flow, shows_of
 from .sampler import draw
 from .training_config import Config
+from .upsampler import require_upsampler
 
 DRAWS = 4  # coarse images of the prior a row
 FEWEST, MOST = 40, 400  # held-out images that judge
@@ -86,6 +87,7 @@ def train(
         raise InputError(
             f"--init {init.card.name}: a model of series is not taught to draw in few steps; use its flow"
         )
+    require_upsampler(config.shows.upsampler, generator.shape.channels)
     size = parse(Grown, config.network, "model.network").size or generator.shape.size
     images = Images.read(data, size, generator.shape.channels, generator.shape.masks)
     small = None

@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from ...core.condition import field_of, select
-from ...core.device import half_is_fast
 from ...core.errors import InputError
 from ...core.extras import need
 from ...core.fields import BY_NAME, Field
@@ -31,10 +29,9 @@ from .metrics import WORDS
 from .model import EVALUATIONS, Denoiser, ImageModel, network_of, network_tensors, shows_of
 from .sampler import draw
 from .subject import Subject
-from .upsampler import enlarged, restored
+from .upsampler import finer, restored
 
 STEPS, GUIDANCE = 8, 1.0
-AT_ONCE = 4  # images that are enlarged together: a seventh faster than one, and more are slower
 # Factors of the prior's regression on a field: with 1, a probe finds less of it in drawn images than in real ones
 EMPHASIS = {"sex": 1.5, "chest_view": 1.5}
 
@@ -180,25 +177,10 @@ class ImageGenerator:
             jumps=few is not None,
         )
 
-    @torch.inference_mode()
     def enlarged(self, images: Float32Array, seeds: Sequence[int]) -> Float32Array:
-        """Images (row, channel, y, x) in [-1, 1] as the upsampler draws them, each from its own seed.
-
-        So many at a time, always, that a row's bits do not depend on its companions.
-        """
+        """Images (row, channel, y, x) in [-1, 1] as the upsampler draws them, each from its own seed."""
         assert self.upsampler is not None
-        device = next(self.upsampler.parameters()).device
-        out = []
-        for start in range(0, len(images), AT_ONCE):
-            own = torch.from_numpy(images[start : start + AT_ONCE])
-            coarse, noise = (torch.zeros(AT_ONCE, planes, *own.shape[2:]) for planes in (own.shape[1], 1))
-            coarse[: len(own)] = own
-            for row, seed in enumerate(seeds[start : start + AT_ONCE]):
-                noise[row] = torch.randn(noise.shape[1:], generator=torch.Generator().manual_seed(seed))
-            with torch.autocast(device.type, torch.bfloat16, enabled=half_is_fast(device)):
-                fine = enlarged(self.upsampler, coarse.to(device), noise.to(device))
-            out.append(fine[: len(own)].float().clamp(-1, 1).cpu().numpy())
-        return np.concatenate(out)
+        return finer(self.upsampler, images, seeds)
 
     def _background(self, profile: PatientProfile, declared: Sequence[Field]) -> dict[str, Any]:
         """Coded diagnoses that the patient has and that the image was not drawn by: those would give its label away.

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from ...core.config import Settings
-from ...core.device import half_is_fast
 from ...core.errors import InputError
 from ...core.modality import TrainingSet
 from ...core.profile import PatientProfile, Value
@@ -19,11 +18,8 @@ from ...core.training.fit import Outcome
 from ...core.training.weights import Card, DataUsed, Weights, figures, find, load
 from ...core.types import BoolArray, FloatArray, IntArray
 from .data import options_of, read_slices, to_unit
-from .model import scaled
 from .symmetry import Turned, ways_of
-from .upsampler import enlarged, restored, shrunk
-
-AT_ONCE = 16  # images that are enlarged together
+from .upsampler import finer, restored, shrunk
 
 
 @dataclass(frozen=True)
@@ -138,16 +134,9 @@ def _read(
             f"(model.network), got {size} and {channels}"
         )
     pixels, profiles, places = read_slices(part, net.size // net.factor, channels)
-    finer = []
-    for start in range(0, len(pixels), AT_ONCE):
-        coarse = scaled(torch.from_numpy(to_unit(pixels[start : start + AT_ONCE])))
-        with (
-            torch.inference_mode(),
-            torch.autocast("cpu", torch.bfloat16, enabled=half_is_fast(coarse.device)),
-        ):
-            drawn = shrunk(enlarged(net, coarse, torch.randn_like(coarse[:, :1])).float(), net.size // size)
-        finer.append(((drawn.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy())
-    return np.concatenate(finer), profiles, places
+    coarse = to_unit(pixels).astype(np.float32) / 127.5 - 1
+    drawn = shrunk(torch.from_numpy(finer(net, coarse, range(len(coarse)))), net.size // size)
+    return ((drawn + 1) * 127.5).round().to(torch.uint8).numpy(), profiles, places
 
 
 def balanced(values: Sequence[Value | None]) -> IntArray:

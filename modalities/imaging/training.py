@@ -15,7 +15,7 @@ from ...core.modality import Batch, Conditioner, TrainingSet
 from ...core.profile import seed_for
 from ...core.remarks import remark
 from ...core.training.trainer import fit as run
-from ...core.training.weights import Card, Weights, available, figures, halves, read_card
+from ...core.training.weights import Card, Weights, figures, halves
 from ...core.types import Float32Array
 from . import (
     cosine_training,
@@ -53,6 +53,7 @@ from .model import (
 from .private_training import Learnt
 from .subject import Subject
 from .training_config import Config
+from .upsampler import require_upsampler
 
 if TYPE_CHECKING:
     from ...core.training.fit import Fit
@@ -77,7 +78,6 @@ def train(
         settings.prior.require_sound(
             SHIPPED.settle(field for part in data for field in part.vocabulary.declared)
         )
-    _require_upsampler(settings.shows)
     if settings.kind in ("flow", "cosine"):
         settings = settings.model_copy(update={"shows": shown(data, settings.shows, init)})
     if settings.kind == "cosine":
@@ -99,17 +99,6 @@ def train(
     if init is not None:
         raise InputError("the feature net learns from scratch: leave out --init")
     return features_training.train(data, settings.network, settings.training, how)
-
-
-def _require_upsampler(shows: Shows) -> None:
-    """Raise InputError where the images are to be enlarged by weights that are not there."""
-    name = shows.upsampler
-    if name is not None and name not in available():
-        enlarge = ", ".join(sorted(own for own in available() if "upsampler" in own))
-        raise InputError(
-            f"model.shows.upsampler: no weights {name!r}; there are {enlarge}; train it first (kind: upsampler) and "
-            "put its file into a folder that POLYCLINIC_WEIGHTS names, or leave it out"
-        )
 
 
 def _require_as_they_come(data: Sequence[TrainingSet]) -> None:
@@ -166,13 +155,7 @@ def train_flow(
         if settings.prior_mismatch != "ignore":
             prior_check.require_alike(data, init.card, settings.prior_mismatch)
     shows = settings.shows
-    if shows.upsampler and (there := available().get(shows.upsampler)) is not None:
-        enlarges = int(read_card(there).model.get("channels", 1))
-        if enlarges != shape.channels:
-            raise InputError(
-                f"model.shows.upsampler: {shows.upsampler} enlarges images of {enlarges} channel(s), these have "
-                f"{shape.channels}; name another, or leave it out"
-            )
+    require_upsampler(shows.upsampler, shape.channels)
     if shows.iod is not None:
         check_kind(shows.iod, shape.channels > 1, shows.slices, shows.body_part)
         require_masks_fit(shows, labels)

@@ -4,19 +4,25 @@ It learns from public images alone, so that it costs no budget: resolution beyon
 post-processing.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ...core.config import Settings, parse
-from ...core.training.weights import Weights, restore
+from ...core.device import half_is_fast
+from ...core.errors import InputError
+from ...core.training.weights import Weights, available, read_card, restore
+from ...core.types import Float32Array
 
 # A film's frame: from one row to the next, so deep at most, so large a share of the pixels changes by so much
 FRAME, CHANGES, SHARE = 4, 0.2, 0.45
 FADE = 3  # coarse pixels in which detail comes back beside a frame
+AT_ONCE = 4  # images that are enlarged together: a seventh faster than one, and more are slower
 MARGIN = 4  # coarse pixels of repeated edge around an image: the zeros that convolutions pad with would show as lines
 
 
@@ -142,3 +148,42 @@ def enlarged(net: Upsampler, coarse: Tensor, noise: Tensor) -> Tensor:
     plain = functional.interpolate(wide, scale_factor=net.factor, mode="bicubic", align_corners=False)[middle]
     share = functional.interpolate(weight, scale_factor=net.factor, mode="bilinear", align_corners=False)
     return torch.lerp(plain, fine[middle].to(plain.dtype), share)
+
+
+@torch.inference_mode()
+def finer(net: Upsampler, images: Float32Array, seeds: Sequence[int]) -> Float32Array:
+    """Images (row, channel, y, x) in [-1, 1] enlarged, each from its own seed.
+
+    So many at a time, always, that a row's bits do not depend on its companions.
+    """
+    device = next(net.parameters()).device
+    out = []
+    for start in range(0, len(images), AT_ONCE):
+        own = torch.from_numpy(images[start : start + AT_ONCE])
+        coarse, noise = (torch.zeros(AT_ONCE, planes, *own.shape[2:]) for planes in (own.shape[1], 1))
+        coarse[: len(own)] = own
+        for row, seed in enumerate(seeds[start : start + AT_ONCE]):
+            noise[row] = torch.randn(noise.shape[1:], generator=torch.Generator().manual_seed(seed))
+        with torch.autocast(device.type, torch.bfloat16, enabled=half_is_fast(device)):
+            fine = enlarged(net, coarse.to(device), noise.to(device))
+        out.append(fine[: len(own)].float().clamp(-1, 1).cpu().numpy())
+    return np.concatenate(out)
+
+
+def require_upsampler(name: str | None, channels: int) -> None:
+    """Raises InputError where images of so many channels are to be enlarged by weights that are not there, or of other
+    channels.
+    """
+    if name is None:
+        return
+    if (there := available().get(name)) is None:
+        known = ", ".join(sorted(own for own in available() if "upsampler" in own))
+        raise InputError(
+            f"model.shows.upsampler: no weights {name!r}; there are {known}; train it first (kind: upsampler) and "
+            "put its file into a folder that POLYCLINIC_WEIGHTS names, or leave it out"
+        )
+    if (enlarges := int(read_card(there).model.get("channels", 1))) != channels:
+        raise InputError(
+            f"model.shows.upsampler: {name} enlarges images of {enlarges} channel(s), these have {channels}; name "
+            "another, or leave it out"
+        )

@@ -54,7 +54,7 @@ NETWORKS: dict[str, tuple[Callable[[Sequence[str]], Generator], tuple[type[nn.Mo
 @pytest.fixture(autouse=True)
 def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Float32 on both, and one step of the flow, which shows as much as eight."""
-    for module in (sampler, images, inference):
+    for module in (sampler, finer, inference):
         monkeypatch.setattr(module, "half_is_fast", lambda _: False)
     monkeypatch.setattr(images, "STEPS", 1)
 
