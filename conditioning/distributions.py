@@ -37,7 +37,11 @@ class Prevalence(Settings):
     @model_validator(mode="before")
     @classmethod
     def _plain_number(cls, value: Any) -> Any:
-        return {"share": value} if type(value) in (int, float) else value
+        if isinstance(value, dict | Prevalence):
+            return value
+        if type(value) not in (int, float):
+            raise ValueError(f"expected a share from 0 to 1, or a mapping with one, got {value!r}")
+        return {"share": value}
 
     def relative_odds(self, age: Number, male: Number, present: Mapping[str, Number]) -> Number:
         """Odds relative to a woman of the reference age with none of the `given` conditions."""

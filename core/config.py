@@ -318,7 +318,8 @@ def parse(model: type[S], values: Any, where: str) -> S:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
+        # a key that nobody knows explains one that is missing
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
         key = place(first)
         if first["type"] == "extra_forbidden":
             owner = _model_at(model, first["loc"][:-1])
@@ -330,7 +331,8 @@ def parse(model: type[S], values: Any, where: str) -> S:
         if not key and first["type"] == "value_error":  # of the whole, whose values nobody wants to read
             raise InputError(f"{where}: {first['ctx']['error']}") from None
         said = str(first["ctx"]["error"]) if first["type"] == "value_error" else plainly(first)
-        got = "" if ", got " in said else f", got {first['input']!r}"
+        got = "none" if first["type"] == "missing" else repr(first["input"])
+        got = "" if ", got " in said else f", got {got}"
         raise InputError(f"{where}: {key or 'settings'}: {said}{got}") from None
 
 

@@ -26,13 +26,14 @@ from .mask_labels import facts_of, mask_labels_of
 from .mask_training import require_masks_fit
 from .masks import labelled
 from .metrics import WORDS
-from .model import EVALUATIONS, Denoiser, ImageModel, network_of, network_tensors, shows_of
+from .model import EVALUATIONS, Denoiser, ImageModel, Shows, network_of, network_tensors, shows_of
 from .sampler import draw
 from .subject import Subject
 from .upsampler import finer, restored
 
 STEPS, GUIDANCE = 8, 1.0
 # Factors of the prior's regression on a field: with 1, a probe finds less of it in drawn images than in real ones
+OF_A_NEWBORN, GROWN = 0.45, 18  # share of an adult's field of view, which grows to this age, in years
 EMPHASIS = {"sex": 1.5, "chest_view": 1.5}
 
 
@@ -202,6 +203,13 @@ class ImageGenerator:
                 facts[name] = codes
         return facts
 
+    def _extent(self, profile: PatientProfile) -> float:
+        """The side of the field of view, mm: the usual one is an adult's, and that of a child's chest is smaller."""
+        extent, age = self.shows.extent_mm, profile.age
+        if extent != Shows().extent_mm or age is None or not self.subject.is_radiograph_of_chest:
+            return extent
+        return extent * min(1.0, OF_A_NEWBORN + (1 - OF_A_NEWBORN) * age / GROWN)
+
     def _facts(self, profile: PatientProfile, size: int) -> dict[str, Any]:
         series: dict[str, Any] = {}
         holds = KINDS[self.iod]
@@ -222,7 +230,7 @@ class ImageGenerator:
             "findings": [code for code in WORDS if self.subject.is_chest and profile.has(code)],
             "view": self.shows.view
             or (profile.traits.get("chest_view") if self.subject.is_radiograph_of_chest else None),
-            "pixel_spacing_mm": round(self.shows.extent_mm / size, 4),
+            "pixel_spacing_mm": round(self._extent(profile) / size, 4),
             "derivation": f"Synthetic {noun} drawn by {self.by} at {self.shape.size} x {self.shape.size}"
             f" pixels (weights {self.card.name}, {self.card.privacy}){self.finer}",
             **series,

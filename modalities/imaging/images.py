@@ -19,7 +19,7 @@ from ...core.training.weights import Card, DataUsed, Weights, figures, find, loa
 from ...core.types import BoolArray, FloatArray, IntArray
 from .data import options_of, read_slices, to_unit
 from .symmetry import Turned, ways_of
-from .upsampler import finer, restored, shrunk
+from .upsampler import Upsampler, finer, require_upsampler, restored, shrunk
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,10 @@ class Images:
     @classmethod
     def read(cls, data: Sequence[TrainingSet], size: int, channels: int, labels: int = 0) -> "Images":
         """All rows of all sets, with `labels` those that have a mask. Raises InputError."""
-        read = [_read(part, size, channels, labels) for part in data]
+        upsamplers = [_upsampler(part, size, channels, labels) for part in data]
+        for part in data:
+            _require_balance(part)
+        read = [_read(part, size, channels, labels, net) for part, net in zip(data, upsamplers, strict=True)]
         return cls(
             torch.from_numpy(np.concatenate([pixels for pixels, _, _ in read])),
             tuple(profile for _, profiles, _ in read for profile in profiles),
@@ -65,13 +68,8 @@ class Images:
             options, rows = options_of(part), np.flatnonzero(self.origin == i)
             out[rows] = options.repeat
             if options.balance is not None:
-                field = part.vocabulary.field(options.balance, f"{part.source.name}: options.balance")
-                values = [self.profiles[row].get(field.name) for row in rows]
-                if field.kind == "number" or len(set(values) - {None}) < 2:
-                    raise InputError(
-                        f"{part.source.name}: options.balance: {field.name}: expected a condition or category of which "
-                        "two values are known; choose another, or leave it out"
-                    )
+                name = part.vocabulary.field(options.balance, "options.balance").name
+                values = [self.profiles[row].get(name) for row in rows]
                 out[rows] *= balanced(values)
         return out
 
@@ -116,23 +114,43 @@ class Images:
         return Weights(tensors, card)
 
 
-def _read(
-    part: TrainingSet, size: int, channels: int, labels: int
-) -> tuple[NDArray[np.uint8], list[PatientProfile], FloatArray]:
-    """Of a set, 8-bit images, profiles and places; finer by an upsampler where its options name one."""
+def _require_balance(part: TrainingSet) -> None:
+    """Raises InputError where the option `balance` names nothing that a set can be balanced by."""
+    name = options_of(part).balance
+    if name is None:
+        return
+    field = part.vocabulary.field(name, f"{part.source.name}: options.balance")
+    if field.kind == "number" or len({profile.get(field.name) for profile in part.profiles} - {None}) < 2:
+        raise InputError(
+            f"{part.source.name}: options.balance: {field.name}: expected a condition or category of which "
+            "two values are known; choose another, or leave it out"
+        )
+
+
+def _upsampler(part: TrainingSet, size: int, channels: int, labels: int) -> Upsampler | None:
+    """That of the option `enlarge`. Raises InputError where it is not there or draws other images."""
     name = options_of(part).enlarge
     if name is None:
-        pixels, profiles, places = read_slices(part, size, channels, labels)
-        return to_unit(pixels), profiles, places
+        return None
     if labels:
         raise InputError(f"{part.source.name}: options.enlarge: masks are not enlarged; leave it out")
+    require_upsampler(name, channels, f"{part.source.name}: options.enlarge")
     net = restored(load(find(name)))
-    if net.channels != channels or net.size % size or net.size // net.factor >= size:
+    if net.size % size or net.size // net.factor >= size:
         raise InputError(
-            f"{part.source.name}: options.enlarge: {name} draws images of {net.size} pixels and {net.channels} "
-            f"channel(s) from such of {net.size // net.factor}; expected a network of a size between them "
-            f"(model.network), got {size} and {channels}"
+            f"{part.source.name}: options.enlarge: {name} draws images of {net.size} pixels from such of "
+            f"{net.size // net.factor}; expected a network of a size between them (model.network), got {size}"
         )
+    return net
+
+
+def _read(
+    part: TrainingSet, size: int, channels: int, labels: int, net: Upsampler | None
+) -> tuple[NDArray[np.uint8], list[PatientProfile], FloatArray]:
+    """Of a set, 8-bit images, profiles and places; finer by an upsampler where there is one."""
+    if net is None:
+        pixels, profiles, places = read_slices(part, size, channels, labels)
+        return to_unit(pixels), profiles, places
     pixels, profiles, places = read_slices(part, net.size // net.factor, channels)
     coarse = to_unit(pixels).astype(np.float32) / 127.5 - 1
     drawn = shrunk(torch.from_numpy(finer(net, coarse, range(len(coarse)))), net.size // size)

@@ -19,6 +19,7 @@ from ...core.errors import InputError
 from ...core.training.weights import Weights, available, read_card, restore
 from ...core.types import Float32Array
 
+KIND = "adversarial upsampler"  # in the card
 # A film's frame: from one row to the next, so deep at most, so large a share of the pixels changes by so much
 FRAME, CHANGES, SHARE = 4, 0.2, 0.45
 FADE = 3  # coarse pixels in which detail comes back beside a frame
@@ -170,8 +171,8 @@ def finer(net: Upsampler, images: Float32Array, seeds: Sequence[int]) -> Float32
     return np.concatenate(out)
 
 
-def require_upsampler(name: str | None, channels: int) -> None:
-    """Raises InputError where images of so many channels are to be enlarged by weights that are not there, or of other
+def require_upsampler(name: str | None, channels: int, where: str = "model.shows.upsampler") -> None:
+    """Raises InputError, of the setting `where`, unless weights of that name are there and enlarge images of so many
     channels.
     """
     if name is None:
@@ -179,11 +180,14 @@ def require_upsampler(name: str | None, channels: int) -> None:
     if (there := available().get(name)) is None:
         known = ", ".join(sorted(own for own in available() if "upsampler" in own))
         raise InputError(
-            f"model.shows.upsampler: no weights {name!r}; there are {known}; train it first (kind: upsampler) and "
+            f"{where}: no weights {name!r}; there are {known}; train it first (kind: upsampler) and "
             "put its file into a folder that POLYCLINIC_WEIGHTS names, or leave it out"
         )
-    if (enlarges := int(read_card(there).model.get("channels", 1))) != channels:
+    card = read_card(there)
+    if card.kind != KIND:
+        raise InputError(f"{where}: weights {name} are a {card.kind}; expected an {KIND}, or leave it out")
+    if (enlarges := int(card.model.get("channels", 1))) != channels:
         raise InputError(
-            f"model.shows.upsampler: {name} enlarges images of {enlarges} channel(s), these have {channels}; name "
+            f"{where}: {name} enlarges images of {enlarges} channel(s), these have {channels}; name "
             "another, or leave it out"
         )

@@ -22,7 +22,7 @@ from ...core.training.trainer import fit
 from ...core.training.weights import Weights, restore
 from .images import Images
 from .model import Denoiser, network_of, network_tensors, require_flow, scaled
-from .upsampler import Upsampler, UpsamplerModel, shrunk
+from .upsampler import KIND, Upsampler, UpsamplerModel, shrunk
 
 
 class UpsamplerTraining(Settings):
@@ -188,7 +188,7 @@ def train(
         module, TensorDataset(images.pixels, coarse), how, name="upsampler", steps=settings.steps,
         batch_size=settings.batch_size, ema=None,
     )  # fmt: skip
-    return images.public_weights("imaging_upsampler", "adversarial upsampler", module.net, shape, outcome)
+    return images.public_weights("imaging_upsampler", KIND, module.net, shape, outcome)
 
 
 def to_coarse(pixels: Tensor, factor: int) -> Tensor:

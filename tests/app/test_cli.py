@@ -146,6 +146,18 @@ BAD = {
         lambda h: drawing(h, COHORT + "conditions: {J18.99: 0.1}"),
         r"unknown field or code 'J18\.99'; declare it there: `declare: \{J18\.99",
     ),
+    "prevalence in words": (
+        lambda h: drawing(h, COHORT + "conditions: {J18.9: half}"),
+        r"conditions\.J18\.9: expected a share from 0 to 1, or a mapping with one, got 'half'",
+    ),
+    "prevalence without a share": (
+        lambda h: drawing(h, COHORT + "conditions: {J18.9: {men: 2}}"),
+        r"conditions\.J18\.9\.share: expected a value, got none",
+    ),
+    "unknown key in place of a needed one": (
+        lambda h: drawing(h, COHORT + "conditions: {J18.9: {shaer: 0.5}}"),
+        r"unknown key 'conditions\.J18\.9\.shaer'; the nearest known one is 'share'",
+    ),
     "age of 300 in a cohort": (lambda h: drawing(h, COHORT.replace("60", "300")), "age.*300"),
     "NaN in a cohort": (lambda h: drawing(h, COHORT.replace("60", ".nan")), "age.*nan"),
     # generate: the numbers
@@ -153,7 +165,11 @@ BAD = {
     "no patients": (lambda h: drawing(h, patients=0), "--patients must be a whole number from 1 to"),
     "patients not a number": (
         lambda h: drawing(h, patients="many"),
-        "Invalid value for '--patients': .*integer",
+        "polyclinic: --patients: expected a whole number, got 'many'",
+    ),
+    "epsilon not a number": (
+        lambda h: training(h, "--epsilon", "small"),
+        "polyclinic: --epsilon: expected a number, got 'small'",
     ),
     "no workers": (lambda h: drawing(h, workers=0), "--workers must be a whole number from 1 to"),
     "no batch": (lambda h: drawing(h, **{"batch-size": 0}), "--batch-size must be a whole number from 1 to"),

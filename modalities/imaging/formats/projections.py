@@ -7,6 +7,7 @@ from pydicom import Dataset
 
 from ....core.dicom_patient import coded
 from ....core.modality import Facts
+from ..subject import CHEST
 from . import modules
 from .kinds import VIEWS_OF_A_BREAST
 from .modules import Slice
@@ -17,6 +18,7 @@ BREAST_VIEWS = {
     "ML": ("399260004", "SCT", "medio-lateral"), "LM": ("399352003", "SCT", "latero-medial"),
 }  # fmt: skip
 KILOVOLTS = {"DX": "125", "CR": "125", "MG": "28", "XA": "80", "CT": "120"}  # usual ones: nothing was exposed
+GROWN, OF_A_CHILD = 6, "70"  # years; a small chest lets lower voltages through
 # PatientOrientation: rows run to the patient's left, columns to the feet. Fewer photons are a brighter pixel.
 DIGITAL: dict[str, Any] = {
     "PresentationIntentType": "FOR PRESENTATION", "DetectorType": "", "AcquisitionContextSequence": [],
@@ -39,6 +41,7 @@ def add_dx(dataset: Dataset, facts: Facts, part: Slice) -> None:
         dataset.ViewPosition = facts["view"]
         dataset.ViewCodeSequence = [_view(VIEWS[facts["view"]])]
         dataset.PositionerType = ""
+    _add_voltage(dataset)
     _add_detector(dataset, facts)
 
 
@@ -57,6 +60,7 @@ def add_cr(dataset: Dataset, facts: Facts, part: Slice) -> None:
     dataset.BodyPartExamined = dataset.get("BodyPartExamined", "")
     dataset.ViewPosition = facts["view"] if facts["view"] in VIEWS else ""
     dataset.PatientOrientation = ["L", "F"] if facts["view"] in VIEWS else ""
+    _add_voltage(dataset)
     modules.add_spacing(dataset, facts)
     dataset.ImagerPixelSpacing = dataset.PixelSpacing
     modules.add_window_of_all(dataset)
@@ -74,6 +78,13 @@ def side_of_breast(part: Slice) -> str:
     columns = part.pixels.astype(np.float64).mean(0)
     half = len(columns) // 2
     return "L" if columns[:half].sum() >= columns[-half:].sum() else "R"
+
+
+def _add_voltage(dataset: Dataset) -> None:
+    """That of small children's chests, where it is theirs."""
+    age = str(dataset.get("PatientAge") or "")
+    if dataset.get("BodyPartExamined") == CHEST and age and (age[-1] != "Y" or int(age[:-1]) < GROWN):
+        dataset.KVP = OF_A_CHILD
 
 
 def _add_detector(dataset: Dataset, facts: Facts) -> None:

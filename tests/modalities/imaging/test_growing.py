@@ -184,26 +184,27 @@ def test_values_are_balanced_to_whole_numbers_and_unknown_ones_count_once() -> N
         ({"balance": "age"}, "expected a condition or category of which two values are known"),
         ({"balance": "sex"}, "expected a condition or category of which two values are known"),
         ({"balance": "sexx"}, "options.balance"),
+        ({"enlarge": "nope"}, "options.enlarge: no weights 'nope'; there are .*imaging_upsampler"),
+        ({"enlarge": "imaging"}, "options.enlarge: weights imaging are a flow-matching U-Net; expected an adv"),
+        ({"enlarge": "imaging_skin_upsampler"}, r"enlarges images of 3 channel\(s\), these have 1"),
     ],
 )
-def test_what_cannot_be_balanced_is_refused(
+def test_what_cannot_be_balanced_or_enlarged_is_refused_before_images_are_read(
     flow: tuple[Path, Path], tmp_path: Path, options: dict[str, str], said: str
 ) -> None:
     data = discs(tmp_path / "data", 30)
     stated = yaml.safe_load((data / "dataset.yaml").read_text())
     stated["options"] |= options
     (data / "dataset.yaml").write_text(yaml.safe_dump(stated))
+    next(data.rglob("*.png")).write_bytes(b"no image")
     how = config(tmp_path, kind="flow", network=NETWORK, training={"steps": 1, "kept": [8]})
     with pytest.raises(InputError, match=said):
         train("imaging", data, tmp_path / "out.safetensors", Privacy(), config=how)
+    if "enlarge" in options:
+        return
+    private = Privacy(8, 1e-3, tmp_path / "ledger.jsonl")
     with pytest.raises(InputError, match="works in public training of kind flow and few_steps"):
-        train(
-            "imaging",
-            data,
-            tmp_path / "out.safetensors",
-            Privacy(8, 1e-3, tmp_path / "ledger.jsonl"),
-            config=how,
-        )
+        train("imaging", data, tmp_path / "out.safetensors", private, config=how)
 
 
 def people(ages: list[float | None]) -> list[PatientProfile]:

@@ -305,6 +305,23 @@ def test_upsampled_images_say_so() -> None:
     assert "enlarged" not in plain.facts["derivation"]
 
 
+@pytest.mark.parametrize(
+    ("shows", "age", "extent"),
+    [
+        ({}, None, 360.0), ({}, 40.0, 360.0), ({}, 18.0, 360.0), ({}, 0.0, 162.0), ({}, 3.0, 195.0),
+        ({"extent_mm": 250.0}, 3.0, 250.0), ({"body_part": "SKIN", "iod": "XC"}, 3.0, 360.0),
+    ],
+)  # fmt: skip
+def test_the_field_of_view_of_a_chest_grows_with_a_child(shows, age, extent) -> None:
+    card = Card(
+        name="flow", modality="imaging", kind="x", data=[], privacy="public", steps=0, columns=[],
+        model={**SMALL.model_dump(), "shows": shows},
+    )  # fmt: skip
+    batch = Batch((PatientProfile("a", age=age),), np.zeros((1, 0), dtype=np.float32), (1,))
+    facts = generator.ImageGenerator(Weights(dict(net().state_dict()), card), ()).sample(batch)[0].facts
+    assert facts["pixel_spacing_mm"] * SMALL.size == pytest.approx(extent, abs=0.01)
+
+
 def test_a_prior_is_read_again_as_it_was_released(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     prior = gaussian_prior.GaussianPrior(

@@ -436,6 +436,16 @@ def test_equipment_is_named(tmp_path: Path) -> None:
     assert (tags.KVP, tags.VOILUTFunction) == (120, "LINEAR")
 
 
+@pytest.mark.parametrize("kind", ["DX", "CR"])
+def test_a_small_child_s_chest_needs_less_voltage(kind: str, tmp_path: Path) -> None:
+    ages = {0.0: 70, 0.55: 70, 1.99: 70, 5.99: 70, 6.0: 125, 57.4: 125, None: 125}
+    people = [PatientProfile(f"{i}", age) for i, age in enumerate(ages)]
+    paths = export([record(kind) for _ in ages], people, tmp_path)
+    assert [int(pydicom.dcmread(path).KVP) for path in paths] == list(ages.values())
+    (foot,) = export([record("CR", body_part="FOOT")], [PatientProfile("foot", 3.0)], tmp_path)
+    assert int(pydicom.dcmread(foot).KVP) == 125
+
+
 def test_kinds_table_covers_all_objects() -> None:
     assert (
         {iod for iod, _ in KINDS.values()} == set(IODS) == set(OBJECTS) == set(SOP_CLASSES) == set(MODALITIES)
