@@ -68,7 +68,7 @@ def steered(table: Table, data: Path, quick: bool, seed: int, cache: Cache) -> N
     space = judges.FeatureSpace(find("imaging_features"))
     train, owners = read("imaging", "cxr_nih", data, "train")
     test, judged = read("imaging", "cxr_nih", data, "test")
-    synthetic = cache(lambda: drawn(generator, owners * IMAGES, seed), "P2 steered", IMAGES, seed)
+    synthetic = cache("imaging", lambda: drawn(generator, owners * IMAGES, seed), "P2 steered", IMAGES, seed)
     table.head(
         f"P2, {IMAGES} steered X-rays of each profile of cxr_nih's {len(owners)} train rows, seed {seed}"
     )
@@ -85,7 +85,7 @@ def steered(table: Table, data: Path, quick: bool, seed: int, cache: Cache) -> N
             ]
         )
         real = judges.mean_auroc(probe[:, : len(test)], truth)
-        own = probes(synthetic, asked, test)
+        own = cache("imaging", partial(probes, synthetic, asked, test), "P2 own", name, IMAGES, seed)
         table.add(
             f"train on synthetic, test on real: {name}, AUROC", judges.mean_auroc(own, truth), real, tstr_bar
         )
@@ -121,7 +121,7 @@ def free(table: Table, data: Path, quick: bool, seed: int, cache: Cache) -> None
     size = 1000 if quick else len(mednist_images)
     generator = ImageGenerator(load_weights(find("imaging_prior")), ENCODER.columns)
     blank = [PatientProfile(str(i)) for i in range(size)]
-    images = cache(lambda: drawn(generator, blank, seed), "P2 free", size, seed)
+    images = cache("imaging_prior", lambda: drawn(generator, blank, seed), "P2 free", size, seed)
     table.head(f"P2, {size} unconditional X-rays of the prior against MedNIST test rows, seed {seed}")
     target, ours, theirs = space(mednist_images), space(images), space(others[:size])
     spread, floor = prdc(target, ours), prdc(target, theirs)

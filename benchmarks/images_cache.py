@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,8 @@ READS = (
     "modalities/imaging/data.py", "modalities/imaging/frame.py", "modalities/imaging/formats/files.py",
     "benchmarks/images_judges.py", "benchmarks/images_table.py", "benchmarks/images_use.py", "benchmarks/masks.py",
 )  # fmt: skip
-WEIGHTS = ("imaging", "imaging_prior", "imaging-skin", "imaging_features")
+UPSAMPLERS = ("imaging_upsampler", "imaging_skin_upsampler")
+JUDGE = "imaging_features"  # weights whose features FID and age follow from
 
 
 class Cache:
@@ -33,18 +35,19 @@ class Cache:
         self.folder = Path(home) / "polyclinic" / "benchmarks"
         sums = sorted((data / "images").glob("*/CHECKSUMS.sha256"))
         code = [f for pattern in CODE for f in sorted(HERE.parent.glob(pattern))]
-        self.state = _hash([*code, *(find(name) for name in WEIGHTS), *sums])
+        self.code = _hash([*code, find(JUDGE), *sums])
         self.reading = _hash([*(HERE.parent / name for name in READS), *sums])
 
-    def __call__(self, make: Callable[[], NDArray[np.float32]], *what: object) -> NDArray[np.float32]:
-        """What make() returns, of this run or of an earlier one with the same code, weights and data."""
-        return self._kept(make, f"{self.state} {what}")
+    def __call__(self, weights: str, make: Callable[[], NDArray[Any]], *what: object) -> NDArray[Any]:
+        """What make() returns, of this run or of an earlier one with the same code, data and weights of that name."""
+        names = [weights, *UPSAMPLERS]
+        return self._kept(make, f"{self.code} {_hash([find(name) for name in names])} {what}")
 
     def of_real(self, make: Callable[[], NDArray[np.float32]], *what: object) -> NDArray[np.float32]:
         """The same of what follows from real images alone, whatever the weights are."""
         return self._kept(make, f"{self.reading} {what}")
 
-    def _kept(self, make: Callable[[], NDArray[np.float32]], of: str) -> NDArray[np.float32]:
+    def _kept(self, make: Callable[[], NDArray[Any]], of: str) -> NDArray[Any]:
         key = sha256(of.encode()).hexdigest()[:32]
         path = self.folder / f"{key}.npy"
         if not self.fresh and path.exists():

@@ -110,13 +110,13 @@ class Ours:
 
 
 class Judges:
-    """Real images' figures, and rows of what is drawn; what a peer gets is kept."""
+    """Real images' figures, and rows of what is drawn."""
 
     def __init__(self, table: Table, cache: Cache, hospital: Hospital, size: int, seed: int) -> None:
         self.table, self.cache, self.hospital, self.seed = table, cache, hospital, seed
         self.space = judges.FeatureSpace(find("imaging_features"))
         self.target = self.space(hospital.test)
-        self.real = cache(lambda: self.judged(hospital.x[:size]), "P1 real", size, seed)
+        self.real = cache("imaging_prior", lambda: self.judged(hospital.x[:size]), "P1 real", size, seed)
 
     def judged(self, pixels: Pixels) -> NDArray[np.float32]:
         """(4, test image): scores of a logistic regression and two CNNs trained on pixels, and FID, all alike."""
@@ -125,9 +125,16 @@ class Judges:
         far = np.full(len(test), frechet(self.target, self.space(pixels)) / FID_UNIT)
         return np.stack([judges.logistic(pixels, wanted, test), *nets, far]).astype(np.float32)
 
-    def peer(self, name: str, make: Callable[[], Pixels], *what: object) -> None:
-        """Rows of a peer; `what` it follows from beside its name."""
-        self.row(name, self.cache(lambda: self.judged(make()), "P1", name, *what, self.seed))
+    def of(
+        self,
+        name: str,
+        make: Callable[[], Pixels],
+        *what: object,
+        bars: tuple[float, float, float] | None = None,
+    ) -> None:
+        """Rows of a way to draw images; `what` they follow from beside its name."""
+        found = self.cache("imaging_prior", lambda: self.judged(make()), "P1", name, *what, self.seed)
+        self.row(name, found, bars)
 
     def row(
         self, name: str, found: NDArray[np.float32], bars: tuple[float, float, float] | None = None
@@ -157,8 +164,8 @@ def p1(table: Table, data: Path, quick: bool, seed: int, cache: Cache) -> None:
     z = coordinates(generator, hospital.x)
     ours = Ours(hospital, generator, z, seed)
     for name, epsilon in (("epsilon 10", 10.0), ("epsilon 1", 1.0)):
-        judged.row(f"ours, {name}", judged.judged(ours.images(epsilon, wanted)), BARS[name])
-    judged.peer("ours, no privacy", partial(ours.images, None, wanted), size)
+        judged.of(f"ours, {name}", partial(ours.images, epsilon, wanted), size, bars=BARS[name])
+    judged.of("ours, no privacy", partial(ours.images, None, wanted), size)
     net, x, y = generator.net, hospital.x, hospital.y
     evolved = partial(published.private_evolution, generator, judged.space, data, x, y, finding)
     for epsilon in (10.0, 1.0):
@@ -171,7 +178,7 @@ def p1(table: Table, data: Path, quick: bool, seed: int, cache: Cache) -> None:
             ("class mean plus noise", plain),
             ("private evolution", partial(evolved, budget, seed)),
         ):
-            judged.peer(f"{name}, epsilon {epsilon:g}", make, size)
+            judged.of(f"{name}, epsilon {epsilon:g}", make, size)
     some, budget = finding[: 300 if quick else size], Budget(10.0, DELTA)
     steps, batch, warm = (8, 64, 100) if quick else (60, 256, 1000)
     sgd = partial(peers.dp_sgd, x, y, some, budget, steps, batch, seed)
@@ -181,7 +188,7 @@ def p1(table: Table, data: Path, quick: bool, seed: int, cache: Cache) -> None:
         ("DP-SGD of the modulation from the prior", partial(sgd, prior, "modulation")),
         ("mean images, then DP-SGD (DP-FETA)", first),
     ):
-        judged.peer(f"{name}, {steps} steps of {batch}, epsilon 10", make, warm, len(some))
+        judged.of(f"{name}, {steps} steps of {batch}, epsilon 10", make, warm, len(some))
 
 
 def merf(net: Denoiser, embedded: Callable[[], NDArray[np.float32]]) -> Pixels:

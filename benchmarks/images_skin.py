@@ -103,8 +103,8 @@ def skin(table: Table, data: Path, quick: bool, seed: int, cache: Cache) -> None
     space = judges.FeatureSpace(find("imaging_features"))
     train, owners = read(data, "train", SIDE)
     test, judged = read(data, "test", SIDE)
-    synthetic = cache(lambda: drawn(generator, encoder, owners, seed), "skin drawn", seed)
-    gaussian = cache(lambda: moments(generator, encoder, owners, seed), "skin moments", seed)
+    synthetic = cache("imaging-skin", lambda: drawn(generator, encoder, owners, seed), "skin drawn", seed)
+    gaussian = cache("imaging-skin", lambda: moments(generator, encoder, owners, seed), "skin moments", seed)
     table.head(
         f"Skin, {len(owners)} photographs of the train rows' profiles against {len(test)} test rows, seed {seed}"
     )
@@ -118,7 +118,7 @@ def skin(table: Table, data: Path, quick: bool, seed: int, cache: Cache) -> None
     real = np.stack([judges.scores(probe, np.concatenate([held, synthetic[rows]])) for probe in judged_by])
     floor = judges.mean_auroc(real[:, : len(held)], truth)
     for name, images, bar in (("synthetic", synthetic, 0.95), ("moments", gaussian, None)):
-        own = cache(lambda images=images: probed(images[rows], asked, held), "skin own", name, seed)  # type: ignore[misc]
+        own = cache("imaging-skin", partial(probed, images[rows], asked, held), "skin own", name, seed)
         found = judges.mean_auroc(own, truth)
         table.add(
             f"train on {name}, test on real: melanoma, AUROC over that of real ({floor:.3f})", found / floor, 1.0, bar,

@@ -56,8 +56,12 @@ def degraded(images: Pixels, random: np.random.Generator) -> Pixels:
 def gains(
     train: Pixels, owners: Sequence[PatientProfile], test: Pixels, judged: Sequence[PatientProfile],
     synthetic: Pixels, asked: Sequence[PatientProfile], patients: Sequence[int], seeds: Sequence[int], cache: Cache,
+    drawn_from: int,
 ) -> dict[tuple[int, str, str], tuple[float, float]]:  # fmt: skip
-    """(real patients, label, films) -> mean over seeds of the AUROC of real alone, and of what synthetic X-rays add."""
+    """(real patients, label, films) -> mean over seeds of the AUROC of real alone, and of what synthetic X-rays add.
+
+    `drawn_from` is the seed of the synthetic ones.
+    """
     ids = np.array([p.patient_id for p in owners])
     films = {"test": test, "degraded": degraded(test, np.random.default_rng(0))}
     found: dict[tuple[int, str, str], list[tuple[float, float]]] = {}
@@ -76,7 +80,11 @@ def gains(
                     partial(judges.learnt, train[rows], own, seed, epochs), "few", number, name, seed, epochs
                 )
                 alone = judges.scores(probe, stacked)
-                helped = judges.convolutional(both, np.concatenate([own, more]), stacked, seed, 12)
+                helped = cache(
+                    "imaging",
+                    partial(judges.convolutional, both, np.concatenate([own, more]), stacked, seed, 12),
+                    "helped", number, name, seed, drawn_from,
+                )  # fmt: skip
                 for place, kind in enumerate(films):
                     part = slice(place * len(test), (place + 1) * len(test))
                     before, after = (judges.auroc(scores[part], truth) for scores in (alone, helped))
@@ -133,7 +141,9 @@ def use(table: Table, data: Path, quick: bool, seed: int, cache: Cache) -> None:
     weights = load_weights(find("imaging"))
     train, owners = read("imaging", "cxr_nih", data, "train")
     test, judged = read("imaging", "cxr_nih", data, "test")
-    synthetic = cache(lambda: drawn(ImageGenerator(weights, ENCODER.columns), owners, seed), "use", seed)
+    synthetic = cache(
+        "imaging", lambda: drawn(ImageGenerator(weights, ENCODER.columns), owners, seed), "use", seed
+    )
     table.head(
         f"Findings that a probe trained on real X-rays reads from {len(owners)} synthetic ones, seed {seed}"
     )
@@ -153,7 +163,9 @@ def use(table: Table, data: Path, quick: bool, seed: int, cache: Cache) -> None:
         f"What {len(owners)} synthetic X-rays add to the AUROC of few real ones (floor: real alone), seed {seed}"
     )
     patients = (50, 211) if quick else (50, 100, 211)
-    found = gains(train, owners, test, judged, synthetic, owners, patients, range(2 if quick else 5), cache)
+    found = gains(
+        train, owners, test, judged, synthetic, owners, patients, range(2 if quick else 5), cache, seed
+    )
     for (number, name, films), (alone, gain) in found.items():
         bar = 0.01 if number == 50 and films == "test" else -0.005
         table.add(f"{number} patients, {name}, {films} films: gain", gain, alone, bar)
@@ -166,28 +178,32 @@ def use(table: Table, data: Path, quick: bool, seed: int, cache: Cache) -> None:
     told = judges.membership((synthetic, owners), (train, owners), (test, judged), seed)
     table.add("two attacks on the X-rays alone", told, 0.5, most=MEMBERSHIP)
 
-    table.head(f"Told apart by a CNN at 256 pixels from cxr_kermany's test films, AUC, seed {seed}")
-    real, people = _large(data)
+    real, people = _large(data, 320 if quick else None, seed)
+    table.head(
+        f"Told apart by a CNN at {LARGE} pixels from {len(real)} of cxr_kermany's test films, AUC, seed {seed}"
+    )
     finer = ImageGenerator(
         weights, ENCODER.columns, load_weights(find(weights.card.model["shows"]["upsampler"]))
     )
-    small = shrunk(real, finer.shape.size)
-    again = (finer.enlarged(small[:, None] * 2 - 1, range(seed, seed + len(small)))[:, 0] + 1) / 2
-    table.add(
-        f"the same films shrunk to {finer.shape.size} pixels and enlarged",
-        apart(real, again.astype(np.float32), seed),
-    )
-    table.add(
-        "X-rays drawn for their age and finding",
-        apart(real, drawn(finer, people, seed, LARGE), seed),
-        0.5,
-        most=0.85,
-    )
+
+    def enlarged() -> Pixels:
+        small = shrunk(real, finer.shape.size)
+        again = finer.enlarged(small[:, None] * 2 - 1, range(seed, seed + len(small)))[:, 0]
+        return ((again + 1) / 2).astype(np.float32)
+
+    for name, make, floor, most in (
+        (f"the same films shrunk to {finer.shape.size} pixels and enlarged", enlarged, None, None),
+        ("X-rays drawn for their age and finding", lambda: drawn(finer, people, seed, LARGE), 0.5, 0.85),
+    ):
+        told = cache("imaging", lambda make=make: np.array(apart(real, make(), seed)), name, len(real), seed)  # type: ignore[misc]
+        table.add(name, float(told), floor, most=most)
 
 
-def _large(data: Path) -> tuple[Pixels, list[PatientProfile]]:
-    """cxr_kermany's test films at LARGE x LARGE in [0, 1]."""
+def _large(data: Path, number: int | None, seed: int) -> tuple[Pixels, list[PatientProfile]]:
+    """cxr_kermany's test films at LARGE x LARGE in [0, 1], `number` of them at random or all."""
     settings, _ = load(TrainConfig, "imaging", "train")
     chosen = next(d for d in settings.datasets if d.name == "cxr_kermany")
-    pixels, people = read_images(read_training_set(chosen, data, "test"), LARGE)
+    films = read_training_set(chosen, data, "test")
+    rows = np.random.default_rng(seed).permutation(len(films))[:number]
+    pixels, people = read_images(films.at(rows.tolist()), LARGE)
     return (pixels[:, 0] / 4095).astype(np.float32), people
