@@ -91,7 +91,7 @@ class Linkage:
             )
         if self.label_recovery is None:
             few = "too few patients have the rarest class of a label"
-            none = "there are no real patients with labels to learn from"
+            none = "no label is known of enough real patients to learn it and of enough synthetic ones to judge it"
             said.append(f"Label recovery was not measured: {few if self.label_recoveries else none}.")
         else:
             near = [r for r in self.label_recoveries if r.judged]

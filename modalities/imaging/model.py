@@ -58,11 +58,17 @@ class ImageModel(Settings):
     @model_validator(mode="after")
     def _fits(self) -> "ImageModel":
         if len(self.widths) != len(self.attention) or any(width % GROUPS for width in self.widths):
-            raise ValueError(f"widths must be multiples of {GROUPS}, one for each entry of attention")
-        if self.size % self.basis_factor:
-            raise ValueError("size must be divisible by basis_factor")
-        if self.size % (self.patch_size * 2 ** (len(self.widths) - 1)):
-            raise ValueError("size must be divisible by patch_size and by 2 for each further width")
+            raise ValueError(
+                f"widths: expected {len(self.attention)}, as attention has, each a multiple of {GROUPS}, "
+                f"got {list(self.widths)}"
+            )
+        side = self.patch_size * 2 ** (len(self.widths) - 1)
+        for what, number in (
+            ("basis_factor", self.basis_factor),
+            ("patch_size and 2 for each further width", side),
+        ):
+            if self.size % number:
+                raise ValueError(f"size: expected a multiple of {number} ({what}), got {self.size}")
         return self
 
 

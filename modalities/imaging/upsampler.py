@@ -41,7 +41,7 @@ class UpsamplerModel(Settings):
     @model_validator(mode="after")
     def _divides(self) -> "UpsamplerModel":
         if self.size % self.factor:
-            raise ValueError("size must be divisible by factor")
+            raise ValueError(f"size: expected a multiple of factor {self.factor}, got {self.size}")
         return self
 
 
