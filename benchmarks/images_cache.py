@@ -22,7 +22,7 @@ READS = (
     "modalities/imaging/data.py", "modalities/imaging/frame.py", "modalities/imaging/formats/files.py",
     "benchmarks/images_judges.py", "benchmarks/images_table.py", "benchmarks/images_use.py", "benchmarks/masks.py",
 )  # fmt: skip
-UPSAMPLERS = ("imaging_upsampler", "imaging_skin_upsampler")
+UPSAMPLERS = ("imaging_upsampler", "imaging_fine_upsampler", "imaging_skin_upsampler")
 JUDGE = "imaging_features"  # weights whose features FID and age follow from
 
 

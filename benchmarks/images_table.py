@@ -92,9 +92,11 @@ def shrunk(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
 
 
 def coordinates(generator: ImageGenerator, x: Pixels) -> NDArray[np.float64]:
-    """(image, component) in the generator's basis."""
+    """(image, component) in the generator's basis, of images of its size or, to each of whose pixels it has several."""
     import torch
 
+    times = generator.shape.size // x.shape[1]
     with torch.no_grad():
-        parts = (torch.from_numpy(x[i : i + 512])[:, None] * 2 - 1 for i in range(0, len(x), 512))
+        wide = (x[i : i + 512].repeat(times, 1).repeat(times, 2) for i in range(0, len(x), 512))
+        parts = (torch.from_numpy(part)[:, None] * 2 - 1 for part in wide)
         return np.concatenate([generator.net.coordinates(part).double().numpy() for part in parts])

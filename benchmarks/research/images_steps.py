@@ -42,7 +42,6 @@ def main() -> int:
     films, owners = read("imaging", "cxr_nih", options.data, "train")
     chosen = np.random.default_rng(0).permutation(len(owners))[: 256 if options.quick else 1024]
     films, own = films[chosen], [owners[i] for i in chosen]
-    finer = load(find("imaging_upsampler"))
     space = judges.FeatureSpace(find("imaging_features"))
     target = space(films)
 
@@ -65,7 +64,9 @@ def main() -> int:
     far: dict[str, float] = {}
     first = None
     for name, path, steps, stream in rows:
-        images, cost = drawn(drawing.ImageGenerator(load(path), ENCODER.columns, finer), steps, stream)
+        weights = load(path)
+        finer = load(find(weights.card.model["shows"]["upsampler"]))
+        images, cost = drawn(drawing.ImageGenerator(weights, ENCODER.columns, finer), steps, stream)
         first = images if first is None else first
         small = images.reshape(
             len(images), films.shape[1], -1, films.shape[2], images.shape[2] // films.shape[2]

@@ -26,7 +26,7 @@ from pathlib import Path
 import images_judges as judges
 import images_peers as peers
 import numpy as np
-from images_table import ENCODER, FID_UNIT, Pixels, coordinates, read
+from images_table import ENCODER, FID_UNIT, SIDE, Pixels, coordinates, read, shrunk
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -153,7 +153,7 @@ def steered(how: Try, generator: ImageGenerator, x: Pixels, own: Sequence[Patien
     seeds = [seed_for(0, f"{i}", "tries") for i in range(len(coarse))]
     told = np.tile(told, (how.draws, 1))
     images = draw(generator.net, told, seeds, generator.shape, coarse, how.steps, how.guidance, how.spread)
-    return (images[:, 0] + 1) / 2
+    return (shrunk(images[:, 0], SIDE) + 1) / 2
 
 
 def priors(data: Path) -> None:
@@ -310,7 +310,7 @@ def matching(data: Path) -> None:
     half = halves(owners)
     batches = [range(i, min(i + 64, len(owners))) for i in range(0, len(owners), 64)]
     drawn = np.concatenate([generator.draw(_batch([owners[i] for i in rows], rows)) for rows in batches])
-    films = (drawn[:, 0].astype(np.float64) + 1) / 2
+    films = (shrunk(drawn[:, 0], SIDE).astype(np.float64) + 1) / 2
     looks: dict[str, Callable[[HistogramMatching], Callable[[Pixels], Pixels]]] = {
         "as drawn": lambda look: lambda film: film,
         "sharpness alone": lambda look: lambda film: look.sharpened(film[None])[0],

@@ -78,6 +78,7 @@ class Imaging:
         return {
             WEIGHTS: ("flow-matching U-Net", "cosine model"),
             "imaging_upsampler": ("adversarial upsampler",),
+            "imaging_fine_upsampler": ("adversarial upsampler",),
             "imaging_skin_upsampler": ("adversarial upsampler",),
         }
 

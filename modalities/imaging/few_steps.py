@@ -24,8 +24,11 @@ class FewStepsTraining(AdversarialTraining):
     Gaussian prior, where there is one; the others have their own. `faithful` weighs the squared error of the coarse
     image, in standard deviations, against what critics say. `held_out` is the share of patients that judge. `kept` are
     numbers of components that a source may share with its image, one drawn for each batch: those of the Gaussian prior
-    unless others are named. Coarse images of another number than the prior's are always the row's own.
+    unless others are named. Coarse images of another number than the prior's are always the row's own. A network that
+    grows follows the small one for `following` steps first; with `steps: 0` no critics teach it after that.
     """
+
+    steps: int = Field(default=3000, ge=0)
 
     batch_size: int = Field(default=16, ge=2)
     learning_rate: float = Field(default=1.5e-4, gt=0)
@@ -41,6 +44,7 @@ class FewStepsTraining(AdversarialTraining):
     hide: float = Field(default=0.15, ge=0, lt=1)
     held_out: float = Field(default=0.15, gt=0, lt=1)
     kept: tuple[int, ...] | None = None
+    following: int = Field(default=2400, ge=1)
     widths: tuple[int, ...] = (64, 128, 192)
     detail_width: int = Field(default=24, ge=4)
     statistics_width: int = Field(default=128, ge=8)

@@ -16,7 +16,7 @@ from ...core.modality import Conditioner, TrainingSet
 from ...core.profile import seed_for
 from ...core.remarks import remark
 from ...core.training.adversarial import Adversarial
-from ...core.training.fit import Fit
+from ...core.training.fit import Fit, Outcome
 from ...core.training.trainer import fit
 from ...core.training.weights import Card, Weights, available, figures, halves, load, restore
 from ...core.types import BoolArray, Float32Array, IntArray
@@ -24,7 +24,7 @@ from . import histogram_matching, public_prior
 from .few_steps import FewStepsTraining, ImageGame
 from .gaussian_prior import STORED, GaussianPrior, PriorSettings
 from .generator import STEPS, ImageGenerator
-from .growing import FOLLOWING, LESSONS, Following, grown, lessons
+from .growing import AVERAGE, LESSONS, Following, grown, lessons
 from .images import Images, fits_prior
 from .judging import described, scored
 from .model import EVALUATIONS, FROM, Denoiser, ImageTraining, network_tensors, require_flow, shows_of
@@ -89,6 +89,11 @@ def train(
         )
     require_upsampler(config.shows.upsampler, generator.shape.channels)
     size = parse(Grown, config.network, "model.network").size or generator.shape.size
+    if not settings.steps and size == generator.shape.size:
+        raise InputError(
+            "model.training.steps: 0, but only a network that grows (model.network.size) learns without critics; "
+            "expected 1 or more"
+        )
     images = Images.read(data, size, generator.shape.channels, generator.shape.masks)
     small = None
     if size != generator.shape.size:
@@ -110,34 +115,24 @@ def train(
     restore(net, Weights(network_tensors(init), init.card))
     rows = np.repeat(np.arange(len(images.profiles)), np.where(held_out, 0, images.often))
     few, first = init.card.model.get(EVALUATIONS), generator.net
+    outcome = None
     if small is not None:
-        _follow(net, small, images, code, coarse, rows, settings, how)
+        outcome = _follow(net, small, images, code, coarse, rows, settings, how)
         few, first = settings.evaluations, net.eval()
     before, _ = judge(first, few or STEPS, jumps=few is not None)
-    game = ImageGame(net.train(), settings, rank, images.pixels)
-
-    def judged(net: nn.Module) -> float:
-        assert isinstance(net, Denoiser)
-        return judge(net, settings.evaluations, jumps=True)[1]
-
-    module = ImageAdversarial(game, settings, judged, init.card.columns)
-    tensors = images.examples(torch.from_numpy(code), coarse)
-    outcome = fit(
-        module, Subset(tensors, rows.tolist()), how, name="few_steps", steps=settings.steps,
-        batch_size=settings.batch_size, ema=None,
-    )  # fmt: skip
-    best = module.best
-    assert isinstance(best, Denoiser)
-    after, _ = judge(best, settings.evaluations, jumps=True)
+    best, after = net, before
+    if settings.steps:
+        outcome, best = _play(net, images, code, coarse, rows, judge, init.card, settings, how)
+        after, _ = judge(best, settings.evaluations, jumps=True)
+    assert outcome is not None
     if after > before:
         remark(
             f"few_steps: held-out images are separated with AUC {before:.3f} from those of --init in {few or STEPS} "
             f"evaluations, and with {after:.3f} from those of {settings.evaluations}; keep the former to draw as before"
         )
     shown = {**init.card.model.get("shows", {}), **config.shows.model_dump(exclude_unset=True)}
-    model = {
-        **init.card.model, EVALUATIONS: settings.evaluations, FROM: sorted(set(game.kept)), "shows": shown,
-    }  # fmt: skip
+    learnt_from = sorted({rank} if settings.kept is None else set(settings.kept))
+    model = {**init.card.model, EVALUATIONS: settings.evaluations, FROM: learnt_from, "shows": shown}
     card = Card(**{
         **init.card.model_dump(), "model": model, "steps": outcome.steps, "planned_steps": outcome.planned,
         "seconds": round(outcome.seconds), "data": _together(images.used("public"), init.card),
@@ -150,6 +145,27 @@ def train(
     return Weights({**kept, **learnt}, card), images
 
 
+def _play(
+    net: Denoiser, images: Images, code: Float32Array, coarse: Tensor, rows: IntArray, judge: "Judge", card: Card,
+    settings: FewStepsTraining, how: Fit,
+) -> tuple[Outcome, Denoiser]:  # fmt: skip
+    """Critics teach the network; what came of it, and the network that was judged best."""
+    game = ImageGame(net.train(), settings, coarse.shape[2], images.pixels)
+
+    def judged(net: nn.Module) -> float:
+        assert isinstance(net, Denoiser)
+        return judge(net, settings.evaluations, jumps=True)[1]
+
+    module = ImageAdversarial(game, settings, judged, card.columns)
+    tensors = images.examples(torch.from_numpy(code), coarse)
+    outcome = fit(
+        module, Subset(tensors, rows.tolist()), how, name="few_steps", steps=settings.steps,
+        batch_size=settings.batch_size, ema=None,
+    )  # fmt: skip
+    assert isinstance(module.best, Denoiser)
+    return outcome, module.best
+
+
 def _upsampler(card: Card) -> Weights | None:
     """Of the images that these weights draw, where there is one."""
     there = available().get(shows_of(card).upsampler or "")
@@ -159,13 +175,16 @@ def _upsampler(card: Card) -> Weights | None:
 def _follow(
     net: Denoiser, small: ImageGenerator, images: Images, code: Float32Array, coarse: Tensor, rows: IntArray,
     settings: FewStepsTraining, how: Fit,
-) -> None:  # fmt: skip
+) -> Outcome:  # fmt: skip
     """Teach a grown network to draw what the small one does."""
     own = np.random.default_rng(how.seed).choice(rows, LESSONS).tolist()
     wanted = coarse[:, 0] if coarse.shape[1] else coarse.new_zeros(len(code), 0)
     lesson = lessons(small, images.pixels, torch.from_numpy(code), wanted, own)
     following = Following(net.train(), settings.evaluations, wanted.shape[1], ImageTraining().fine)
-    fit(following, lesson, how, name="growing", steps=FOLLOWING, batch_size=settings.batch_size, ema=None)
+    return fit(
+        following, lesson, how, name="growing", steps=settings.following, batch_size=settings.batch_size,
+        ema=AVERAGE,
+    )  # fmt: skip
 
 
 def _with_prior(

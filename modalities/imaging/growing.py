@@ -1,8 +1,9 @@
 """Grow a flow: the same network draws images twice or four times as large.
 
-Patches grow with the images, so that an evaluation costs what it did. At first the grown network sees the means of
-blocks of pixels and moves all pixels of a block alike (Karras et al. 2018 let a network grow so, by layers). Then it
-follows the small one: it learns to draw what that draws from the same source, enlarged by its upsampler.
+Patches grow with the images, so that an evaluation costs little more than it did; a few convolutions at full size take
+away what patches leave at their borders. At first the grown network sees the means of blocks of pixels and moves all
+pixels of a block alike (Karras et al. 2018 let a network grow so, by layers). Then it follows the small one: it learns
+to draw what that draws from the same source, enlarged by its upsampler.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,11 +20,12 @@ from ...core.training.weights import Weights
 from . import gaussian_prior
 from .diffusion import weighted
 from .generator import STEPS, ImageGenerator
-from .model import EVALUATIONS, Denoiser, ImageModel, network_of, network_tensors, scaled
+from .model import EVALUATIONS, Denoiser, ImageModel, Refine, network_of, network_tensors, scaled
 from .sampler import ROWS, ended, jumped, times
 
-LESSONS, FOLLOWING = 3200, 400  # images of the small network, and steps in which the grown one follows it
-RATE = 4e-4
+LESSONS = 6400  # images of the small network that the grown one learns to draw
+RATE, AVERAGE = 4e-4, 0.995  # of following: the learning rate, and of the moving average of weights
+REFINE = 24  # channels of the convolutions at full size, which a network gets when it grows
 
 
 def grown(weights: Weights, size: int) -> Weights:
@@ -43,7 +45,7 @@ def grown(weights: Weights, size: int) -> Weights:
         )
     larger = ImageModel(**{
         **shape.model_dump(), "size": size, "patch_size": more * shape.patch_size, "basis_factor": factor,
-        "blocks": True,
+        "blocks": True, "refine": REFINE,
     })  # fmt: skip
     tensors = {name: tensor.float() for name, tensor in network_tensors(weights).items()}
     first, last = "unet.conv_in.weight", "unet.conv_out"
@@ -51,6 +53,8 @@ def grown(weights: Weights, size: int) -> Weights:
     tensors[first] = _repeated(tensors[first], shape.patch_size, more, 1) / more**2
     for name in (f"{last}.weight", f"{last}.bias"):
         tensors[name] = _repeated(tensors[name], shape.patch_size, more, 0)
+    refine = Refine(larger.planes, REFINE).state_dict()
+    tensors |= {f"refine.{name}": tensor for name, tensor in refine.items()}
     prior = f"{gaussian_prior.STORED}."
     others = {name: tensor for name, tensor in weights.tensors.items() if name.startswith(prior)}
     card = weights.card.model_copy(update={"model": {**weights.card.model, **larger.model_dump()}})

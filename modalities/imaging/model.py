@@ -34,7 +34,8 @@ class ImageModel(Settings):
     The flow's source distribution is a Gaussian fitted by PCA to public images, with `components` principal
     components: the network only has to learn what is not normal. 0 starts from white noise. The components are
     those of images `basis_factor` times smaller, which keeps the weights of large images small. With `blocks` so is the
-    white noise: a network that grew starts without anything finer.
+    white noise: a network that grew starts without anything finer. `refine` is the width of convolutions at full size
+    after the U-Net, without which large patches show their borders; 0 is none.
     """
 
     renamed: ClassVar[Mapping[str, str]] = RENAMED
@@ -49,6 +50,7 @@ class ImageModel(Settings):
     basis_factor: Literal[1, 2, 4] = 1
     masks: int = Field(default=0, ge=0)
     blocks: bool = False
+    refine: int = Field(default=0, ge=0)
 
     @property
     def planes(self) -> int:
@@ -235,6 +237,7 @@ class Denoiser(nn.Module):
         # an untrained network moves nothing: random offsets of a patch's pixels would show as a grid after few steps
         nn.init.zeros_(self.unet.conv_out.weight)
         nn.init.zeros_(self.unet.conv_out.bias)
+        self.refine = Refine(shape.planes, shape.refine) if shape.refine else None
 
     mean: Tensor
     basis: Tensor
@@ -283,7 +286,30 @@ class Denoiser(nn.Module):
         code = self.condition(torch.cat([condition, share.to(condition)], dim=1))
         folded = functional.pixel_unshuffle(x, self.patch_size).contiguous(memory_format=torch.channels_last)
         out = self.unet(folded, 1000 * time, class_labels=code).sample
-        return functional.pixel_shuffle(out.contiguous(), self.patch_size)
+        out = functional.pixel_shuffle(out.contiguous(), self.patch_size)
+        return out if self.refine is None else out + self.refine(out, x, time)
+
+
+class Refine(nn.Module):
+    """What is added to a velocity (row, plane, y, x) at full size, as patches leave borders, by place and time (row,).
+
+    At first nothing.
+    """
+
+    def __init__(self, planes: int, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(2 * planes + 1, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.last = nn.Conv2d(width, planes, 3, padding=1)
+        for start in self.last.parameters():
+            nn.init.zeros_(start)
+
+    def forward(self, velocity: Tensor, place: Tensor, time: Tensor) -> Tensor:
+        now = time[:, None, None, None].expand(-1, 1, *place.shape[2:])
+        x = torch.cat([velocity, place.to(velocity), now.to(velocity)], dim=1)
+        x = functional.silu(self.first(x.contiguous(memory_format=torch.channels_last)))
+        out: Tensor = self.last(functional.silu(self.second(x)))
+        return out
 
 
 def scaled(images: Tensor) -> Tensor:

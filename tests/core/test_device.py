@@ -94,7 +94,7 @@ def test_a_network_draws_on_another_device_what_it_draws_on_the_cpu(
 
 def test_all_shipped_networks_are_looked_at() -> None:
     used = {name for m in ("imaging", "omics", "signals", "records") for name in load_modality(m).weights()}
-    assert used == {"imaging", "imaging_upsampler", "omics", "ecg", "vitals"}
+    assert used == {"imaging", "imaging_fine_upsampler", "omics", "ecg", "vitals"}
 
 
 class _Left(Decoder):

@@ -108,7 +108,6 @@ def test_the_second_training_grows_the_network_and_says_what_enlarges_its_images
     """Once with images of their own, once with those of an upsampler; both in the commands of a user."""
     path, data = flow
     monkeypatch.setattr("polyclinic.modalities.imaging.few_steps_training.LESSONS", 32)
-    monkeypatch.setattr("polyclinic.modalities.imaging.few_steps_training.FOLLOWING", 2)
     upsampler = tmp_path / "finer.safetensors"
     how = config(
         tmp_path, kind="upsampler", network={"size": LARGE, "width": 4, "blocks": 1, "factor": 2},
@@ -116,7 +115,8 @@ def test_the_second_training_grows_the_network_and_says_what_enlarges_its_images
     )  # fmt: skip
     train("imaging", data, upsampler, Privacy(), config=how)
     training = {
-        "steps": 2, "judge_every": 1, "widths": [16], "detail_width": 4, "held_out": 0.3, "batch_size": 4,
+        "steps": 2, "following": 2, "judge_every": 1, "widths": [16], "detail_width": 4, "held_out": 0.3,
+        "batch_size": 4,
     }  # fmt: skip
     few = config(
         tmp_path,
@@ -148,6 +148,15 @@ def test_the_second_training_grows_the_network_and_says_what_enlarges_its_images
     train("imaging", finer, tmp_path / "c.safetensors", Privacy(), config=few, init=str(path))
     with pytest.raises(InputError, match=rf"options.enlarge: finer draws images of {LARGE} pixels"):
         Images.read([part], SIDE, 1)
+    alone = config(tmp_path, kind="few_steps", network={"size": LARGE}, training={**training, "steps": 0})
+    train("imaging", data, tmp_path / "e.safetensors", Privacy(), config=alone, init=str(path))
+    followed = load(tmp_path / "e.safetensors").card
+    assert (followed.steps, followed.model["evaluations"], followed.model["evaluations_from"]) == (2, 2, [8])
+    figures = followed.figures
+    assert figures["c2st_auc_few_steps"] == figures["c2st_auc_before"]
+    nothing = config(tmp_path, kind="few_steps", training={**training, "steps": 0})
+    with pytest.raises(InputError, match=r"model.training.steps: 0, but only a network that grows"):
+        train("imaging", data, tmp_path / "d", Privacy(), config=nothing, init=str(path))
     wrong = config(tmp_path, kind="few_steps", training=training, prior={"rank": 13})
     with pytest.raises(InputError, match=r"model.prior.rank: 13, expected 12 or fewer"):
         train("imaging", data, tmp_path / "d", Privacy(), config=wrong, init=str(path))
@@ -185,7 +194,10 @@ def test_values_are_balanced_to_whole_numbers_and_unknown_ones_count_once() -> N
         ({"balance": "sex"}, "expected a condition or category of which two values are known"),
         ({"balance": "sexx"}, "options.balance"),
         ({"enlarge": "nope"}, "options.enlarge: no weights 'nope'; there are .*imaging_upsampler"),
-        ({"enlarge": "imaging"}, "options.enlarge: weights imaging are a flow-matching U-Net; expected an adv"),
+        (
+            {"enlarge": "imaging"},
+            "options.enlarge: weights imaging are a flow-matching U-Net; expected an adv",
+        ),
         ({"enlarge": "imaging_skin_upsampler"}, r"enlarges images of 3 channel\(s\), these have 1"),
     ],
 )
@@ -275,7 +287,7 @@ def test_images_are_not_to_be_enlarged_by_weights_that_are_not_there(
 ) -> None:
     how = config(tmp_path, kind="flow", network=NETWORK, shows={"upsampler": "nope"})
     with pytest.raises(
-        InputError, match=r"model.shows.upsampler: no weights 'nope'; there are imaging_skin_upsampler"
+        InputError, match=r"model.shows.upsampler: no weights 'nope'; there are .*imaging_upsampler"
     ):
         train("imaging", flow[1], tmp_path / "out.safetensors", Privacy(), config=how)
 

@@ -34,7 +34,7 @@ def learn(place: Path, model: dict[str, Any], **more: Any) -> None:
         ({}, {"crop": 32}, None, r"model.training.crop: expected a multiple of 2 .* up to 16 .*, got 32"),
         ({"size": 15}, {}, None, "size: expected a multiple of factor [24], got 15"),
         ({"factor": 3}, {}, None, "model.network: factor: expected 2 or 4, got 3"),
-        ({}, {"crop": 8}, "imaging", r"expected a flow of 8 x 8 pixels and 1 channel\(s\), got 64 x 64 and 1;"),
+        ({}, {"crop": 8}, "imaging", r"expected a flow of 8 x 8 pixels and 1 channel\(s\), got 128 x 128 and 1;"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_one_line(
