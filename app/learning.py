@@ -1,7 +1,7 @@
 """Commands on a hospital's data: train, and infer on the table it gives. Arguments, text and exit codes; no logic."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,9 @@ from ..core.errors import InputError
 from ..core.limits import require
 from ..core.text import say
 from .terminal import table as show_table
+
+if TYPE_CHECKING:
+    from ..core.training.weights import Card
 
 
 def train(
@@ -56,9 +59,18 @@ def train(
     planned = "" if card.complete else f" of {card.planned_steps}"
     steps = "step" if card.steps == 1 and card.complete else "steps"
     booked = "" if public else f"; charged in {ledger or out.with_name('ledger.jsonl')}"
-    say(
-        f"{card.name}: {card.steps}{planned} {steps} in {card.seconds:.0f} s, {card.privacy}, in {out}{booked}"
-    )
+    taken = f"{card.steps}{planned} {steps} in {card.seconds:.0f} s"
+    if init is not None and _as_it_was(init, card):
+        taken = f"the network of --init {init}, which learnt nothing anew"
+    say(f"{card.name}: {taken}, {card.privacy}, in {out}{booked}")
+
+
+def _as_it_was(init: str, card: "Card") -> bool:
+    """Whether a card tells the training of the weights that it started from."""
+    from ..core.training.weights import find, read_card
+
+    before = read_card(Path(init) if Path(init).suffix == ".safetensors" else find(init))
+    return card.steps > 0 and (card.steps, card.seconds) == (before.steps, before.seconds)
 
 
 def infer(

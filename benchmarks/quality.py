@@ -22,6 +22,7 @@ import numpy as np
 from polyclinic import Batch, Patient, PatientProfile, ProfileEncoder, Record, load_modality, seed_for
 from polyclinic.app.training import references
 from polyclinic.core.modality import Generator, Modality, TrainingSet
+from polyclinic.core.training.weights import digest, find
 from polyclinic.eval import reference
 from polyclinic.eval.report.report import judge
 from polyclinic.eval.score import MEASURED, Score
@@ -124,7 +125,8 @@ def main() -> int:
                     for score, other_score in zip(mine.scores, other.scores, strict=True):
                         missed += show(mine.view.name, score, other_score, seed)
         if options.write:
-            reference.write(reference.aggregate(modality, pairs, quoted, 0), KEPT / f"{name}.json")
+            drew = {own: digest(find(own)) for own in modality.weights()}
+            reference.write(reference.aggregate(modality, pairs, quoted, 0, drew), KEPT / f"{name}.json")
     return 1 if missed else 0
 
 

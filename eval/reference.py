@@ -105,11 +105,13 @@ def aggregate(
     pairs: Sequence[tuple[TrainingSet, TrainingSet]],
     quoted: Mapping[str, Sequence[Score]],
     seed: int = 0,
+    weights: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The content of a reference file: test rows become quantiles, means and covariances, never rows.
 
-    quoted: view name -> scores that need real rows, measured on the shipped weights. Raises InputError
-    if a view's test split has fewer than 20 patients, or its train split too few for any real baseline.
+    quoted: view name -> scores that need real rows, measured on the shipped weights, whose hashes by name are
+    `weights`. Raises InputError if a view's test split has fewer than 20 patients, or its train split too few for any
+    real baseline.
     """
     views: dict[str, Any] = {}
     for view, (train, test) in zip(views_of(modality, pairs), samples(modality, pairs, seed), strict=True):
@@ -144,6 +146,7 @@ def aggregate(
         "format_version": VERSION,
         "modality": modality.name,
         "sources": sources,
+        "weights": dict(weights or {}),
         "views": views,
     }
 

@@ -35,13 +35,22 @@ def grown(weights: Weights, size: int) -> Weights:
     fewer pixels a side.
     """
     shape = network_of(weights.card)
-    more, left = divmod(size, shape.size)
+    more = size // shape.size
     factor = more * shape.basis_factor
-    if left or more not in (2, 4) or factor > 4 or shape.blocks or not shape.components:
+    allowed = [n * shape.size for n in (2, 4) if n * shape.basis_factor <= 4]
+    reason = ""
+    if shape.blocks:
+        reason = "a network that has not grown before; start at the one that it grew from"
+    elif not shape.components:
+        reason = "a network with components (model.network.components)"
+    elif size not in allowed:
+        reason = (
+            " or ".join(map(str, allowed)) or "a network whose components are less than four times as small"
+        )
+    if reason:
         raise InputError(
             f"model.network.size: a network of {shape.size} x {shape.size} pixels (--init {weights.card.name}) cannot "
-            f"grow to {size}; expected twice or four times its size, at most four times that of its components, and a "
-            "network that has not grown before"
+            f"grow to {size}; expected {reason}"
         )
     larger = ImageModel(**{
         **shape.model_dump(), "size": size, "patch_size": more * shape.patch_size, "basis_factor": factor,

@@ -45,6 +45,7 @@ from .model import (
     ImageModel,
     ImageTraining,
     Shows,
+    network_of,
     network_tensors,
     require_same_shape,
     scaled,
@@ -128,10 +129,16 @@ def shown(data: Sequence[TrainingSet], wanted: Shows, init: Weights | None) -> S
 def train_flow(
     data: Sequence[TrainingSet], conditioner: Conditioner, settings: Config, how: "Fit", init: Weights | None
 ) -> Weights:
-    """The flow and its Gaussian prior. Under a budget the prior comes first, then the network, if it has steps."""
+    """The flow and its Gaussian prior. Under a budget the prior comes first, then the network, if it has steps.
+
+    Without a network in the settings it is that of `init`.
+    """
     channels = {} if init is not None or "channels" in settings.network else {"channels": channels_of(data)}
     labels = drawn_labels(data, settings.masks, init)
-    shape = parse(ImageModel, {**settings.network, **channels, "masks": len(labels)}, "model.network")
+    network = settings.network
+    if not network and init is not None and init.card.kind == FLOW:
+        network = network_of(init.card).model_dump()
+    shape = parse(ImageModel, {**network, **channels, "masks": len(labels)}, "model.network")
     private_colour = how.budget is not None and shape.channels > 1 and channels
     if (labels or private_colour) and settings.histogram_matching:
         what = "images with masks" if labels else "under a budget, colour images"

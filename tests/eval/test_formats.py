@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from polyclinic import load_modality
 from polyclinic.core.config import load, parse, shipped
 from polyclinic.core.errors import InputError
+from polyclinic.core.training.weights import digest, folders
 from polyclinic.eval import reference
 from polyclinic.eval.policy import FORMAT, Policy
 from polyclinic.eval.results import VERSION, read_scores
@@ -78,3 +80,11 @@ def test_shipped_references_are_read_and_their_metrics_are_snake_case(path: Path
         for score in view.quoted:
             assert score.metric.replace("_", "").isalnum()
             assert score.metric == score.metric.lower()
+
+
+@pytest.mark.parametrize("path", sorted(reference.folder().glob("*.json")), ids=lambda path: path.stem)
+def test_quoted_figures_are_of_the_weights_that_ship(path: Path) -> None:
+    """Else `benchmarks/quality.py --write` measures them again."""
+    stated = json.loads(path.read_text())
+    names = load_modality(stated["modality"]).weights()
+    assert stated["weights"] == {name: digest(folders()[-1] / f"{name}.safetensors") for name in names}
