@@ -145,7 +145,10 @@ def test_a_class_that_nobody_has_is_refused_before_anything_is_charged() -> None
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        ({"widths": [20, 40, 60]}, r"widths: expected 3, as attention has, each a multiple of 16, got \[20, 40, 60\]"),
+        (
+            {"widths": [20, 40, 60]},
+            r"widths: expected 3, as attention has, each a multiple of 16, got \[20, 40, 60\]",
+        ),
         ({"widths": [16, 16]}, r"widths: expected 3, .* got \[16, 16\]"),
         ({"size": 30}, "size: expected a multiple of 8 .*, got 30"),
     ],
