@@ -86,3 +86,16 @@ def _require_arguments(
         signature.bind(*args, **kwargs)
     except TypeError as error:
         raise InputError(f"{name}: {error}; its arguments: {', '.join(known)}") from None
+
+
+def plain_usage(error: Any) -> str:
+    """What is wrong with an option, in the words that settings of YAML are refused in."""
+    from pydantic import ValidationError
+
+    from ..core.wrong_settings import plainly
+
+    cause = error.__cause__
+    if not isinstance(cause, ValidationError):
+        return str(error.format_message())
+    wrong = cause.errors()[0]
+    return f"{error.param.opts[0]}: {plainly(wrong)}, got {wrong['input']!r}"

@@ -15,7 +15,7 @@ from ..core.errors import InputError, Refused, of_the_machine
 from ..core.remarks import remarks
 from ..core.text import say
 from . import learning, listings
-from .calling import command_line
+from .calling import command_line, plain_usage
 from .governance import commands as governance_commands
 from .push.command import push
 from .terminal import bar, table
@@ -55,7 +55,7 @@ def main() -> None:
             _require_values(sys.argv[1:])
             code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except UsageError as error:
-        _fail(_plainly(error), 2)
+        _fail(plain_usage(error), 2)
     except InputError as error:
         _fail(error, 2)
     except Refused as error:
@@ -63,19 +63,6 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         _fail("stopped", INTERRUPTED)
     sys.exit(code or 0)
-
-
-def _plainly(error: Any) -> str:
-    """What is wrong with an option, in the words that settings of YAML are refused in."""
-    from pydantic import ValidationError
-
-    from ..core.wrong_settings import plainly
-
-    cause = error.__cause__
-    if not isinstance(cause, ValidationError):
-        return str(error.format_message())
-    wrong = cause.errors()[0]
-    return f"{error.param.opts[0]}: {plainly(wrong)}, got {wrong['input']!r}"
 
 
 def _require_values(words: list[str]) -> None:

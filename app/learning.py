@@ -1,7 +1,7 @@
 """Commands on a hospital's data: train, and infer on the table it gives. Arguments, text and exit codes; no logic."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -9,9 +9,6 @@ from ..core.errors import InputError
 from ..core.limits import require
 from ..core.text import say
 from .terminal import table as show_table
-
-if TYPE_CHECKING:
-    from ..core.training.weights import Card
 
 
 def train(
@@ -48,8 +45,11 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out if it is there.")] = False,
 ) -> None:
     """Train a modality on a folder of data, with a privacy budget or on public data."""
+    from ..core.training.weights import read_card
     from .api import train as learn
+    from .training import weight_file
 
+    before = None if init is None else read_card(weight_file(init))  # now: --out may replace it
     made = learn(
         modality, data, out, public=public, epsilon=epsilon, delta=delta, limit=limit, ledger=ledger, config=config,
         init=init, overwrite=overwrite, checkpoints=checkpoints, seed=seed, max_minutes=max_minutes,
@@ -60,17 +60,9 @@ def train(
     steps = "step" if card.steps == 1 and card.complete else "steps"
     booked = "" if public else f"; charged in {ledger or out.with_name('ledger.jsonl')}"
     taken = f"{card.steps}{planned} {steps} in {card.seconds:.0f} s"
-    if init is not None and _as_it_was(init, card):
+    if before is not None and card.steps > 0 and (card.steps, card.seconds) == (before.steps, before.seconds):
         taken = f"the network of --init {init}, which learnt nothing anew"
     say(f"{card.name}: {taken}, {card.privacy}, in {out}{booked}")
-
-
-def _as_it_was(init: str, card: "Card") -> bool:
-    """Whether a card tells the training of the weights that it started from."""
-    from ..core.training.weights import find, read_card
-
-    before = read_card(Path(init) if Path(init).suffix == ".safetensors" else find(init))
-    return card.steps > 0 and (card.steps, card.seconds) == (before.steps, before.seconds)
 
 
 def infer(

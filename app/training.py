@@ -114,7 +114,7 @@ def _learnt(
     private = privacy.epsilon is not None
     minutes = None if how.get("resume") else how.get("max_minutes")
     settings = read_config(modality, data, config, out.stem, private, init is not None, minutes)
-    start = None if init is None else weights.load(_weight_file(init))
+    start = None if init is None else weights.load(weight_file(init))
     if table and (start is not None or settings.model or how.get("resume") or len(settings.datasets) != 1):
         raise InputError(
             f"{POPULATION} is learnt at one go from one table: no --init, --resume or model settings"
@@ -288,7 +288,7 @@ def describe(data: Path) -> DatasetConfig | None:
     return None
 
 
-def _weight_file(init: str) -> Path:
+def weight_file(init: str) -> Path:
     """Of --init: a .safetensors file, else weights by name, though a file or folder of that name is there."""
     path = Path(init)
     if path.suffix == ".safetensors" or (path.is_file() and init not in weights.available()):

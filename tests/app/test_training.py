@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 
 from polyclinic import Batch, PatientProfile, ProfileEncoder, load_modality
-from polyclinic.app.training import Privacy, _weight_file, read_config, shipped_model, train
+from polyclinic.app.training import Privacy, read_config, shipped_model, train, weight_file
 from polyclinic.core.dp.ledger import Ledger
 from polyclinic.core.errors import BudgetExceeded, InputError
 from polyclinic.core.remarks import DataWarning
@@ -366,16 +366,16 @@ def test_init_by_name_takes_the_weights_beside_a_folder_of_that_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert _weight_file("imaging_prior") == weights.find("imaging_prior")
+    assert weight_file("imaging_prior") == weights.find("imaging_prior")
     assert not capsys.readouterr().err
     for make, word in ((Path.mkdir, "folder"), (Path.touch, "file")):
         make(Path("imaging_prior"))
-        assert _weight_file("imaging_prior") == weights.find("imaging_prior")
+        assert weight_file("imaging_prior") == weights.find("imaging_prior")
         assert f"not the {word} imaging_prior" in capsys.readouterr().err
         Path("imaging_prior").rmdir() if word == "folder" else Path("imaging_prior").unlink()
     Path("mine").touch()
-    assert _weight_file("mine") == Path("mine")
-    assert _weight_file("mine.safetensors") == Path("mine.safetensors")
+    assert weight_file("mine") == Path("mine")
+    assert weight_file("mine.safetensors") == Path("mine.safetensors")
 
 
 def test_a_training_that_the_minutes_end_keeps_its_checkpoints_until_resume_finishes_it(

@@ -172,6 +172,15 @@ def test_the_second_training_grows_the_network_and_says_what_enlarges_its_images
     again = load(tmp_path / "f.safetensors").card
     assert (again.model["law"]["bounds"], again.model["size"], again.model["refine"]) == ([40], LARGE, 24)
     assert "the network of --init" in capsys.readouterr().out
+    onto = tmp_path / "g.safetensors"  # --out takes the place of --init, whose card is gone then
+    onto.write_bytes(path.read_bytes())
+    more = config(tmp_path, kind="flow", network=NETWORK, training={"steps": 1, "kept": [8]})
+    words = ["train", "imaging", "--public", "--data", data, "--config", more, "--init", onto, "--out", onto]
+    monkeypatch.setattr("sys.argv", ["polyclinic", *map(str, words), "--overwrite"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert "imaging: 1 step in " in capsys.readouterr().out
     nothing = config(tmp_path, kind="few_steps", training={**training, "steps": 0})
     with pytest.raises(InputError, match=r"model.training.steps: 0, but only a network that grows"):
         train("imaging", data, tmp_path / "d", Privacy(), config=nothing, init=str(path))
